@@ -1,0 +1,65 @@
+# make demo    build and install the wheel, run the demonstration
+# make test    the quick tests, against the installed wheel
+# make slow    the tests that take longer
+# make lint    ruff and mypy
+# make bench   the benchmarks
+# make clean   remove what the other targets made
+#
+# VENV is the virtual environment to make and use, PYTHON the interpreter that makes it, and
+# DEMO_ARGS what `shiftcheck demo` is given.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+WHEELS := $(VENV)/wheels
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Folders count as sources too: their time tells that a file was removed.
+SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+
+.PHONY: demo test slow lint bench clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/demo
+	$(BIN)/shiftcheck demo $(DEMO_ARGS)
+
+test: $(STAMPS)/dev
+	$(BIN)/pytest -m "not slow" -n 2
+
+slow: $(STAMPS)/dev
+	$(BIN)/pytest -m slow -n 2
+
+lint: $(STAMPS)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMPS)/dev
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
+	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv $(VENV)
+	mkdir -p $(STAMPS)
+	touch $@
+
+$(STAMPS)/tools: $(STAMPS)/venv constraints.txt
+	$(PIP) build hatchling
+	touch $@
+
+$(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
+	rm -rf $(WHEELS)
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEELS) . > $(STAMPS)/build.log \
+	    || { cat $(STAMPS)/build.log; exit 1; }
+	touch $@
+
+# The dependencies of an extra, then the wheel itself even where its version is installed already.
+$(STAMPS)/demo $(STAMPS)/dev: $(STAMPS)/%: $(STAMPS)/wheel
+	$(PIP) "$$(echo $(WHEELS)/*.whl)[$*]"
+	$(PIP) --force-reinstall --no-deps $(WHEELS)/*.whl
+	touch $@

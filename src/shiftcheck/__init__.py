@@ -1,0 +1,37 @@
+"""Test the translation equivariance of PyTorch modules."""
+
+from shiftcheck import datasets, models
+from shiftcheck.check import check_equivariance, geometry
+from shiftcheck.errors import (
+    InconclusiveError,
+    InputError,
+    ModelError,
+    NotEquivariantError,
+    ShiftcheckError,
+)
+from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.rules import register_rule
+from shiftcheck.shifts import shift
+from shiftcheck.testing import assert_equivariant
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cause",
+    "InconclusiveError",
+    "InputError",
+    "LayerResult",
+    "ModelError",
+    "NotEquivariantError",
+    "Report",
+    "ShiftResult",
+    "ShiftcheckError",
+    "Verdict",
+    "assert_equivariant",
+    "check_equivariance",
+    "datasets",
+    "geometry",
+    "models",
+    "register_rule",
+    "shift",
+]

@@ -1,0 +1,322 @@
+"""The geometry of one spatial axis of a tensor inside a network.
+
+Sample ``q`` of an axis with effective stride ``s`` stands at input pixel ``q * s``. Everything here
+is arithmetic on sizes and positions: no tensor is ever seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftcheck.errors import ShiftcheckError
+
+Mask = NDArray[np.bool_]
+Pixels = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+class GeometryError(ShiftcheckError):
+    """Two geometries do not fit together; whoever catches this treats the axis as lost."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Axis:
+    """How the samples of a tensor along one spatial axis relate to the pixels of the input.
+
+    ``first`` and ``last`` hold, for each phase of the lattice, the first and the last input pixel
+    that a sample sees on the infinite plane: sample ``q + len(first)`` sees what sample ``q`` sees,
+    ``lattice`` pixels further on. A sample that sees nothing has ``first = inf, last = -inf``.
+    ``valid`` marks the samples whose value is that of the same operator on the infinite plane (on a
+    circular axis: on the periodic plane).
+    """
+
+    pixels: int
+    stride: Fraction
+    lattice: int
+    first: Pixels
+    last: Pixels
+    valid: Mask
+    circular: bool = False
+    broken: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of samples that the tensor stores."""
+        return len(self.valid)
+
+    @property
+    def period(self) -> int | None:
+        """The smallest shift, in pixels, whose multiples the structure guarantees; None if none."""
+        return None if self.broken else self.lattice
+
+    @property
+    def circle(self) -> int | None:
+        """The number of samples in one turn of a circular axis, None where that is not whole."""
+        turn = self.pixels / abs(self.stride)
+        return int(turn) if self.circular and turn.denominator == 1 else None
+
+    @property
+    def closed(self) -> bool:
+        """Whether every stored sample is a sample of the operator on the torus."""
+        return self.circular and self.circle is not None and bool(self.valid.all())
+
+    @property
+    def one_turn(self) -> bool:
+        """Whether the tensor stores exactly one turn of a closed circle."""
+        return self.closed and self.size == self.circle
+
+    @property
+    def halo(self) -> tuple[float, float]:
+        """Input pixels seen to the left and to the right of a sample's own position, at most."""
+        at = np.arange(len(self.first)) * float(self.stride)
+        seen = self.first <= self.last
+        if not seen.any():
+            return (0.0, 0.0)
+        left, right = (at - self.first)[seen].max(), (self.last - at)[seen].max()
+        return (float(left), float(right))
+
+    @property
+    def receptive_field(self) -> float:
+        """The extent in input pixels of what one sample sees, at most."""
+        seen = self.first <= self.last
+        return float((self.last - self.first)[seen].max() + 1) if seen.any() else 0.0
+
+    def first_of(self, index: Indices) -> Pixels:
+        """The first input pixel that each of the samples ``index`` sees."""
+        return _unroll(self.first, index, self.lattice, self.stride)
+
+    def last_of(self, index: Indices) -> Pixels:
+        """The last input pixel that each of the samples ``index`` sees."""
+        return _unroll(self.last, index, self.lattice, self.stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taps:
+    """Which input samples an output reads: output ``den*k + r`` reads ``num*k + phases[r]``."""
+
+    num: int
+    phases: tuple[tuple[int, ...], ...]
+
+    @property
+    def den(self) -> int:
+        """The number of output samples in ``num`` input samples."""
+        return len(self.phases)
+
+
+def window(step: int, taps: Sequence[int]) -> Taps:
+    """Taps of a sliding window that advances by ``step`` input samples for each output sample."""
+    return Taps(num=step, phases=(tuple(taps),))
+
+
+def input_axis(pixels: int, *, circular: bool) -> Axis:
+    """The geometry of the input itself: stride 1, period 1, each sample sees its own pixel."""
+    here = np.zeros(1)
+    valid = np.ones(pixels, dtype=bool)
+    return Axis(
+        pixels=pixels,
+        stride=Fraction(1),
+        lattice=1,
+        first=here,
+        last=here,
+        valid=valid,
+        circular=circular,
+    )
+
+
+def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
+    """The geometry after an operation whose output samples read the input samples ``taps``.
+
+    A sample is valid when everything that it reads is stored and valid. With ``wrap``, reading
+    beyond the edge of exactly one turn of a closed circle goes on at the other end.
+    """
+    stride = axis.stride * Fraction(taps.num, taps.den)
+    lattice = math.lcm(axis.lattice, abs(stride.numerator))
+    phases = int(lattice / abs(stride))
+    first, last = np.full(phases, np.inf), np.full(phases, -np.inf)
+    valid = np.ones(size, dtype=bool)
+    around = wrap and axis.one_turn
+    for r, reads in enumerate(taps.phases):
+        table, stored = np.arange(r, phases, taps.den), np.arange(r, size, taps.den)
+        for tap in reads:
+            source = table // taps.den * taps.num + tap
+            first[table] = np.minimum(first[table], axis.first_of(source))
+            last[table] = np.maximum(last[table], axis.last_of(source))
+            valid[stored] &= _readable(axis, stored // taps.den * taps.num + tap, around)
+    out = replace(axis, stride=stride, lattice=lattice, first=first, last=last, valid=valid)
+    return _whole_turns(out)
+
+
+def join(one: Axis, other: Axis) -> Axis:
+    """The geometry of a value computed from the same sample of two tensors.
+
+    Raises GeometryError when their strides or sizes differ.
+    """
+    if one is other:
+        return one
+    if one.stride != other.stride:
+        raise GeometryError(f"the effective strides {one.stride} and {other.stride} differ")
+    if one.size != other.size:
+        raise GeometryError(f"the sizes {one.size} and {other.size} differ")
+    lattice = math.lcm(one.lattice, other.lattice)
+    index = np.arange(int(lattice / abs(one.stride)))
+    return replace(
+        one,
+        lattice=lattice,
+        first=np.minimum(one.first_of(index), other.first_of(index)),
+        last=np.maximum(one.last_of(index), other.last_of(index)),
+        valid=one.valid & other.valid,
+        broken=one.broken or other.broken,
+    )
+
+
+def globalise(axis: Axis, *, exact: bool | None = None) -> Axis:
+    """The geometry of a value that depends on the whole axis: no plane has it, a closed turn does.
+
+    ``exact`` says whether that dependence is shift-invariant; by default, as on one closed turn.
+    """
+    kept = axis.one_turn if exact is None else exact and axis.closed
+    return replace(
+        axis,
+        first=np.full(len(axis.first), -np.inf),
+        last=np.full(len(axis.last), np.inf),
+        valid=axis.valid & kept,
+    )
+
+
+def invalidate(axis: Axis, keep: Mask) -> Axis:
+    """The same axis with only the samples ``keep`` left valid."""
+    return replace(axis, valid=axis.valid & keep)
+
+
+def with_break(axis: Axis) -> Axis:
+    """The same axis, equivariant at no shift."""
+    return replace(axis, broken=True)
+
+
+def coarsen(axis: Axis, samples: int) -> Axis:
+    """The same axis, equivariant only at shifts that are multiples of ``samples`` samples."""
+    lattice = math.lcm(axis.lattice, abs((axis.stride * samples).numerator))
+    index = np.arange(int(lattice / abs(axis.stride)))
+    divides = axis.circle is None or axis.circle % samples == 0
+    return replace(
+        axis,
+        lattice=lattice,
+        first=axis.first_of(index),
+        last=axis.last_of(index),
+        valid=axis.valid & (divides or not axis.circular),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairing:
+    """Which samples of the shifted run (``here``) to compare with those of the base (``there``).
+
+    ``ok`` marks the pairs that count; the others overlap but are not valid. ``predicted`` says
+    whether the structure promises that the pairs that count agree.
+    """
+
+    here: Indices
+    there: Indices
+    ok: Mask
+    predicted: bool
+
+
+def pair(axis: Axis, shift: int) -> Pairing | None:
+    """The pairs to compare after a shift in pixels; None if it is no whole number of samples."""
+    steps = shift / axis.stride
+    if steps.denominator != 1:
+        return None
+    on_period = axis.period is not None and shift % axis.period == 0
+    if shift == 0:
+        return whole_axis(axis.size)
+    turn = (axis.circle or axis.size) if axis.circular else None
+    here, there = overlap(axis.size, int(steps), turn)
+    if axis.circular:
+        everything = np.ones(len(here), dtype=bool)
+        return Pairing(here=here, there=there, ok=everything, predicted=on_period and axis.closed)
+    both = axis.valid[here] & axis.valid[there]
+    return Pairing(here=here, there=there, ok=both, predicted=on_period)
+
+
+def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing | None:
+    """The pairs to compare on an axis whose geometry was lost, at the stride pixels / size."""
+    steps = Fraction(shift * size, pixels)
+    if steps.denominator != 1:
+        return None
+    if shift == 0:
+        return whole_axis(size)
+    here, there = overlap(size, int(steps), size if circular else None)
+    return Pairing(here=here, there=there, ok=np.ones(len(here), dtype=bool), predicted=False)
+
+
+def whole_axis(size: int) -> Pairing:
+    """Every sample with itself: the axis does not move, so nothing on it can be wrong."""
+    index = np.arange(size)
+    return Pairing(here=index, there=index, ok=np.ones(size, dtype=bool), predicted=True)
+
+
+def overlap(size: int, steps: int, turn: int | None) -> tuple[Indices, Indices]:
+    """Indices p and p - steps that are both stored, modulo ``turn`` where the axis is a circle."""
+    here = np.arange(size)
+    there = here - steps if turn is None else (here - steps) % turn
+    stored = (there >= 0) & (there < size)
+    return here[stored], there[stored]
+
+
+def runs(valid: Mask) -> tuple[tuple[int, int], ...]:
+    """A mask as its runs of True: (start, stop) each."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], valid, [False])).astype(np.int8)))
+    return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
+
+
+def smallest_size(works: Callable[[int], bool], start: int, limit: int) -> int | None:
+    """The smallest size from ``start`` to ``limit`` at which ``works``, by doubling and bisection.
+
+    ``works`` need not be monotonic; the answer is checked itself, smaller ones by bisection only.
+    """
+    low, high = start - 1, start
+    while not works(high):
+        if high >= limit:
+            return None
+        low, high = high, min(2 * high, limit)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    return high
+
+
+def _unroll(table: Pixels, index: Indices, lattice: int, stride: Fraction) -> Pixels:
+    turns, phase = np.divmod(index, len(table))
+    ahead = lattice if stride > 0 else -lattice
+    return np.asarray(table[phase] + turns * ahead, dtype=np.float64)
+
+
+def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
+    if around:
+        return np.ones(len(index), dtype=bool)
+    inside = (index >= 0) & (index < axis.size)
+    if axis.size == 0:
+        return inside
+    return np.asarray(inside & axis.valid[np.clip(index, 0, axis.size - 1)], dtype=bool)
+
+
+def _whole_turns(axis: Axis) -> Axis:
+    if axis.circular and axis.circle is None:
+        return replace(axis, valid=np.zeros_like(axis.valid))
+    return axis
+
+
+def describe(number: Any) -> str:
+    """A pixel count as text: whole where it is whole, the word infinite where it is not finite."""
+    if number is None:
+        return "-"
+    if isinstance(number, float) and not math.isfinite(number):
+        return "infinite"
+    return str(Fraction(number).limit_denominator(10**6))

@@ -1,0 +1,197 @@
+"""The checks: choose shifts, run the model on the shifted copies, judge what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from shiftcheck.compare import Scene
+from shiftcheck.confirm import doubtful, measured_in_float64
+from shiftcheck.errors import InputError
+from shiftcheck.inputs import Inputs, check_shifts, read_inputs
+from shiftcheck.measurement import Job, run_all
+from shiftcheck.report import Report
+from shiftcheck.results import build_report, causes_of, circumstances, layer_result
+from shiftcheck.state import preserved
+from shiftcheck.structure import Model, choose_shifts, read_structure
+from shiftcheck.trace import modules_of
+from shiftcheck.verdict import Tolerance
+
+
+def check_equivariance(
+    model: Model,
+    x: Any,
+    *,
+    layer: str | None = None,
+    shifts: Sequence[Any] | None = None,
+    boundary: str | Sequence[str] = "valid",
+    spatial_dims: Sequence[int] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    seed: int = 0,
+    max_batch: int | None = None,
+    progress: bool = False,
+    training: bool = False,
+    measure: Literal["layers", "outputs"] = "layers",
+) -> Report:
+    """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
+
+    Args:
+        model: any module or callable; it is left as it was found.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        layer: check up to this layer; what follows is not run.
+        shifts: whole pixels, one tuple for each shift; chosen from the geometry when left out.
+        boundary: ``"valid"`` (a window onto an infinite plane) or ``"circular"`` (a torus, shifted
+            with torch.roll), once or for each spatial axis.
+        spatial_dims: the spatial dimensions; all from the third on when left out.
+        rtol, atol: what passes, ``atol + rtol * max|y|`` of a channel; both or neither.
+        seed: of the fresh content that a shift brings in, and of the chosen shifts.
+        max_batch: copies, with the base, that travel in one pass at most.
+        progress: show a progress bar.
+        training: leave the training flags as they are; else the model is checked in eval mode.
+        measure: ``"layers"`` or only the ``"outputs"``.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+        ModelError: where the model raises or returns no tensor that depends on the input.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.check_equivariance(
+        ...     torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 12, 13)
+        ... )
+        >>> report.verdict
+        <Verdict.EQUIVARIANT: 'equivariant'>
+    """
+    tolerances = _tolerances(rtol, atol)
+    inputs = _checked_inputs(model, x, boundary, spatial_dims)
+    chosen = check_shifts(shifts, inputs) if shifts is not None else None
+    given = chosen is not None
+    if chosen is None:
+        chosen = choose_shifts(model, inputs, layer=layer, seed=seed, training=training)
+    job = Job(
+        model=model,
+        inputs=inputs,
+        shifts=chosen,
+        seed=seed,
+        layer=layer,
+        training=training,
+        every_layer=measure == "layers",
+        scene=Scene(pixels=inputs.pixels, circular=inputs.circular),
+    )
+    with preserved(modules_of(model), inputs.tensors, training=training) as originals:
+        run_all(job, originals, max_batch, progress)
+        tolerance = Tolerance(eps=_eps(inputs), **tolerances)
+        report = build_report(job, tolerance, given)
+        if not tolerances and doubtful(report.outputs):
+            exact = measured_in_float64(job, max_batch)
+            report = build_report(job, tolerance, given, exact or {})
+    return report
+
+
+def geometry(
+    model: Model,
+    x: Any,
+    *,
+    layer: str | None = None,
+    boundary: str | Sequence[str] = "valid",
+    spatial_dims: Sequence[int] | None = None,
+    training: bool = False,
+) -> Report:
+    """The stride, period, halo, valid region and causes of every layer, from shapes alone.
+
+    Args:
+        model: any module or callable.
+        x: the input, or its shape ``(batch, channels, *spatial)``; nothing is computed.
+        layer, boundary, spatial_dims, training: as in ``check_equivariance``.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+        ModelError: where the model raises.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> g = shiftcheck.geometry(torch.nn.Conv2d(1, 1, 5, stride=2), (1, 1, 32, 32))
+        >>> [str(s) for s in g.outputs[0].stride], g.outputs[0].receptive_field
+        (['2', '2'], (5.0, 5.0))
+    """
+    if _is_shape(x):
+        x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
+    inputs = _checked_inputs(model, x, boundary, spatial_dims)
+    rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
+    results = [layer_result(row) for row in rows]
+    ends = [layer_result(row) for row in outputs]
+    return Report(
+        verdict=None,
+        reason="",
+        layers=tuple(results),
+        outputs=tuple(ends),
+        causes=causes_of(outputs),
+        notes=tuple(notes),
+        **circumstances(model, inputs, layer, 0),
+    )
+
+
+def _tolerances(rtol: float | None, atol: float | None) -> dict[str, float]:
+    if (rtol is None) != (atol is None):
+        raise InputError(f"rtol={rtol}, atol={atol}: give both or neither")
+    if rtol is None or atol is None:
+        return {}
+    if not (rtol >= 0 and atol >= 0 and math.isfinite(rtol + atol)):
+        raise InputError(f"rtol={rtol}, atol={atol}: give finite numbers of at least 0")
+    return {"rtol": float(rtol), "atol": float(atol)}
+
+
+def _checked_inputs(model: Model, x: Any, boundary: Any, spatial_dims: Any) -> Inputs:
+    if not callable(model):
+        raise InputError(f"model={model!r} cannot be called: give a module or a function")
+    inputs = read_inputs(x, boundary=boundary, spatial_dims=spatial_dims)
+    _check_dimensions(model, inputs)
+    _check_device(model, inputs)
+    return inputs
+
+
+def _check_dimensions(model: Model, inputs: Inputs) -> None:
+    kinds = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
+    modules = modules_of(model)
+    used = {d for d, kind in kinds.items() if any(isinstance(m, kind) for m in modules)}
+    axes, shape = len(inputs.pixels), tuple(inputs.main.tensor.shape)
+    if used and axes < min(used) and len(shape) == axes + 2:
+        raise InputError(
+            f"x has shape {shape}, but the model has {min(used)}-D convolutions: give"
+            " [batch, channels, *spatial]; a batch dimension is added with x[None]"
+        )
+
+
+def _check_device(model: Model, inputs: Inputs) -> None:
+    x = inputs.main.tensor
+    for module in modules_of(model):
+        for parameter in module.parameters(False):
+            if parameter.device != x.device and x.device.type != "meta":
+                raise InputError(
+                    f"x is on {x.device}, the model's parameters are on {parameter.device}: move"
+                    f" one of them, for example x.to('{parameter.device}')"
+                )
+
+
+def _is_shape(x: Any) -> bool:
+    return (
+        isinstance(x, tuple | list | torch.Size)
+        and bool(x)
+        and all(isinstance(n, int) and not isinstance(n, bool) for n in x)
+    )
+
+
+def _dtype_of(model: Model) -> torch.dtype:
+    for module in modules_of(model):
+        for parameter in module.parameters(False):
+            if parameter.is_floating_point():
+                return parameter.dtype
+    return torch.get_default_dtype()
+
+
+def _eps(inputs: Inputs) -> float:
+    return float(torch.finfo(inputs.main.tensor.dtype).eps)

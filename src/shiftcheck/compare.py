@@ -1,0 +1,323 @@
+"""The gap between a layer under shifted input and its shifted base, inside the compared region.
+
+Only scalars leave this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from shiftcheck.axis import Axis, Indices, Pairing, pair, pair_lost, runs, whole_axis
+from shiftcheck.layout import Lost, Signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """One layer under one shift; None where nothing was compared.
+
+    ``predicted``: the structure promises agreement. ``onto_lattice``: the shift is a whole number
+    of samples. ``spatial``: the layer has every axis that the shift moves.
+    """
+
+    spatial: bool = True
+    onto_lattice: bool = True
+    predicted: bool = True
+    error: float | None = None
+    relative: float | None = None
+    border: float | None = None
+    scale: float | None = None
+    null: float | None = None
+    share: float | None = None
+    worst: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The input's spatial sizes, in pixels, and which axes are circles."""
+
+    pixels: tuple[int, ...]
+    circular: tuple[bool, ...]
+
+
+Span = tuple[int, int] | torch.Tensor
+"""Samples along one dimension: start and length of a run, or a list of indices."""
+
+Pairs = tuple[Span, Span]
+"""Samples of the shifted run, and those of the base run that they are compared with."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placed:
+    """The samples to compare along one axis, and the dimension of the arranged tensor they are in.
+
+    ``valid``: the pairs that count; ``edges``: those that overlap but are not valid, as runs;
+    ``all``: every pair that overlaps.
+    """
+
+    dim: int
+    moved: bool
+    predicted: bool
+    share: float
+    valid: Pairs
+    edges: tuple[Pairs, ...]
+    all: Pairs
+
+
+def _placed(dim: int, size: int, moved: bool, pairing: Pairing) -> Placed:
+    here, there, ok = pairing.here, pairing.there, pairing.ok
+    edges = [(here[a:b], there[a:b]) for a, b in runs(~ok)]
+    return Placed(
+        dim=dim,
+        moved=moved,
+        predicted=pairing.predicted,
+        share=int(ok.sum()) / size,
+        valid=(_span(here[ok]), _span(there[ok])),
+        edges=tuple((_span(h), _span(t)) for h, t in edges),
+        all=(_span(here), _span(there)),
+    )
+
+
+def _span(index: Indices) -> Span:
+    if len(index) == 0:
+        return (0, 0)
+    if index[-1] - index[0] + 1 == len(index) and bool((index[1:] - index[:-1] == 1).all()):
+        return (int(index[0]), len(index))
+    return torch.from_numpy(index)
+
+
+def _index_at(span: Span, place: int) -> int:
+    return int(span[place]) if isinstance(span, torch.Tensor) else span[0] + place
+
+
+def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> torch.Tensor:
+    """The tensor as ``[copies, everything else, *spatial]``, each spatial axis a dimension."""
+    factors = [f for dim in signal.dims for f in dim]
+    whole = tensor.reshape([f.size for f in factors])
+    spatial = [places[a] for a in sorted(places)]
+    copies = [i for i, f in enumerate(factors) if f.kind == "copies"]
+    rest = [i for i in range(len(factors)) if i not in spatial and i not in copies]
+    order = [*copies, *rest, *spatial]
+    count = math.prod(factors[i].size for i in copies)
+    sizes = [factors[i].size for i in spatial]
+    return whole.permute(order).reshape(count, -1, *sizes)
+
+
+def spatial_places(signal: Signal, axes: int) -> dict[int, int]:
+    """The factor that is each spatial axis; a lost one is looked for in the last ``axes``."""
+    factors = [f for dim in signal.dims for f in dim]
+    places = {f.axis: i for i, f in enumerate(factors) if f.kind == "axis"}
+    if len(signal.dims) != axes + 2:
+        return places
+    starts = np.cumsum([0, *(len(d) for d in signal.dims)])
+    for axis in range(axes):
+        dim = signal.dims[2 + axis]
+        if axis not in places and isinstance(signal.axes[axis], Lost) and _is_plain(dim):
+            places[axis] = int(starts[2 + axis])
+    return places
+
+
+def _is_plain(dim: Sequence[object]) -> bool:
+    return len(dim) == 1 and getattr(dim[0], "kind", "") == "plain"
+
+
+def is_flattened(signal: Signal) -> bool:
+    """Whether a dimension holds a spatial axis together with channels, as after a flatten."""
+    kinds = [{f.kind for f in dim} for dim in signal.dims]
+    return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
+
+
+def plan(signal: Signal, shift: Sequence[int], scene: Scene) -> list[Placed] | Gap:
+    """Which samples to compare under ``shift``, or why none can be."""
+    places = spatial_places(signal, len(shift))
+    flat = is_flattened(signal)
+    if flat or any(v and a not in places for a, v in enumerate(shift)):
+        return Gap(spatial=False, predicted=False)
+    placed = []
+    for dim, axis in enumerate(sorted(places)):
+        v = shift[axis]
+        pairing = _pairing(signal, axis, v, scene, places[axis])
+        if pairing is None:
+            return Gap(onto_lattice=False, predicted=False)
+        placed.append(_placed(dim + 1, _size_at(signal, places[axis]), v != 0, pairing))
+    return placed
+
+
+def _size_at(signal: Signal, place: int) -> int:
+    return [f.size for dim in signal.dims for f in dim][place]
+
+
+def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
+    state = signal.axes[axis]
+    if isinstance(state, Axis):
+        return pair(state, v)
+    size = _size_at(signal, place)
+    if v == 0:
+        return whole_axis(size)
+    return pair_lost(scene.pixels[axis], size, v, circular=scene.circular[axis])
+
+
+class Base:
+    """The unshifted layer ``[everything else, *spatial]``, with its magnitudes when asked for."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+
+    @cached_property
+    def scales(self) -> torch.Tensor:
+        """The largest magnitude of each channel."""
+        return _largest(self.values, None)
+
+    @cached_property
+    def peak(self) -> float:
+        """The largest magnitude; NaN if any value is NaN or infinite."""
+        top = float(self.scales.max()) if self.scales.numel() else 0.0
+        return top if math.isfinite(top) else math.nan
+
+    @property
+    def finite(self) -> bool:
+        """Whether every value is finite."""
+        return math.isfinite(self.peak)
+
+
+def measure(
+    base: Base, copy: torch.Tensor, placed: Sequence[Placed], *, border: bool, null: str
+) -> Gap:
+    """Compare a layer of the base and of one shifted copy, both ``[everything else, *spatial]``.
+
+    ``border``: measure the samples that overlap but are not valid, too. ``null``: compare
+    the base with itself, the shift left out, axis by axis: ``"measure"``, ``"same"`` (only whether
+    they are the same) or ``""``. A gap of at most 4 eps of the largest channel is rounding.
+    """
+    predicted = all(p.predicted for p in placed)
+    share = math.prod(p.share for p in placed)
+    edge = _border(base.values, copy, placed) if border else None
+    if share == 0.0:
+        return Gap(predicted=predicted, border=edge, share=0.0)
+    shifted = _take(copy, placed, [p.valid[0] for p in placed])
+    expected = _take(base.values, placed, [p.valid[1] for p in placed])
+    gap = Gap(
+        predicted=predicted,
+        border=edge,
+        share=share,
+        null=_null(base, placed, null) if null else None,
+        scale=base.peak if null == "measure" else None,
+        error=0.0,
+        relative=0.0,
+    )
+    return (
+        gap if torch.equal(shifted, expected) else _with_gap(gap, base, shifted, expected, placed)
+    )
+
+
+def _with_gap(
+    gap: Gap,
+    base: Base,
+    shifted: torch.Tensor,
+    expected: torch.Tensor,
+    placed: Sequence[Placed],
+) -> Gap:
+    errors = _largest(shifted, expected)
+    relative, channel = _relative(errors, base)
+    worst = None
+    if relative > WORTH_A_PLACE:
+        apart = (_wide(shifted[channel]) - _wide(expected[channel])).abs()
+        place = np.unravel_index(int(apart.argmax()), tuple(apart.shape))
+        worst = (
+            channel,
+            *(_index_at(p.valid[0], int(i)) for p, i in zip(placed, place, strict=True)),
+        )
+    return replace(
+        gap,
+        error=float(errors.max()),
+        relative=relative,
+        scale=float(base.scales[channel]),
+        worst=worst,
+    )
+
+
+def _relative(errors: torch.Tensor, base: Base) -> tuple[float, int]:
+    """The largest gap over the channel's own magnitude, and its channel."""
+    dtype = base.values.dtype
+    eps = torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 0.0
+    ratios = (errors / base.scales).nan_to_num(0.0, posinf=1.0) if base.finite else errors
+    small = errors <= 4 * eps * base.peak
+    ratios = torch.where(small, ratios.clamp(max=eps), ratios)
+    top, channel = ratios.max(0)
+    return float(top), int(channel)
+
+
+WORTH_A_PLACE = 1e-9
+BLOCK = 2**16
+"""Values that are compared at once, so that what is computed on the way stays in the cache."""
+
+
+def _largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+    """The largest magnitude of each channel of ``values``, or of its difference from ``other``."""
+    channels = values.shape[0]
+    if channels == 0 or values.numel() == 0:
+        return torch.zeros(channels, dtype=torch.float64)
+    step = max(1, BLOCK * channels // values.numel())
+    found = []
+    for start in range(0, channels, step):
+        part = _wide(values[start : start + step])
+        if other is not None:
+            part = part - _wide(other[start : start + step])
+        rows = part.abs() if part.is_complex() else part
+        low, high = torch.aminmax(rows.reshape(rows.shape[0], -1), dim=1)
+        found.append(torch.maximum(high, low.neg()))
+    return torch.cat(found)
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        return tensor.float()
+    if tensor.is_floating_point() or tensor.is_complex():
+        return tensor
+    return tensor.double()
+
+
+def _take(tensor: torch.Tensor, placed: Sequence[Placed], spans: Sequence[Span]) -> torch.Tensor:
+    out = tensor
+    for p, span in zip(placed, spans, strict=True):
+        if isinstance(span, torch.Tensor):
+            out = out.index_select(p.dim, span.to(tensor.device))
+        elif span[1] != out.shape[p.dim]:
+            out = out.narrow(p.dim, *span)
+    return out
+
+
+def _border(base: torch.Tensor, copy: torch.Tensor, placed: Sequence[Placed]) -> float | None:
+    """The largest gap on samples that overlap but are not valid along at least one axis."""
+    tops = []
+    for i, p in enumerate(placed):
+        head, tail = [q.valid for q in placed[:i]], [q.all for q in placed[i + 1 :]]
+        for edge in p.edges:
+            here, there = zip(*head, edge, *tail, strict=True)
+            one, two = _take(copy, placed, here), _take(base, placed, there)
+            if one.numel():
+                tops.append(float(_largest(one, two).max()))
+    if not tops or not all(map(math.isfinite, tops)):
+        return None
+    return max(tops)
+
+
+def _null(base: Base, placed: Sequence[Placed], how: str) -> float | None:
+    """The smallest, over the moved axes, of the largest relative gap with the shift left out."""
+    here = [p.valid[0] for p in placed]
+    found = []
+    for i, p in enumerate(placed):
+        if not p.moved:
+            continue
+        there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
+        one, two = _take(base.values, placed, here), _take(base.values, placed, there)
+        if torch.equal(one, two):
+            found.append(0.0)
+        elif how == "measure":
+            found.append(_relative(_largest(one, two), base)[0])
+    return min(found) if found else None

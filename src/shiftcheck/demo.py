@@ -1,0 +1,126 @@
+"""The main job on real digits: what moves with its input in a LeNet, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from shiftcheck.check import check_equivariance
+from shiftcheck.datasets import digits, embed, standardise
+from shiftcheck.errors import InputError
+from shiftcheck.models import lenet, mlp
+from shiftcheck.render import explain, render_report
+from shiftcheck.report import Report
+from shiftcheck.shifts import shift
+
+CANVAS = (38, 38)
+REACH = 5
+SHIFTS = tuple(product(range(-REACH, REACH + 1), repeat=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steadiness:
+    """What the classifier says of 28x28 crops while the digits move.
+
+    ``agreement``: the share of moved digits with the class of the unmoved one; ``accuracy``: with
+    the right class; ``change``: the mean distance of the logits from the unmoved ones, over the
+    mean distance between different digits. By the largest entry of the shift, in pixels.
+    """
+
+    reach: int
+    agreement: float
+    accuracy: float
+    change: float
+
+
+def run_demo(out: Path, say: Callable[[str], None] = print, *, progress: bool = False) -> Report:
+    """Print what a user would want to know of the LeNet and write ``report.json`` into ``out``.
+
+    Raises InputError where the folder cannot be written, before anything is computed.
+    """
+    _prepare(out)
+    images, labels = digits()
+    canvas = standardise(embed(images, CANVAS))
+    model = lenet(pretrained=True)
+    say(
+        f"{len(images)} test digits on a {CANVAS[0]}x{CANVAS[1]} canvas, all {len(SHIFTS)} shifts"
+        f" in [-{REACH}, {REACH}]^2\n"
+    )
+    say("1. The LeNet on the canvas, up to its max-pool\n")
+    report = check_equivariance(model, canvas, layer="max_pool2d", shifts=SHIFTS, progress=progress)
+    say(render_report(report))
+    say(_on_the_lattice(report))
+    say("\n2. The whole network, on 28x28\n")
+    whole = check_equivariance(model, standardise(images))
+    say(render_report(whole))
+    say("\n3. An MLP from image to image\n")
+    say(explain(check_equivariance(mlp(pretrained=True), images)))
+    say("\n4. The classifier on 28x28 crops of the moving digits\n")
+    for line in steadiness(model, canvas, labels):
+        say(
+            f"shifts up to {line.reach}: {line.agreement:.1%} keep their class,"
+            f" {line.accuracy:.1%} are right, logits move by {line.change:.0%} of the distance"
+            " between digits"
+        )
+    path = out / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    say(f"\nwrote {path}")
+    return report
+
+
+def _prepare(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written: {error}") from error
+
+
+def _on_the_lattice(report: Report) -> str:
+    conv4, pool = report["conv4"], report["max_pool2d"]
+    moved = [s for s in conv4.shifts if any(s.shift)]
+    same = sum(s.verdict == "equivariant" for s in moved)
+    on = [s for s in pool.shifts if s.error is not None and any(s.shift)]
+    exact = sum(s.verdict == "equivariant" for s in on)
+    return (
+        f"conv4: equivariant at {same} of {len(moved)} shifts (and trivially at (0, 0)).\n"
+        f"max_pool2d: its period is {pool.period}: {len(on)} of the {len(moved)} shifts are"
+        f" multiples of it, and it is equivariant at {exact} of those {len(on)}."
+    )
+
+
+def steadiness(
+    model: torch.nn.Module, canvas: torch.Tensor, labels: torch.Tensor
+) -> list[Steadiness]:
+    """How far the logits and the classes of the central crop change, by the reach of the shift."""
+    margin = (CANVAS[0] - 28) // 2
+    background = canvas.min()
+    found: dict[int, list[tuple[float, float, float]]] = {}
+    with torch.inference_mode():
+        base = model(_crop(canvas, margin))
+        apart = torch.cdist(base, base).sum() / (len(base) * (len(base) - 1))
+        for offset in SHIFTS:
+            moved = shift(canvas - background, offset, fill="zeros") + background
+            logits = model(_crop(moved, margin))
+            found.setdefault(max(map(abs, offset)), []).append(
+                (
+                    float((logits.argmax(1) == base.argmax(1)).float().mean()),
+                    float((logits.argmax(1) == labels).float().mean()),
+                    float((logits - base).norm(dim=1).mean() / apart),
+                )
+            )
+    lines = []
+    for reach in sorted(found):
+        kept, right, change = (sum(c) / len(c) for c in zip(*found[reach], strict=True))
+        lines.append(Steadiness(reach=reach, agreement=kept, accuracy=right, change=change))
+    return lines
+
+
+def _crop(canvas: torch.Tensor, margin: int) -> torch.Tensor:
+    return canvas[..., margin : margin + 28, margin : margin + 28].contiguous()

@@ -1,0 +1,23 @@
+"""Every exception that the library raises."""
+
+from __future__ import annotations
+
+
+class ShiftcheckError(Exception):
+    """The base of every error that this library raises."""
+
+
+class InputError(ShiftcheckError, ValueError):
+    """An argument cannot be used; the message names it, its value and the remedy."""
+
+
+class ModelError(ShiftcheckError, RuntimeError):
+    """The model cannot be run as asked; its own error, if any, is the cause of this one."""
+
+
+class NotEquivariantError(ShiftcheckError, AssertionError):
+    """A check found that the model is not equivariant."""
+
+
+class InconclusiveError(ShiftcheckError, AssertionError):
+    """A check could not tell whether the model is equivariant; that never counts as a pass."""

@@ -1,0 +1,247 @@
+"""The caller's arguments, checked, and stacked with their shifted copies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from shiftcheck.axis import Axis, input_axis
+from shiftcheck.errors import InputError
+from shiftcheck.layout import Dim, Factor, Signal, plain
+from shiftcheck.shifts import fresh_shift
+
+Shift = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """One tensor of the arguments and what happens to it: shifted, repeated, or left alone."""
+
+    tensor: torch.Tensor
+    role: str
+    spatial: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The arguments of a model as a flat list, with what is needed to put them together again."""
+
+    leaves: tuple[Any, ...]
+    structure: Any
+    kind: str
+    circular: tuple[bool, ...]
+    main: Leaf
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """The spatial sizes of the first shifted tensor."""
+        return tuple(self.main.tensor.shape[d] for d in self.main.spatial)
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Every tensor of the caller."""
+        return [leaf.tensor for leaf in self.leaves if isinstance(leaf, Leaf)]
+
+    def call(self, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments from a flat list of values."""
+        whole = tree_unflatten(list(values), self.structure)
+        if self.kind == "dict":
+            return (), dict(whole)
+        return (tuple(whole), {}) if self.kind == "tuple" else ((whole,), {})
+
+    def signal(self, leaf: Leaf, copies: int) -> Signal:
+        """What is known of a stacked leaf before anything was done to it."""
+        dims: list[Dim] = [plain(n) for n in leaf.tensor.shape]
+        if copies > 1:
+            dims[0] = (Factor("copies", copies), *dims[0])
+        states: list[Axis | None] = [None] * len(self.pixels)
+        for axis, dim in enumerate(leaf.spatial):
+            states[axis] = self._axis(axis, leaf.tensor.shape[dim])
+            dims[dim] = (Factor("axis", leaf.tensor.shape[dim], axis),)
+        return Signal(tuple(dims), tuple(states))
+
+    def _axis(self, axis: int, size: int) -> Axis:
+        pixels = self.pixels[axis]
+        whole = input_axis(pixels, circular=self.circular[axis])
+        if size == pixels:
+            return whole
+        stride = Fraction(pixels, size)
+        phases = np.arange(stride.denominator) * float(stride)
+        return replace(
+            whole,
+            stride=stride,
+            lattice=stride.numerator,
+            first=np.floor(phases),
+            last=np.floor(phases),
+            valid=np.ones(size, dtype=bool),
+        )
+
+    def shifted(self, shift: Shift, seed: int) -> list[Any]:
+        """The arguments as the shift leaves them."""
+        return [self._shifted_leaf(leaf, shift, seed) for leaf in self.leaves]
+
+    def _shifted_leaf(self, leaf: Any, shift: Shift, seed: int) -> Any:
+        if not isinstance(leaf, Leaf):
+            return leaf
+        if leaf.role != "shifted" or not any(shift):
+            return leaf.tensor.detach().clone()
+        offset = self.offset_of(leaf, shift)
+        out = leaf.tensor.detach()
+        for axis, (v, dim) in enumerate(zip(offset, leaf.spatial, strict=True)):
+            if not v:
+                continue
+            if self.circular[axis]:
+                out = torch.roll(out, v, dim)
+            else:
+                generator = torch.Generator().manual_seed(_seed(seed, shift, axis))
+                out = fresh_shift(out, (v,), (dim,), generator)
+        return out
+
+    def offset_of(self, leaf: Leaf, shift: Shift) -> Shift:
+        """The shift of one leaf, in its own samples; raises InputError where it is not whole."""
+        offset = []
+        for v, n, dim in zip(shift, self.pixels, leaf.spatial, strict=True):
+            own = Fraction(v * leaf.tensor.shape[dim], n)
+            if own.denominator != 1:
+                raise InputError(
+                    f"shifts={shift} would move the input of shape {tuple(leaf.tensor.shape)} by"
+                    f" {own} samples: use shifts that move every input by whole samples"
+                )
+            offset.append(int(own))
+        return tuple(offset)
+
+    def stacked(self, shifts: Sequence[Shift], seed: int) -> list[Any]:
+        """The arguments with the base and its shifted copies along the batch."""
+        zero = (0,) * len(self.pixels)
+        columns = [self.shifted(shift, seed) for shift in (zero, *shifts)]
+        out: list[Any] = []
+        for i, leaf in enumerate(self.leaves):
+            moves = isinstance(leaf, Leaf) and leaf.role != "fixed"
+            out.append(torch.cat([c[i] for c in columns]) if moves else columns[0][i])
+        return out
+
+
+def _seed(seed: int, shift: Shift, axis: int) -> int:
+    value = seed
+    for entry in (*shift, axis):
+        value = (value * 1_000_003 + entry + 4_096) % (2**62)
+    return value
+
+
+def read_inputs(x: Any, *, boundary: Any, spatial_dims: Sequence[int] | None) -> Inputs:
+    """Check the arguments; raises InputError for what cannot be shifted."""
+    kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else "single"
+    flat, structure = tree_flatten(dict(x) if isinstance(x, Mapping) else x)
+    values = [torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v for v in flat]
+    tensors = [v for v in values if isinstance(v, torch.Tensor)]
+    if not tensors:
+        raise InputError(
+            f"x={type(x).__name__} holds no tensor: give a tensor or a NumPy array of shape"
+            " [batch, channels, *spatial], or a tuple or dict of arguments"
+        )
+    main = next((t for t in tensors if t.is_floating_point() and t.ndim >= 3), tensors[0])
+    _check_main(main)
+    spatial = _spatial_dims(main, spatial_dims)
+    circular = _circular(boundary, len(spatial))
+    for tensor in tensors:
+        _check_finite(tensor)
+    leaves = [_leaf(v, main, spatial) if isinstance(v, torch.Tensor) else v for v in values]
+    first = next(leaf for leaf in leaves if isinstance(leaf, Leaf) and leaf.tensor is main)
+    return Inputs(tuple(leaves), structure, kind, circular, first)
+
+
+def _leaf(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...]) -> Leaf:
+    same_batch = tensor.ndim > 0 and tensor.shape[0] == main.shape[0]
+    if tensor.is_floating_point() and tensor.ndim == main.ndim and same_batch:
+        return Leaf(tensor, "shifted", spatial)
+    return Leaf(tensor, "repeated" if same_batch else "fixed")
+
+
+def _check_main(x: torch.Tensor) -> None:
+    shape = tuple(x.shape)
+    if x.is_complex() or not x.is_floating_point():
+        raise InputError(
+            f"x has dtype {x.dtype}: a signal is real and floating; convert it with x.float()"
+        )
+    if x.ndim < 3:
+        raise InputError(
+            f"x has shape {shape}: give [batch, channels, *spatial], with a batch dimension"
+            " (x[None]) and a channel dimension (x[:, None])"
+        )
+    if x.numel() == 0:
+        raise InputError(f"x has shape {shape} and no values: every dimension must be at least 1")
+
+
+def _check_finite(x: torch.Tensor) -> None:
+    if x.is_floating_point() and x.device.type != "meta" and not torch.isfinite(x).all():
+        count = int((~torch.isfinite(x)).sum())
+        raise InputError(
+            f"x has {count} values that are NaN or infinite: nothing can be compared with them;"
+            " replace them, for example with torch.nan_to_num"
+        )
+
+
+def _spatial_dims(x: torch.Tensor, given: Sequence[int] | None) -> tuple[int, ...]:
+    if given is None:
+        if x.ndim > 5:
+            raise InputError(
+                f"x has rank {x.ndim}: up to three spatial axes are supported; name them with"
+                " spatial_dims=(...)"
+            )
+        return tuple(range(2, x.ndim))
+    dims = []
+    for d in given:
+        if isinstance(d, bool) or not isinstance(d, int) or not -x.ndim <= d < x.ndim:
+            raise InputError(f"spatial_dims={tuple(given)}: {d!r} is no dimension of rank {x.ndim}")
+        dims.append(d % x.ndim)
+    if len(set(dims)) != len(dims) or not 1 <= len(dims) <= 3 or 0 in dims:
+        raise InputError(
+            f"spatial_dims={tuple(given)}: give one to three different dimensions, not the batch"
+            " (dimension 0)"
+        )
+    return tuple(dims)
+
+
+def _circular(boundary: Any, axes: int) -> tuple[bool, ...]:
+    entries = (boundary,) * axes if isinstance(boundary, str) else tuple(boundary)
+    bad = [b for b in entries if b not in ("valid", "circular")]
+    if bad or len(entries) != axes:
+        raise InputError(
+            f"boundary={boundary!r}: give 'valid' or 'circular', or one of them for each of the"
+            f" {axes} spatial axes"
+        )
+    return tuple(b == "circular" for b in entries)
+
+
+def check_shifts(shifts: Sequence[Any], inputs: Inputs) -> tuple[Shift, ...]:
+    """The shifts as tuples of whole pixels; raises InputError for what does not fit the signal."""
+    checked = tuple(_one_shift(shift, inputs) for shift in shifts)
+    if not checked:
+        raise InputError("shifts=[] is empty: give at least one shift, or None to have them chosen")
+    return checked
+
+
+def _one_shift(shift: Any, inputs: Inputs) -> Shift:
+    entries = (shift,) if isinstance(shift, int | float) else tuple(shift)
+    pixels = inputs.pixels
+    if len(entries) != len(pixels):
+        raise InputError(
+            f"shifts: {shift!r} has {len(entries)} entries, the signal has {len(pixels)} spatial"
+            f" axes of size {pixels}"
+        )
+    for v, n in zip(entries, pixels, strict=True):
+        if float(v) != math.floor(float(v)):
+            raise InputError(f"shifts: {shift!r} is fractional; give whole pixels")
+        if abs(v) >= n:
+            raise InputError(
+                f"shifts: {shift!r} is larger than the signal, which has {pixels} pixels; nothing"
+                " of it would be left"
+            )
+    return tuple(int(v) for v in entries)

@@ -1,0 +1,169 @@
+"""What a report says, in sentences: the fact, the place, the measure, the remedy."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from shiftcheck.render.numbers import count, each, gap, spans
+from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+
+COLUMNS = 100
+
+MEANING = {
+    "PADDING": "samples near the border see padding instead of the signal",
+    "STRIDE": "it keeps only every so many samples, so other shifts meet other samples",
+    "RESIZE": "tensors with different strides are combined",
+    "POSITION": "a constant that depends on the position is combined with the signal",
+    "MIXING": "a linear map has a weight of its own for each place",
+    "GLOBAL": "every sample depends on the whole axis",
+    "INDEX": "a sample is taken at a fixed place",
+    "DATA_DEPENDENT": "the place is chosen from the data",
+    "STOCHASTIC": "it draws random numbers",
+    "BATCH_COUPLED": "it mixes the elements of the batch",
+    "UNSUPPORTED_OP": "no rule knows what the operation does to a shift",
+    "UNEXPLAINED": "the structure promises agreement here, and the run contradicts it",
+}
+
+
+def headline(report: Report) -> str:
+    """One sentence: the model and the verdict."""
+    shape = "x".join(map(str, report.input_shape))
+    what = report.model + (f" up to {report.layer!r}" if report.layer else "")
+    if report.verdict is None:
+        return f"{what} on {shape}: structure only, nothing was run"
+    reason = f" ({report.reason})" if report.reason else ""
+    moved = count(sum(any(s) for s in report.shifts), "shift")
+    return f"{what} on {shape}: {report.verdict.upper()}{reason} over {moved}"
+
+
+def explain(report: Report) -> str:
+    """The headline and what explains it, in at most 30 lines of 100 columns."""
+    lines = [headline(report)]
+    output = _decisive(report)
+    if report.verdict is not None and output is not None:
+        lines += _evidence(report, output)
+    if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
+        lines += _blame(report, output)
+        lines.append(f"reproduce: {reproduce(report, output)}")
+    wrapped = [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, COLUMNS, subsequent_indent="    ") or [""]
+    ]
+    return "\n".join(wrapped[:30])
+
+
+def _decisive(report: Report) -> LayerResult | None:
+    same = [o for o in report.outputs if (o.verdict, o.reason) == (report.verdict, report.reason)]
+    return next(iter(same or report.outputs), None)
+
+
+def _worst(report: Report, output: LayerResult) -> ShiftResult | None:
+    same = [
+        s
+        for s in output.shifts
+        if (s.verdict, s.reason) == (report.verdict, report.reason) and any(s.shift)
+    ]
+    return max(same, key=lambda s: s.relative_error or 0.0, default=None)
+
+
+def _evidence(report: Report, output: LayerResult) -> list[str]:
+    compared = [s for s in output.shifts if s.error is not None and any(s.shift)]
+    lines = [
+        f"output {output.name!r} {list(output.shape)}: stride {each(output.stride)}, period"
+        f" {each(output.period)}, valid {spans(output.valid)}"
+    ]
+    if not compared:
+        return lines
+    top = max(compared, key=lambda s: s.relative_error or 0.0)
+    share = min(s.share or 0.0 for s in compared)
+    lines.append(
+        f"compared {count(len(compared), 'shift')}, at least {share:.0%} of the samples each;"
+        f" largest gap {gap(top.error)}, relative {gap(top.relative_error)}"
+        f" (allowed {gap(top.allowance)}, the smallest break this run would have caught)"
+    )
+    return lines
+
+
+def _blame(report: Report, output: LayerResult) -> list[str]:
+    lines = []
+    worst = _worst(report, output)
+    if worst is not None:
+        where = f", at output index {list(worst.worst)}" if worst.worst else ""
+        measure = f": gap {gap(worst.error)}{where}" if worst.error is not None else ""
+        lines.append(f"shift {worst.shift}{measure}")
+    guilty = report.guilty
+    if guilty is not None:
+        detail = f" ({guilty.detail})" if guilty.detail else ""
+        lines.append(
+            f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
+            f" {MEANING.get(guilty.kind, '')}{detail}"
+        )
+    remedy = remedy_for(report, output)
+    if remedy:
+        lines.append(f"remedy: {remedy}")
+    return lines
+
+
+REMEDIES = {
+    "off the lattice": "use shifts that are multiples of the period {period}, or leave shifts out",
+    "not spatial": "check up to a layer that has spatial axes, for example layer={spatial!r}",
+    "no valid region": "give a larger input, so that some samples see no padding",
+    "not finite": "the output holds NaN or infinity; look at the values that the model returns",
+    "dead output": "the output is zero everywhere; check the weights, or give another signal",
+    "shift not visible": "the output hardly varies along the shift; give a signal that does",
+    "identity shift": "give at least one shift that is not zero",
+    "axis never moved": "give an input that is large enough for one step of the output's lattice",
+    "tolerance larger than the signal": "give smaller tolerances; everything passes these",
+    "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
+    "gap not confirmed in float64": "run the check with the model and the input in float64",
+    "nondeterministic": "switch the random operation off, for example with model.eval()",
+    "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
+    "unsupported operation": "give the operation a rule with shiftcheck.register_rule",
+}
+
+
+def remedy_for(report: Report, output: LayerResult) -> str:
+    """What to do about the verdict."""
+    guilty = report.guilty
+    if report.reason in REMEDIES:
+        if report.reason == "no valid region" and guilty is not None and guilty.kind == "GLOBAL":
+            return "no larger input helps; check up to a layer before it, or boundary='circular'"
+        spatial = [r.name for r in report.layers if _has_axes(r)]
+        period = _period(output) or (f"{guilty.period}" if guilty is not None else "")
+        return REMEDIES[report.reason].format(
+            period=period, spatial=spatial[-1] if spatial else report.layers[0].name
+        )
+    return _remedy_for_cause(guilty, output)
+
+
+def _has_axes(row: LayerResult) -> bool:
+    return all(s is not None for s in row.stride) and row.reason != "not spatial"
+
+
+def _period(output: LayerResult) -> str:
+    known: Sequence[int | None] = output.period
+    return f"({', '.join(str(p) for p in known)})" if known and None not in known else ""
+
+
+def _remedy_for_cause(guilty: Cause | None, output: LayerResult) -> str:
+    if guilty is None:
+        return ""
+    if guilty.kind == "STRIDE" and _period(output):
+        return f"use shifts that are multiples of {_period(output)}, the period of this output"
+    if guilty.kind == "PADDING":
+        return "pad circularly (padding_mode='circular') where the boundary is circular"
+    if guilty.kind == "UNEXPLAINED":
+        return "please report this as a bug of shiftcheck, unless the rule is your own"
+    return f"check up to a layer before {guilty.layer!r}, or replace that operation"
+
+
+def reproduce(report: Report, output: LayerResult) -> str:
+    """The call that shows the worst shift again."""
+    worst = _worst(report, output)
+    shifts = f", shifts=[{worst.shift}]" if worst is not None else ""
+    layer = f", layer={report.layer!r}" if report.layer else ""
+    circular = "circular" in report.boundary
+    boundary = f", boundary={report.boundary}" if circular else ""
+    return f"shiftcheck.assert_equivariant(model, x{layer}{shifts}{boundary}, seed={report.seed})"

@@ -1,0 +1,52 @@
+"""Numbers as text, the same in tables and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shiftcheck.axis import describe
+
+
+def gap(value: float | None) -> str:
+    """An error with two digits, a dash where nothing was compared."""
+    if value is None:
+        return "-"
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def each(values: Sequence[Any]) -> str:
+    """One entry for all axes where they agree, else joined by a cross."""
+    texts = [describe(v) for v in values]
+    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+
+
+def halo(values: Sequence[tuple[float, float] | None]) -> str:
+    """Left and right halo, such as ``0+16``."""
+    texts = ["-" if v is None else f"{describe(v[0])}+{describe(v[1])}" for v in values]
+    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+
+
+def spans(values: Sequence[tuple[tuple[int, int], ...] | None]) -> str:
+    """The runs of valid samples, such as ``2:30``; at most two of an axis."""
+    texts = [_span(v) for v in values]
+    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+
+
+def _span(runs: tuple[tuple[int, int], ...] | None) -> str:
+    if runs is None:
+        return "-"
+    if not runs:
+        return "none"
+    shown = ",".join(f"{a}:{b}" for a, b in runs[:2])
+    return shown if len(runs) <= 2 else f"{shown},.."
+
+
+def size(shape: Sequence[int]) -> str:
+    """A shape without its batch, joined by crosses."""
+    return "x".join(str(n) for n in shape[1:]) or "scalar"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun in the singular or plural."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,243 @@
+"""What a check found: frozen records of plain numbers and strings, no tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from shiftcheck.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """The three answers of a check; only EQUIVARIANT lets an assertion pass."""
+
+    EQUIVARIANT = "equivariant"
+    BROKEN = "broken"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why a layer is not equivariant, or not everywhere.
+
+    ``kind`` is one of PADDING, STRIDE, RESIZE, POSITION, MIXING, GLOBAL, INDEX, DATA_DEPENDENT,
+    STOCHASTIC, BATCH_COUPLED and UNSUPPORTED_OP. ``axis`` is the spatial axis (0 first), None where
+    it concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
+    would break at other parameter values, but does not at the present ones.
+    """
+
+    kind: str
+    axis: int | None = None
+    layer: str = ""
+    op: str = ""
+    detail: str = ""
+    period: int | None = None
+    latent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftResult:
+    """One layer under one shift, in pixels; numbers are None where nothing was compared.
+
+    ``error``, ``border_error``: the largest gap on valid samples, and on samples that overlap but
+    are not valid. ``relative_error``: the largest gap of a channel over its largest magnitude.
+    ``allowance``: the largest relative error that passes. ``null_error``: the same comparison with
+    the shift left out, relative; where it is small, a break could not have been seen.
+    """
+
+    shift: tuple[int, ...]
+    verdict: Verdict
+    reason: str = ""
+    error: float | None = None
+    relative_error: float | None = None
+    border_error: float | None = None
+    scale: float | None = None
+    allowance: float | None = None
+    null_error: float | None = None
+    share: float | None = None
+    worst: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerResult:
+    """One layer: its geometry along each spatial axis, and what was measured.
+
+    ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
+    spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
+    (start, stop). ``causes`` are those that arise in this layer itself.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    stride: tuple[Fraction | None, ...]
+    period: tuple[int | None, ...]
+    receptive_field: tuple[float | None, ...]
+    halo: tuple[tuple[float, float] | None, ...]
+    valid: tuple[tuple[tuple[int, int], ...] | None, ...]
+    causes: tuple[Cause, ...] = ()
+    verdict: Verdict | None = None
+    reason: str = ""
+    shifts: tuple[ShiftResult, ...] = ()
+
+    @property
+    def error(self) -> float | None:
+        """The largest gap on valid samples over all shifts; None where none was compared."""
+        return _largest(s.error for s in self.shifts)
+
+    @property
+    def relative_error(self) -> float | None:
+        """The largest relative error over all shifts; None where none was compared."""
+        return _largest(s.relative_error for s in self.shifts)
+
+    @property
+    def border_error(self) -> float | None:
+        """The largest gap over all shifts on samples that overlap but are not valid."""
+        return _largest(s.border_error for s in self.shifts)
+
+    @property
+    def worst(self) -> ShiftResult | None:
+        """The shift with the largest relative error, with the index of the largest gap."""
+        compared = [s for s in self.shifts if s.relative_error is not None]
+        return max(compared, key=lambda s: s.relative_error or 0.0, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The result of a check: the verdict, its reason, and every layer in the order of execution.
+
+    ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
+    the model returned, which alone decide the verdict. ``causes`` are those on the way to the
+    outputs, ``guilty`` is the first of them that explains the verdict.
+    """
+
+    verdict: Verdict | None
+    reason: str
+    layers: tuple[LayerResult, ...]
+    outputs: tuple[LayerResult, ...]
+    guilty: Cause | None = None
+    causes: tuple[Cause, ...] = ()
+    model: str = ""
+    shifts: tuple[tuple[int, ...], ...] = ()
+    boundary: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    spatial_dims: tuple[int, ...] = ()
+    layer: str | None = None
+    dtype: str = ""
+    device: str = ""
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __getitem__(self, name: str) -> LayerResult:
+        """The row called ``name``; raises KeyError with the names there are."""
+        for row in self.layers:
+            if row.name == name:
+                return row
+        raise KeyError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
+
+    def __iter__(self) -> Iterator[LayerResult]:
+        return iter(self.layers)
+
+    def __str__(self) -> str:
+        return renderers["text"](self) if "text" in renderers else repr(self)
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The report as strict JSON: infinite numbers and fractions are strings."""
+        return json.dumps(_to_plain(asdict(self)), indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """The report that ``to_json`` wrote.
+
+        Raises InputError for text that is no report, or one of a newer schema.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"text is no JSON: {error}") from error
+        if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
+            raise InputError("text is no shiftcheck report: it has no schema_version")
+        if data["schema_version"] > SCHEMA_VERSION:
+            raise InputError(
+                f"this report has schema_version {data['schema_version']}, this shiftcheck reads up"
+                f" to {SCHEMA_VERSION}: upgrade with 'pip install -U torch-shiftcheck'"
+            )
+        try:
+            return _report_from(data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"text is no complete shiftcheck report: {error!r}") from error
+
+
+renderers: dict[str, Callable[[Report], str]] = {}
+"""How reports are shown; filled by the renderers, which live above this module."""
+
+
+def _largest(values: Iterator[float | None]) -> float | None:
+    return max((v for v in values if v is not None), default=None)
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _to_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(v) for v in value]
+    return value
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+def _known(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    return {k: _tuple(v) for k, v in data.items() if k in names}
+
+
+def _cause_from(data: Mapping[str, Any]) -> Cause:
+    return Cause(**_known(Cause, data))
+
+
+def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
+    values = _known(ShiftResult, data)
+    numbers = ("error", "relative_error", "border_error", "scale", "allowance", "null_error")
+    values |= {k: _number(values[k]) for k in numbers}
+    return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
+
+
+def _layer_from(data: Mapping[str, Any]) -> LayerResult:
+    values = _known(LayerResult, data)
+    values["stride"] = tuple(None if s is None else Fraction(s) for s in data["stride"])
+    values["receptive_field"] = tuple(_number(r) for r in data["receptive_field"])
+    values["halo"] = tuple(None if h is None else (float(h[0]), float(h[1])) for h in data["halo"])
+    values["causes"] = tuple(_cause_from(c) for c in data["causes"])
+    values["shifts"] = tuple(_shift_from(s) for s in data["shifts"])
+    values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
+    return LayerResult(**values)
+
+
+def _report_from(data: Mapping[str, Any]) -> Report:
+    values = _known(Report, data)
+    values["layers"] = tuple(_layer_from(row) for row in data["layers"])
+    values["outputs"] = tuple(_layer_from(row) for row in data["outputs"])
+    values["causes"] = tuple(_cause_from(c) for c in data["causes"])
+    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
+    values["versions"] = dict(data["versions"])
+    values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
+    return Report(**values)

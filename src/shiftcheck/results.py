@@ -1,0 +1,116 @@
+"""From rows and gaps to the frozen records of a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from shiftcheck.axis import Axis, runs
+from shiftcheck.compare import Gap
+from shiftcheck.confirm import settled
+from shiftcheck.inputs import Inputs
+from shiftcheck.measurement import Job, Measured
+from shiftcheck.report import Cause, LayerResult, Report
+from shiftcheck.structure import Model
+from shiftcheck.trace import Row
+from shiftcheck.verdict import Tolerance, find_guilty, judge, judge_layer, judge_model
+
+
+def layer_result(row: Row) -> LayerResult:
+    """The geometry of a row, with nothing measured."""
+    signal = row.signal
+    states = [s if isinstance(s, Axis) else None for s in signal.axes]
+    placed = set(signal.axes_in(range(len(signal.dims))))
+    known = [s if a in placed else None for a, s in enumerate(states)]
+    shape = tuple(math.prod(f.size for f in d if f.kind != "copies") for d in signal.dims)
+    return LayerResult(
+        name=row.name,
+        op=row.op,
+        shape=shape,
+        stride=tuple(None if s is None else s.stride for s in known),
+        period=tuple(None if s is None else s.period for s in known),
+        receptive_field=tuple(None if s is None else s.receptive_field for s in known),
+        halo=tuple(None if s is None else s.halo for s in known),
+        valid=tuple(None if s is None else runs(s.valid) for s in known),
+        causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
+    )
+
+
+def _judged(
+    entry: Measured,
+    job: Job,
+    tolerance: Tolerance,
+    strict: bool,
+    required: set[int],
+    exact: Mapping[str, Sequence[Gap]] | None = None,
+) -> LayerResult:
+    result = layer_result(entry.row)
+    if not entry.gaps:
+        return result
+    causes = entry.row.signal.causes
+    shifts = tuple(
+        judge(gap, shift, causes, entry.peak, tolerance)
+        for gap, shift in zip(entry.gaps, job.shifts, strict=True)
+    )
+    if exact is not None:
+        second: Sequence[Gap | None] = exact.get(entry.row.name) or [None] * len(shifts)
+        shifts = tuple(settled(s, gap) for s, gap in zip(shifts, second, strict=True))
+    verdict, reason = judge_layer(shifts, required, strict=strict)
+    return replace(result, verdict=verdict, reason=reason, shifts=shifts)
+
+
+def build_report(
+    job: Job,
+    tolerance: Tolerance,
+    given: bool,
+    exact: Mapping[str, Sequence[Gap]] | None = None,
+) -> Report:
+    """The report of what a job measured; ``exact`` holds a second look in float64."""
+    axes = len(job.inputs.pixels)
+    moved = {a for s in job.shifts for a, v in enumerate(s) if v}
+    required = moved if given else set(range(axes))
+    layers = tuple(_judged(e, job, tolerance, False, moved) for e in job.rows.values())
+    outputs = tuple(
+        _judged(e, job, tolerance, given, required, exact) for e in job.outputs.values()
+    )
+    verdict, reason = judge_model(outputs)
+    causes = causes_of([e.row for e in job.outputs.values()])
+    decisive = next((o for o in outputs if (o.verdict, o.reason) == (verdict, reason)), outputs[0])
+    return Report(
+        verdict=verdict,
+        reason=reason,
+        layers=layers,
+        outputs=outputs,
+        guilty=find_guilty(verdict, reason, decisive, causes, job.inputs.circular, layers),
+        causes=causes,
+        shifts=job.shifts,
+        notes=tuple(job.notes),
+        **circumstances(job.model, job.inputs, job.layer, job.seed),
+    )
+
+
+def causes_of(rows: Sequence[Row]) -> tuple[Cause, ...]:
+    """The causes on the way to the rows, each once."""
+    return tuple(dict.fromkeys(c for row in rows for c in row.signal.causes))
+
+
+def circumstances(model: Model, inputs: Inputs, layer: str | None, seed: int) -> dict[str, Any]:
+    """How a report was made, for its record."""
+    x = inputs.main.tensor
+    names = ("valid", "circular")
+    return {
+        "model": getattr(model, "__name__", type(model).__name__),
+        "boundary": tuple(names[c] for c in inputs.circular),
+        "input_shape": tuple(x.shape),
+        "spatial_dims": inputs.main.spatial,
+        "layer": layer,
+        "dtype": str(x.dtype).removeprefix("torch."),
+        "device": str(x.device),
+        "seed": seed,
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+    }

@@ -1,0 +1,33 @@
+"""The laws of operations, one file a family: what each does to the geometry of its input."""
+
+from shiftcheck.rules import (
+    convolution,
+    elementwise,
+    linear,
+    normalization,
+    padding,
+    pooling,
+    reduction,
+    shape,
+)
+from shiftcheck.rules.common import pointwise
+from shiftcheck.rules.operands import BatchCoupledError, Constant
+from shiftcheck.rules.registry import Rule, find_rule, register_rule, table
+
+__all__ = [
+    "BatchCoupledError",
+    "Constant",
+    "Rule",
+    "convolution",
+    "elementwise",
+    "find_rule",
+    "linear",
+    "normalization",
+    "padding",
+    "pointwise",
+    "pooling",
+    "reduction",
+    "register_rule",
+    "shape",
+    "table",
+]

@@ -1,0 +1,168 @@
+"""Convolutions and transposed convolutions in 1, 2 and 3 dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shiftcheck.axis import Axis, Taps, resample, window
+from shiftcheck.layout import Signal, map_axes
+from shiftcheck.rules.common import (
+    mix,
+    need_signal,
+    no_signal,
+    note_new_causes,
+    note_padding,
+    per_axis,
+)
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+ARITHMETIC = "Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016"
+
+Ints = int | Sequence[int]
+
+
+@register_rule(
+    "aten::conv1d",
+    "aten::conv2d",
+    "aten::conv3d",
+    law="stride -> 1; 1 -> 1 at stride 1, for any kernel, dilation and groups",
+    source=ARITHMETIC,
+)
+def convolution(
+    x: object,
+    weight: object,
+    bias: object = None,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> Signal:
+    """A cross-correlation with the weight ``[out, in / groups, *kernel]``."""
+    signal, kernel = _operands(x, weight, bias)
+    ndim = len(kernel)
+    steps, dilations = per_axis(stride, ndim), per_axis(dilation, ndim)
+    before, after = _paddings(padding, kernel, dilations)
+    dims = _spatial(signal, ndim)
+
+    def size(i: int) -> int:
+        span = dilations[i] * (kernel[i] - 1) + 1
+        n = signal.shape[dims[i]]
+        return (n + before[i] + after[i] - span) // steps[i] + 1
+
+    def change(axis: Axis, i: int) -> Axis:
+        taps = window(steps[i], [j * dilations[i] - before[i] for j in range(kernel[i])])
+        return resample(axis, taps, size(i))
+
+    return _convolved(signal, weight, dims, change, size, out_channels=0)
+
+
+@register_rule(
+    "aten::conv_transpose1d",
+    "aten::conv_transpose2d",
+    "aten::conv_transpose3d",
+    law="1 -> stride, for any output_padding",
+    source=ARITHMETIC,
+)
+def transposed_convolution(
+    x: object,
+    weight: object,
+    bias: object = None,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+) -> Signal:
+    """The adjoint of a convolution with the weight ``[in, out / groups, *kernel]``."""
+    signal, kernel = _operands(x, weight, bias)
+    ndim = len(kernel)
+    steps, pads = per_axis(stride, ndim), per_axis(padding, ndim)
+    extra, dilations = per_axis(output_padding, ndim), per_axis(dilation, ndim)
+    dims = _spatial(signal, ndim)
+
+    def size(i: int) -> int:
+        span = dilations[i] * (kernel[i] - 1) + 1
+        return (signal.shape[dims[i]] - 1) * steps[i] - 2 * pads[i] + span + extra[i]
+
+    def change(axis: Axis, i: int) -> Axis:
+        return resample(axis, spread(steps[i], kernel[i], dilations[i], pads[i]), size(i))
+
+    return _convolved(signal, weight, dims, change, size, out_channels=1, groups=groups)
+
+
+@register_rule("aten::convolution", law="as conv and conv_transpose", source=ARITHMETIC)
+def any_convolution(
+    x: object,
+    weight: object,
+    bias: object,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    transposed: bool,
+    output_padding: Ints,
+    groups: int,
+) -> Signal:
+    """The one operation that all convolutions become outside inference mode."""
+    if transposed:
+        return transposed_convolution(
+            x, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+    return convolution(x, weight, bias, stride, padding, dilation, groups)
+
+
+def spread(step: int, kernel: int, dilation: int, padding: int) -> Taps:
+    """Taps of a transposed convolution: output ``r`` reads ``(r + padding - j*dilation)/step``."""
+    phases = []
+    for r in range(step):
+        reads = [r + padding - j * dilation for j in range(kernel)]
+        phases.append(tuple(at // step for at in reads if at % step == 0))
+    return Taps(num=1, phases=tuple(phases))
+
+
+def _operands(x: object, weight: object, bias: object) -> tuple[Signal, tuple[int, ...]]:
+    signal = need_signal(x, "the input of a convolution")
+    no_signal(weight, "the weight of a convolution")
+    no_signal(bias, "the bias of a convolution")
+    assert isinstance(weight, Constant)
+    return signal, weight.shape[2:]
+
+
+def _spatial(signal: Signal, ndim: int) -> tuple[int, ...]:
+    rank = len(signal.dims)
+    return tuple(range(rank - ndim, rank))
+
+
+def _paddings(
+    padding: Ints | str, kernel: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if padding == "valid":
+        return (0,) * len(kernel), (0,) * len(kernel)
+    if padding == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        before = tuple(t // 2 for t in total)
+        return before, tuple(t - b for t, b in zip(total, before, strict=True))
+    assert not isinstance(padding, str)
+    both = per_axis(padding, len(kernel))
+    return both, both
+
+
+def _convolved(
+    signal: Signal,
+    weight: object,
+    dims: Sequence[int],
+    change: object,
+    size: object,
+    *,
+    out_channels: int,
+    groups: int = 1,
+) -> Signal:
+    assert isinstance(weight, Constant)
+    assert callable(change)
+    assert callable(size)
+    channels = weight.shape[out_channels] * (groups if out_channels else 1)
+    out = mix(signal, dims[0] - 1, channels, "a convolution")
+    moved = [a for a in (out.axis_in(d) for d in dims) if a is not None]
+    out = map_axes(out, dims, change, [size(i) for i in range(len(dims))])
+    out = note_new_causes(signal, out)
+    return note_padding(signal, out, moved, "samples that see padding")

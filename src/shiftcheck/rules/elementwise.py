@@ -1,0 +1,78 @@
+"""Operations that compute each sample from the same sample but do not carry torch's tag for it."""
+
+from __future__ import annotations
+
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import Signal
+from shiftcheck.rules.common import (
+    need_signal,
+    pointwise,
+    require_plain,
+    stochastic,
+    with_constants,
+)
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+
+@register_rule(
+    "aten::hardswish",
+    "aten::hardsigmoid",
+    "aten::relu6",
+    "aten::selu",
+    "aten::celu",
+    "aten::softsign",
+    "aten::mish",
+    "aten::square",
+    "aten::copy",
+    "aten::log_sigmoid",
+    "aten::logsigmoid",
+    "aten::where.self",
+    "aten::where.ScalarOther",
+    "aten::where.ScalarSelf",
+    "aten::where.Scalar",
+    "aten::masked_fill",
+    "aten::divide",
+    "aten::multiply",
+    "aten::subtract",
+    "aten::true_divide",
+    "aten::clip",
+    "aten::absolute",
+    "aten::negative",
+    "aten::isfinite",
+    "aten::pow",
+    "aten::rsub",
+    law="1 -> 1",
+)
+def untagged(*operands: object, **_: object) -> Signal:
+    """Every operand broadcasts."""
+    return pointwise(*operands)
+
+
+@register_rule("aten::prelu", "aten::_prelu_kernel", law="1 -> 1")
+def prelu(x: object, weight: object) -> Signal:
+    """A leaky rectifier whose slope is a vector along dimension 1."""
+    signal = need_signal(x, "the input of a prelu")
+    if not isinstance(weight, Constant):
+        raise GeometryError("the slope of a prelu depends on the input")
+    trailing = max(len(signal.dims) - 2, 0) if len(weight.shape) == 1 else 0
+    shape = weight.shape + (1,) * trailing
+    slope = Constant(shape, weight.repeats, weight.parameter, weight.random)
+    return with_constants(signal, [slope])
+
+
+@register_rule("aten::rrelu.default", law="1 -> 1 in eval mode; else STOCHASTIC")
+def rrelu(
+    x: object, lower: float = 0.125, upper: float = 1 / 3, training: bool = False, *_: object
+) -> Signal:
+    """A leaky rectifier, with a random slope in training."""
+    signal = need_signal(x, "the input of a randomised rectifier")
+    return stochastic(signal) if training else signal
+
+
+@register_rule("aten::local_response_norm", "aten::channel_shuffle", law="1 -> 1 over channels")
+def over_channels(x: object, *_: object) -> Signal:
+    """Neighbouring channels are combined, or channels change places."""
+    signal = need_signal(x, "the input")
+    require_plain(signal, 1, "an operation over channels")
+    return signal

@@ -1,0 +1,104 @@
+"""Linear layers and products of matrices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import Signal, broadcast, plain, with_dims
+from shiftcheck.rules.common import (
+    mix,
+    need_signal,
+    no_signal,
+    require_plain,
+    uncoupled,
+    with_constants,
+)
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+LAW = "1 -> 1 over channels; over a spatial axis: none (MIXING)"
+
+
+@register_rule("aten::linear", law=LAW)
+def linear(x: object, weight: object, bias: object = None) -> Signal:
+    """``x @ weight.T + bias`` over the last dimension."""
+    signal = need_signal(x, "the input of a linear layer")
+    no_signal(weight, "the weight of a linear layer")
+    no_signal(bias, "the bias of a linear layer")
+    assert isinstance(weight, Constant)
+    last = len(signal.dims) - 1
+    if len(weight.shape) == 1:
+        out = mix(signal, last, 1, "a linear layer")
+        return with_dims(out, out.dims[:-1])
+    return mix(signal, last, weight.shape[0], "a linear layer")
+
+
+@register_rule("aten::addmm", law=LAW)
+def addmm(bias: object, x: object, weight: object, *, beta: float = 1, alpha: float = 1) -> Signal:
+    """``bias + x @ weight``."""
+    product = matmul(x, weight)
+    if isinstance(bias, Signal):
+        return broadcast([product, bias])
+    return with_constants(product, [bias] if isinstance(bias, Constant) else [])
+
+
+@register_rule("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", law=LAW)
+def matmul(x: object, y: object) -> Signal:
+    """A product of matrices, batched or not, of a signal with a constant or of two signals."""
+    if isinstance(x, Signal) and isinstance(y, Signal):
+        return _matmul_signals(x, y)
+    if isinstance(x, Signal) and isinstance(y, Constant):
+        return _matmul_constant(x, y)
+    if isinstance(y, Signal) and isinstance(x, Constant):
+        if len(y.dims) == 1:
+            return _matmul_constant(y, _transposed(x))
+        out = _matmul_constant(_swap(y), _transposed(x))
+        return out if len(x.shape) == 1 else _swap(out)
+    raise GeometryError("a product without a signal")
+
+
+def _matmul_constant(x: Signal, y: Constant) -> Signal:
+    last = len(x.dims) - 1
+    stacked = max(len(y.shape) - 2, 0)
+    if stacked:
+        if len(y.shape) > len(x.dims):
+            raise GeometryError("a constant with more dimensions than the signal is multiplied")
+        position = range(last - 1 - stacked, last - 1)
+        if any(x.axes_in([d]) or x.holds_copies([d]) for d in position):
+            raise GeometryError("a stack of matrices differs along an axis or the batch")
+    if len(y.shape) == 1:
+        out = mix(x, last, 1, "a product with a constant")
+        return with_dims(out, out.dims[:-1])
+    out = mix(x, last, y.shape[-1], "a product with a constant")
+    sizes = [plain(n) for n in y.shape[:-2]]
+    dims = list(out.dims)
+    for i, dim in enumerate(sizes):
+        at = last - 1 - stacked + i
+        dims[at] = dims[at] if not dim or dims[at] else dim
+    return replace(out, dims=tuple(dims))
+
+
+def _matmul_signals(x: Signal, y: Signal) -> Signal:
+    if len(x.dims) < 2 or len(y.dims) < 2:
+        raise GeometryError("a product of signals that are vectors")
+    uncoupled(x, [len(x.dims) - 1], "a product")
+    uncoupled(y, [len(y.dims) - 2, len(y.dims) - 1], "a product")
+    require_plain(x, len(x.dims) - 1, "a product of two signals")
+    require_plain(y, len(y.dims) - 2, "a product of two signals")
+    require_plain(y, len(y.dims) - 1, "a product of two signals")
+    left = replace(x, dims=(*x.dims[:-1], ()))
+    right = replace(y, dims=(*y.dims[:-2], (), ()))
+    out = broadcast([left, right])
+    return replace(out, dims=(*out.dims[:-1], y.dims[-1]))
+
+
+def _swap(x: Signal) -> Signal:
+    return replace(x, dims=(*x.dims[:-2], x.dims[-1], x.dims[-2]))
+
+
+def _transposed(x: Constant) -> Constant:
+    if len(x.shape) < 2:
+        return x
+    shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
+    return Constant(shape, x.repeats, x.parameter, x.random)

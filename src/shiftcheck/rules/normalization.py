@@ -1,0 +1,118 @@
+"""Normalisation layers and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import Signal
+from shiftcheck.rules.common import (
+    globalise_axes,
+    need_signal,
+    no_signal,
+    stochastic,
+    uncoupled,
+    with_constants,
+)
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+
+def _affine(signal: Signal, dim: int, *parameters: object) -> Signal:
+    """Combine with vectors along ``dim``."""
+    trailing = len(signal.dims) - 1 - dim
+    vectors = []
+    for p in parameters:
+        no_signal(p, "a parameter of a normalisation")
+        if isinstance(p, Constant):
+            shape = p.shape + (1,) * trailing
+            vectors.append(Constant(shape, p.repeats, p.parameter, p.random))
+    return with_constants(signal, vectors)
+
+
+@register_rule(
+    "aten::batch_norm",
+    "aten::native_batch_norm",
+    law="1 -> 1 with running statistics; else it couples the batch",
+)
+def batch_norm(
+    x: object,
+    weight: object,
+    bias: object,
+    running_mean: object,
+    running_var: object,
+    training: bool,
+    *_: object,
+) -> Signal:
+    """BatchNorm; channels are dimension 1."""
+    signal = need_signal(x, "the input of a normalisation")
+    if training or running_mean is None:
+        uncoupled(signal, [0], "a batch norm with statistics of the batch")
+        dims = [d for d in range(len(signal.dims)) if d != 1]
+        signal = globalise_axes(signal, signal.axes_in(dims), "statistics of the whole axis")
+    return _affine(signal, 1, weight, bias, running_mean, running_var)
+
+
+@register_rule("aten::instance_norm", law="global; 1 -> 1 with running statistics in eval mode")
+def instance_norm(
+    x: object,
+    weight: object,
+    bias: object,
+    running_mean: object,
+    running_var: object,
+    use_input_stats: bool,
+    *_: object,
+) -> Signal:
+    """InstanceNorm; statistics of each element and channel over all other dimensions."""
+    signal = need_signal(x, "the input of a normalisation")
+    if use_input_stats:
+        axes = signal.axes_in(range(2, len(signal.dims)))
+        signal = globalise_axes(signal, axes, "statistics of the whole axis")
+    return _affine(signal, 1, weight, bias, running_mean, running_var)
+
+
+@register_rule("aten::group_norm", law="global")
+def group_norm(
+    x: object, groups: int, weight: object = None, bias: object = None, *_: object
+) -> Signal:
+    """GroupNorm; statistics of each element and group of channels over all other dimensions."""
+    signal = need_signal(x, "the input of a normalisation")
+    axes = signal.axes_in(range(1, len(signal.dims)))
+    signal = globalise_axes(signal, axes, "statistics of the whole axis")
+    return _affine(signal, 1, weight, bias)
+
+
+@register_rule(
+    "aten::layer_norm", law="1 -> 1 over channels; over an axis: global, POSITION if affine varies"
+)
+def layer_norm(
+    x: object,
+    normalized_shape: Sequence[int],
+    weight: object = None,
+    bias: object = None,
+    *_: object,
+) -> Signal:
+    """LayerNorm over the last dimensions."""
+    signal = need_signal(x, "the input of a normalisation")
+    rank = len(signal.dims)
+    dims = range(rank - len(normalized_shape), rank)
+    uncoupled(signal, dims, "a layer norm")
+    signal = globalise_axes(signal, signal.axes_in(dims), "statistics of the whole axis")
+    for p in (weight, bias):
+        no_signal(p, "a parameter of a normalisation")
+    return with_constants(signal, [p for p in (weight, bias) if isinstance(p, Constant)])
+
+
+@register_rule(
+    "aten::dropout",
+    "aten::alpha_dropout",
+    "aten::feature_dropout",
+    "aten::feature_alpha_dropout",
+    law="1 -> 1 in eval mode; else STOCHASTIC",
+)
+def dropout(x: object, p: float, train: bool) -> Signal:
+    """Dropout in all its kinds."""
+    signal = need_signal(x, "the input of a dropout")
+    if not 0 <= p <= 1:
+        raise GeometryError(f"a dropout with probability {p}")
+    return stochastic(signal) if train and p > 0 else signal

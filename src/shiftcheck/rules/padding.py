@@ -1,0 +1,59 @@
+"""Padding of the last dimensions, and its negative: cropping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shiftcheck.axis import Axis, GeometryError, resample, window
+from shiftcheck.layout import Signal, map_axes
+from shiftcheck.rules.common import need_signal, note_padding
+from shiftcheck.rules.registry import register_rule
+
+
+def _pad(x: object, pad: Sequence[int], mode: str) -> Signal:
+    signal = need_signal(x, "the padded tensor")
+    padded = len(pad) // 2
+    rank = len(signal.dims)
+    dims = [rank - 1 - i for i in range(padded) if (pad[2 * i], pad[2 * i + 1]) != (0, 0)]
+    if signal.holds_copies(dims):
+        raise GeometryError("the batch is padded")
+    sides = {rank - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(padded)}
+    sizes = [signal.shape[d] + sum(sides[d]) for d in dims]
+
+    def change(axis: Axis, i: int) -> Axis:
+        left = sides[dims[i]][0]
+        return resample(axis, window(1, [-left]), sizes[i], wrap=mode == "circular")
+
+    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
+    out = map_axes(signal, dims, change, sizes)
+    return note_padding(signal, out, moved, f"{mode} padding")
+
+
+@register_rule(
+    "aten::pad",
+    law="1 -> 1; the padded samples are not valid, except circular ones on one turn of a circle",
+    source="torch.nn.functional.pad",
+)
+def pad(
+    x: object, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Signal:
+    """Padding in any mode; negative amounts crop."""
+    return _pad(x, pad, mode)
+
+
+@register_rule("aten::constant_pad_nd", law="as pad")
+def constant_pad(x: object, pad: Sequence[int], value: float = 0) -> Signal:
+    """Padding with a constant."""
+    return _pad(x, pad, "constant")
+
+
+@register_rule(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), law="as pad")
+def reflection_pad(x: object, padding: Sequence[int]) -> Signal:
+    """Padding with the mirrored signal."""
+    return _pad(x, padding, "reflect")
+
+
+@register_rule(*(f"aten::replication_pad{n}d" for n in (1, 2, 3)), law="as pad")
+def replication_pad(x: object, padding: Sequence[int]) -> Signal:
+    """Padding with the edge's value."""
+    return _pad(x, padding, "replicate")

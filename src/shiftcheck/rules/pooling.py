@@ -1,0 +1,142 @@
+"""Pooling over windows, and adaptive pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from shiftcheck.axis import Axis, Taps, resample, window
+from shiftcheck.layout import Signal, lose, map_axes
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    need_signal,
+    note_new_causes,
+    note_padding,
+    per_axis,
+    reduce_over,
+)
+from shiftcheck.rules.registry import register_rule
+
+Ints = int | Sequence[int]
+
+
+def _pool(
+    x: object, ndim: int, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil: bool
+) -> Signal:
+    signal = need_signal(x, "the input of a pool")
+    kernels = per_axis(kernel, ndim)
+    given = () if isinstance(stride, Sequence) and not stride else stride
+    steps = kernels if given == () else per_axis(given, ndim)
+    pads, dilations = per_axis(padding, ndim), per_axis(dilation, ndim)
+    dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+
+    def size(i: int) -> int:
+        span = dilations[i] * (kernels[i] - 1) + 1
+        return pooled_size(signal.shape[dims[i]], span, steps[i], pads[i], ceil)
+
+    def change(axis: Axis, i: int) -> Axis:
+        taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
+        return resample(axis, taps, size(i))
+
+    out = map_axes(signal, dims, change, [size(i) for i in range(ndim)])
+    out = note_new_causes(signal, out)
+    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
+    return note_padding(signal, out, moved, "windows that reach beyond the edge")
+
+
+def pooled_size(size: int, span: int, step: int, padding: int, ceil: bool) -> int:
+    """The number of windows; with ``ceil`` one may hang over, if it starts before the end."""
+    room = size + 2 * padding - span
+    windows = room // step + 1
+    if ceil:
+        windows = -(-room // step) + 1
+        if (windows - 1) * step >= size + padding:
+            windows -= 1
+    return windows
+
+
+def _register_window_pools(ndim: int) -> None:
+    @register_rule(
+        f"aten::max_pool{ndim}d", law="stride -> 1", source="torch.nn.MaxPool, shape section"
+    )
+    def max_pool(
+        x: object,
+        kernel_size: Ints,
+        stride: Ints = (),
+        padding: Ints = 0,
+        dilation: Ints = 1,
+        ceil_mode: bool = False,
+    ) -> Signal:
+        return _pool(x, ndim, kernel_size, stride, padding, dilation, ceil_mode)
+
+    @register_rule(f"aten::max_pool{ndim}d_with_indices", law="stride -> 1; the indices: none")
+    def max_pool_with_indices(
+        x: object,
+        kernel_size: Ints,
+        stride: Ints = (),
+        padding: Ints = 0,
+        dilation: Ints = 1,
+        ceil_mode: bool = False,
+    ) -> tuple[Signal, Signal]:
+        out = _pool(x, ndim, kernel_size, stride, padding, dilation, ceil_mode)
+        return out, _indices(out)
+
+    @register_rule(
+        f"aten::avg_pool{ndim}d", law="stride -> 1", source="torch.nn.AvgPool, shape section"
+    )
+    def avg_pool(
+        x: object,
+        kernel_size: Ints,
+        stride: Ints = (),
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Signal:
+        return _pool(x, ndim, kernel_size, stride, padding, 1, ceil_mode)
+
+    @register_rule(f"aten::adaptive_avg_pool{ndim}d", f"aten::_adaptive_avg_pool{ndim}d", law=LAW)
+    def adaptive_avg_pool(x: object, output_size: Ints) -> Signal:
+        return _adaptive(x, ndim, output_size)
+
+    @register_rule(f"aten::adaptive_max_pool{ndim}d", law=LAW)
+    def adaptive_max_pool(x: object, output_size: Ints) -> tuple[Signal, Signal]:
+        out = _adaptive(x, ndim, output_size)
+        return out, _indices(out)
+
+
+def _indices(out: Signal) -> Signal:
+    axes = [a for a, state in enumerate(out.axes) if isinstance(state, Axis)]
+    return lose(out, axes, Cause(kind="INDEX", detail="indices count from a fixed place"))
+
+
+LAW = "N/gcd(N, M) -> M/gcd(N, M) from N to M samples; to 1 sample: global"
+
+
+def adaptive_taps(size: int, out: int) -> Taps:
+    """Taps of an adaptive pool: output ``r`` reads inputs floor(r*N/M) to ceil((r+1)*N/M) - 1."""
+    ratio = Fraction(size, out)
+    phases = []
+    for r in range(ratio.denominator):
+        start = (r * ratio.numerator) // ratio.denominator
+        stop = -((-(r + 1) * ratio.numerator) // ratio.denominator)
+        phases.append(tuple(range(start, stop)))
+    return Taps(num=ratio.numerator, phases=tuple(phases))
+
+
+def _adaptive(x: object, ndim: int, output_size: Ints) -> Signal:
+    signal = need_signal(x, "the input of a pool")
+    dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+    sizes = per_axis(output_size, ndim)
+
+    def change(axis: Axis, i: int) -> Axis:
+        return resample(axis, adaptive_taps(axis.size, sizes[i]), sizes[i])
+
+    single = [d for d, m in zip(dims, sizes, strict=True) if m == 1 and signal.shape[d] > 1]
+    out = map_axes(signal, dims, lambda a, i: a if dims[i] in single else change(a, i), sizes)
+    out = note_new_causes(signal, out)
+    return reduce_over(out, single, True, "a global pool") if single else out
+
+
+for _ndim in (1, 2, 3):
+    _register_window_pools(_ndim)

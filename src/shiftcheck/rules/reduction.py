@@ -1,0 +1,129 @@
+"""Reductions over dimensions, and softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import Signal, lose
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    globalise_axes,
+    need_signal,
+    normal_dim,
+    normal_dims,
+    reduce_over,
+    uncoupled,
+)
+from shiftcheck.rules.registry import register_rule
+
+Dims = int | Sequence[int] | None
+LAW = "1 -> 1 over channels; over an axis: global, the axis is gone"
+
+
+@register_rule(
+    "aten::mean",
+    "aten::sum",
+    "aten::nansum",
+    "aten::amax",
+    "aten::amin",
+    "aten::logsumexp",
+    "aten::all",
+    "aten::any",
+    "aten::max.default",
+    "aten::min.default",
+    law=LAW,
+)
+def reduction(x: object, dim: Dims = None, keepdim: bool = False, **_: object) -> Signal:
+    """A symmetric function of all values along the dimensions."""
+    signal = need_signal(x, "the reduced tensor")
+    return reduce_over(signal, normal_dims(dim, len(signal.dims)), keepdim, "a reduction")
+
+
+@register_rule("aten::prod.dim_int", law=LAW)
+def product(x: object, dim: int, keepdim: bool = False, **_: object) -> Signal:
+    """The product of all values along a dimension."""
+    return reduction(x, dim, keepdim)
+
+
+@register_rule("aten::norm.ScalarOpt_dim", "aten::linalg_vector_norm", law=LAW)
+def norm(x: object, p: object = 2, dim: Dims = None, keepdim: bool = False, **_: object) -> Signal:
+    """A norm along the dimensions."""
+    return reduction(x, dim, keepdim)
+
+
+@register_rule(
+    "aten::var.correction",
+    "aten::std.correction",
+    law=LAW,
+)
+def spread(
+    x: object, dim: Dims = None, *, correction: object = None, keepdim: bool = False
+) -> Signal:
+    """Variance or standard deviation along the dimensions."""
+    return reduction(x, dim, keepdim)
+
+
+@register_rule("aten::var_mean.correction", "aten::std_mean.correction", law=LAW)
+def spread_and_mean(
+    x: object, dim: Dims = None, *, correction: object = None, keepdim: bool = False
+) -> tuple[Signal, Signal]:
+    """Variance or standard deviation, and the mean."""
+    out = reduction(x, dim, keepdim)
+    return out, out
+
+
+@register_rule("aten::var.dim", "aten::std.dim", law=LAW)
+def spread_unbiased(
+    x: object, dim: Dims = None, unbiased: bool = True, keepdim: bool = False
+) -> Signal:
+    """Variance or standard deviation along the dimensions, the older signature."""
+    return reduction(x, dim, keepdim)
+
+
+@register_rule("aten::max.dim", "aten::min.dim", "aten::median.dim", law=LAW)
+def extreme(x: object, dim: int, keepdim: bool = False) -> tuple[Signal, Signal]:
+    """The extreme value along a dimension, and its index."""
+    return reduction(x, dim, keepdim), argument(x, dim, keepdim)
+
+
+@register_rule("aten::argmax", "aten::argmin", law="over channels DATA_DEPENDENT; else INDEX")
+def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Signal:
+    """The index of the extreme value: over an axis it counts from a fixed place."""
+    signal = need_signal(x, "the tensor")
+    dims = normal_dims(dim, len(signal.dims))
+    uncoupled(signal, dims, "an argmax")
+    if signal.axes_in(dims):
+        cause = Cause(kind="INDEX", detail="an index counts from a fixed place")
+        signal = lose(signal, signal.axes_in(dims), cause)
+    return reduce_over(signal, dims, keepdim, "an argmax")
+
+
+@register_rule(
+    "aten::softmax",
+    "aten::_softmax",
+    "aten::log_softmax",
+    "aten::_log_softmax",
+    "aten::softmin",
+    law="1 -> 1 over channels; over an axis: global",
+)
+def softmax(x: object, dim: int, *_: object, **__: object) -> Signal:
+    """Exponentials divided by their sum along a dimension."""
+    signal = need_signal(x, "the input of a softmax")
+    at = normal_dim(dim, len(signal.dims))
+    uncoupled(signal, [at], "a softmax")
+    return globalise_axes(signal, signal.axes_in([at]), "a sum over the whole axis")
+
+
+@register_rule("aten::glu", law="1 -> 1 over channels")
+def glu(x: object, dim: int = -1) -> Signal:
+    """One half of the channels times the sigmoid of the other."""
+    signal = need_signal(x, "the input of a gated unit")
+    at = normal_dim(dim, len(signal.dims))
+    if signal.axes_in([at]) or signal.holds_copies([at]):
+        raise GeometryError("a gated unit along a spatial axis or the batch")
+    half = [replace(f, size=f.size // 2) for f in signal.dims[at]]
+    dims = list(signal.dims)
+    dims[at] = tuple(f for f in half if f.size > 1)
+    return replace(signal, dims=tuple(dims))

@@ -1,0 +1,85 @@
+"""The table of rules: which function knows the law of which operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from shiftcheck.errors import InputError
+
+Rule = Callable[..., Any]
+SomeRule = TypeVar("SomeRule", bound=Rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One rule: its function, its law in words, and where the formula comes from."""
+
+    rule: Rule
+    law: str
+    source: str
+
+
+_table: dict[str, Entry] = {}
+table: Mapping[str, Entry] = MappingProxyType(_table)
+"""Every rule by the name of its operation, such as ``aten::conv2d`` or ``aten::conv2d.padding``."""
+
+
+def register_rule(
+    *operations: Any, law: str = "", source: str = ""
+) -> Callable[[SomeRule], SomeRule]:
+    """Register the rule of one or more operations; use as a decorator.
+
+    Args:
+        operations: names such as ``"mylib::blur"`` or operations such as ``torch.ops.mylib.blur``.
+        law: which input shift becomes which output shift, in words.
+        source: where the formula comes from.
+
+    The rule mirrors the operation's signature. A tensor that depends on the input arrives as a
+    ``Signal``, another one as a ``Constant``; it returns the ``Signal`` of the output, or a tuple
+    of them, and raises ``GeometryError`` for what it does not understand.
+
+    Raises:
+        InputError: where an operation is neither a name nor a torch operation.
+
+    Example:
+        >>> import shiftcheck
+        >>> from shiftcheck.rules import pointwise
+        >>> @shiftcheck.register_rule("mylib::swish", law="1 -> 1")
+        ... def swish(x):
+        ...     return pointwise(x)
+    """
+    names = [_name_of(operation) for operation in operations]
+    if not names:
+        raise InputError("register_rule needs at least one operation, such as 'mylib::blur'")
+
+    def add(rule: SomeRule) -> SomeRule:
+        for name in names:
+            _table[name] = Entry(rule=rule, law=law, source=source)
+        return rule
+
+    return add
+
+
+def find_rule(packet: str, overload: str) -> Rule | None:
+    """The rule of an operation by its overload, then by its packet; None where there is none."""
+    entry = _table.get(f"{packet}.{overload}") or _table.get(packet)
+    return entry.rule if entry else None
+
+
+def _name_of(operation: Any) -> str:
+    if isinstance(operation, str) and "::" in operation:
+        return operation
+    packet = getattr(operation, "_qualified_op_name", None)
+    if isinstance(packet, str):
+        return packet
+    schema = getattr(operation, "_schema", None)
+    if schema is not None:
+        suffix = f".{schema.overload_name}" if schema.overload_name else ".default"
+        return str(schema.name) + suffix
+    raise InputError(
+        f"operations={operation!r} is no operation: give a name such as 'mylib::blur', or"
+        " torch.ops.mylib.blur"
+    )

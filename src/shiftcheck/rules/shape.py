@@ -1,0 +1,332 @@
+"""Views, permutations, slices, and putting tensors together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shiftcheck.axis import GeometryError, resample, window
+from shiftcheck.layout import (
+    Signal,
+    broadcast,
+    lose,
+    plain,
+    regroup,
+    with_axis,
+    with_cause,
+    with_dim,
+    with_dims,
+)
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    combined,
+    join_dims,
+    moved_dims,
+    need_signal,
+    normal_dim,
+    note_new_causes,
+    uncoupled,
+    with_constants,
+)
+from shiftcheck.rules.operands import BatchCoupledError, Constant
+from shiftcheck.rules.registry import register_rule
+
+SAME = "1 -> 1; a view that cuts across an axis loses it"
+
+
+def full_shape(shape: Sequence[int], numel: int) -> tuple[int, ...]:
+    """A shape with its -1 worked out."""
+    if -1 not in shape:
+        return tuple(shape)
+    known = -math.prod(shape)
+    return tuple(numel // known if known and n == -1 else n for n in shape)
+
+
+@register_rule("aten::view", "aten::reshape", "aten::_unsafe_view", "aten::view_copy", law=SAME)
+def view(x: object, shape: Sequence[int]) -> Signal:
+    """The same values in another shape; copies that get mixed up couple the batch."""
+    signal = need_signal(x, "the viewed tensor")
+    try:
+        return regroup(signal, full_shape(shape, math.prod(signal.shape)))
+    except GeometryError as error:
+        if "cuts across the batch" in str(error):
+            raise BatchCoupledError(str(error)) from error
+        raise
+
+
+@register_rule("aten::flatten", law=SAME)
+def flatten(x: object, start_dim: int = 0, end_dim: int = -1) -> Signal:
+    """Several dimensions as one."""
+    signal = need_signal(x, "the flattened tensor")
+    rank = len(signal.dims)
+    start, end = normal_dim(start_dim, rank), normal_dim(end_dim, rank)
+    merged = join_dims(*signal.dims[start : end + 1])
+    return with_dims(signal, (*signal.dims[:start], merged, *signal.dims[end + 1 :]))
+
+
+@register_rule("aten::unflatten", law=SAME)
+def unflatten(x: object, dim: int, sizes: Sequence[int]) -> Signal:
+    """One dimension as several."""
+    signal = need_signal(x, "the unflattened tensor")
+    at = normal_dim(dim, len(signal.dims))
+    new = full_shape(sizes, signal.shape[at])
+    return regroup(signal, (*signal.shape[:at], *new, *signal.shape[at + 1 :]))
+
+
+@register_rule("aten::permute", law="1 -> 1")
+def permute(x: object, dims: Sequence[int]) -> Signal:
+    """Dimensions in another order."""
+    signal = need_signal(x, "the permuted tensor")
+    return moved_dims(signal, [normal_dim(d, len(signal.dims)) for d in dims])
+
+
+@register_rule("aten::transpose", "aten::swapaxes", "aten::swapdims", law="1 -> 1")
+def transpose(x: object, dim0: int, dim1: int) -> Signal:
+    """Two dimensions swapped."""
+    signal = need_signal(x, "the transposed tensor")
+    order = list(range(len(signal.dims)))
+    a, b = normal_dim(dim0, len(order)), normal_dim(dim1, len(order))
+    order[a], order[b] = order[b], order[a]
+    return moved_dims(signal, order)
+
+
+@register_rule("aten::t", "aten::numpy_T", "aten::mT", law="1 -> 1")
+def t(x: object) -> Signal:
+    """A matrix transposed."""
+    signal = need_signal(x, "the transposed tensor")
+    if len(signal.dims) > 2:
+        raise GeometryError("the transpose of a tensor of more than two dimensions")
+    return moved_dims(signal, list(range(len(signal.dims)))[::-1])
+
+
+@register_rule("aten::movedim", "aten::moveaxis", law="1 -> 1")
+def movedim(x: object, source: int | Sequence[int], destination: int | Sequence[int]) -> Signal:
+    """Dimensions moved to other places, the others in their order."""
+    signal = need_signal(x, "the moved tensor")
+    rank = len(signal.dims)
+    sources = [source] if isinstance(source, int) else list(source)
+    places = [destination] if isinstance(destination, int) else list(destination)
+    placed = {
+        normal_dim(p, rank): normal_dim(s, rank) for p, s in zip(places, sources, strict=True)
+    }
+    rest = iter(d for d in range(rank) if d not in placed.values())
+    return moved_dims(signal, [placed[d] if d in placed else next(rest) for d in range(rank)])
+
+
+@register_rule("aten::unsqueeze", law="1 -> 1")
+def unsqueeze(x: object, dim: int) -> Signal:
+    """A new dimension of size 1."""
+    signal = need_signal(x, "the tensor")
+    at = normal_dim(dim, len(signal.dims) + 1)
+    return with_dims(signal, (*signal.dims[:at], (), *signal.dims[at:]))
+
+
+@register_rule("aten::squeeze", law="1 -> 1")
+def squeeze(x: object, dim: int | Sequence[int] | None = None) -> Signal:
+    """Dimensions of size 1 dropped."""
+    signal = need_signal(x, "the squeezed tensor")
+    rank = len(signal.dims)
+    if dim is None:
+        wanted = set(range(rank))
+    else:
+        wanted = {normal_dim(d, rank) for d in ([dim] if isinstance(dim, int) else dim)}
+    dropped = [d for d in wanted if signal.shape[d] == 1]
+    return with_dims(signal, [f for d, f in enumerate(signal.dims) if d not in dropped])
+
+
+@register_rule("aten::expand", law="1 -> 1")
+def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Signal:
+    """Dimensions of size 1 repeated without a copy."""
+    signal = need_signal(x, "the expanded tensor")
+    extra = len(size) - len(signal.dims)
+    padded = with_dims(signal, [()] * extra + list(signal.dims))
+    target = [old if new == -1 else new for old, new in zip(padded.shape, size, strict=True)]
+    return broadcast([padded], [target])
+
+
+@register_rule("aten::expand_as", law="1 -> 1")
+def expand_as(x: object, other: object) -> Signal:
+    """Expanded to the shape of ``other``."""
+    assert isinstance(other, Signal | Constant)
+    return expand(x, other.shape)
+
+
+@register_rule("aten::slice", law="step -> 1")
+def slice_(
+    x: object, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Signal:
+    """Every ``step``-th sample from ``start`` up to ``end``."""
+    signal = need_signal(x, "the sliced tensor")
+    at = normal_dim(dim, len(signal.dims))
+    chosen = range(*slice(start, end, step).indices(signal.shape[at]))
+    return take_range(signal, at, chosen)
+
+
+def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
+    """The samples ``chosen`` of dimension ``dim``."""
+    if chosen == range(signal.shape[dim]):
+        return signal
+    uncoupled(signal, [dim], "a slice of the batch")
+    axis = signal.axis_in(dim)
+    if axis is not None:
+        if len(chosen) == 0:
+            raise GeometryError("a slice takes nothing of a spatial axis")
+        taps = window(chosen.step, [chosen.start])
+        out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
+        return note_new_causes(signal, out)
+    cause = Cause(kind="INDEX", detail="a slice of a flattened axis")
+    return with_dim(lose(signal, signal.axes_in([dim]), cause), dim, plain(len(chosen)))
+
+
+@register_rule("aten::narrow", law="1 -> 1")
+def narrow(x: object, dim: int, start: int, length: int) -> Signal:
+    """``length`` samples from ``start``."""
+    signal = need_signal(x, "the narrowed tensor")
+    at = normal_dim(dim, len(signal.dims))
+    begin = start + signal.shape[at] if start < 0 else start
+    return take_range(signal, at, range(begin, begin + length))
+
+
+@register_rule("aten::select", law="1 -> 1 along other dimensions; along an axis: none (INDEX)")
+def select(x: object, dim: int, index: int) -> Signal:
+    """One sample at a fixed place."""
+    signal = need_signal(x, "the tensor that is selected from")
+    at = normal_dim(dim, len(signal.dims))
+    uncoupled(signal, [at], "a selection from the batch")
+    cause = Cause(kind="INDEX", detail=f"sample {index} is taken at a fixed place")
+    out = lose(signal, signal.axes_in([at]), cause)
+    return with_dims(out, [f for d, f in enumerate(out.dims) if d != at])
+
+
+def _pieces(signal: Signal, dim: int, sizes: Sequence[int]) -> tuple[Signal, ...]:
+    at = normal_dim(dim, len(signal.dims))
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(
+        take_range(signal, at, range(a, a + n)) for a, n in zip(starts, sizes, strict=True)
+    )
+
+
+@register_rule("aten::split", "aten::split_with_sizes", "aten::unsafe_split", law="1 -> 1")
+def split(x: object, split_size: int | Sequence[int], dim: int = 0) -> tuple[Signal, ...]:
+    """Pieces of a size, or of sizes."""
+    signal = need_signal(x, "the split tensor")
+    total = signal.shape[normal_dim(dim, len(signal.dims))]
+    if isinstance(split_size, int):
+        sizes = [min(split_size, total - a) for a in range(0, total, split_size)]
+    else:
+        sizes = list(split_size)
+    return _pieces(signal, dim, sizes)
+
+
+@register_rule("aten::chunk", "aten::unsafe_chunk", law="1 -> 1")
+def chunk(x: object, chunks: int, dim: int = 0) -> tuple[Signal, ...]:
+    """Pieces of equal size but for the last."""
+    signal = need_signal(x, "the chunked tensor")
+    total = signal.shape[normal_dim(dim, len(signal.dims))]
+    return split(signal, max(1, -(-total // chunks)), dim)
+
+
+@register_rule("aten::unbind", law="as select")
+def unbind(x: object, dim: int = 0) -> tuple[Signal, ...]:
+    """Each sample of a dimension for itself."""
+    signal = need_signal(x, "the unbound tensor")
+    count = signal.shape[normal_dim(dim, len(signal.dims))]
+    return tuple(select(signal, dim, i) for i in range(count))
+
+
+@register_rule("aten::stack", law="1 -> 1")
+def stack(tensors: Sequence[object], dim: int = 0) -> Signal:
+    """Tensors of one shape along a new dimension."""
+    first = next(t for t in tensors if isinstance(t, Signal))
+    at = normal_dim(dim, len(first.dims) + 1)
+    return cat([_unsqueezed(t, at) for t in tensors], at)
+
+
+def _unsqueezed(tensor: object, at: int) -> object:
+    if isinstance(tensor, Constant):
+        shape = (*tensor.shape[:at], 1, *tensor.shape[at:])
+        return Constant(shape, tensor.repeats, tensor.parameter, tensor.random)
+    return unsqueeze(tensor, at)
+
+
+@register_rule(
+    "aten::cat",
+    "aten::concat",
+    "aten::concatenate",
+    law="1 -> 1 over channels; along an axis one side of the seam is invalid",
+)
+def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
+    """Tensors one after the other along a dimension."""
+    signals = [t for t in tensors if isinstance(t, Signal)]
+    constants = [t for t in tensors if isinstance(t, Constant)]
+    at = normal_dim(dim, len(signals[0].dims))
+    ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
+    if len(ranks) > 1:
+        raise GeometryError("tensors of different rank are joined")
+    for signal in signals:
+        uncoupled(signal, [at], "a concatenation along the batch")
+    axes = {a for s in signals for a in s.axes_in([at])}
+    if axes:
+        return _cat_along_axis(tensors, at, axes)
+    total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
+    out = combined([with_dim(s, at, ()) for s in signals])
+    return with_dim(with_constants(out, constants), at, plain(total))
+
+
+def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signal:
+    pieces: list[Signal | Constant] = [t for t in tensors if isinstance(t, Signal | Constant)]
+    axis = next(iter(axes))
+    owners = [p for p in pieces if isinstance(p, Signal) and p.axis_in(at) == axis]
+    strangers = [p for p in pieces if isinstance(p, Signal) and p.axis_in(at) != axis]
+    if len(axes) > 1 or strangers:
+        raise GeometryError("pieces of different meaning are joined along a spatial axis")
+    longest = max(owners, key=lambda p: p.shape[at])
+    state = longest.geometry(axis)
+    if state.circular:
+        raise GeometryError("pieces are joined along a circular axis")
+    offset = sum(p.shape[at] for p in pieces[: pieces.index(longest)])
+    total = sum(p.shape[at] for p in pieces)
+    rest = combined([_without(p, at, axis) for p in owners])
+    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    states = list(rest.axes)
+    states[axis] = resample(state, window(1, [-offset]), total)
+    dims = list(rest.dims)
+    dims[at] = tuple(replace(f, size=total) for f in longest.dims[at])
+    out = Signal(tuple(dims), tuple(states), rest.causes)
+    detail = "pieces are joined at a fixed place"
+    return with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+
+
+def _without(signal: Signal, dim: int, axis: int) -> Signal:
+    dims = tuple(() if d == dim else f for d, f in enumerate(signal.dims))
+    states = tuple(None if a == axis else s for a, s in enumerate(signal.axes))
+    return Signal(dims, states, signal.causes)
+
+
+@register_rule(
+    "aten::contiguous",
+    "aten::clone",
+    "aten::detach",
+    "aten::alias",
+    "aten::lift_fresh",
+    "aten::positive",
+    "aten::to",
+    "aten::_to_copy",
+    "aten::type_as",
+    "aten::float",
+    "aten::double",
+    "aten::half",
+    "aten::bfloat16",
+    "aten::resolve_conj",
+    "aten::resolve_neg",
+    "aten::view_as",
+    law="1 -> 1",
+)
+def same(x: object, *options: object, **_: object) -> Signal:
+    """The same values, in another memory, of another type, or in the shape of another tensor."""
+    signal = need_signal(x, "the tensor")
+    other = options[0] if options else None
+    if isinstance(other, Signal | Constant) and other.shape != signal.shape:
+        return regroup(signal, other.shape)
+    return signal

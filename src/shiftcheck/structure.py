@@ -1,0 +1,195 @@
+"""What the structure alone says: a pass without values, and the shifts to choose from it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import random
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from shiftcheck.axis import Axis, pair
+from shiftcheck.compare import is_flattened, spatial_places
+from shiftcheck.errors import InputError, ModelError, ShiftcheckError
+from shiftcheck.inputs import Inputs, Leaf, Shift
+from shiftcheck.layout import Lost, Signal
+from shiftcheck.state import Originals, preserved
+from shiftcheck.trace import Row, Traced, modules_of, run
+
+Model = Callable[..., Any]
+
+
+def read_structure(
+    model: Model, inputs: Inputs, *, layer: str | None, training: bool
+) -> tuple[list[Row], list[Row], list[str]]:
+    """Every row and output of one pass on fake tensors, or on real ones where that fails."""
+    with preserved(modules_of(model), inputs.tensors, training=training) as originals:
+        try:
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            with torch.inference_mode(), fake:
+                values = [_faked(leaf, fake) for leaf in inputs.leaves]
+                rows, traced = _pass(model, inputs, values, layer, originals)
+            return rows, output_rows(traced), []
+        except ShiftcheckError:
+            raise
+        except Exception as error:
+            if inputs.main.tensor.device.type == "meta":
+                raise ModelError(raised(error, inputs.main.tensor.shape)) from error
+            note = f"the structure comes from a real run: without values the model raised {error}"
+        with torch.inference_mode():
+            zero = (0,) * len(inputs.pixels)
+            rows, traced = _pass(model, inputs, inputs.shifted(zero, 0), layer, originals)
+        return rows, output_rows(traced), [note.splitlines()[0][:200]]
+
+
+def _faked(leaf: Any, mode: FakeTensorMode) -> Any:
+    if not isinstance(leaf, Leaf):
+        return leaf
+    if leaf.tensor.device.type == "meta":
+        return torch.empty(leaf.tensor.shape, dtype=leaf.tensor.dtype)
+    return mode.from_tensor(leaf.tensor.detach().clone())
+
+
+def _pass(
+    model: Model, inputs: Inputs, values: list[Any], layer: str | None, originals: Originals
+) -> tuple[list[Row], Traced]:
+    rows: list[Row] = []
+    traced = call(
+        model,
+        inputs,
+        values,
+        copies=1,
+        layer=layer,
+        originals=originals,
+        on_row=lambda row, _: rows.append(row),
+    )
+    check_traced(traced, layer, rows)
+    return rows, traced
+
+
+def call(
+    model: Model,
+    inputs: Inputs,
+    values: list[Any],
+    *,
+    copies: int,
+    layer: str | None,
+    originals: Originals,
+    on_row: Callable[[Row, torch.Tensor], None],
+) -> Traced:
+    """Run the model on a flat list of its arguments, following their signals."""
+    args, kwargs = inputs.call(values)
+    signals = [
+        (value, inputs.signal(leaf, copies))
+        for leaf, value in zip(inputs.leaves, values, strict=True)
+        if isinstance(leaf, Leaf) and leaf.role != "fixed"
+    ]
+    return run(
+        model,
+        args,
+        kwargs,
+        signals=signals,
+        stacked=copies > 1,
+        on_row=on_row,
+        on_write=originals.before_write,
+        layer=layer,
+    )
+
+
+def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
+    """Raise InputError where ``layer`` was not met, ModelError where nothing can be compared."""
+    names = [row.name for row in rows]
+    if layer is not None and not traced.stopped:
+        near = difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
+        raise InputError(
+            f"layer={layer!r} was not met in the forward pass; the nearest names are"
+            f" {', '.join(near) or ', '.join(names[:10])}"
+        )
+    if not traced.outputs:
+        what = "no tensor that depends on x" if traced.untracked else "no tensor"
+        raise ModelError(f"the model returned {what}: there is nothing to compare")
+
+
+def output_rows(traced: Traced) -> list[Row]:
+    """The outputs as rows, named by their place in what the model returned."""
+    return [
+        Row(name=_output_name(path, len(traced.outputs)), op="output", signal=signal)
+        for path, _, signal in traced.outputs
+    ]
+
+
+def _output_name(path: str, count: int) -> str:
+    return "output" if count == 1 and not path else f"output{path}"
+
+
+def choose_shifts(
+    model: Model, inputs: Inputs, *, layer: str | None, seed: int, training: bool
+) -> tuple[Shift, ...]:
+    """Unit steps of the outputs' lattice along each axis, a diagonal, and seeded larger ones."""
+    rows, outputs, _ = read_structure(model, inputs, layer=layer, training=training)
+    axes = len(inputs.pixels)
+    spatial = [r.signal for r in outputs if _is_spatial(r.signal, axes)]
+    if not spatial:
+        spatial = [r.signal for r in rows if _is_spatial(r.signal, axes)][-1:]
+    units = [_unit(spatial, inputs, a) for a in range(axes)]
+    room = [_room(spatial, inputs, a, units[a]) for a in range(axes)]
+    draw = random.Random(seed)
+    found: list[Shift] = []
+    for axis in range(axes):
+        steps = [1, -1, *(s * draw.randint(2, room[axis]) for s in (1, -1) if room[axis] >= 2)]
+        for step in steps:
+            found.append(tuple(step * units[a] if a == axis else 0 for a in range(axes)))
+    if axes > 1:
+        found.append(tuple(units))
+    fitting = [s for s in found if all(abs(v) < n for v, n in zip(s, inputs.pixels, strict=True))]
+    return tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
+
+
+def _is_spatial(signal: Signal, axes: int) -> bool:
+    return len(spatial_places(signal, axes)) == axes and not is_flattened(signal)
+
+
+def _unit(signals: Sequence[Signal], inputs: Inputs, axis: int) -> int:
+    """The smallest shift that is a whole number of samples of every output and every input."""
+    strides = [
+        inputs.signal(leaf, 1).axes[axis] for leaf in inputs.leaves if isinstance(leaf, Leaf)
+    ]
+    numbers = [s.stride.numerator for s in strides if isinstance(s, Axis)]
+    for signal in signals:
+        state = signal.axes[axis]
+        if isinstance(state, Axis):
+            numbers.append(abs(state.stride.numerator))
+        elif isinstance(state, Lost):
+            place = spatial_places(signal, len(inputs.pixels))[axis]
+            size = [f.size for dim in signal.dims for f in dim][place]
+            numbers.append(Fraction(inputs.pixels[axis], size).numerator)
+    return math.lcm(*numbers) if numbers else 1
+
+
+def _room(signals: Sequence[Signal], inputs: Inputs, axis: int, unit: int) -> int:
+    """The largest number of unit steps, up to a quarter of the signal, that leave something."""
+    most = max(1, inputs.pixels[axis] // (4 * unit))
+    for steps in range(most, 1, -1):
+        if all(_compares(s.axes[axis], steps * unit) for s in signals):
+            return steps
+    return 1
+
+
+def _compares(state: Any, v: int) -> bool:
+    if not isinstance(state, Axis):
+        return True
+    pairing = pair(state, v)
+    return pairing is not None and bool(pairing.ok.any())
+
+
+def raised(error: Exception, shape: Sequence[int], rows: Sequence[Row] = ()) -> str:
+    """Our sentence above the model's own error."""
+    after = f" after layer {rows[-1].name!r}" if rows else ""
+    return (
+        f"the model raised {type(error).__name__} on an input of shape {tuple(shape)}{after}:"
+        f" {error}\nIf a later layer needs another size, stop before it with layer=..."
+    )

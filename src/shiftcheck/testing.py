@@ -1,0 +1,74 @@
+"""Assertions for test suites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shiftcheck.check import check_equivariance
+from shiftcheck.errors import InconclusiveError, NotEquivariantError
+from shiftcheck.render import explain
+from shiftcheck.report import Report, Verdict
+
+
+def assert_equivariant(
+    model: Callable[..., Any],
+    x: Any,
+    *,
+    layer: str | None = None,
+    shifts: Sequence[Any] | None = None,
+    boundary: str | Sequence[str] = "valid",
+    spatial_dims: Sequence[int] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    seed: int = 0,
+    max_batch: int | None = None,
+    progress: bool = False,
+    training: bool = False,
+) -> Report:
+    """Pass only if every output of the model moves with its input, measurably and provably.
+
+    Args:
+        model, x, layer, shifts, boundary, spatial_dims, rtol, atol, seed, max_batch, progress,
+        training: as in ``check_equivariance``.
+
+    Returns the report, in which only the outputs were measured.
+
+    Raises:
+        NotEquivariantError: an AssertionError; the message names the first guilty layer.
+        InconclusiveError: an AssertionError; the message says what could not be told and why.
+        InputError: for arguments that cannot be used.
+        ModelError: where the model raises.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.assert_equivariant(
+        ...     torch.nn.Conv2d(1, 4, 5, padding=2), torch.randn(1, 1, 16, 18)
+        ... )
+    """
+    __tracebackhide__ = True
+
+    def check(what: Any) -> Report:
+        return check_equivariance(
+            model,
+            x,
+            layer=layer,
+            shifts=shifts,
+            boundary=boundary,
+            spatial_dims=spatial_dims,
+            rtol=rtol,
+            atol=atol,
+            seed=seed,
+            max_batch=max_batch,
+            progress=progress,
+            training=training,
+            measure=what,
+        )
+
+    report = check("outputs")
+    if report.verdict is Verdict.EQUIVARIANT:
+        return report
+    report = check("layers")
+    if report.verdict is Verdict.BROKEN:
+        raise NotEquivariantError(explain(report))
+    raise InconclusiveError(explain(report))

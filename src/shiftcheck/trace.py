@@ -1,0 +1,488 @@
+"""One forward pass with the geometry of every tensor followed through every operation.
+
+The only owner of the dispatch mode and of torch's semi-private names.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from shiftcheck.layout import Signal, opaque
+from shiftcheck.report import Cause
+from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
+
+NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
+FACTORIES = frozenset(
+    f"aten::{stem}{like}"
+    for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
+    for like in ("", "_like")
+) | {"aten::scalar_tensor"}
+LONGEST_STEP = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """A layer as it was met: its name, operation, and what is known of its output."""
+
+    name: str
+    op: str
+    signal: Signal
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Traced:
+    """What a pass returned: the output tensors that depend on the input, with their signals."""
+
+    outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
+    untracked: int
+    stopped: bool
+
+
+class Stop(BaseException):
+    """Ends the forward pass after the asked layer; no except Exception of a model catches it."""
+
+    def __init__(self, outputs: Any) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+
+OnRow = Callable[[Row, torch.Tensor], None]
+
+
+def run(
+    model: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    signals: Sequence[tuple[torch.Tensor, Signal]],
+    stacked: bool,
+    on_row: OnRow,
+    on_write: Callable[[torch.Tensor], None],
+    layer: str | None = None,
+) -> Traced:
+    """Run the model, calling ``on_row`` with each layer's output while it is there.
+
+    ``stacked``: the batch holds copies, which must stay apart; raises BatchCoupledError where the
+    model mixes them. ``layer``: stop after that layer, whose output is then the output.
+    """
+    tracer = _Tracer(_module_names(model), on_row, on_write, stacked, layer)
+    for tensor, signal in signals:
+        tracer.signals[tensor] = signal
+    stopped = False
+    try:
+        with tracer.watching_modules(), tracer:
+            returned = model(*args, **kwargs)
+    except Stop as stop:
+        returned, stopped = stop.outputs, True
+    return tracer.outputs(returned, stopped)
+
+
+def modules_of(model: Any) -> list[torch.nn.Module]:
+    """Every module that a model consists of; empty for a plain function."""
+    owner = getattr(model, "__self__", None)
+    root = model if isinstance(model, torch.nn.Module) else owner
+    return list(root.modules()) if isinstance(root, torch.nn.Module) else []
+
+
+def _module_names(model: Any) -> dict[int, str]:
+    owner = getattr(model, "__self__", None)
+    root = model if isinstance(model, torch.nn.Module) else owner
+    if not isinstance(root, torch.nn.Module):
+        return {}
+    return {id(module): name for name, module in root.named_modules()}
+
+
+def is_leaf(module: torch.nn.Module) -> bool:
+    """Whether a module counts as one layer: no children, or attention as a whole."""
+    children = {name for name, _ in module.named_children()} - {"parametrizations"}
+    return not children or isinstance(module, torch.nn.MultiheadAttention)
+
+
+@dataclass
+class _Frame:
+    path: str
+    leaf: bool
+    name: str
+    op: str
+
+
+class _Tracer(TorchDispatchMode):
+    def __init__(
+        self,
+        modules: Mapping[int, str],
+        on_row: OnRow,
+        on_write: Callable[[torch.Tensor], None],
+        stacked: bool,
+        layer: str | None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.modules, self.on_row, self.on_write = modules, on_row, on_write
+        self.stacked, self.layer = stacked, layer
+        self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.tainted: dict[int, tuple[Any, Signal]] = {}
+        self.leak: Cause | None = None
+        self.frames: list[_Frame] = []
+        self.counts: Counter[str] = Counter()
+        self.taken = set(modules.values())
+
+    # -- modules ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def watching_modules(self) -> Iterator[None]:
+        """Know which module is running; the handles are global and removed at the end."""
+        before = register_module_forward_pre_hook(self._enter)
+        after = register_module_forward_hook(self._leave)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+
+    def _enter(self, module: torch.nn.Module, _: Any) -> None:
+        path = self.modules.get(id(module))
+        if path is None:
+            return
+        leaf = is_leaf(module) and path != ""
+        self.frames.append(_Frame(path, leaf, self._call_name(path), type(module).__name__))
+
+    def _leave(self, module: torch.nn.Module, _: Any, output: Any) -> None:
+        path = self.modules.get(id(module))
+        if path is None:
+            return
+        while self.frames and self.frames[-1].path != path:
+            self.frames.pop()
+        if not self.frames:
+            return
+        frame = self.frames.pop()
+        if frame.leaf and not any(f.leaf for f in self.frames):
+            self._emit(frame.name, frame.op, output)
+        if self.layer is not None and frame.name == self.layer:
+            raise Stop(output)
+
+    def _call_name(self, path: str) -> str:
+        self.counts[path] += 1
+        calls = self.counts[path]
+        return path if calls == 1 else f"{path}#{calls}"
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _function_name(self, op: str) -> str:
+        path = next((f.path for f in reversed(self.frames)), "")
+        stem = f"{path}.{op}" if path else op
+        for number in itertools.count(self.counts["op " + stem]):
+            name = f"{stem}_{number}" if number else stem
+            if name not in self.taken:
+                self.counts["op " + stem] = number + 1
+                return name
+        raise AssertionError
+
+    def _emit(self, name: str, op: str, output: Any) -> None:
+        tensors = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor)]
+        tracked = [t for t in tensors if t in self.signals]
+        for i, tensor in enumerate(tracked):
+            label = name if len(tracked) == 1 else f"{name}[{i}]"
+            row = Row(name=label, op=op, signal=self.signals[tensor], path=name)
+            with _disabled():
+                self.on_row(row, tensor)
+
+    # -- operations ------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        written = _written(func, args, kwargs)
+        for tensor in written:
+            if tensor not in self.signals:
+                self.on_write(tensor)
+        parents = [s for s in (self._signal(t) for t in inputs) if s is not None]
+        packet, overload = _names(func)
+        if not parents or packet in FACTORIES:
+            out = func(*args, **kwargs)
+            self._note_constant(func, packet, inputs, out, written)
+            return out
+        return self._follow(func, packet, overload, args, kwargs, parents, written)
+
+    def _follow(
+        self,
+        func: Any,
+        packet: str,
+        overload: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        parents: Sequence[Signal],
+        written: Sequence[torch.Tensor],
+    ) -> Any:
+        op = packet.removeprefix("aten::").rstrip("_")
+        outer = next((f for f in self.frames if f.leaf), None)
+        name = outer.name if outer else self._function_name(op)
+        rule = _rule_for(func, packet, overload)
+        if rule is None and not written:
+            self.frames.append(_Frame(outer.path if outer else "", True, name, op))
+            try:
+                with self:
+                    out = func.decompose(*args, **kwargs)
+            finally:
+                self.frames.pop()
+            if out is not NotImplemented:
+                self._finish(name, op, out, outer)
+                return out
+        found = self._law(func, rule, args, kwargs, parents)
+        out = func(*args, **kwargs)
+        self._attach(name, op, found, parents, out, written)
+        self._finish(name, op, out, outer)
+        return out
+
+    def _finish(self, name: str, op: str, out: Any, outer: _Frame | None) -> None:
+        if outer is not None:
+            return
+        self._emit(name, op, out)
+        if self.layer is not None and name == self.layer:
+            raise Stop(out)
+
+    def _law(
+        self,
+        func: Any,
+        rule: Callable[..., Any] | None,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        parents: Sequence[Signal],
+    ) -> Any:
+        """The rule's signals, or the cause for which there are none."""
+        if rule is None:
+            if torch.Tag.nondeterministic_seeded in func.tags:
+                return Cause(kind="STOCHASTIC", detail="random numbers differ per copy")
+            return Cause(kind="UNSUPPORTED_OP", detail=f"no rule for {func}")
+        try:
+            given = tree_map(self._operand, list(args))
+            named = {k: tree_map(self._operand, v) for k, v in kwargs.items()}
+            return rule(*given, **named)
+        except BatchCoupledError as error:
+            if self.stacked:
+                raise
+            return Cause(kind="BATCH_COUPLED", detail=str(error))
+        except Exception as error:  # a rule that fails has no answer, whatever the failure
+            return Cause(kind="UNSUPPORTED_OP", detail=f"{func}: {error}")
+
+    def _attach(
+        self,
+        name: str,
+        op: str,
+        found: Any,
+        parents: Sequence[Signal],
+        out: Any,
+        written: Sequence[torch.Tensor],
+    ) -> None:
+        tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        results = [found] if isinstance(found, Signal) else found
+        if isinstance(results, Cause):
+            results = [opaque(t.shape, parents, results) for t in tensors]
+        if not tensors:
+            self._leak(name, op)
+            return
+        if len(results) != len(tensors):
+            detail = f"the rule answers for {len(results)} outputs, torch gives {len(tensors)}"
+            cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
+            results = [opaque(t.shape, parents, cause) for t in tensors]
+        for tensor, signal in zip(tensors, results, strict=True):
+            signal = _matching(signal, tensor, parents)
+            if self.leak is not None:
+                signal = opaque(tensor.shape, [signal], self.leak)
+            signal = _stamped(signal, name, op)
+            if any(tensor is w for w in written):
+                self._write(tensor, signal)
+            else:
+                self.signals[tensor] = signal
+
+    def _leak(self, name: str, op: str) -> None:
+        if self.stacked:
+            raise BatchCoupledError(f"{op} reads a value from the batch")
+        self.leak = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=NOT_TENSORS)
+
+    def _write(self, tensor: torch.Tensor, signal: Signal) -> None:
+        """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
+        memory = _storage(tensor)
+        detail = "written through a view of the same memory"
+        cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
+        for other in list(self.signals.keys()):
+            if other is tensor or _storage(other) != memory:
+                continue
+            same = _same_view(other, tensor)
+            lost = opaque(other.shape, [self.signals[other]], cause)
+            self.signals[other] = signal if same else _stamped(lost, "", "")
+        covers = tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
+        if not covers:
+            held = opaque((1,), [signal], cause)
+            self.tainted[memory] = (tensor.untyped_storage(), held)
+        self.signals[tensor] = signal
+
+    def _signal(self, tensor: torch.Tensor) -> Signal | None:
+        known: Signal | None = self.signals.get(tensor)
+        if known is not None or not self.tainted:
+            return known
+        held = self.tainted.get(_storage(tensor))
+        if held is None:
+            return None
+        cause = Cause(kind="UNSUPPORTED_OP", detail="memory was written to through a view")
+        return opaque(tensor.shape, [held[1]], cause)
+
+    def _operand(self, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        signal = self._signal(value)
+        return signal if signal is not None else self._constant(value)
+
+    def _constant(self, tensor: torch.Tensor) -> Constant:
+        uniform, is_random = tensor in self.uniform, tensor in self.random
+
+        def repeats(before: int, size: int, after: int) -> int | None:
+            return 1 if uniform else _repeats(tensor, before, size, after)
+
+        return Constant(
+            shape=tuple(tensor.shape),
+            repeats=repeats,
+            parameter=isinstance(tensor, torch.nn.Parameter),
+            random=is_random,
+        )
+
+    def _note_constant(
+        self,
+        func: Any,
+        packet: str,
+        inputs: Iterable[torch.Tensor],
+        out: Any,
+        written: Sequence[torch.Tensor],
+    ) -> None:
+        drawn = torch.Tag.nondeterministic_seeded in func.tags
+        drawn = drawn or any(t in self.random for t in inputs)
+        flat = packet in FACTORIES or (
+            _is_pointwise(func) and all(t in self.uniform or t.numel() == 1 for t in inputs)
+        )
+        for tensor in tree_leaves(out):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            if drawn:
+                self.random[tensor] = True
+            if flat and not drawn and packet != "aten::empty" and _is_fake(tensor):
+                self.uniform[tensor] = True
+        for tensor in written:
+            self.uniform.pop(tensor, None)
+            if drawn:
+                self.random[tensor] = True
+
+    def outputs(self, returned: Any, stopped: bool) -> Traced:
+        """The tensors in whatever the model returned, with names by their place in it."""
+        paths = torch.utils._pytree.tree_flatten_with_path(returned)[0]
+        found, untracked = [], 0
+        for path, tensor in paths:
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            signal = self.signals.get(tensor)
+            if signal is None:
+                untracked += 1
+                continue
+            found.append((torch.utils._pytree.keystr(path), tensor, signal))
+        return Traced(outputs=tuple(found), untracked=untracked, stopped=stopped)
+
+
+def _stamped(signal: Signal, name: str, op: str) -> Signal:
+    causes = tuple(c if c.layer else replace(c, layer=name, op=op) for c in signal.causes)
+    return replace(signal, causes=causes)
+
+
+def _matching(signal: Any, tensor: torch.Tensor, parents: Sequence[Signal]) -> Signal:
+    """The signal, if it is one of the tensor's shape and masks; else nothing is known."""
+    if not isinstance(signal, Signal):
+        detail = f"the rule answered {type(signal).__name__}, no Signal"
+    elif signal.shape != tuple(tensor.shape):
+        detail = f"the rule says shape {signal.shape}, torch says {tuple(tensor.shape)}"
+    else:
+        return signal
+    return opaque(tensor.shape, parents, Cause(kind="UNSUPPORTED_OP", detail=detail))
+
+
+def _names(func: Any) -> tuple[str, str]:
+    return str(func._schema.name), str(func._overloadname)
+
+
+def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | None:
+    namespace, _, stem = packet.partition("::")
+    plain = f"{namespace}::{stem.rstrip('_')}" if not stem.startswith("_") else packet.rstrip("_")
+    exact = find_rule(f"{plain}.{overload}", overload)
+    if exact is not None:
+        return exact
+    return pointwise_rule if _is_pointwise(func) else find_rule(plain, overload)
+
+
+def _is_pointwise(func: Any) -> bool:
+    tags = func.tags
+    return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
+
+
+def pointwise_rule(*operands: Any, **named: Any) -> Any:
+    """The law of everything that carries torch's tag for pointwise operations."""
+    named.pop("out", None)
+    return pointwise(*operands, *named.values())
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+    if not func._schema.is_mutable:
+        return []
+    found = []
+    for i, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is None or not argument.alias_info.is_write:
+            continue
+        value = args[i] if i < len(args) else kwargs.get(argument.name)
+        found += [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
+    return found
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return (
+        one.shape == other.shape
+        and one.stride() == other.stride()
+        and one.storage_offset() == other.storage_offset()
+        and one.dtype == other.dtype
+    )
+
+
+def _is_fake(tensor: torch.Tensor) -> bool:
+    return isinstance(tensor, torch._subclasses.FakeTensor)
+
+
+def _repeats(tensor: torch.Tensor, before: int, size: int, after: int) -> int | None:
+    """The smallest step after which the middle of ``[before, size, after]`` repeats."""
+    if _is_fake(tensor) or tensor.is_meta:
+        return None
+    with _disabled():
+        values = tensor.detach().reshape(before, size, after)
+        for step in range(1, min(size // 2, LONGEST_STEP) + 1):
+            if torch.equal(values[:, step:], values[:, :-step]):
+                return step
+        return 1 if size == 1 else size
+
+
+def _disabled() -> Any:
+    return torch.utils._python_dispatch._disable_current_modes()

@@ -1,0 +1,185 @@
+"""From structure and measurement to a verdict: scalars in, scalars out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shiftcheck.compare import Gap
+from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
+
+NOISE = {2.0**-52: 64.0, 2.0**-23: 64.0, 2.0**-10: 16.0, 2.0**-7: 16.0}
+"""Allowed relative gap in units of the epsilon of the dtype; the worst seen for one layer is 4."""
+
+CLEARLY = 8.0
+"""With the shift left out, the gap must exceed the allowance by this factor."""
+
+BLIND = {
+    "UNSUPPORTED_OP": "unsupported operation",
+    "STOCHASTIC": "nondeterministic",
+    "BATCH_COUPLED": "batch coupled",
+}
+
+IDENTITY, NOT_SPATIAL, OFF_LATTICE = "identity shift", "not spatial", "off the lattice"
+NO_REGION, NOT_FINITE, DEAD = "no valid region", "not finite", "dead output"
+INVISIBLE, IN_NOISE = "shift not visible", "within noise of a break"
+AGAINST_RULES = "disagrees with the structure"
+NEVER_MOVED, TOO_TOLERANT = "axis never moved", "tolerance larger than the signal"
+UNCONFIRMED = "gap not confirmed in float64"
+SKIPPED = (IDENTITY, OFF_LATTICE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """What passes: the noise of ``eps``, or the user's ``atol + rtol * scale``."""
+
+    eps: float
+    rtol: float | None = None
+    atol: float | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the user gave tolerances of his own."""
+        return self.rtol is not None
+
+    def relative(self, scale: float | None) -> float:
+        """The largest relative gap that passes for a channel of magnitude ``scale``."""
+        if self.rtol is None or self.atol is None:
+            return NOISE.get(self.eps, 64.0) * self.eps
+        return self.rtol + (self.atol / scale if scale else 0.0)
+
+
+def judge(
+    gap: Gap, shift: tuple[int, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
+) -> ShiftResult:
+    """The verdict on one layer under one shift."""
+    allowance = tolerance.relative(gap.scale)
+    verdict, reason = _decide(gap, shift, causes, peak, allowance)
+    return ShiftResult(
+        shift=shift,
+        verdict=verdict,
+        reason=reason,
+        error=_finite(gap.error),
+        relative_error=_finite(gap.relative),
+        border_error=gap.border,
+        scale=_finite(gap.scale),
+        allowance=None if gap.error is None else allowance,
+        null_error=_finite(gap.null),
+        share=gap.share,
+        worst=gap.worst,
+    )
+
+
+def _decide(
+    gap: Gap, shift: tuple[int, ...], causes: Sequence[Cause], peak: float, allowance: float
+) -> tuple[Verdict, str]:
+    if not any(shift):
+        return Verdict.INCONCLUSIVE, IDENTITY
+    for cause in causes:
+        if cause.kind in BLIND:
+            return Verdict.INCONCLUSIVE, BLIND[cause.kind]
+    if not gap.spatial:
+        return Verdict.INCONCLUSIVE, NOT_SPATIAL
+    if not gap.onto_lattice:
+        return Verdict.INCONCLUSIVE, OFF_LATTICE
+    if gap.error is None or gap.relative is None:
+        return Verdict.INCONCLUSIVE, NO_REGION
+    if not all(map(math.isfinite, (peak, gap.error, gap.relative))):
+        return Verdict.INCONCLUSIVE, NOT_FINITE
+    if peak == 0.0 and gap.error == 0.0:
+        return Verdict.INCONCLUSIVE, DEAD
+    if gap.relative > allowance:
+        return Verdict.BROKEN, "" if not gap.predicted else AGAINST_RULES
+    if not gap.predicted:
+        return Verdict.INCONCLUSIVE, IN_NOISE
+    if gap.null is not None and not gap.null > CLEARLY * allowance:
+        small = allowance < 1e-2 or gap.null == 0.0
+        return Verdict.INCONCLUSIVE, INVISIBLE if small else TOO_TOLERANT
+    return Verdict.EQUIVARIANT, ""
+
+
+def judge_layer(
+    results: Sequence[ShiftResult], required: Iterable[int], *, strict: bool
+) -> tuple[Verdict, str]:
+    """The verdict on one layer over all shifts.
+
+    ``required``: the axes that must have been moved. ``strict``: a shift that is off the lattice
+    counts against the layer; otherwise it is skipped.
+    """
+    skipped = (IDENTITY,) if strict else SKIPPED
+    counted = [r for r in results if r.reason not in skipped]
+    for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
+        for result in counted:
+            if result.verdict is verdict:
+                return verdict, result.reason
+    if not counted:
+        only = {r.reason for r in results}
+        return Verdict.INCONCLUSIVE, OFF_LATTICE if OFF_LATTICE in only else IDENTITY
+    moved = {a for r in counted for a, v in enumerate(r.shift) if v}
+    if not moved.issuperset(required):
+        return Verdict.INCONCLUSIVE, NEVER_MOVED
+    return Verdict.EQUIVARIANT, ""
+
+
+def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, str]:
+    """The verdict on the model: BROKEN beats INCONCLUSIVE beats EQUIVARIANT over its outputs.
+
+    An output without spatial axes is left out as long as another was compared.
+    """
+    spatial = [o for o in outputs if o.reason != NOT_SPATIAL]
+    for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
+        for output in spatial or outputs:
+            if output.verdict is verdict:
+                return verdict, output.reason
+    return (Verdict.EQUIVARIANT, "") if spatial else (Verdict.INCONCLUSIVE, NOT_SPATIAL)
+
+
+def find_guilty(
+    verdict: Verdict,
+    reason: str,
+    output: LayerResult,
+    causes: Sequence[Cause],
+    circular: Sequence[bool],
+    layers: Sequence[LayerResult],
+) -> Cause | None:
+    """The first cause on the way to the output that explains its verdict."""
+    if verdict is Verdict.EQUIVARIANT:
+        return None
+    blind = [c for c in causes if BLIND.get(c.kind) == reason]
+    if blind:
+        return blind[0]
+    shift = next((s.shift for s in output.shifts if s.reason == reason and any(s.shift)), None)
+    if shift is None:
+        return None
+    if reason == AGAINST_RULES:
+        return _first_measured(layers, shift)
+    explaining = [c for c in causes if _explains(c, shift, reason, circular)]
+    if reason == NO_REGION:
+        explaining.sort(key=lambda c: c.kind != "GLOBAL")
+    return explaining[0] if explaining else None
+
+
+def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequence[bool]) -> bool:
+    moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
+    if not moved or cause.latent:
+        return False
+    if cause.kind == "GLOBAL" or cause.kind == "PADDING":
+        return reason in (NO_REGION, NOT_SPATIAL) or any(circular[a] for a in moved)
+    if reason == NO_REGION:
+        return False
+    if cause.kind == "STRIDE" and reason == NOT_SPATIAL:
+        return False
+    return cause.period is None or any(shift[a] % cause.period for a in moved)
+
+
+def _first_measured(layers: Sequence[LayerResult], shift: tuple[int, ...]) -> Cause | None:
+    for row in layers:
+        if any(s.shift == shift and s.verdict is Verdict.BROKEN for s in row.shifts):
+            detail = "the rules promise agreement here: one of them is wrong, or the model is"
+            return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
+    return None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

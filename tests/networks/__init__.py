@@ -1,0 +1,1 @@
+"""Networks rebuilt from their definitions in the papers."""

@@ -1,0 +1,21 @@
+"""The examples in the docstrings of every module give what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import shiftcheck
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(shiftcheck.__path__, "shiftcheck.")
+    if not module.name.endswith("__main__")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of(name):
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0, "see the captured output"
