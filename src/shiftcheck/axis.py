@@ -314,9 +314,9 @@ def _whole_turns(axis: Axis) -> Axis:
 
 
 def describe(number: Any) -> str:
-    """A pixel count as text: whole where it is whole, the word infinite where it is not finite."""
+    """A pixel count as text: whole where it is whole, the word inf where it is not finite."""
     if number is None:
         return "-"
     if isinstance(number, float) and not math.isfinite(number):
-        return "infinite"
+        return "inf"
     return str(Fraction(number).limit_denominator(10**6))

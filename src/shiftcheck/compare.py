@@ -108,6 +108,25 @@ def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> to
     return whole.permute(order).reshape(count, -1, *sizes)
 
 
+def place_in_tensor(
+    worst: tuple[int, ...], signal: Signal, places: dict[int, int]
+) -> tuple[int, ...]:
+    """An index ``(everything else, *spatial)`` of the arranged tensor as one of the tensor."""
+    factors = [f for dim in signal.dims for f in dim]
+    spatial = [places[a] for a in sorted(places)]
+    rest = [i for i in range(len(factors)) if i not in spatial]
+    split = np.unravel_index(worst[0], tuple(factors[i].size for i in rest)) if rest else ()
+    at = dict(zip([*rest, *spatial], [*map(int, split), *worst[1:]], strict=True))
+    ends = np.cumsum([0, *(len(dim) for dim in signal.dims)])
+    index = []
+    for start, dim in zip(ends[:-1], signal.dims, strict=True):
+        value = 0
+        for i, factor in enumerate(dim):
+            value = value * factor.size + at[int(start) + i]
+        index.append(value)
+    return tuple(index)
+
+
 def spatial_places(signal: Signal, axes: int) -> dict[int, int]:
     """The factor that is each spatial axis; a lost one is looked for in the last ``axes``."""
     factors = [f for dim in signal.dims for f in dim]

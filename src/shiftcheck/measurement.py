@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.compare import Base, Gap, Placed, Scene, arranged, measure, plan, spatial_places
+from shiftcheck.compare import Base, Gap, Placed, Scene, arranged, measure, place_in_tensor, plan, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
 from shiftcheck.layout import Signal
@@ -187,7 +187,11 @@ def _gap_of(
         return placed
     first = sum(map(bool, shift)) == 1 and shift == job.first_along(shift)
     null = "measure" if ends else "same" if first else ""
-    return measure(base, copy, placed, border=job.every_layer, null=null)
+    gap = measure(base, copy, placed, border=job.every_layer, null=null)
+    if gap.worst is None:
+        return gap
+    places = spatial_places(signal, len(shift))
+    return replace(gap, worst=place_in_tensor(gap.worst, signal, places))
 
 
 def _planned(job: Job, signal: Signal, shift: Shift) -> list[Placed] | Gap:

@@ -34,10 +34,7 @@ class Originals:
 
 
 def _memory(tensor: torch.Tensor) -> int:
-    try:
-        return int(tensor.untyped_storage().data_ptr())
-    except (NotImplementedError, RuntimeError):
-        return id(tensor)
+    return int(tensor.untyped_storage()._cdata)
 
 
 @contextmanager

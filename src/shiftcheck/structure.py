@@ -41,9 +41,20 @@ def read_structure(
                 raise ModelError(raised(error, inputs.main.tensor.shape)) from error
             note = f"the structure comes from a real run: without values the model raised {error}"
         with torch.inference_mode():
-            zero = (0,) * len(inputs.pixels)
-            rows, traced = _pass(model, inputs, inputs.shifted(zero, 0), layer, originals)
+            values = inputs.shifted((0,) * len(inputs.pixels), 0)
+            rows, traced = _guarded_pass(model, inputs, values, layer, originals)
         return rows, output_rows(traced), [note.splitlines()[0][:200]]
+
+
+def _guarded_pass(
+    model: Model, inputs: Inputs, values: list[Any], layer: str | None, originals: Originals
+) -> tuple[list[Row], Traced]:
+    try:
+        return _pass(model, inputs, values, layer, originals)
+    except ShiftcheckError:
+        raise
+    except Exception as error:
+        raise ModelError(raised(error, inputs.main.tensor.shape)) from error
 
 
 def _faked(leaf: Any, mode: FakeTensorMode) -> Any:

@@ -5,7 +5,10 @@ The only owner of the dispatch mode and of torch's semi-private names.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
+import types
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,7 +83,7 @@ def run(
     ``stacked``: the batch holds copies, which must stay apart; raises BatchCoupledError where the
     model mixes them. ``layer``: stop after that layer, whose output is then the output.
     """
-    tracer = _Tracer(_module_names(model), on_row, on_write, stacked, layer)
+    tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer)
     for tensor, signal in signals:
         tracer.signals[tensor] = signal
     stopped = False
@@ -93,18 +96,48 @@ def run(
 
 
 def modules_of(model: Any) -> list[torch.nn.Module]:
-    """Every module that a model consists of; empty for a plain function."""
-    owner = getattr(model, "__self__", None)
-    root = model if isinstance(model, torch.nn.Module) else owner
-    return list(root.modules()) if isinstance(root, torch.nn.Module) else []
+    """Every module that a model consists of, those that a plain function refers to included."""
+    return list({id(m): m for m in named_modules_of(model).values()}.values())
 
 
-def _module_names(model: Any) -> dict[int, str]:
-    owner = getattr(model, "__self__", None)
-    root = model if isinstance(model, torch.nn.Module) else owner
-    if not isinstance(root, torch.nn.Module):
-        return {}
-    return {id(module): name for name, module in root.named_modules()}
+def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
+    """The modules of a model by name; in a function, behind the name of the variable."""
+    if isinstance(model, torch.nn.Module):
+        return dict(model.named_modules())
+    found: dict[str, torch.nn.Module] = {}
+    for variable, value in _referred(model):
+        if isinstance(value, torch.nn.Module):
+            for name, module in value.named_modules():
+                label = f"{variable}.{name}" if name and variable else name or variable
+                while label in found and found[label] is not module:
+                    label += "'"
+                found[label] = module
+    return found
+
+
+def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
+    """The variables that a function, partial or bound method refers to, and what they refer to."""
+    if depth == 0:
+        return
+    if isinstance(function, functools.partial):
+        for value in (function.func, *function.args, *function.keywords.values()):
+            yield "", value
+            yield from _referred(value, depth - 1)
+    if isinstance(function, types.MethodType):
+        yield "", function.__self__
+        yield from _referred(function.__func__, depth - 1)
+    if isinstance(function, types.FunctionType):
+        try:
+            names = inspect.getclosurevars(function)
+        except ValueError:  # a cell that is still empty
+            return
+        for variable, value in {**names.globals, **names.nonlocals}.items():
+            yield variable, value
+            yield from _referred(value, depth - 1)
+    call = getattr(type(function), "__call__", None)
+    if isinstance(call, types.FunctionType) and not isinstance(function, torch.nn.Module):
+        for variable, value in getattr(function, "__dict__", {}).items():
+            yield variable, value
 
 
 def is_leaf(module: torch.nn.Module) -> bool:
@@ -124,14 +157,15 @@ class _Frame:
 class _Tracer(TorchDispatchMode):
     def __init__(
         self,
-        modules: Mapping[int, str],
+        modules: Mapping[str, torch.nn.Module],
         on_row: OnRow,
         on_write: Callable[[torch.Tensor], None],
         stacked: bool,
         layer: str | None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.modules, self.on_row, self.on_write = modules, on_row, on_write
+        self.modules = {id(m): name for name, m in reversed(modules.items())}
+        self.on_row, self.on_write = on_row, on_write
         self.stacked, self.layer = stacked, layer
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -140,7 +174,7 @@ class _Tracer(TorchDispatchMode):
         self.leak: Cause | None = None
         self.frames: list[_Frame] = []
         self.counts: Counter[str] = Counter()
-        self.taken = set(modules.values())
+        self.taken = set(modules)
 
     # -- modules ---------------------------------------------------------------------------------
 
@@ -212,7 +246,8 @@ class _Tracer(TorchDispatchMode):
         written = _written(func, args, kwargs)
         for tensor in written:
             if tensor not in self.signals:
-                self.on_write(tensor)
+                with _disabled():
+                    self.on_write(tensor)
         parents = [s for s in (self._signal(t) for t in inputs) if s is not None]
         packet, overload = _names(func)
         if not parents or packet in FACTORIES:

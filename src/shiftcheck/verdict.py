@@ -149,7 +149,8 @@ def find_guilty(
     blind = [c for c in causes if BLIND.get(c.kind) == reason]
     if blind:
         return blind[0]
-    shift = next((s.shift for s in output.shifts if s.reason == reason and any(s.shift)), None)
+    same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
+    shift = next((s.shift for s in same if any(s.shift)), None)
     if shift is None:
         return None
     if reason == AGAINST_RULES:

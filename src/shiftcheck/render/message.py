@@ -15,7 +15,7 @@ MEANING = {
     "STRIDE": "it keeps only every so many samples, so other shifts meet other samples",
     "RESIZE": "tensors with different strides are combined",
     "POSITION": "a constant that depends on the position is combined with the signal",
-    "MIXING": "a linear map has a weight of its own for each place",
+    "MIXING": "a linear map with a weight of its own for each place",
     "GLOBAL": "every sample depends on the whole axis",
     "INDEX": "a sample is taken at a fixed place",
     "DATA_DEPENDENT": "the place is chosen from the data",
@@ -95,10 +95,11 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
         lines.append(f"shift {worst.shift}{measure}")
     guilty = report.guilty
     if guilty is not None:
-        detail = f" ({guilty.detail})" if guilty.detail else ""
+        meaning = MEANING.get(guilty.kind, "")
+        detail = f" ({guilty.detail})" if guilty.detail and guilty.detail not in meaning else ""
         lines.append(
             f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
-            f" {MEANING.get(guilty.kind, '')}{detail}"
+            f" {meaning}{detail}"
         )
     remedy = remedy_for(report, output)
     if remedy:
@@ -154,6 +155,8 @@ def _remedy_for_cause(guilty: Cause | None, output: LayerResult) -> str:
         return f"use shifts that are multiples of {_period(output)}, the period of this output"
     if guilty.kind == "PADDING":
         return "pad circularly (padding_mode='circular') where the boundary is circular"
+    if guilty.kind == "MIXING":
+        return f"use a convolution in the place of {guilty.layer!r}, or check up to a layer before it"
     if guilty.kind == "UNEXPLAINED":
         return "please report this as a bug of shiftcheck, unless the rule is your own"
     return f"check up to a layer before {guilty.layer!r}, or replace that operation"

@@ -81,7 +81,7 @@ def mix(signal: Signal, dim: int, size: int, what: str) -> Signal:
     """A linear map with weights of its own for each place along ``dim``, to ``size`` values."""
     uncoupled(signal, [dim], what)
     axes = signal.axes_in([dim])
-    detail = "a weight of its own for each place"
+    detail = f"{what} over a dimension that holds a spatial axis"
     out = lose(signal, axes, Cause(kind="MIXING", detail=detail)) if axes else signal
     return with_dim(out, dim, plain(size))
 

@@ -1,0 +1,64 @@
+"""Imports only go down floors, and what must stay apart stays apart."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+FLOORS = {
+    0: {"errors", "axis", "report"},
+    1: {"shifts", "compare", "layout", "rules", "inputs"},
+    2: {"state", "trace", "probe"},
+    3: {"structure", "measurement", "verdict", "confirm", "results", "check"},
+    4: {"testing", "render", "models", "datasets", "demo"},
+    5: {"cli", "__main__", "__init__"},
+}
+FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
+
+
+def _package() -> Path:
+    spec = find_spec("shiftcheck")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+MODULES = sorted(p.relative_to(_package()) for p in _package().rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_go_down_only(module: Path) -> None:
+    own = FLOOR_OF[module.parts[0].removesuffix(".py")]
+    for name in _imports(_package() / module):
+        parts = name.split(".")
+        if parts[0] == "shiftcheck" and len(parts) > 1 and parts[1] in FLOOR_OF:
+            assert FLOOR_OF[parts[1]] <= own, f"{module} imports {name} from a floor above"
+
+
+@pytest.mark.parametrize("module", ["axis.py", "report.py", "errors.py", "verdict.py"])
+def test_no_tensor_is_seen(module: str) -> None:
+    assert not any(name.split(".")[0] == "torch" for name in _imports(_package() / module))
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] == "render"], ids=str)
+def test_renderers_never_compute(module: Path) -> None:
+    assert not any(n.split(".")[0] in ("torch", "numpy") for n in _imports(_package() / module))
+
+
+def test_semi_private_names_stay_in_the_trace() -> None:
+    for module in MODULES:
+        if module.name != "trace.py":
+            assert "_python_dispatch" not in (_package() / module).read_text(encoding="utf-8")
