@@ -1,0 +1,126 @@
+"""What a person reads in a log: the fact, the place, the measure, the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import shiftcheck
+
+
+def down_up() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.MaxPool2d(2), nn.ConvTranspose2d(2, 2, 2, stride=2))
+
+
+def squeeze(x: torch.Tensor) -> torch.Tensor:
+    return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[str]]] = {
+    "STRIDE": (
+        down_up,
+        {},
+        [
+            "Sequential on 1x2x16x18: BROKEN over 9 shifts",
+            "output 'output' [1, 2, 16, 18]: stride 1, period 2, valid 0:16 x 0:18",
+            "compared 9 shifts, at least # of the samples each; largest gap #, relative #"
+            " (allowed #, the smallest break this run would have caught)",
+            "shift #: gap #, at output index #",
+            "first guilty layer: '0' (max_pool2d), cause STRIDE: it keeps only every so many"
+            " samples, so other shifts meet other samples",
+            "remedy: use shifts that are multiples of (2, 2), the period of this output",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
+        ],
+    ),
+    "PADDING": (
+        lambda: nn.Conv2d(2, 1, 3, padding=1),
+        {"boundary": ("valid", "circular"), "shifts": [(0, 2)]},
+        [
+            "Conv2d on 1x2x16x18: BROKEN over 1 shift",
+            "output 'output' [1, 1, 16, 18]: stride 1, period 1, valid 1:15 x 1:17",
+            "compared 1 shift, at least # of the samples each; largest gap #, relative # (allowed"
+            " #, the smallest break this run would have caught)",
+            "shift #: gap #, at output index #",
+            "first guilty layer: 'conv2d' (conv2d), cause PADDING: samples near the border see"
+            " padding instead of the signal (samples that see padding)",
+            "remedy: pad circularly (padding_mode='circular') where the boundary is circular",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], boundary=('valid',"
+            " 'circular'), seed=0)",
+        ],
+    ),
+    "GLOBAL": (
+        lambda: squeeze,
+        {"shifts": [(1, 0)]},
+        [
+            "squeeze on 1x2x16x18: INCONCLUSIVE (no valid region) over 1 shift",
+            "output 'output' [1, 2, 16, 18]: stride 1, period 1, valid none",
+            "shift #",
+            "first guilty layer: 'mean' (mean), cause GLOBAL: every sample depends on the whole"
+            " axis (a reduction over the axis)",
+            "remedy: no larger input helps; check up to a layer before it, or"
+            " boundary='circular'",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
+        ],
+    ),
+    "UNSUPPORTED_OP": (
+        lambda: lambda x: F.relu(x).cummax(-1)[0],
+        {"shifts": [(1, 0)]},
+        [
+            "<lambda> on 1x2x16x18: INCONCLUSIVE (unsupported operation) over 1 shift",
+            "output 'output' [1, 2, 16, 18]: stride -, period -, valid -",
+            "compared 1 shift, at least # of the samples each; largest gap #, relative # (allowed"
+            " #, the smallest break this run would have caught)",
+            "shift #: gap #",
+            "first guilty layer: 'cummax' (cummax), cause UNSUPPORTED_OP: no rule knows what the"
+            " operation does to a shift (no rule for aten.cummax.default)",
+            "remedy: give the operation a rule with shiftcheck.register_rule",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
+        ],
+    ),
+}
+
+
+def masked(text: str) -> list[str]:
+    """The message unwrapped, with everything that depends on rounding replaced."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("    "):
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+    out = []
+    for line in lines:
+        line = re.sub(r"\d\.\de[+-]\d\d|\d+%", "#", line)
+        line = re.sub(r"(gap|relative|allowed) 0\b", r"\1 #", line)
+        line = re.sub(r"(shift |shifts=\[)\(-?\d+, -?\d+\)", r"\1#", line)
+        out.append(re.sub(r"index \[[\d, ]+\]", "index #", line))
+    return out
+
+
+@pytest.mark.parametrize("cause", CASES)
+def test_the_message(cause: str) -> None:
+    model, options, expected = CASES[cause]
+    torch.manual_seed(0)
+    with pytest.raises(shiftcheck.ShiftcheckError) as caught:
+        shiftcheck.assert_equivariant(model(), torch.randn(1, 2, 16, 18), **options)
+    text = str(caught.value)
+    assert isinstance(caught.value, AssertionError)
+    assert masked(text) == expected
+    assert len(text.splitlines()) <= 30
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_the_reproducing_line_reproduces() -> None:
+    model, x = down_up(), torch.randn(1, 2, 16, 18)
+    with pytest.raises(shiftcheck.NotEquivariantError) as caught:
+        shiftcheck.assert_equivariant(model, x)
+    line = next(part for part in str(caught.value).splitlines() if part.startswith("reproduce: "))
+    with pytest.raises(shiftcheck.NotEquivariantError):
+        eval(line.removeprefix("reproduce: "), {"shiftcheck": shiftcheck, "model": model, "x": x})

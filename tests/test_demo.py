@@ -1,0 +1,45 @@
+"""The demo, as its user sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shiftcheck import Report, Verdict
+from shiftcheck.cli import main
+
+
+def test_the_demo_tells_the_whole_story(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(tmp_path / "new" / "folder")]) == 0
+    text = capsys.readouterr().out
+    assert "conv4: equivariant at 120 of 120 shifts" in text
+    assert "it is equivariant at 24 of those 24" in text
+    assert "INCONCLUSIVE (not spatial)" in text
+    assert "first guilty layer: 'fc1' (linear), cause MIXING" in text
+    assert "shifts up to 5:" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+    report = Report.from_json((tmp_path / "new" / "folder" / "report.json").read_text("utf-8"))
+    assert len(report.shifts) == 121
+    assert report["conv4"].verdict is Verdict.EQUIVARIANT
+    assert report["conv4"].receptive_field == (17.0, 17.0)
+    off = [s for s in report["max_pool2d"].shifts if s.reason == "off the lattice"]
+    assert len(off) == 96
+    assert all(s.shift[0] % 2 or s.shift[1] % 2 for s in off)
+
+
+def test_a_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way", "utf-8")
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_command_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["dance"])
+    assert caught.value.code == 2
+    assert "demo" in capsys.readouterr().err
