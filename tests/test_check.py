@@ -13,6 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InputError, ModelError, Verdict
+from tests.networks.resnet import resnet50
 
 
 def image(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -129,7 +130,6 @@ def test_a_size_that_the_stride_does_not_divide_on_the_circle() -> None:
 
 
 def test_a_period_that_the_shift_does_not_keep() -> None:
-    model = nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2))
     down_up = nn.Sequential(nn.MaxPool2d(2), nn.ConvTranspose2d(2, 2, 2, stride=2))
     report = shiftcheck.check_equivariance(down_up, image(1, 2, 16, 16))
     assert report.verdict is Verdict.BROKEN
@@ -137,11 +137,29 @@ def test_a_period_that_the_shift_does_not_keep() -> None:
     assert (report.guilty.kind, report.guilty.layer, report.guilty.period) == ("STRIDE", "0", 2)
     good = shiftcheck.check_equivariance(down_up, image(1, 2, 16, 16), shifts=[(2, 0), (0, -4)])
     assert good.verdict is Verdict.EQUIVARIANT
-    unknown = shiftcheck.check_equivariance(model, image(1, 2, 16, 16))
-    assert unknown.verdict is Verdict.INCONCLUSIVE
-    assert unknown.reason == "unsupported operation"
-    assert unknown.guilty is not None
-    assert unknown.guilty.layer == "1"
+
+
+def test_the_smallest_size_that_would_do() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 9, 2, padding=4), nn.MaxPool2d(2))
+    report = shiftcheck.check_equivariance(model, image(1, 1, 12, 40))
+    assert report.reason == "no valid region"
+    # pooled samples 1 and 2 must be valid: 2 * (2 * 2 + 1) + 4 <= n - 1, so n >= 15
+    assert report.needed == (15, 40)
+    enough = shiftcheck.check_equivariance(model, image(1, 1, 15, 40))
+    assert enough.verdict is Verdict.EQUIVARIANT
+    short = shiftcheck.check_equivariance(model, image(1, 1, 14, 40))
+    assert short.reason == "no valid region"
+
+
+@pytest.mark.parametrize(("first", "field", "size"), [(True, 483, 530), (False, 427, 470)])
+def test_a_resnet_50_needs_more_than_224_pixels(first: bool, field: int, size: int) -> None:
+    model = resnet50(first=first, width=2)
+    report = shiftcheck.check_equivariance(model, image(1, 3, 224, 224), shifts=[(32, 0)])
+    assert report.reason == "no valid region"
+    assert report.outputs[0].receptive_field == (field, field)
+    assert report.outputs[0].stride == (32, 32)
+    assert report.outputs[0].border_error is not None
+    assert report.needed == (size, 224)
 
 
 def test_an_mlp_from_image_to_image() -> None:
@@ -201,9 +219,9 @@ def test_a_module_called_twice_has_two_rows() -> None:
 
     report = shiftcheck.check_equivariance(Twice(), image(1, 2, 30))
     assert [row.name for row in report] == ["conv", "relu", "conv#2", "relu_1", "add"]
-    assert shiftcheck.check_equivariance(Twice(), image(1, 2, 30), layer="relu").layers[-1].name == (
-        "relu"
-    )
+    assert shiftcheck.check_equivariance(Twice(), image(1, 2, 30), layer="relu").layers[
+        -1
+    ].name == ("relu")
     with pytest.raises(KeyError, match="conv#2"):
         report["conv3"]
 
@@ -315,7 +333,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "one tolerance": ({"rtol": 1e-3}, "both or neither"),
     "negative tolerance": ({"rtol": -1.0, "atol": 0.0}, "at least 0"),
     "max batch": ({"max_batch": 1}, "max_batch=1"),
-    "unknown layer": ({"layer": "convolution9"}, "nearest names"),
+    "unknown layer": ({"layer": "convolution9"}, "there are 0, 1, 2, 3"),
 }
 
 
@@ -332,9 +350,7 @@ def test_bad_input(name: str) -> None:
 
 def test_the_nearest_names_are_given() -> None:
     with pytest.raises(InputError, match="conv4"):
-        shiftcheck.check_equivariance(
-            shiftcheck.models.LeNet(), image(1, 1, 28, 28), layer="conv5"
-        )
+        shiftcheck.check_equivariance(shiftcheck.models.LeNet(), image(1, 1, 28, 28), layer="conv5")
 
 
 def test_a_model_on_another_device() -> None:

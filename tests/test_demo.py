@@ -10,12 +10,10 @@ from shiftcheck import Report, Verdict
 from shiftcheck.cli import main
 
 
-def test_the_demo_tells_the_whole_story(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(tmp_path / "new" / "folder")]) == 0
     text = capsys.readouterr().out
-    assert "conv4: equivariant at 120 of 120 shifts" in text
+    assert "conv4 is equivariant at 120 of 120 shifts" in text
     assert "it is equivariant at 24 of those 24" in text
     assert "INCONCLUSIVE (not spatial)" in text
     assert "first guilty layer: 'fc1' (linear), cause MIXING" in text

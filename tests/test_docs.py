@@ -126,12 +126,31 @@ def test_the_links_between_pages_lead_somewhere() -> None:
 
 def test_quickstart_lists_every_reason() -> None:
     page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
-    reasons = {value for name, value in vars(verdict).items() if name.isupper() and type(value) is str}
+    reasons = {
+        value for name, value in vars(verdict).items() if name.isupper() and type(value) is str
+    }
     for reason in reasons | set(verdict.BLIND.values()):
         assert f"`{reason}`" in page
 
 
-FINE = "# Page\n\n```python\na = 1\nprint(a)\n```\n\n```text\n1\n```\n\nand\n\n```python\nassert a == 1\n```\n"
+FINE = """\
+# Page
+
+```python
+a = 1
+print(a)
+```
+
+```text
+1
+```
+
+and
+
+```python
+assert a == 1
+```
+"""
 
 
 def _page(tmp_path: Path, text: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -16,9 +17,9 @@ from shiftcheck.measurement import Job, run_all
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
 from shiftcheck.state import preserved
-from shiftcheck.structure import Model, choose_shifts, read_structure
+from shiftcheck.structure import Model, choose_shifts, read_structure, smallest_input
 from shiftcheck.trace import modules_of
-from shiftcheck.verdict import Tolerance
+from shiftcheck.verdict import NO_REGION, Tolerance
 
 
 def check_equivariance(
@@ -89,6 +90,9 @@ def check_equivariance(
         if not tolerances and doubtful(report.outputs):
             exact = measured_in_float64(job, max_batch)
             report = build_report(job, tolerance, given, exact or {})
+    if report.reason == NO_REGION and measure == "layers":
+        needed = smallest_input(model, inputs, chosen, layer=layer, training=training)
+        report = replace(report, needed=needed)
     return report
 
 

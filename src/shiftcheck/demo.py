@@ -13,7 +13,7 @@ from shiftcheck.check import check_equivariance
 from shiftcheck.datasets import digits, embed, standardise
 from shiftcheck.errors import InputError
 from shiftcheck.models import lenet, mlp
-from shiftcheck.render import explain, render_report
+from shiftcheck.render import explain, render_report, render_table
 from shiftcheck.report import Report
 from shiftcheck.shifts import shift
 
@@ -52,19 +52,19 @@ def run_demo(out: Path, say: Callable[[str], None] = print, *, progress: bool = 
     )
     say("1. The LeNet on the canvas, up to its max-pool\n")
     report = check_equivariance(model, canvas, layer="max_pool2d", shifts=SHIFTS, progress=progress)
-    say(render_report(report))
+    say(render_table(report))
     say(_on_the_lattice(report))
     say("\n2. The whole network, on 28x28\n")
     whole = check_equivariance(model, standardise(images))
     say(render_report(whole))
     say("\n3. An MLP from image to image\n")
     say(explain(check_equivariance(mlp(pretrained=True), images)))
-    say("\n4. The classifier on 28x28 crops of the moving digits\n")
+    say("\n4. The classifier on 28x28 crops of the moving digits")
+    say("   (the logits' way as a share of the mean distance between two digits)\n")
     for line in steadiness(model, canvas, labels):
         say(
             f"shifts up to {line.reach}: {line.agreement:.1%} keep their class,"
-            f" {line.accuracy:.1%} are right, logits move by {line.change:.0%} of the distance"
-            " between digits"
+            f" {line.accuracy:.1%} are right, the logits move by {line.change:.0%}"
         )
     path = out / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")
@@ -89,9 +89,10 @@ def _on_the_lattice(report: Report) -> str:
     on = [s for s in pool.shifts if s.error is not None and any(s.shift)]
     exact = sum(s.verdict == "equivariant" for s in on)
     return (
-        f"conv4: equivariant at {same} of {len(moved)} shifts (and trivially at (0, 0)).\n"
-        f"max_pool2d: its period is {pool.period}: {len(on)} of the {len(moved)} shifts are"
-        f" multiples of it, and it is equivariant at {exact} of those {len(on)}."
+        f"conv4 is equivariant at {same} of {len(moved)} shifts (and trivially at (0, 0)).\n"
+        "max_pool2d has stride 2: a shift by an odd number of pixels is no whole number of its\n"
+        f"samples and is skipped there. {len(on)} of the {len(moved)} shifts are multiples of its"
+        f" period\n{pool.period}, and it is equivariant at {exact} of those {len(on)}."
     )
 
 

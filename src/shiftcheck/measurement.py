@@ -8,7 +8,17 @@ from typing import Any
 
 import torch
 
-from shiftcheck.compare import Base, Gap, Placed, Scene, arranged, measure, place_in_tensor, plan, spatial_places
+from shiftcheck.compare import (
+    Base,
+    Gap,
+    Placed,
+    Scene,
+    arranged,
+    measure,
+    place_in_tensor,
+    plan,
+    spatial_places,
+)
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
 from shiftcheck.layout import Signal

@@ -30,7 +30,8 @@ class Cause:
     ``kind`` is one of PADDING, STRIDE, RESIZE, POSITION, MIXING, GLOBAL, INDEX, DATA_DEPENDENT,
     STOCHASTIC, BATCH_COUPLED and UNSUPPORTED_OP. ``axis`` is the spatial axis (0 first), None where
     it concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
-    would break at other parameter values, but does not at the present ones.
+    would break at other parameter values, but does not at the present ones. ``operation``: the
+    qualified name of the operation in torch.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Cause:
     detail: str = ""
     period: int | None = None
     latent: bool = False
+    operation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,8 @@ class Report:
 
     ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
-    outputs, ``guilty`` is the first of them that explains the verdict.
+    outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
+    spatial size that leaves something to compare, where this one does not and one was found.
     """
 
     verdict: Verdict | None
@@ -133,6 +136,7 @@ class Report:
     dtype: str = ""
     device: str = ""
     seed: int = 0
+    needed: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION

@@ -56,8 +56,8 @@ def shift(
 
     Example:
         >>> import numpy as np
-        >>> from shiftcheck.shifts import shift
-        >>> shift(np.array([[1, 2, 3], [4, 5, 6]]), (0, 1), fill="zeros")
+        >>> import shiftcheck
+        >>> shiftcheck.shift(np.array([[1, 2, 3], [4, 5, 6]]), (0, 1), fill="zeros")
         array([[0, 1, 2],
                [0, 4, 5]])
     """

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from shiftcheck.axis import Axis, pair
+from shiftcheck.axis import Axis, pair, smallest_size
 from shiftcheck.compare import is_flattened, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
@@ -116,10 +117,12 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
     names = [row.name for row in rows]
     if layer is not None and not traced.stopped:
         near = difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
-        raise InputError(
-            f"layer={layer!r} was not met in the forward pass; the nearest names are"
-            f" {', '.join(near) or ', '.join(names[:10])}"
+        known = (
+            f"the nearest names are {', '.join(near)}"
+            if near
+            else (f"there are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
         )
+        raise InputError(f"layer={layer!r} was not met in the forward pass; {known}")
     if not traced.outputs:
         what = "no tensor that depends on x" if traced.untracked else "no tensor"
         raise ModelError(f"the model returned {what}: there is nothing to compare")
@@ -158,6 +161,55 @@ def choose_shifts(
         found.append(tuple(units))
     fitting = [s for s in found if all(abs(v) < n for v, n in zip(s, inputs.pixels, strict=True))]
     return tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
+
+
+LARGER = 64
+"""How many times larger an input is looked for that leaves a valid region."""
+
+
+def smallest_input(
+    model: Model,
+    inputs: Inputs,
+    shifts: Sequence[Shift],
+    *,
+    layer: str | None,
+    training: bool,
+) -> tuple[int, ...] | None:
+    """The smallest spatial size at which every shifted axis leaves something to compare.
+
+    None where none was found, the model takes this size only, or has several inputs.
+    """
+    if len(inputs.tensors) > 1:
+        return None
+    sizes = list(inputs.pixels)
+    for axis, size in enumerate(inputs.pixels):
+        steps = [abs(s[axis]) for s in shifts if s[axis]]
+        if not steps:
+            continue
+
+        def works(n: int, axis: int = axis, step: int = min(steps)) -> bool:
+            resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
+            try:
+                _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
+            except ShiftcheckError:
+                return False
+            return all(_compares(row.signal.axes[axis], step) for row in outputs)
+
+        found = smallest_size(works, size, LARGER * size)
+        if found is None:
+            return None
+        sizes[axis] = found
+    return tuple(sizes)
+
+
+def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:
+    x = inputs.main.tensor
+    shape = list(x.shape)
+    for axis, dim in enumerate(inputs.main.spatial):
+        shape[dim] = sizes[axis]
+    leaf = replace(inputs.main, tensor=torch.empty(shape, dtype=x.dtype, device="meta"))
+    leaves = tuple(leaf if given is inputs.main else given for given in inputs.leaves)
+    return replace(inputs, leaves=leaves, main=leaf)
 
 
 def _is_spatial(signal: Signal, axes: int) -> bool:

@@ -134,10 +134,9 @@ def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
         for variable, value in {**names.globals, **names.nonlocals}.items():
             yield variable, value
             yield from _referred(value, depth - 1)
-    call = getattr(type(function), "__call__", None)
-    if isinstance(call, types.FunctionType) and not isinstance(function, torch.nn.Module):
-        for variable, value in getattr(function, "__dict__", {}).items():
-            yield variable, value
+    plain = isinstance(function, types.FunctionType | types.MethodType | functools.partial)
+    if callable(function) and not plain and not isinstance(function, torch.nn.Module):
+        yield from getattr(function, "__dict__", {}).items()
 
 
 def is_leaf(module: torch.nn.Module) -> bool:
@@ -164,7 +163,7 @@ class _Tracer(TorchDispatchMode):
         layer: str | None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.modules = {id(m): name for name, m in reversed(modules.items())}
+        self.modules = {id(m): name for name, m in reversed(list(modules.items()))}
         self.on_row, self.on_write = on_row, on_write
         self.stacked, self.layer = stacked, layer
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -282,7 +281,7 @@ class _Tracer(TorchDispatchMode):
                 return out
         found = self._law(func, rule, args, kwargs, parents)
         out = func(*args, **kwargs)
-        self._attach(name, op, found, parents, out, written)
+        self._attach(name, op, packet, found, parents, out, written)
         self._finish(name, op, out, outer)
         return out
 
@@ -321,6 +320,7 @@ class _Tracer(TorchDispatchMode):
         self,
         name: str,
         op: str,
+        packet: str,
         found: Any,
         parents: Sequence[Signal],
         out: Any,
@@ -341,7 +341,7 @@ class _Tracer(TorchDispatchMode):
             signal = _matching(signal, tensor, parents)
             if self.leak is not None:
                 signal = opaque(tensor.shape, [signal], self.leak)
-            signal = _stamped(signal, name, op)
+            signal = _stamped(signal, name, op, packet)
             if any(tensor is w for w in written):
                 self._write(tensor, signal)
             else:
@@ -362,7 +362,7 @@ class _Tracer(TorchDispatchMode):
                 continue
             same = _same_view(other, tensor)
             lost = opaque(other.shape, [self.signals[other]], cause)
-            self.signals[other] = signal if same else _stamped(lost, "", "")
+            self.signals[other] = signal if same else lost
         covers = tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
         if not covers:
             held = opaque((1,), [signal], cause)
@@ -438,8 +438,10 @@ class _Tracer(TorchDispatchMode):
         return Traced(outputs=tuple(found), untracked=untracked, stopped=stopped)
 
 
-def _stamped(signal: Signal, name: str, op: str) -> Signal:
-    causes = tuple(c if c.layer else replace(c, layer=name, op=op) for c in signal.causes)
+def _stamped(signal: Signal, name: str, op: str, operation: str) -> Signal:
+    causes = tuple(
+        c if c.layer else replace(c, layer=name, op=op, operation=operation) for c in signal.causes
+    )
     return replace(signal, causes=causes)
 
 

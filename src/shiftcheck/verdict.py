@@ -165,11 +165,13 @@ def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequenc
     moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
     if not moved or cause.latent:
         return False
-    if cause.kind == "GLOBAL" or cause.kind == "PADDING":
+    if cause.kind == "PADDING":
+        return reason == NO_REGION or any(circular[a] for a in moved)
+    if cause.kind == "GLOBAL":
         return reason in (NO_REGION, NOT_SPATIAL) or any(circular[a] for a in moved)
     if reason == NO_REGION:
         return False
-    if cause.kind == "STRIDE" and reason == NOT_SPATIAL:
+    if cause.period is not None and reason == NOT_SPATIAL:
         return False
     return cause.period is None or any(shift[a] % cause.period for a in moved)
 

@@ -33,12 +33,14 @@ def headline(report: Report) -> str:
     if report.verdict is None:
         return f"{what} on {shape}: structure only, nothing was run"
     reason = f" ({report.reason})" if report.reason else ""
-    moved = count(sum(any(s) for s in report.shifts), "shift")
+    moved = count(sum(any(s) for s in report.shifts), "shift") + " besides zero" * (
+        not any(any(s) for s in report.shifts)
+    )
     return f"{what} on {shape}: {report.verdict.upper()}{reason} over {moved}"
 
 
-def explain(report: Report) -> str:
-    """The headline and what explains it, in at most 30 lines of 100 columns."""
+def explain(report: Report, *, columns: int = COLUMNS) -> str:
+    """The headline and what explains it, in at most 30 lines."""
     lines = [headline(report)]
     output = _decisive(report)
     if report.verdict is not None and output is not None:
@@ -49,7 +51,13 @@ def explain(report: Report) -> str:
     wrapped = [
         part
         for line in lines
-        for part in textwrap.wrap(line, COLUMNS, subsequent_indent="    ") or [""]
+        for part in textwrap.wrap(
+            line,
+            min(columns, COLUMNS),
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
     ]
     return "\n".join(wrapped[:30])
 
@@ -69,7 +77,11 @@ def _worst(report: Report, output: LayerResult) -> ShiftResult | None:
 
 
 def _evidence(report: Report, output: LayerResult) -> list[str]:
-    compared = [s for s in output.shifts if s.error is not None and any(s.shift)]
+    compared = [
+        s
+        for s in output.shifts
+        if s.error is not None and any(s.shift) and s.reason not in NOTHING_KNOWN
+    ]
     lines = [
         f"output {output.name!r} {list(output.shape)}: stride {each(output.stride)}, period"
         f" {each(output.period)}, valid {spans(output.valid)}"
@@ -78,8 +90,9 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
         return lines
     top = max(compared, key=lambda s: s.relative_error or 0.0)
     share = min(s.share or 0.0 for s in compared)
+    least = "" if share == 1 else "at least "
     lines.append(
-        f"compared {count(len(compared), 'shift')}, at least {share:.0%} of the samples each;"
+        f"compared {count(len(compared), 'shift')}, {least}{share:.0%} of the samples each;"
         f" largest gap {gap(top.error)}, relative {gap(top.relative_error)}"
         f" (allowed {gap(top.allowance)}, the smallest break this run would have caught)"
     )
@@ -89,14 +102,16 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
 def _blame(report: Report, output: LayerResult) -> list[str]:
     lines = []
     worst = _worst(report, output)
-    if worst is not None:
+    if worst is not None and worst.error is not None and worst.reason not in NOTHING_KNOWN:
         where = f", at output index {list(worst.worst)}" if worst.worst else ""
-        measure = f": gap {gap(worst.error)}{where}" if worst.error is not None else ""
-        lines.append(f"shift {worst.shift}{measure}")
+        lines.append(f"shift {worst.shift}: gap {gap(worst.error)}{where}")
     guilty = report.guilty
+    if report.reason == "not spatial":
+        lines += _end_of_space(report)
     if guilty is not None:
         meaning = MEANING.get(guilty.kind, "")
-        detail = f" ({guilty.detail})" if guilty.detail and guilty.detail not in meaning else ""
+        new = guilty.detail and guilty.kind != "PADDING" and guilty.detail not in meaning
+        detail = f" ({guilty.detail})" if new else ""
         lines.append(
             f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
             f" {meaning}{detail}"
@@ -107,10 +122,20 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
     return lines
 
 
+def _end_of_space(report: Report) -> list[str]:
+    first = next((row for row in report.layers if row.reason == "not spatial"), None)
+    if first is None or (report.guilty is not None and report.guilty.layer == first.name):
+        return []
+    return [f"the spatial axes end at layer {first.name!r} ({first.op})"]
+
+
+NOTHING_KNOWN = ("unsupported operation", "nondeterministic", "batch coupled")
+"""Reasons for which the gaps say nothing: it is not known which samples belong together."""
+
 REMEDIES = {
     "off the lattice": "use shifts that are multiples of the period {period}, or leave shifts out",
     "not spatial": "check up to a layer that has spatial axes, for example layer={spatial!r}",
-    "no valid region": "give a larger input, so that some samples see no padding",
+    "no valid region": "give a larger input, so that some samples see no padding{needed}",
     "not finite": "the output holds NaN or infinity; look at the values that the model returns",
     "dead output": "the output is zero everywhere; check the weights, or give another signal",
     "shift not visible": "the output hardly varies along the shift; give a signal that does",
@@ -121,7 +146,8 @@ REMEDIES = {
     "gap not confirmed in float64": "run the check with the model and the input in float64",
     "nondeterministic": "switch the random operation off, for example with model.eval()",
     "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
-    "unsupported operation": "give the operation a rule with shiftcheck.register_rule",
+    "unsupported operation": "check up to a layer before it, or give it a rule with"
+    " @shiftcheck.register_rule('{operation}')",
 }
 
 
@@ -130,11 +156,19 @@ def remedy_for(report: Report, output: LayerResult) -> str:
     guilty = report.guilty
     if report.reason in REMEDIES:
         if report.reason == "no valid region" and guilty is not None and guilty.kind == "GLOBAL":
+            if guilty.op in ("batch_norm", "instance_norm"):
+                return "use running statistics, as in eval mode, or check up to a layer before it"
             return "no larger input helps; check up to a layer before it, or boundary='circular'"
         spatial = [r.name for r in report.layers if _has_axes(r)]
         period = _period(output) or (f"{guilty.period}" if guilty is not None else "")
+        needed = (
+            "" if report.needed is None else f": at least {' x '.join(map(str, report.needed))}"
+        )
         return REMEDIES[report.reason].format(
-            period=period, spatial=spatial[-1] if spatial else report.layers[0].name
+            period=period,
+            needed=needed,
+            operation=guilty.operation if guilty is not None else "",
+            spatial=spatial[-1] if spatial else report.layers[0].name,
         )
     return _remedy_for_cause(guilty, output)
 
@@ -151,12 +185,16 @@ def _period(output: LayerResult) -> str:
 def _remedy_for_cause(guilty: Cause | None, output: LayerResult) -> str:
     if guilty is None:
         return ""
-    if guilty.kind == "STRIDE" and _period(output):
+    if guilty.kind in ("STRIDE", "RESIZE") and guilty.period is None and guilty.detail:
+        return f"give a size that fits the circle: {guilty.detail}"
+    if guilty.kind in ("STRIDE", "RESIZE", "POSITION") and _period(output):
         return f"use shifts that are multiples of {_period(output)}, the period of this output"
     if guilty.kind == "PADDING":
         return "pad circularly (padding_mode='circular') where the boundary is circular"
     if guilty.kind == "MIXING":
-        return f"use a convolution in the place of {guilty.layer!r}, or check up to a layer before it"
+        return (
+            f"use a convolution in the place of {guilty.layer!r}, or check up to a layer before it"
+        )
     if guilty.kind == "UNEXPLAINED":
         return "please report this as a bug of shiftcheck, unless the rule is your own"
     return f"check up to a layer before {guilty.layer!r}, or replace that operation"
@@ -167,6 +205,7 @@ def reproduce(report: Report, output: LayerResult) -> str:
     worst = _worst(report, output)
     shifts = f", shifts=[{worst.shift}]" if worst is not None else ""
     layer = f", layer={report.layer!r}" if report.layer else ""
-    circular = "circular" in report.boundary
-    boundary = f", boundary={report.boundary}" if circular else ""
+    kinds = set(report.boundary)
+    same = repr(report.boundary[0]) if len(kinds) == 1 else repr(report.boundary)
+    boundary = "" if kinds == {"valid"} else f", boundary={same}"
     return f"shiftcheck.assert_equivariant(model, x{layer}{shifts}{boundary}, seed={report.seed})"

@@ -23,8 +23,12 @@ def each(values: Sequence[Any]) -> str:
 
 def halo(values: Sequence[tuple[float, float] | None]) -> str:
     """Left and right halo, such as ``0+16``."""
-    texts = ["-" if v is None else f"{describe(v[0])}+{describe(v[1])}" for v in values]
+    texts = ["-" if v is None else _sides(*v) for v in values]
     return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+
+
+def _sides(left: float, right: float) -> str:
+    return f"{describe(left)}{'' if right < 0 else '+'}{describe(right)}"
 
 
 def spans(values: Sequence[tuple[tuple[int, int], ...] | None]) -> str:

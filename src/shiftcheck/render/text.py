@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 from rich import box
 from rich.console import Console
@@ -16,52 +17,76 @@ from shiftcheck.report import LayerResult, Report
 WIDTH = 120
 
 
-def render_report(report: Report, *, width: int = WIDTH) -> str:
-    """The report as text: the headline, a row for each layer, and what follows from it."""
+def render_report(report: Report, *, width: int | None = None) -> str:
+    """The report as text: the headline, a row for each layer, and what follows from it.
+
+    ``width`` in columns is the terminal's where there is one, at most 120.
+    """
+    width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH) if width is None else width
+    lines = [headline(report), "", *render_table(report, width=width).splitlines()]
+    rest = explain(report, columns=width).splitlines()[1:]
+    lines += ["", *rest] if rest else []
+    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
+
+
+def render_table(report: Report, *, width: int = WIDTH) -> str:
+    """The rows of a report alone."""
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    console.print(Text(headline(report)))
-    console.print(table_of(report))
-    for line in explain(report).splitlines()[1:]:
-        console.print(Text(line))
-    for note in report.notes:
-        console.print(Text(f"note: {note}"))
+    console.print(table_of(report, width=width))
     file = console.file
     assert isinstance(file, io.StringIO)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
 
 
-def table_of(report: Report) -> Table:
-    """The rows of a report as a rich table."""
-    measured = report.verdict is not None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=(0, 1))
-    table.add_column("layer", overflow="fold", min_width=10)
-    table.add_column("shape", no_wrap=True)
-    for name in ("stride", "period", "field", "halo", "valid"):
-        table.add_column(name, justify="right", overflow="fold")
-    if measured:
-        for name in ("error", "border", "compared"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-    table.add_column("remarks", overflow="fold", min_width=8)
+def table_of(report: Report, *, width: int = WIDTH) -> Table:
+    """The rows of a report as a rich table; below 100 columns only the most telling ones."""
+    measured = any(row.shifts for row in report.layers)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=(0, 1), collapse_padding=True
+    )
+    for column in columns(measured, width):
+        table.add_column(
+            column,
+            no_wrap=column not in ("layer", "remarks"),
+            overflow="fold",
+            justify="left" if column in TEXTS else "right",
+            min_width=15 if column == "remarks" else None,
+        )
     for row in report.layers:
-        table.add_row(*_cells(row, measured))
+        cells = _cells(row)
+        table.add_row(*(Text(cells[column]) for column in columns(measured, width)))
     return table
 
 
-def _cells(row: LayerResult, measured: bool) -> list[Text]:
-    cells = [
-        row.name,
-        size(row.shape),
-        each(row.stride),
-        each(row.period),
-        each(row.receptive_field),
-        halo(row.halo),
-        spans(row.valid),
-    ]
-    if measured:
-        cells += [gap(row.relative_error), gap(row.border_error), _compared(row), _verdict(row)]
-    cells.append("; ".join(_remarks(row)))
-    return [Text(cell) for cell in cells]
+TEXTS = ("layer", "shape", "verdict", "remarks")
+
+
+def columns(measured: bool, width: int) -> list[str]:
+    """The columns that fit."""
+    structure = ["stride", "period", "field", "halo", "valid"]
+    if width < 100:
+        structure = ["stride", "valid"] if measured else ["stride", "period", "halo", "valid"]
+    measures = ["error", "border", "compared", "verdict"]
+    if width < 100:
+        measures = ["error", "verdict"]
+    return ["layer", "shape", *structure, *(measures if measured else []), "remarks"]
+
+
+def _cells(row: LayerResult) -> dict[str, str]:
+    return {
+        "layer": row.name,
+        "shape": size(row.shape),
+        "stride": each(row.stride),
+        "period": each(row.period),
+        "field": each(row.receptive_field),
+        "halo": halo(row.halo),
+        "valid": spans(row.valid),
+        "error": gap(row.relative_error),
+        "border": gap(row.border_error),
+        "compared": _compared(row),
+        "verdict": _verdict(row),
+        "remarks": "; ".join(_remarks(row)),
+    }
 
 
 def _compared(row: LayerResult) -> str:
@@ -75,7 +100,9 @@ def _verdict(row: LayerResult) -> str:
 
 def _remarks(row: LayerResult) -> list[str]:
     skipped = sum(s.reason == "off the lattice" for s in row.shifts)
-    remarks = [row.reason] if row.reason else []
+    kinds = list(dict.fromkeys(c.kind for c in row.causes))
+    said = row.reason == "unsupported operation" and "UNSUPPORTED_OP" in kinds
+    remarks = [row.reason] if row.reason and not said else []
     if skipped and row.reason != "off the lattice":
         remarks.append(f"{skipped} off the lattice")
-    return [*remarks, *dict.fromkeys(c.kind for c in row.causes)]
+    return [*kinds, *remarks]

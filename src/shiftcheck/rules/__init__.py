@@ -8,6 +8,7 @@ from shiftcheck.rules import (
     padding,
     pooling,
     reduction,
+    resizing,
     shape,
 )
 from shiftcheck.rules.common import pointwise
@@ -28,6 +29,7 @@ __all__ = [
     "pooling",
     "reduction",
     "register_rule",
+    "resizing",
     "shape",
     "table",
 ]

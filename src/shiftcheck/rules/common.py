@@ -48,22 +48,24 @@ def uncoupled(signal: Signal, dims: Iterable[int], what: str) -> None:
         raise BatchCoupledError(f"{what} mixes the elements of the batch")
 
 
-def note_new_causes(before: Signal, after: Signal) -> Signal:
+def note_new_causes(before: Signal, after: Signal, kind: str = "STRIDE") -> Signal:
     """Name what an operation on single axes did: samples invalidated, or the period made longer."""
     out = after
     for a, (old, new) in enumerate(zip(before.axes, after.axes, strict=True)):
         if isinstance(old, Axis) and isinstance(new, Axis):
-            out = _note_axis(out, a, old, new)
+            out = _note_axis(out, a, old, new, kind)
     return out
 
 
-def _note_axis(out: Signal, axis: int, old: Axis, new: Axis) -> Signal:
+def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str) -> Signal:
     if new.lattice > old.lattice:
-        out = with_cause(out, Cause(kind="STRIDE", axis=axis, period=new.lattice))
+        out = with_cause(out, Cause(kind=kind, axis=axis, period=new.lattice))
     if new.circular and new.circle is None and old.circle is not None:
-        turn = new.pixels / abs(new.stride)
-        detail = f"{new.pixels} pixels are {turn} samples, no whole number"
-        out = with_cause(out, Cause(kind="STRIDE", axis=axis, detail=detail))
+        pixels, step = new.pixels, abs(new.stride.numerator)
+        below = pixels // step * step
+        sizes = " and ".join(str(n) for n in (below, below + step) if n)
+        detail = f"{pixels} pixels are no whole number of samples, {sizes} would be"
+        out = with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
     return out
 
 

@@ -165,4 +165,4 @@ def _convolved(
     moved = [a for a in (out.axis_in(d) for d in dims) if a is not None]
     out = map_axes(out, dims, change, [size(i) for i in range(len(dims))])
     out = note_new_causes(signal, out)
-    return note_padding(signal, out, moved, "samples that see padding")
+    return note_padding(signal, out, moved, "its own padding")

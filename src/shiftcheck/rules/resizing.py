@@ -1,0 +1,166 @@
+"""Interpolation, sub-pixel rearrangement: operations that change the sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from shiftcheck.axis import Axis, Taps, resample, window
+from shiftcheck.layout import Signal, map_axes, plain, with_dim
+from shiftcheck.rules.common import need_signal, note_new_causes, note_padding, require_plain
+from shiftcheck.rules.registry import register_rule
+
+SOURCE = "torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h"
+LAW = (
+    "N/gcd(N, M) -> M/gcd(N, M) from N to M samples; by scale_factor: the factor's own ratio;"
+    " with align_corners (N-1)/g -> (M-1)/g"
+)
+Reads = Callable[[Fraction], tuple[int, ...]]
+"""The input samples that are read for a position between them."""
+
+
+def nearest(at: Fraction) -> tuple[int, ...]:
+    """The sample at or before a position."""
+    return (math.floor(at),)
+
+
+def linear(at: Fraction) -> tuple[int, ...]:
+    """The two samples around a position, or the one it falls on."""
+    low = math.floor(at)
+    return (low,) if at == low else (low, low + 1)
+
+
+def cubic(at: Fraction) -> tuple[int, ...]:
+    """The four samples around a position, or the one it falls on."""
+    low = math.floor(at)
+    return (low,) if at == low else (low - 1, low, low + 1, low + 2)
+
+
+def smoothed(ratio: Fraction, support: int) -> Reads:
+    """The samples under an antialiasing kernel, which widens with the ratio."""
+    reach = support * max(ratio, Fraction(1))
+
+    def reads(at: Fraction) -> tuple[int, ...]:
+        centre = at + Fraction(1, 2)
+        start = math.floor(centre - reach + Fraction(1, 2))
+        stop = math.floor(centre + reach + Fraction(1, 2))
+        return tuple(range(start, stop))
+
+    return reads
+
+
+def resizing_taps(ratio: Fraction, offset: Fraction, reads: Reads) -> Taps:
+    """Taps where output ``q`` is read at the input position ``q * ratio + offset``."""
+    phases = tuple(reads(r * ratio + offset) for r in range(ratio.denominator))
+    return Taps(num=ratio.numerator, phases=phases)
+
+
+def _ratios(
+    signal: Signal,
+    ndim: int,
+    size: Sequence[int] | None,
+    scales: Sequence[float | None] | None,
+    align: bool,
+) -> tuple[list[int], list[Fraction]]:
+    given = list(signal.shape[-ndim:])
+    factors = [None] * ndim if scales is None else list(scales)
+    sizes = (
+        [math.floor(n * float(f or 1)) for n, f in zip(given, factors, strict=True)]
+        if size is None
+        else list(size)
+    )
+    ratios = []
+    for n, m, factor in zip(given, sizes, factors, strict=True):
+        if align:
+            ratios.append(Fraction(n - 1, m - 1) if m > 1 and n > 1 else Fraction(n, m))
+        elif factor:
+            ratios.append(1 / Fraction(factor).limit_denominator(4096))
+        else:
+            ratios.append(Fraction(n, m))
+    return sizes, ratios
+
+
+def _resize(
+    x: object,
+    ndim: int,
+    size: Sequence[int] | None,
+    scales: Sequence[float | None] | None,
+    reads: Callable[[Fraction], Reads],
+    *,
+    align: bool = False,
+    centred: bool = True,
+) -> Signal:
+    signal = need_signal(x, "the resized tensor")
+    sizes, ratios = _ratios(signal, ndim, size, scales, align)
+    dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+
+    def change(axis: Axis, i: int) -> Axis:
+        offset = (ratios[i] - 1) / 2 if centred and not align else Fraction(0)
+        return resample(axis, resizing_taps(ratios[i], offset, reads(ratios[i])), sizes[i])
+
+    out = map_axes(signal, dims, change, sizes)
+    out = note_new_causes(signal, out, kind="RESIZE")
+    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
+    return note_padding(signal, out, moved, "taps beyond the edge")
+
+
+def _register(name: str, ndim: int, reads: Callable[[Fraction], Reads], centred: bool) -> None:
+    """Both signatures: with one scale for each axis, and with all of them in a list."""
+    aligned = not name.startswith(("upsample_nearest", "_upsample_nearest"))
+
+    @register_rule(f"aten::{name}.vec", law=LAW, source=SOURCE)
+    def listed(x: object, size: Sequence[int] | None, *rest: object) -> Signal:
+        align = bool(rest[0]) if aligned else False
+        scales = rest[1] if aligned else rest[0]
+        assert scales is None or isinstance(scales, Sequence)
+        return _resize(x, ndim, size, scales, reads, align=align, centred=centred)
+
+    @register_rule(f"aten::{name}", law=LAW, source=SOURCE)
+    def separate(x: object, size: Sequence[int], *rest: object) -> Signal:
+        align = bool(rest[0]) if aligned else False
+        scales = [s if isinstance(s, float) else None for s in rest[1 if aligned else 0 :]]
+        scales += [None] * (ndim - len(scales))
+        return _resize(x, ndim, size, scales, reads, align=align, centred=centred)
+
+
+for _ndim, _word in ((1, "linear"), (2, "bilinear"), (3, "trilinear")):
+    _register(f"upsample_{_word}{_ndim}d", _ndim, lambda ratio: linear, True)
+    _register(f"upsample_nearest{_ndim}d", _ndim, lambda ratio: nearest, False)
+_register("upsample_bicubic2d", 2, lambda ratio: cubic, True)
+_register("_upsample_bilinear2d_aa", 2, lambda ratio: smoothed(ratio, 1), True)
+_register("_upsample_bicubic2d_aa", 2, lambda ratio: smoothed(ratio, 2), True)
+
+
+def rounded(at: Fraction) -> tuple[int, ...]:
+    """The sample whose cell a position is in."""
+    return (math.floor(at + Fraction(1, 2)),)
+
+
+for _ndim in (1, 2, 3):
+    _register(f"_upsample_nearest_exact{_ndim}d", _ndim, lambda ratio: rounded, True)
+
+
+@register_rule("aten::pixel_shuffle", law="1 -> r", source="Shi et al., 2016")
+def pixel_shuffle(x: object, upscale_factor: int) -> Signal:
+    """Blocks of channels become blocks of samples."""
+    return _rearrange(x, upscale_factor, up=True)
+
+
+@register_rule("aten::pixel_unshuffle", law="r -> 1", source="Shi et al., 2016")
+def pixel_unshuffle(x: object, downscale_factor: int) -> Signal:
+    """Blocks of samples become blocks of channels."""
+    return _rearrange(x, downscale_factor, up=False)
+
+
+def _rearrange(x: object, factor: int, *, up: bool) -> Signal:
+    signal = need_signal(x, "the rearranged tensor")
+    rank = len(signal.dims)
+    dims = (rank - 2, rank - 1)
+    channels = require_plain(signal, rank - 3, "a pixel shuffle")
+    taps = Taps(num=1, phases=((0,),) * factor) if up else window(factor, range(factor))
+    sizes = [n * factor if up else n // factor for n in signal.shape[-2:]]
+    out = map_axes(signal, dims, lambda axis, i: resample(axis, taps, sizes[i]), sizes)
+    out = note_new_causes(signal, out)
+    count = channels // factor**2 if up else channels * factor**2
+    return with_dim(out, rank - 3, plain(count))
