@@ -75,13 +75,14 @@ def test_what_is_not_understood_never_passes(kind: str, reason: str) -> None:
 
 def test_the_users_tolerances_replace_the_noise_but_not_the_guards() -> None:
     loose = Tolerance(eps=EPS, rtol=0.2, atol=0.0)
-    gap = replace(FINE, error=0.1, relative=0.1)
-    assert judge(gap, (1, 0), (), 1.0, loose).verdict is Verdict.INCONCLUSIVE
-    visible = replace(gap, null=2.0)
-    assert judge(visible, (1, 0), (), 1.0, loose).verdict is Verdict.EQUIVARIANT
-    assert judge(replace(gap, null=0.5), (1, 0), (), 1.0, loose).reason == (
+    gap = replace(FINE, error=0.1, relative=0.1, excess=0.5, null_excess=10.0)
+    assert judge(gap, (1, 0), (), 1.0, loose).verdict is Verdict.EQUIVARIANT
+    assert judge(replace(gap, excess=1.1), (1, 0), (), 1.0, loose).verdict is Verdict.BROKEN
+    assert judge(replace(gap, null_excess=2.5), (1, 0), (), 1.0, loose).reason == (
         "tolerance larger than the signal"
     )
+    blind = replace(gap, null=0.0, null_excess=0.0)
+    assert judge(blind, (1, 0), (), 1.0, loose).reason == "shift not visible"
     absolute = Tolerance(eps=EPS, rtol=0.0, atol=0.5)
     assert absolute.relative(10.0) == 0.05
 
@@ -129,8 +130,10 @@ def layer(name: str, verdict: Verdict, reason: str = "", *shifts: ShiftResult) -
 
 def test_over_outputs() -> None:
     good, bad = layer("a", GOOD), layer("b", BAD)
-    flat, nothing = layer("c", OPEN, "not spatial"), layer("d", OPEN, "no valid region")
+    flat = replace(layer("c", OPEN, "not spatial"), reduced=True)
+    nothing = layer("d", OPEN, "no valid region")
     assert judge_model([good, flat]) == (GOOD, "")
+    assert judge_model([good, replace(flat, reduced=False)]) == (OPEN, "not spatial")
     assert judge_model([flat]) == (OPEN, "not spatial")
     assert judge_model([good, nothing]) == (OPEN, "no valid region")
     assert judge_model([good, nothing, bad]) == (BAD, "")

@@ -176,17 +176,24 @@ def join(one: Axis, other: Axis) -> Axis:
     )
 
 
-def globalise(axis: Axis, *, exact: bool | None = None) -> Axis:
+def globalise(
+    axis: Axis, *, exact: bool | None = None, lattice: int = 1, broken: bool = False
+) -> Axis:
     """The geometry of a value that depends on the whole axis: no plane has it, a closed turn does.
 
     ``exact`` says whether that dependence is shift-invariant; by default, as on one closed turn.
+    ``lattice`` and ``broken`` are those of what the dependence is on.
     """
     kept = axis.one_turn if exact is None else exact and axis.closed
+    common = math.lcm(axis.lattice, lattice)
+    phases = int(common / abs(axis.stride))
     return replace(
         axis,
-        first=np.full(len(axis.first), -np.inf),
-        last=np.full(len(axis.last), np.inf),
+        lattice=common,
+        first=np.full(phases, -np.inf),
+        last=np.full(phases, np.inf),
         valid=axis.valid & kept,
+        broken=axis.broken or broken,
     )
 
 

@@ -13,7 +13,7 @@ from shiftcheck.compare import Scene
 from shiftcheck.confirm import doubtful, measured_in_float64
 from shiftcheck.errors import InputError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.measurement import Job, run_all
+from shiftcheck.measurement import Job, noise_floor, run_all
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
 from shiftcheck.state import preserved
@@ -81,7 +81,11 @@ def check_equivariance(
         layer=layer,
         training=training,
         every_layer=measure == "layers",
-        scene=Scene(pixels=inputs.pixels, circular=inputs.circular),
+        scene=Scene(
+            pixels=inputs.pixels,
+            circular=inputs.circular,
+            tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
+        ),
     )
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
         run_all(job, originals, max_batch, progress)
@@ -89,7 +93,8 @@ def check_equivariance(
         report = build_report(job, tolerance, given)
         if not tolerances and doubtful(report.outputs):
             exact = measured_in_float64(job, max_batch)
-            report = build_report(job, tolerance, given, exact or {})
+            noise = noise_floor(job, originals)
+            report = build_report(job, tolerance, given, exact or {}, noise)
     if report.reason == NO_REGION and measure == "layers":
         needed = smallest_input(model, inputs, chosen, layer=layer, training=training)
         report = replace(report, needed=needed)

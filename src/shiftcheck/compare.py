@@ -33,16 +33,19 @@ class Gap:
     border: float | None = None
     scale: float | None = None
     null: float | None = None
+    excess: float | None = None
+    null_excess: float | None = None
     share: float | None = None
     worst: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The input's spatial sizes, in pixels, and which axes are circles."""
+    """The input's spatial sizes, in pixels, which axes are circles, and the user's tolerances."""
 
     pixels: tuple[int, ...]
     circular: tuple[bool, ...]
+    tolerance: tuple[float, float] | None = None
 
 
 Span = tuple[int, int] | torch.Tensor
@@ -76,7 +79,7 @@ def _placed(dim: int, size: int, moved: bool, pairing: Pairing) -> Placed:
         dim=dim,
         moved=moved,
         predicted=pairing.predicted,
-        share=int(ok.sum()) / size,
+        share=int(ok.sum()) / max(size, 1),
         valid=(_span(here[ok]), _span(there[ok])),
         edges=tuple((_span(h), _span(t)) for h, t in edges),
         all=(_span(here), _span(there)),
@@ -182,15 +185,26 @@ def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pai
 
 
 class Base:
-    """The unshifted layer ``[everything else, *spatial]``, with its magnitudes when asked for."""
+    """The unshifted layer ``[everything else, *spatial]``, with its magnitudes when asked for.
 
-    def __init__(self, values: torch.Tensor) -> None:
-        self.values = values
+    ``valid``: the span of valid samples along each spatial dimension, in which magnitudes are taken.
+    """
+
+    def __init__(
+        self,
+        values: torch.Tensor,
+        tolerance: tuple[float, float] | None,
+        valid: Sequence[tuple[int, int]],
+    ) -> None:
+        self.values, self.tolerance, self.valid = values, tolerance, valid
 
     @cached_property
     def scales(self) -> torch.Tensor:
-        """The largest magnitude of each channel."""
-        return _largest(self.values, None)
+        """The largest magnitude of each channel among the valid samples."""
+        inner = self.values
+        for dim, (start, stop) in enumerate(self.valid):
+            inner = inner.narrow(dim + 1, start, stop - start)
+        return _largest(inner, None)
 
     @cached_property
     def peak(self) -> float:
@@ -204,6 +218,18 @@ class Base:
         return math.isfinite(self.peak)
 
 
+def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
+    """From the first to the last valid sample of each spatial axis; all of it where none is."""
+    spans = []
+    places = spatial_places(signal, axes)
+    for axis in sorted(places):
+        state = signal.axes[axis]
+        size = _size_at(signal, places[axis])
+        found = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
+        spans.append((found[0][0], found[-1][1]) if found else (0, size))
+    return spans
+
+
 def measure(
     base: Base, copy: torch.Tensor, placed: Sequence[Placed], *, border: bool, null: str
 ) -> Gap:
@@ -214,17 +240,20 @@ def measure(
     they are the same) or ``""``. A gap of at most 4 eps of the largest channel is rounding.
     """
     predicted = all(p.predicted for p in placed)
-    share = math.prod(p.share for p in placed)
+    share = math.prod(p.share for p in placed) if base.values.numel() else 0.0
     edge = _border(base.values, copy, placed) if border else None
     if share == 0.0:
         return Gap(predicted=predicted, border=edge, share=0.0)
     shifted = _take(copy, placed, [p.valid[0] for p in placed])
     expected = _take(base.values, placed, [p.valid[1] for p in placed])
+    relative_null, null_excess = _nulls(base, placed, null) if null else (None, None)
     gap = Gap(
         predicted=predicted,
         border=edge,
         share=share,
-        null=_null(base, placed, null) if null else None,
+        null=relative_null,
+        null_excess=null_excess,
+        excess=None if base.tolerance is None else 0.0,
         scale=base.peak if null == "measure" else None,
         error=0.0,
         relative=0.0,
@@ -247,17 +276,25 @@ def _with_gap(
     if relative > WORTH_A_PLACE:
         apart = (_wide(shifted[channel]) - _wide(expected[channel])).abs()
         place = np.unravel_index(int(apart.argmax()), tuple(apart.shape))
-        worst = (
-            channel,
-            *(_index_at(p.valid[0], int(i)) for p, i in zip(placed, place, strict=True)),
-        )
+        spans = zip(placed, place, strict=True)
+        worst = (channel, *(_index_at(p.valid[0], int(i)) for p, i in spans))
     return replace(
         gap,
         error=float(errors.max()),
         relative=relative,
+        excess=_excess(errors, base),
         scale=float(base.scales[channel]),
         worst=worst,
     )
+
+
+def _excess(errors: torch.Tensor, base: Base) -> float | None:
+    """The largest gap over what the user's tolerances allow for its channel."""
+    if base.tolerance is None:
+        return None
+    rtol, atol = base.tolerance
+    allowed = rtol * base.scales + atol
+    return float((errors / allowed).nan_to_num(0.0, posinf=math.inf).max())
 
 
 def _relative(errors: torch.Tensor, base: Base) -> tuple[float, int]:
@@ -326,17 +363,25 @@ def _border(base: torch.Tensor, copy: torch.Tensor, placed: Sequence[Placed]) ->
     return max(tops)
 
 
-def _null(base: Base, placed: Sequence[Placed], how: str) -> float | None:
-    """The smallest, over the moved axes, of the largest relative gap with the shift left out."""
+def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None, float | None]:
+    """How far the base is from itself with the shift left out: relative, and over the tolerances.
+
+    The smallest, over the moved axes, of the largest gap.
+    """
     here = [p.valid[0] for p in placed]
-    found = []
+    relative, excess = [], []
     for i, p in enumerate(placed):
         if not p.moved:
             continue
         there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
         one, two = _take(base.values, placed, here), _take(base.values, placed, there)
         if torch.equal(one, two):
-            found.append(0.0)
+            relative.append(0.0)
+            excess.append(0.0)
         elif how == "measure":
-            found.append(_relative(_largest(one, two), base)[0])
-    return min(found) if found else None
+            errors = _largest(one, two)
+            relative.append(_relative(errors, base)[0])
+            excess.append(_excess(errors, base) or 0.0)
+    if not relative:
+        return None, None
+    return min(relative), None if base.tolerance is None else min(excess)

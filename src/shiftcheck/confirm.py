@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from shiftcheck.compare import Gap
-from shiftcheck.errors import ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf
-from shiftcheck.measurement import Job, run_all
+from shiftcheck.measurement import NOISE_MARGIN, Job, run_all
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import preserved
 from shiftcheck.trace import modules_of
@@ -40,7 +39,7 @@ def measured_in_float64(job: Job, max_batch: int | None) -> dict[str, list[Gap]]
         ).fresh()
         with preserved(modules_of(model), [], training=job.training) as originals:
             run_all(exact, originals, max_batch, progress=False)
-    except (ShiftcheckError, RuntimeError, TypeError):
+    except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
         return None
     return {name: entry.gaps for name, entry in exact.outputs.items()}
 
@@ -65,10 +64,15 @@ def _doubled_inputs(inputs: Inputs) -> Inputs:
     return replace(inputs, leaves=leaves, main=leaves[index])
 
 
-def settled(result: ShiftResult, exact: Gap | None) -> ShiftResult:
-    """A doubtful result after its second look in float64."""
+def settled(result: ShiftResult, exact: Gap | None, noise: float) -> ShiftResult:
+    """A doubtful result after its second look: in float64, and at what rounding can do.
+
+    ``noise``: how far the output moves when every value of the input is off by one eps.
+    """
     if result.reason not in (AGAINST_RULES, IN_NOISE):
         return result
+    if result.reason == AGAINST_RULES and (result.error or 0.0) <= NOISE_MARGIN * noise:
+        return replace(result, verdict=Verdict.EQUIVARIANT, reason="")
     if exact is None or exact.relative is None:
         if result.reason == AGAINST_RULES:
             return replace(result, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED)

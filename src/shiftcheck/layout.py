@@ -29,9 +29,14 @@ Dim = tuple[Factor, ...]
 
 @dataclass(frozen=True)
 class Gone:
-    """An axis over which the tensor was reduced; ``exact`` if that lost no equivariance."""
+    """An axis over which the tensor was reduced.
+
+    ``exact``: at shifts by multiples of ``lattice`` pixels nothing changed, unless it is ``broken``.
+    """
 
     exact: bool
+    lattice: int = 1
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,23 @@ def with_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
     """The same values with other dimensions; an axis without a factor left is gone."""
     kept = {f.axis for dim in dims for f in dim if f.kind == "axis"}
     axes = tuple(
-        Gone(exact=state.one_turn) if isinstance(state, Axis) and a not in kept else state
+        reduced(state) if isinstance(state, Axis) and a not in kept else state
         for a, state in enumerate(signal.axes)
     )
     return replace(signal, dims=tuple(dims), axes=axes)
+
+
+def reduced(axis: Axis) -> Gone:
+    """The state of an axis after a reduction over it."""
+    return Gone(exact=axis.one_turn, lattice=axis.lattice, broken=axis.broken)
+
+
+def _common(gone: Sequence[Gone]) -> Gone:
+    return Gone(
+        exact=all(g.exact for g in gone),
+        lattice=math.lcm(*(g.lattice for g in gone)),
+        broken=any(g.broken for g in gone),
+    )
 
 
 def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:
@@ -242,11 +260,14 @@ def _join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
     axes = [s for s in states if isinstance(s, Axis)]
     gone = [s for s in states if isinstance(s, Gone)]
     if not axes:
-        return Gone(all(g.exact for g in gone)) if gone else None
+        return _common(gone) if gone else None
     out = axes[0]
     for other in axes[1:]:
         out = join(out, other)
-    return globalise(out, exact=all(g.exact for g in gone)) if gone else out
+    if not gone:
+        return out
+    common = _common(gone)
+    return globalise(out, exact=common.exact, lattice=common.lattice, broken=common.broken)
 
 
 def regroup(signal: Signal, shape: Sequence[int]) -> Signal:

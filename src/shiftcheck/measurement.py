@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from shiftcheck.compare import (
@@ -18,6 +21,7 @@ from shiftcheck.compare import (
     place_in_tensor,
     plan,
     spatial_places,
+    valid_spans,
 )
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
@@ -26,6 +30,7 @@ from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
 from shiftcheck.trace import Row, Traced
+from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
 
 STACK = 2**22
 """Input values that travel in one pass at most, unless one shift alone needs more."""
@@ -42,7 +47,11 @@ class Measured:
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """Everything that one check is about."""
+    """Everything that one check is about.
+
+    ``odd``: outputs that no signal leads to, with the reason. ``doubt``: why no comparison of this
+    run can be trusted. ``alone``: the outputs for x by itself.
+    """
 
     model: Model
     inputs: Inputs
@@ -55,7 +64,9 @@ class Job:
     rows: dict[str, Measured] = field(default_factory=dict)
     outputs: dict[str, Measured] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
+    odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
+    doubt: str = ""
+    alone: list[torch.Tensor] = field(default_factory=list)
     plans: dict[Any, tuple[Any, list[Placed] | Gap]] = field(default_factory=dict)
 
     def first_along(self, shift: Shift) -> Shift:
@@ -65,13 +76,14 @@ class Job:
 
     def fresh(self) -> Job:
         """The same job with nothing measured yet."""
-        return replace(self, rows={}, outputs={}, notes=[], plans={})
+        return replace(self, rows={}, outputs={}, notes=[], plans={}, odd=[], alone=[], doubt="")
 
 
 def run_all(job: Job, originals: Originals, max_batch: int | None, progress: bool) -> None:
     """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
     chunks = _chunks(job, max_batch)
     try:
+        _run_alone(job, originals)
         for chunk in _tracked(chunks, progress):
             _run_chunk(job, chunk, originals)
         return
@@ -83,8 +95,111 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
         reason = "the model raises on a batch of copies"
     job.rows.clear()
     job.outputs.clear()
+    job.doubt = ""
     _run_one_by_one(job, originals, progress)
     job.notes.append(f"the copies ran one at a time: {reason}")
+
+
+def _run_alone(job: Job, originals: Originals) -> None:
+    """Keep the outputs for x by itself: in the batch, the base must come out the same."""
+    zero = (0,) * len(job.inputs.pixels)
+    before = _drawn_by_others()
+    traced = _plain_run(job, originals, 0.0)
+    job.alone = [tensor for _, tensor, _ in traced.outputs]
+    if _drawn_by_others() != before:
+        for _ in range(REPEATS):
+            again = _plain_run(job, originals, 0.0)
+            _compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
+    rank, lead = len(zero) + 2, "output"
+    for path, shape in traced.ignoring:
+        if len(shape) >= rank:
+            job.odd.append((lead + path, shape, IGNORES))
+    job.odd += [(lead + path, (), UNREAD) for path, _ in traced.unknown]
+
+
+REPEATS = 8
+"""How often a model that draws Python's or NumPy's random numbers must give the same again."""
+
+
+def _drawn_by_others() -> bytes:
+    return pickle.dumps((random.getstate(), np.random.get_state()))
+
+
+def _plain_run(job: Job, originals: Originals, noise: float) -> Traced:
+    """The model on x by itself; with ``noise``, every value of x is off by about so much."""
+    zero = (0,) * len(job.inputs.pixels)
+    with torch.inference_mode():
+        values = job.inputs.shifted(zero, job.seed)
+        if noise:
+            values = [_perturbed(v, noise) for v in values]
+        return _guarded(job, values, 1, originals, lambda row, tensor: None)
+
+
+def _perturbed(value: Any, noise: float) -> Any:
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return value
+    signs = torch.randint_like(value, 2) * 2 - 1
+    return value * (1 + noise * signs)
+
+
+def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
+    """How far each output moves when every value of x is off by one eps: the largest change.
+
+    Nothing is known, and so nothing is forgiven, where the same x gives something else again.
+    """
+    dtype = job.inputs.main.tensor.dtype
+    eps = float(torch.finfo(dtype).eps)
+    plain, again = _plain_run(job, originals, 0.0), _plain_run(job, originals, 0.0)
+    if not _same(plain, again):
+        return {}
+    floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
+    for _ in range(2):
+        off = _plain_run(job, originals, eps)
+        for row, (_, one, _), (_, two, _) in zip(
+            output_rows(plain), plain.outputs, off.outputs, strict=True
+        ):
+            if one.is_floating_point() and one.shape == two.shape and one.numel():
+                floor[row.name] = max(floor[row.name], float((one - two).abs().max()))
+    return floor
+
+
+def _same(one: Traced, other: Traced) -> bool:
+    pairs = zip([t for _, t, _ in one.outputs], [t for _, t, _ in other.outputs], strict=False)
+    equal = all(a.shape == b.shape and _close(a, b, 0.0) for a, b in pairs)
+    return equal and len(one.outputs) == len(other.outputs)
+
+
+def _compare_alone(
+    job: Job, outputs: Sequence[torch.Tensor], doubt: str, originals: Originals
+) -> None:
+    """Set the doubt where an output is not what it was for x by itself, beyond its noise."""
+    if len(outputs) != len(job.alone):
+        job.doubt = doubt
+        return
+    far = [
+        i
+        for i, (again, alone) in enumerate(zip(outputs, job.alone, strict=True))
+        if again.shape != alone.shape or not _close(again, alone, 0.0)
+    ]
+    if not far:
+        return
+    floors = list(noise_floor(job, originals).values())
+    for i in far:
+        same = outputs[i].shape == job.alone[i].shape and i < len(floors)
+        if not same or not _close(outputs[i], job.alone[i], NOISE_MARGIN * floors[i]):
+            job.doubt = doubt
+
+
+NOISE_MARGIN = 32.0
+"""A gap of so many times the noise floor is still noise."""
+
+
+def _close(one: torch.Tensor, other: torch.Tensor, noise: float) -> bool:
+    if one.layout != torch.strided or one.is_complex() or not one.is_floating_point():
+        return one.layout != torch.strided or bool(torch.equal(one, other))
+    scale = float(other.nan_to_num().abs().max()) if other.numel() else 0.0
+    slack = 64 * torch.finfo(one.dtype).eps * scale
+    return bool(torch.allclose(one, other, rtol=0.0, atol=slack + noise, equal_nan=True))
 
 
 def _tracked(chunks: Sequence[Any], progress: bool) -> Any:
@@ -120,6 +235,9 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
         traced = _guarded(job, values, len(chunk) + 1, originals, on_row)
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
             _compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
+        copies = len(chunk) + 1
+        bases = [_first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
+        _compare_alone(job, bases, APART, originals)
     if job.every_layer and met != set(job.rows):
         raise BatchCoupledError("the layers differ from pass to pass")
 
@@ -166,14 +284,29 @@ def _compare_stacked(
     ends: bool,
 ) -> None:
     _require_copies(row.signal)
+    if tensor.layout != torch.strided:
+        entry = into.setdefault(row.name, Measured(row=row))
+        entry.gaps += [Gap(spatial=False, predicted=False)] * len(chunk)
+        return
     whole = arranged(tensor, row.signal, spatial_places(row.signal, len(job.scene.pixels)))
     entry = into.setdefault(row.name, Measured(row=row))
-    base = Base(whole[0])
+    signal = without_copies(row.signal)
+    base = Base(whole[0], job.scene.tolerance, valid_spans(signal, len(job.scene.pixels)))
     if not entry.gaps:
         entry.peak = base.peak
-    signal = without_copies(row.signal)
     for shift, part in zip(chunk, whole[1:], strict=True):
         entry.gaps.append(_gap_of(job, signal, shift, base, part, ends))
+
+
+def _first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tensor:
+    """What the first of the stacked copies gave; the copies lead their dimension."""
+    dim = next(d for d, fs in enumerate(signal.dims) if any(f.kind == "copies" for f in fs))
+    factors = [f.size for f in signal.dims[dim]]
+    at = [f.kind for f in signal.dims[dim]].index("copies")
+    whole = tensor.unflatten(dim, factors).select(dim + at, 0)
+    rest = len(factors) - 1
+    first: torch.Tensor = whole.flatten(dim, dim + rest - 1) if rest else whole.unsqueeze(dim)
+    return first
 
 
 def _require_copies(signal: Signal) -> None:
@@ -219,7 +352,8 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
 
     def note(kind: str, into: dict[str, Measured], row: Row, tensor: torch.Tensor) -> None:
         places = spatial_places(row.signal, len(zero))
-        base = Base(arranged(tensor, row.signal, places)[0].clone())
+        whole = arranged(tensor, row.signal, places)[0].clone()
+        base = Base(whole, job.scene.tolerance, valid_spans(row.signal, len(zero)))
         into[row.name] = Measured(row=row, peak=base.peak)
         if kind == "output" or job.every_layer:
             bases[kind, row.name] = base
@@ -231,6 +365,10 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
             note("output", job.outputs, row, tensor)
         for shift in _tracked(job.shifts, progress):
             _run_single(job, shift, bases, originals)
+        again = job.inputs.shifted(zero, job.seed)
+        repeat = _guarded(job, again, 1, originals, lambda row, tensor: None)
+        job.alone = [tensor for _, tensor, _ in traced.outputs]
+        _compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
 
 
 def _run_single(

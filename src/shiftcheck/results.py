@@ -14,8 +14,9 @@ from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import Gap
 from shiftcheck.confirm import settled
 from shiftcheck.inputs import Inputs
+from shiftcheck.layout import Lost
 from shiftcheck.measurement import Job, Measured
-from shiftcheck.report import Cause, LayerResult, Report
+from shiftcheck.report import Cause, LayerResult, Report, Verdict
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row
 from shiftcheck.verdict import Tolerance, find_guilty, judge, judge_layer, judge_model
@@ -37,6 +38,7 @@ def layer_result(row: Row) -> LayerResult:
         receptive_field=tuple(None if s is None else s.receptive_field for s in known),
         halo=tuple(None if s is None else s.halo for s in known),
         valid=tuple(None if s is None else runs(s.valid) for s in known),
+        reduced=not any(isinstance(s, Lost) for s in signal.axes),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
     )
 
@@ -48,6 +50,7 @@ def _judged(
     strict: bool,
     required: set[int],
     exact: Mapping[str, Sequence[Gap]] | None = None,
+    noise: Mapping[str, float] | None = None,
 ) -> LayerResult:
     result = layer_result(entry.row)
     if not entry.gaps:
@@ -58,8 +61,9 @@ def _judged(
         for gap, shift in zip(entry.gaps, job.shifts, strict=True)
     )
     if exact is not None:
+        floor = (noise or {}).get(entry.row.name, 0.0)
         second: Sequence[Gap | None] = exact.get(entry.row.name) or [None] * len(shifts)
-        shifts = tuple(settled(s, gap) for s, gap in zip(shifts, second, strict=True))
+        shifts = tuple(settled(s, gap, floor) for s, gap in zip(shifts, second, strict=True))
     verdict, reason = judge_layer(shifts, required, strict=strict)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
 
@@ -69,16 +73,21 @@ def build_report(
     tolerance: Tolerance,
     given: bool,
     exact: Mapping[str, Sequence[Gap]] | None = None,
+    noise: Mapping[str, float] | None = None,
 ) -> Report:
-    """The report of what a job measured; ``exact`` holds a second look in float64."""
+    """The report of what a job measured; ``exact``, ``noise``: a second look in float64, and
+    how far rounding alone moves each output."""
     axes = len(job.inputs.pixels)
     moved = {a for s in job.shifts for a, v in enumerate(s) if v}
     required = moved if given else set(range(axes))
     layers = tuple(_judged(e, job, tolerance, False, moved) for e in job.rows.values())
     outputs = tuple(
-        _judged(e, job, tolerance, given, required, exact) for e in job.outputs.values()
+        _judged(e, job, tolerance, given, required, exact, noise) for e in job.outputs.values()
     )
+    outputs += tuple(_unjudged(*odd, axes) for odd in job.odd)
     verdict, reason = judge_model(outputs)
+    if job.doubt and verdict is not Verdict.INCONCLUSIVE:
+        verdict, reason = Verdict.INCONCLUSIVE, job.doubt
     causes = causes_of([e.row for e in job.outputs.values()])
     decisive = next((o for o in outputs if (o.verdict, o.reason) == (verdict, reason)), outputs[0])
     return Report(
@@ -91,6 +100,23 @@ def build_report(
         shifts=job.shifts,
         notes=tuple(job.notes),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
+    )
+
+
+def _unjudged(name: str, shape: tuple[int, ...], reason: str, axes: int) -> LayerResult:
+    """An output that no signal leads to: it counts unless it is too small to have the axes."""
+    nothing = (None,) * axes
+    return LayerResult(
+        name=name,
+        op="output",
+        shape=shape,
+        stride=nothing,
+        period=nothing,
+        receptive_field=nothing,
+        halo=nothing,
+        valid=nothing,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=reason,
     )
 
 

@@ -124,7 +124,7 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
         )
         raise InputError(f"layer={layer!r} was not met in the forward pass; {known}")
     if not traced.outputs:
-        what = "no tensor that depends on x" if traced.untracked else "no tensor"
+        what = "no tensor that depends on x" if traced.ignoring else "no tensor"
         raise ModelError(f"the model returned {what}: there is nothing to compare")
 
 

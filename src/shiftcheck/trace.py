@@ -5,6 +5,7 @@ The only owner of the dispatch mode and of torch's semi-private names.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -20,15 +21,17 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.layout import Signal, opaque
+from shiftcheck.layout import Signal, opaque, with_cause
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
 
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
+RANDOM = "random numbers are drawn"
 FACTORIES = frozenset(
     f"aten::{stem}{like}"
     for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
@@ -49,10 +52,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Traced:
-    """What a pass returned: the output tensors that depend on the input, with their signals."""
+    """What a pass returned: the output tensors that depend on the input, with their signals.
+
+    ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
+    """
 
     outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
-    untracked: int
+    ignoring: tuple[tuple[str, tuple[int, ...]], ...]
+    unknown: tuple[tuple[str, str], ...]
     stopped: bool
 
 
@@ -88,10 +95,12 @@ def run(
         tracer.signals[tensor] = signal
     stopped = False
     try:
-        with tracer.watching_modules(), tracer:
+        with tracer.watching_modules(), _Reads(tracer), tracer:
             returned = model(*args, **kwargs)
     except Stop as stop:
         returned, stopped = stop.outputs, True
+    if tracer.coupled is not None:  # the model may have caught it
+        raise tracer.coupled
     return tracer.outputs(returned, stopped)
 
 
@@ -170,7 +179,10 @@ class _Tracer(TorchDispatchMode):
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.tainted: dict[int, tuple[Any, Signal]] = {}
+        self.changed: dict[int, Any] = {}
+        self.drawn: dict[int, Any] = {}
         self.leak: Cause | None = None
+        self.coupled: BatchCoupledError | None = None
         self.frames: list[_Frame] = []
         self.counts: Counter[str] = Counter()
         self.taken = set(modules)
@@ -250,10 +262,10 @@ class _Tracer(TorchDispatchMode):
         parents = [s for s in (self._signal(t) for t in inputs) if s is not None]
         packet, overload = _names(func)
         if not parents or packet in FACTORIES:
-            out = func(*args, **kwargs)
+            out = _constant_of(func, args, kwargs, inputs)
             self._note_constant(func, packet, inputs, out, written)
             return out
-        return self._follow(func, packet, overload, args, kwargs, parents, written)
+        return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
 
     def _follow(
         self,
@@ -264,6 +276,7 @@ class _Tracer(TorchDispatchMode):
         kwargs: Mapping[str, Any],
         parents: Sequence[Signal],
         written: Sequence[torch.Tensor],
+        inputs: Sequence[torch.Tensor],
     ) -> Any:
         op = packet.removeprefix("aten::").rstrip("_")
         outer = next((f for f in self.frames if f.leaf), None)
@@ -281,7 +294,9 @@ class _Tracer(TorchDispatchMode):
                 return out
         found = self._law(func, rule, args, kwargs, parents)
         out = func(*args, **kwargs)
-        self._attach(name, op, packet, found, parents, out, written)
+        drawn = any(self._is_random(t) for t in inputs)
+        uniform = any(self._is_uniform(t) for t in inputs)
+        self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
         self._finish(name, op, out, outer)
         return out
 
@@ -303,7 +318,7 @@ class _Tracer(TorchDispatchMode):
         """The rule's signals, or the cause for which there are none."""
         if rule is None:
             if torch.Tag.nondeterministic_seeded in func.tags:
-                return Cause(kind="STOCHASTIC", detail="random numbers differ per copy")
+                return Cause(kind="STOCHASTIC", detail=RANDOM)
             return Cause(kind="UNSUPPORTED_OP", detail=f"no rule for {func}")
         try:
             given = tree_map(self._operand, list(args))
@@ -311,6 +326,7 @@ class _Tracer(TorchDispatchMode):
             return rule(*given, **named)
         except BatchCoupledError as error:
             if self.stacked:
+                self.coupled = error
                 raise
             return Cause(kind="BATCH_COUPLED", detail=str(error))
         except Exception as error:  # a rule that fails has no answer, whatever the failure
@@ -325,6 +341,8 @@ class _Tracer(TorchDispatchMode):
         parents: Sequence[Signal],
         out: Any,
         written: Sequence[torch.Tensor],
+        drawn: bool,
+        uniform: bool,
     ) -> None:
         tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
         results = [found] if isinstance(found, Signal) else found
@@ -333,12 +351,18 @@ class _Tracer(TorchDispatchMode):
         if not tensors:
             self._leak(name, op)
             return
+        if isinstance(results, Constant):
+            for tensor in tensors:
+                self._mark(tensor, is_random=results.random, uniform=uniform)
+            return
         if len(results) != len(tensors):
             detail = f"the rule answers for {len(results)} outputs, torch gives {len(tensors)}"
             cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
             results = [opaque(t.shape, parents, cause) for t in tensors]
         for tensor, signal in zip(tensors, results, strict=True):
             signal = _matching(signal, tensor, parents)
+            if drawn:
+                signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
             if self.leak is not None:
                 signal = opaque(tensor.shape, [signal], self.leak)
             signal = _stamped(signal, name, op, packet)
@@ -347,10 +371,18 @@ class _Tracer(TorchDispatchMode):
             else:
                 self.signals[tensor] = signal
 
+    def depends_on_input(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is followed."""
+        return self._signal(tensor) is not None
+
+    def read(self, tensor: torch.Tensor, op: str) -> None:
+        """A value leaves torch, by a way that the dispatcher does not see."""
+        outer = next((f for f in self.frames if f.leaf), None)
+        self._leak(outer.name if outer else op, op)
+
     def _leak(self, name: str, op: str) -> None:
-        if self.stacked:
-            raise BatchCoupledError(f"{op} reads a value from the batch")
-        self.leak = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=NOT_TENSORS)
+        cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=NOT_TENSORS)
+        self.leak = self.leak or cause
 
     def _write(self, tensor: torch.Tensor, signal: Signal) -> None:
         """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
@@ -363,8 +395,7 @@ class _Tracer(TorchDispatchMode):
             same = _same_view(other, tensor)
             lost = opaque(other.shape, [self.signals[other]], cause)
             self.signals[other] = signal if same else lost
-        covers = tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
-        if not covers:
+        if tensor not in self.signals:
             held = opaque((1,), [signal], cause)
             self.tainted[memory] = (tensor.untyped_storage(), held)
         self.signals[tensor] = signal
@@ -386,7 +417,7 @@ class _Tracer(TorchDispatchMode):
         return signal if signal is not None else self._constant(value)
 
     def _constant(self, tensor: torch.Tensor) -> Constant:
-        uniform, is_random = tensor in self.uniform, tensor in self.random
+        uniform, is_random = self._is_uniform(tensor), self._is_random(tensor)
 
         def repeats(before: int, size: int, after: int) -> int | None:
             return 1 if uniform else _repeats(tensor, before, size, after)
@@ -407,35 +438,88 @@ class _Tracer(TorchDispatchMode):
         written: Sequence[torch.Tensor],
     ) -> None:
         drawn = torch.Tag.nondeterministic_seeded in func.tags
-        drawn = drawn or any(t in self.random for t in inputs)
+        drawn = drawn or any(self._is_random(t) for t in inputs)
         flat = packet in FACTORIES or (
-            _is_pointwise(func) and all(t in self.uniform or t.numel() == 1 for t in inputs)
+            _is_pointwise(func) and all(self._is_uniform(t) or t.numel() == 1 for t in inputs)
         )
-        for tensor in tree_leaves(out):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            if drawn:
-                self.random[tensor] = True
-            if flat and not drawn and packet != "aten::empty" and _is_fake(tensor):
-                self.uniform[tensor] = True
         for tensor in written:
-            self.uniform.pop(tensor, None)
-            if drawn:
-                self.random[tensor] = True
+            self._changed(tensor, drawn)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and not any(tensor is w for w in written):
+                self._mark(tensor, is_random=drawn, uniform=flat and not drawn)
+
+    def _mark(self, tensor: torch.Tensor, *, is_random: bool, uniform: bool) -> None:
+        if is_random:
+            self.random[tensor] = True
+        if uniform and _is_fake(tensor):
+            self.uniform[tensor] = True
+
+    def _changed(self, tensor: torch.Tensor, drawn: bool) -> None:
+        """Values were written into a constant: whatever shares its memory is no longer known."""
+        storage = tensor.untyped_storage()
+        self.changed[_storage(tensor)] = storage
+        if drawn:
+            self.drawn[_storage(tensor)] = storage
+
+    def _is_random(self, tensor: torch.Tensor) -> bool:
+        return tensor in self.random or (bool(self.drawn) and _storage(tensor) in self.drawn)
+
+    def _is_uniform(self, tensor: torch.Tensor) -> bool:
+        return tensor in self.uniform and _storage(tensor) not in self.changed
 
     def outputs(self, returned: Any, stopped: bool) -> Traced:
         """The tensors in whatever the model returned, with names by their place in it."""
-        paths = torch.utils._pytree.tree_flatten_with_path(returned)[0]
-        found, untracked = [], 0
-        for path, tensor in paths:
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            signal = self.signals.get(tensor)
-            if signal is None:
-                untracked += 1
-                continue
-            found.append((torch.utils._pytree.keystr(path), tensor, signal))
-        return Traced(outputs=tuple(found), untracked=untracked, stopped=stopped)
+        found, ignoring, unknown = [], [], []
+        for path, leaf in flat_outputs(returned):
+            if isinstance(leaf, torch.Tensor):
+                signal = self._signal(leaf)
+                if signal is None:
+                    ignoring.append((path, tuple(leaf.shape)))
+                    continue
+                if self.leak is not None:
+                    signal = opaque(leaf.shape, [signal], self.leak)
+                found.append((path, leaf, signal))
+            elif leaf is not None and not isinstance(leaf, str | bytes | int | float | complex):
+                unknown.append((path, type(leaf).__name__))
+        return Traced(
+            outputs=tuple(found), ignoring=tuple(ignoring), unknown=tuple(unknown), stopped=stopped
+        )
+
+
+def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
+    """Every leaf of a nested output with its path; dataclasses and sets are looked into."""
+    found: list[tuple[str, Any]] = []
+    for path, leaf in torch.utils._pytree.tree_flatten_with_path(returned)[0]:
+        name = torch.utils._pytree.keystr(path)
+        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            parts = {f.name: getattr(leaf, f.name) for f in dataclasses.fields(leaf)}
+            found += [(name + inner, part) for inner, part in flat_outputs(parts)]
+        elif isinstance(leaf, set | frozenset):
+            found += [(name + inner, part) for inner, part in flat_outputs(list(leaf))]
+        else:
+            found.append((name, leaf))
+    return found
+
+
+READERS = frozenset(
+    getattr(torch.Tensor, name)
+    for name in ("numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage")
+)
+
+
+class _Reads(TorchFunctionMode):
+    """Notices what never reaches the dispatcher: values that leave torch."""
+
+    def __init__(self, tracer: _Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        if func in READERS and self.tracer.depends_on_input(args[0]):
+            self.tracer.read(args[0], func.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 def _stamped(signal: Signal, name: str, op: str, operation: str) -> Signal:
@@ -449,11 +533,26 @@ def _matching(signal: Any, tensor: torch.Tensor, parents: Sequence[Signal]) -> S
     """The signal, if it is one of the tensor's shape and masks; else nothing is known."""
     if not isinstance(signal, Signal):
         detail = f"the rule answered {type(signal).__name__}, no Signal"
+    elif tensor.layout != torch.strided:
+        detail = f"a tensor of layout {tensor.layout}"
     elif signal.shape != tuple(tensor.shape):
         detail = f"the rule says shape {signal.shape}, torch says {tuple(tensor.shape)}"
     else:
         return signal
     return opaque(tensor.shape, parents, Cause(kind="UNSUPPORTED_OP", detail=detail))
+
+
+def _constant_of(
+    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[torch.Tensor]
+) -> Any:
+    """What does not depend on the input, with real values and as an ordinary tensor.
+
+    A model may keep it in a cache, which must be of use after the check.
+    """
+    if any(_is_fake(t) or t.is_inference() for t in inputs):
+        return func(*args, **kwargs)
+    with _disabled(), torch.inference_mode(False), torch.no_grad():
+        return func(*args, **kwargs)
 
 
 def _names(func: Any) -> tuple[str, str]:

@@ -26,6 +26,8 @@ NO_REGION, NOT_FINITE, DEAD = "no valid region", "not finite", "dead output"
 INVISIBLE, IN_NOISE = "shift not visible", "within noise of a break"
 AGAINST_RULES = "disagrees with the structure"
 NEVER_MOVED, TOO_TOLERANT = "axis never moved", "tolerance larger than the signal"
+IGNORES, UNREAD = "output ignores the input", "output cannot be read"
+APART, UNSTEADY = "batch coupled", "nondeterministic"
 UNCONFIRMED = "gap not confirmed in float64"
 SKIPPED = (IDENTITY, OFF_LATTICE)
 
@@ -55,7 +57,7 @@ def judge(
 ) -> ShiftResult:
     """The verdict on one layer under one shift."""
     allowance = tolerance.relative(gap.scale)
-    verdict, reason = _decide(gap, shift, causes, peak, allowance)
+    verdict, reason = _decide(gap, shift, causes, peak, tolerance)
     return ShiftResult(
         shift=shift,
         verdict=verdict,
@@ -72,7 +74,7 @@ def judge(
 
 
 def _decide(
-    gap: Gap, shift: tuple[int, ...], causes: Sequence[Cause], peak: float, allowance: float
+    gap: Gap, shift: tuple[int, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
 ) -> tuple[Verdict, str]:
     if not any(shift):
         return Verdict.INCONCLUSIVE, IDENTITY
@@ -89,14 +91,20 @@ def _decide(
         return Verdict.INCONCLUSIVE, NOT_FINITE
     if peak == 0.0 and gap.error == 0.0:
         return Verdict.INCONCLUSIVE, DEAD
-    if gap.relative > allowance:
+    over = gap.excess if tolerance.given else gap.relative / tolerance.relative(gap.scale)
+    if over is not None and over > 1:
         return Verdict.BROKEN, "" if not gap.predicted else AGAINST_RULES
     if not gap.predicted:
         return Verdict.INCONCLUSIVE, IN_NOISE
-    if gap.null is not None and not gap.null > CLEARLY * allowance:
-        small = allowance < 1e-2 or gap.null == 0.0
-        return Verdict.INCONCLUSIVE, INVISIBLE if small else TOO_TOLERANT
+    visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance)
+    if visible is not None and not visible > CLEARLY:
+        hidden = tolerance.given and gap.null != 0.0
+        return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else INVISIBLE
     return Verdict.EQUIVARIANT, ""
+
+
+def _over(null: float | None, tolerance: Tolerance) -> float | None:
+    return None if null is None else null / tolerance.relative(None)
 
 
 def judge_layer(
@@ -107,7 +115,9 @@ def judge_layer(
     ``required``: the axes that must have been moved. ``strict``: a shift that is off the lattice
     counts against the layer; otherwise it is skipped.
     """
-    skipped = (IDENTITY,) if strict else SKIPPED
+    skipped = {IDENTITY} if strict else set(SKIPPED)
+    if any(r.reason not in (NOT_SPATIAL, *SKIPPED) for r in results):
+        skipped |= {NOT_SPATIAL}
     counted = [r for r in results if r.reason not in skipped]
     for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
         for result in counted:
@@ -117,7 +127,8 @@ def judge_layer(
         only = {r.reason for r in results}
         return Verdict.INCONCLUSIVE, OFF_LATTICE if OFF_LATTICE in only else IDENTITY
     moved = {a for r in counted for a, v in enumerate(r.shift) if v}
-    if not moved.issuperset(required):
+    gone = {a for r in results if r.reason == NOT_SPATIAL for a, v in enumerate(r.shift) if v}
+    if not moved.issuperset(set(required) - gone):
         return Verdict.INCONCLUSIVE, NEVER_MOVED
     return Verdict.EQUIVARIANT, ""
 
@@ -125,9 +136,12 @@ def judge_layer(
 def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, str]:
     """The verdict on the model: BROKEN beats INCONCLUSIVE beats EQUIVARIANT over its outputs.
 
-    An output without spatial axes is left out as long as another was compared.
+    An output whose spatial axes were reduced is left out as long as another was compared; one whose
+    geometry was lost is not.
     """
-    spatial = [o for o in outputs if o.reason != NOT_SPATIAL]
+    spatial = [o for o in outputs if o.reason != NOT_SPATIAL or not o.reduced]
+    if all(o.reason == NOT_SPATIAL for o in spatial):
+        spatial = []
     for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
         for output in spatial or outputs:
             if output.verdict is verdict:

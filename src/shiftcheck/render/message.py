@@ -168,7 +168,7 @@ def remedy_for(report: Report, output: LayerResult) -> str:
             period=period,
             needed=needed,
             operation=guilty.operation if guilty is not None else "",
-            spatial=spatial[-1] if spatial else report.layers[0].name,
+            spatial=(spatial or [row.name for row in report.layers] or [""])[-1],
         )
     return _remedy_for_cause(guilty, output)
 

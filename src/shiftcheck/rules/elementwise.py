@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal
+from shiftcheck.layout import Signal, broadcast
 from shiftcheck.rules.common import (
     need_signal,
     pointwise,
@@ -24,7 +24,6 @@ from shiftcheck.rules.registry import register_rule
     "aten::softsign",
     "aten::mish",
     "aten::square",
-    "aten::copy",
     "aten::log_sigmoid",
     "aten::logsigmoid",
     "aten::where.self",
@@ -47,6 +46,14 @@ from shiftcheck.rules.registry import register_rule
 def untagged(*operands: object, **_: object) -> Signal:
     """Every operand broadcasts."""
     return pointwise(*operands)
+
+
+@register_rule("aten::copy", law="1 -> 1")
+def copy(target: object, source: object, *_: object) -> Signal:
+    """The values of ``source`` in the place of those of ``target``."""
+    if not isinstance(source, Signal) or not isinstance(target, Signal | Constant):
+        raise GeometryError("a constant is written over the signal")
+    return broadcast([source], [target.shape])
 
 
 @register_rule("aten::prelu", "aten::_prelu_kernel", law="1 -> 1")

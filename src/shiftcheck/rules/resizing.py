@@ -90,13 +90,14 @@ def _resize(
     *,
     align: bool = False,
     centred: bool = True,
+    smooth: bool = False,
 ) -> Signal:
     signal = need_signal(x, "the resized tensor")
     sizes, ratios = _ratios(signal, ndim, size, scales, align)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
 
     def change(axis: Axis, i: int) -> Axis:
-        offset = (ratios[i] - 1) / 2 if centred and not align else Fraction(0)
+        offset = (ratios[i] - 1) / 2 if centred and (smooth or not align) else Fraction(0)
         return resample(axis, resizing_taps(ratios[i], offset, reads(ratios[i])), sizes[i])
 
     out = map_axes(signal, dims, change, sizes)
@@ -107,6 +108,7 @@ def _resize(
 
 def _register(name: str, ndim: int, reads: Callable[[Fraction], Reads], centred: bool) -> None:
     """Both signatures: with one scale for each axis, and with all of them in a list."""
+    smooth = name.endswith("_aa")  # these kernels are centred even where corners are aligned
     aligned = not name.startswith(("upsample_nearest", "_upsample_nearest"))
 
     @register_rule(f"aten::{name}.vec", law=LAW, source=SOURCE)
@@ -114,14 +116,14 @@ def _register(name: str, ndim: int, reads: Callable[[Fraction], Reads], centred:
         align = bool(rest[0]) if aligned else False
         scales = rest[1] if aligned else rest[0]
         assert scales is None or isinstance(scales, Sequence)
-        return _resize(x, ndim, size, scales, reads, align=align, centred=centred)
+        return _resize(x, ndim, size, scales, reads, align=align, centred=centred, smooth=smooth)
 
     @register_rule(f"aten::{name}", law=LAW, source=SOURCE)
     def separate(x: object, size: Sequence[int], *rest: object) -> Signal:
         align = bool(rest[0]) if aligned else False
         scales = [s if isinstance(s, float) else None for s in rest[1 if aligned else 0 :]]
         scales += [None] * (ndim - len(scales))
-        return _resize(x, ndim, size, scales, reads, align=align, centred=centred)
+        return _resize(x, ndim, size, scales, reads, align=align, centred=centred, smooth=smooth)
 
 
 for _ndim, _word in ((1, "linear"), (2, "bilinear"), (3, "trilinear")):

@@ -146,10 +146,10 @@ def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Signal:
 
 
 @register_rule("aten::expand_as", law="1 -> 1")
-def expand_as(x: object, other: object) -> Signal:
-    """Expanded to the shape of ``other``."""
+def expand_as(x: object, other: object) -> Signal | Constant:
+    """Expanded to the shape of ``other``; a constant stays one."""
     assert isinstance(other, Signal | Constant)
-    return expand(x, other.shape)
+    return x if isinstance(x, Constant) else expand(x, other.shape)
 
 
 @register_rule("aten::slice", law="step -> 1")
@@ -165,7 +165,7 @@ def slice_(
 
 def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
     """The samples ``chosen`` of dimension ``dim``."""
-    if chosen == range(signal.shape[dim]):
+    if chosen == range(signal.shape[dim]) and chosen.step == 1:
         return signal
     uncoupled(signal, [dim], "a slice of the batch")
     axis = signal.axis_in(dim)
@@ -266,6 +266,9 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
         raise GeometryError("tensors of different rank are joined")
     for signal in signals:
         uncoupled(signal, [at], "a concatenation along the batch")
+    picked = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
+    if len(picked) > 1:
+        raise GeometryError("samples that were taken at fixed places are put together again")
     axes = {a for s in signals for a in s.axes_in([at])}
     if axes:
         return _cat_along_axis(tensors, at, axes)
@@ -323,8 +326,10 @@ def _without(signal: Signal, dim: int, axis: int) -> Signal:
     "aten::view_as",
     law="1 -> 1",
 )
-def same(x: object, *options: object, **_: object) -> Signal:
+def same(x: object, *options: object, **_: object) -> Signal | Constant:
     """The same values, in another memory, of another type, or in the shape of another tensor."""
+    if isinstance(x, Constant):
+        return x
     signal = need_signal(x, "the tensor")
     other = options[0] if options else None
     if isinstance(other, Signal | Constant) and other.shape != signal.shape:
