@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.networks.resnet import resnet50
 from torch import nn
 
 import shiftcheck
 from shiftcheck import InputError, ModelError, Verdict
-from tests.networks.resnet import resnet50
 
 
 def image(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ def check_equivariance(
         >>> report.verdict
         <Verdict.EQUIVARIANT: 'equivariant'>
     """
+    _check_options(layer=layer, seed=seed, max_batch=max_batch, training=training, measure=measure)
     tolerances = _tolerances(rtol, atol)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
@@ -128,6 +129,8 @@ def geometry(
         (['2', '2'], (5.0, 5.0))
     """
     if _is_shape(x):
+        if min(x) < 0:
+            raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
@@ -144,11 +147,39 @@ def geometry(
     )
 
 
+def _check_options(**options: Any) -> None:
+    for name, value in options.items():
+        if not VALID[name](value):
+            raise InputError(f"{name}={value!r}: give {MEANT[name]}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+VALID: dict[str, Callable[[Any], bool]] = {
+    "layer": lambda v: v is None or (isinstance(v, str) and v != ""),
+    "seed": _is_whole,
+    "max_batch": lambda v: v is None or (_is_whole(v) and v >= 2),
+    "training": lambda v: isinstance(v, bool),
+    "measure": lambda v: v in ("layers", "outputs"),
+}
+MEANT = {
+    "layer": "the name of a layer, or None",
+    "seed": "a whole number",
+    "max_batch": "a whole number of at least 2 (the base and a copy), or None",
+    "training": "True or False",
+    "measure": "'layers' or 'outputs'",
+}
+
+
 def _tolerances(rtol: float | None, atol: float | None) -> dict[str, float]:
     if (rtol is None) != (atol is None):
         raise InputError(f"rtol={rtol}, atol={atol}: give both or neither")
     if rtol is None or atol is None:
         return {}
+    if not all(isinstance(t, int | float) for t in (rtol, atol)):
+        raise InputError(f"rtol={rtol!r}, atol={atol!r}: give two numbers")
     if not (rtol >= 0 and atol >= 0 and math.isfinite(rtol + atol)):
         raise InputError(f"rtol={rtol}, atol={atol}: give finite numbers of at least 0")
     return {"rtol": float(rtol), "atol": float(atol)}
@@ -158,9 +189,20 @@ def _checked_inputs(model: Model, x: Any, boundary: Any, spatial_dims: Any) -> I
     if not callable(model):
         raise InputError(f"model={model!r} cannot be called: give a module or a function")
     inputs = read_inputs(x, boundary=boundary, spatial_dims=spatial_dims)
+    _check_initialised(model)
     _check_dimensions(model, inputs)
     _check_device(model, inputs)
     return inputs
+
+
+def _check_initialised(model: Model) -> None:
+    for module in modules_of(model):
+        for tensor in (*module.parameters(False), *module.buffers(False)):
+            if torch.nn.parameter.is_lazy(tensor):
+                raise InputError(
+                    f"model: {type(module).__name__} has parameters without a size yet: call the"
+                    " model once on an input before it is checked"
+                )
 
 
 def _check_dimensions(model: Model, inputs: Inputs) -> None:

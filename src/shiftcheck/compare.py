@@ -108,7 +108,8 @@ def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> to
     order = [*copies, *rest, *spatial]
     count = math.prod(factors[i].size for i in copies)
     sizes = [factors[i].size for i in spatial]
-    return whole.permute(order).reshape(count, -1, *sizes)
+    others = math.prod(factors[i].size for i in rest)
+    return whole.permute(order).reshape(count, others, *sizes)
 
 
 def place_in_tensor(
@@ -187,7 +188,7 @@ def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pai
 class Base:
     """The unshifted layer ``[everything else, *spatial]``, with its magnitudes when asked for.
 
-    ``valid``: the span of valid samples along each spatial dimension, in which magnitudes are taken.
+    ``valid``: the span of valid samples along each spatial dimension, where magnitudes are taken.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -139,7 +139,7 @@ def read_inputs(x: Any, *, boundary: Any, spatial_dims: Sequence[int] | None) ->
     """Check the arguments; raises InputError for what cannot be shifted."""
     kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else "single"
     flat, structure = tree_flatten(dict(x) if isinstance(x, Mapping) else x)
-    values = [torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v for v in flat]
+    values = [_from_numpy(v) if isinstance(v, np.ndarray) else v for v in flat]
     tensors = [v for v in values if isinstance(v, torch.Tensor)]
     if not tensors:
         raise InputError(
@@ -157,6 +157,13 @@ def read_inputs(x: Any, *, boundary: Any, spatial_dims: Sequence[int] | None) ->
     return Inputs(tuple(leaves), structure, kind, circular, first)
 
 
+def _from_numpy(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    try:
+        return torch.from_numpy(array.copy())
+    except (TypeError, ValueError) as error:
+        raise InputError(f"x is an array of dtype {array.dtype}: {error}") from error
+
+
 def _leaf(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...]) -> Leaf:
     same_batch = tensor.ndim > 0 and tensor.shape[0] == main.shape[0]
     if tensor.is_floating_point() and tensor.ndim == main.ndim and same_batch:
@@ -164,8 +171,15 @@ def _leaf(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...]) ->
     return Leaf(tensor, "repeated" if same_batch else "fixed")
 
 
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 def _check_main(x: torch.Tensor) -> None:
     shape = tuple(x.shape)
+    if x.layout != torch.strided:
+        raise InputError(f"x has layout {x.layout}: give a dense tensor, x.to_dense()")
+    if x.dtype not in FLOATING and x.is_floating_point():
+        raise InputError(f"x has dtype {x.dtype}, which torch only stores; use x.float()")
     if x.is_complex() or not x.is_floating_point():
         raise InputError(
             f"x has dtype {x.dtype}: a signal is real and floating; convert it with x.float()"
@@ -196,6 +210,8 @@ def _spatial_dims(x: torch.Tensor, given: Sequence[int] | None) -> tuple[int, ..
                 " spatial_dims=(...)"
             )
         return tuple(range(2, x.ndim))
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InputError(f"spatial_dims={given!r}: give a tuple of dimensions, such as (1, 2)")
     dims = []
     for d in given:
         if isinstance(d, bool) or not isinstance(d, int) or not -x.ndim <= d < x.ndim:
@@ -210,7 +226,8 @@ def _spatial_dims(x: torch.Tensor, given: Sequence[int] | None) -> tuple[int, ..
 
 
 def _circular(boundary: Any, axes: int) -> tuple[bool, ...]:
-    entries = (boundary,) * axes if isinstance(boundary, str) else tuple(boundary)
+    several = isinstance(boundary, list | tuple)
+    entries = tuple(boundary) if several else (boundary,) * axes
     bad = [b for b in entries if b not in ("valid", "circular")]
     if bad or len(entries) != axes:
         raise InputError(
@@ -222,6 +239,8 @@ def _circular(boundary: Any, axes: int) -> tuple[bool, ...]:
 
 def check_shifts(shifts: Sequence[Any], inputs: Inputs) -> tuple[Shift, ...]:
     """The shifts as tuples of whole pixels; raises InputError for what does not fit the signal."""
+    if isinstance(shifts, str) or not isinstance(shifts, Iterable):
+        raise InputError(f"shifts={shifts!r}: give a list of shifts, such as [(1, 0), (0, 1)]")
     checked = tuple(_one_shift(shift, inputs) for shift in shifts)
     if not checked:
         raise InputError("shifts=[] is empty: give at least one shift, or None to have them chosen")
@@ -229,8 +248,11 @@ def check_shifts(shifts: Sequence[Any], inputs: Inputs) -> tuple[Shift, ...]:
 
 
 def _one_shift(shift: Any, inputs: Inputs) -> Shift:
-    entries = (shift,) if isinstance(shift, int | float) else tuple(shift)
+    entries = tuple(shift) if isinstance(shift, Sequence | np.ndarray) else (shift,)
     pixels = inputs.pixels
+    numbers = int | float | np.integer | np.floating
+    if not all(isinstance(v, numbers) and math.isfinite(v) for v in entries):
+        raise InputError(f"shifts: {shift!r} is no tuple of whole pixels, such as (1, 0)")
     if len(entries) != len(pixels):
         raise InputError(
             f"shifts: {shift!r} has {len(entries)} entries, the signal has {len(pixels)} spatial"

@@ -31,7 +31,7 @@ Dim = tuple[Factor, ...]
 class Gone:
     """An axis over which the tensor was reduced.
 
-    ``exact``: at shifts by multiples of ``lattice`` pixels nothing changed, unless it is ``broken``.
+    ``exact``: shifts by multiples of ``lattice`` pixels change nothing, unless it is ``broken``.
     """
 
     exact: bool

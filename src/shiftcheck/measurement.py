@@ -158,7 +158,8 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True
         ):
-            if one.is_floating_point() and one.shape == two.shape and one.numel():
+            dense = one.layout == torch.strided and one.is_floating_point()
+            if dense and one.shape == two.shape and one.numel():
                 floor[row.name] = max(floor[row.name], float((one - two).abs().max()))
     return floor
 
@@ -211,10 +212,6 @@ def _tracked(chunks: Sequence[Any], progress: bool) -> Any:
 
 
 def _chunks(job: Job, max_batch: int | None) -> list[tuple[Shift, ...]]:
-    if max_batch is not None and (isinstance(max_batch, bool) or max_batch < 2):
-        raise InputError(
-            f"max_batch={max_batch}: a pass holds the base and at least one copy, so 2"
-        )
     values = sum(t.numel() for t in job.inputs.tensors)
     most = max_batch - 1 if max_batch is not None else max(1, STACK // max(values, 1) - 1)
     return [job.shifts[i : i + most] for i in range(0, len(job.shifts), most)]
@@ -300,6 +297,8 @@ def _compare_stacked(
 
 def _first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tensor:
     """What the first of the stacked copies gave; the copies lead their dimension."""
+    if tensor.layout != torch.strided:
+        return tensor
     dim = next(d for d, fs in enumerate(signal.dims) if any(f.kind == "copies" for f in fs))
     factors = [f.size for f in signal.dims[dim]]
     at = [f.kind for f in signal.dims[dim]].index("copies")

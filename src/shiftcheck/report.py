@@ -73,8 +73,8 @@ class LayerResult:
 
     ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
     spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
-    (start, stop). ``causes`` are those that arise in this layer itself. ``reduced``: every axis that
-    is missing was reduced, as by a global mean.
+    (start, stop). ``causes`` are those that arise in this layer itself. ``reduced``: every axis
+    that is missing was reduced, as by a global mean.
     """
 
     name: str

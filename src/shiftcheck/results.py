@@ -75,8 +75,10 @@ def build_report(
     exact: Mapping[str, Sequence[Gap]] | None = None,
     noise: Mapping[str, float] | None = None,
 ) -> Report:
-    """The report of what a job measured; ``exact``, ``noise``: a second look in float64, and
-    how far rounding alone moves each output."""
+    """The report of what a job measured.
+
+    ``exact``, ``noise``: a second look in float64, and how far rounding alone moves each output.
+    """
     axes = len(job.inputs.pixels)
     moved = {a for s in job.shifts for a, v in enumerate(s) if v}
     required = moved if given else set(range(axes))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+
+Restore = Callable[[], None]
+DEPTH = 6
+"""How deep nested lists and dictionaries of a module are looked into."""
 
 
 @dataclass
@@ -39,16 +43,12 @@ def _memory(tensor: torch.Tensor) -> int:
 
 @contextmanager
 def preserved(
-    modules: list[torch.nn.Module], tensors: list[torch.Tensor], *, training: bool
+    modules: Sequence[torch.nn.Module], tensors: Sequence[torch.Tensor], *, training: bool
 ) -> Iterator[Originals]:
     """Evaluate in eval mode (unless ``training``) and put everything back, also on exceptions."""
-    flags = [(m, m.training) for m in modules]
-    attributes = [_attributes(m) for m in modules]
-    own = [t for m in modules for t in (*m.parameters(False), *m.buffers(False))]
-    originals = Originals([*own, *tensors])
-    python, numpy = random.getstate(), np.random.get_state()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    originals = Originals(list(tensors))
+    restores = [_process(), *(_module(m, originals.watched) for m in modules)]
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(devices):
@@ -56,31 +56,89 @@ def preserved(
                 module.training = module.training and training
             yield originals
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        random.setstate(python)
-        np.random.set_state(numpy)
-        for module, kept in zip(modules, attributes, strict=True):
-            _put_back(module, kept)
-        for module, flag in flags:
-            module.training = flag
+        for restore in restores:
+            restore()
         originals.restore()
 
 
-def _attributes(module: torch.nn.Module) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, value in vars(module).items():
-        kept[name] = dict(value) if isinstance(value, dict) else value
-    return kept
+def _process() -> Restore:
+    """What belongs to the process: other random numbers, the default type, the fast path."""
+    python, numpy = random.getstate(), np.random.get_state()
+    fast_path, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
+
+    def restore() -> None:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        torch.set_default_dtype(dtype)
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+    return restore
 
 
-def _put_back(module: torch.nn.Module, kept: dict[str, Any]) -> None:
-    now = vars(module)
-    for name in [n for n in now if n not in kept]:
-        del now[name]
-    for name, value in kept.items():
-        present = now.get(name)
-        if isinstance(value, dict) and isinstance(present, dict):
-            present.clear()
-            present.update(value)
-        else:
-            now[name] = value
+def _module(module: torch.nn.Module, watched: list[torch.Tensor]) -> Restore:
+    attributes = _kept(vars(module), watched, DEPTH)
+    own = [*module.parameters(False), *module.buffers(False)]
+    tensors = [_tensor(t) for t in own if not torch.nn.parameter.is_lazy(t)]
+
+    def restore() -> None:
+        attributes()
+        for tensor in tensors:
+            tensor()
+
+    return restore
+
+
+def _tensor(tensor: torch.Tensor) -> Restore:
+    """The memory that a parameter or buffer points to, its gradient, and whether it wants one."""
+    data, grad, wants = tensor.data, tensor.grad, tensor.requires_grad
+
+    def restore() -> None:
+        if tensor.device != data.device or tensor.data_ptr() != data.data_ptr():
+            tensor.data = data
+        tensor.grad = grad
+        tensor.requires_grad_(wants)
+
+    return restore
+
+
+def _kept(value: Any, watched: list[torch.Tensor], depth: int) -> Restore:
+    """How to put a value back, containers and what is in them; tensors are watched."""
+    if isinstance(value, torch.Tensor):
+        if not any(value is w for w in watched[-64:]) and value.layout == torch.strided:
+            watched.append(value)
+        return _nothing
+    if isinstance(value, np.ndarray):
+        array = value.copy()
+        return lambda: np.copyto(value, array) if value.flags.writeable else None
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: _set_state(value, state)
+    if isinstance(value, np.random.Generator):
+        drawn = value.bit_generator.state
+        return lambda: setattr(value.bit_generator, "state", drawn)
+    if depth and isinstance(value, dict | list | set | tuple):
+        return _container(value, watched, depth)
+    return _nothing
+
+
+def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
+    generator.set_state(state)
+
+
+def _container(value: Any, watched: list[torch.Tensor], depth: int) -> Restore:
+    before = value.copy() if not isinstance(value, tuple) else value
+    parts = value.values() if isinstance(value, dict) else value
+    inner = [r for r in (_kept(p, watched, depth - 1) for p in parts) if r is not _nothing]
+
+    def restore() -> None:
+        if not isinstance(value, tuple):
+            value.clear()
+            value.extend(before) if isinstance(value, list) else value.update(before)
+        for put_back in inner:
+            put_back()
+
+    return restore
+
+
+def _nothing() -> None:
+    """What holds no state of its own."""

@@ -229,7 +229,7 @@ def _unit(signals: Sequence[Signal], inputs: Inputs, axis: int) -> int:
         elif isinstance(state, Lost):
             place = spatial_places(signal, len(inputs.pixels))[axis]
             size = [f.size for dim in signal.dims for f in dim][place]
-            numbers.append(Fraction(inputs.pixels[axis], size).numerator)
+            numbers += [Fraction(inputs.pixels[axis], size).numerator] if size else []
     return math.lcm(*numbers) if numbers else 1
 
 
