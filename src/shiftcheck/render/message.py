@@ -146,6 +146,8 @@ REMEDIES = {
     "gap not confirmed in float64": "run the check with the model and the input in float64",
     "nondeterministic": "switch the random operation off, for example with model.eval()",
     "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
+    "output ignores the input": "leave the constant out of the outputs, or check up to a layer",
+    "output cannot be read": "return tensors, or check up to a layer with layer=...",
     "unsupported operation": "check up to a layer before it, or give it a rule with"
     " @shiftcheck.register_rule('{operation}')",
 }

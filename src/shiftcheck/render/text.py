@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 
 from rich import box
 from rich.console import Console
@@ -20,13 +21,19 @@ WIDTH = 120
 def render_report(report: Report, *, width: int | None = None) -> str:
     """The report as text: the headline, a row for each layer, and what follows from it.
 
-    ``width`` in columns is the terminal's where there is one, at most 120.
+    ``width`` in columns is the terminal's where it is printed to one, at most 120.
     """
-    width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH) if width is None else width
+    width = _default_width() if width is None else width
     lines = [headline(report), "", *render_table(report, width=width).splitlines()]
     rest = explain(report, columns=width).splitlines()[1:]
     lines += ["", *rest] if rest else []
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
+
+
+def _default_width() -> int:
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)
 
 
 def render_table(report: Report, *, width: int = WIDTH) -> str:
@@ -35,7 +42,8 @@ def render_table(report: Report, *, width: int = WIDTH) -> str:
     console.print(table_of(report, width=width))
     file = console.file
     assert isinstance(file, io.StringIO)
-    return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    return "\n".join(lines).strip("\n")
 
 
 def table_of(report: Report, *, width: int = WIDTH) -> Table:
