@@ -14,11 +14,11 @@ from shiftcheck.confirm import doubtful, measured_in_float64
 from shiftcheck.errors import InputError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
 from shiftcheck.measurement import Job, noise_floor, run_all
+from shiftcheck.modules import modules_of
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
 from shiftcheck.state import preserved
 from shiftcheck.structure import Model, choose_shifts, read_structure, smallest_input
-from shiftcheck.trace import modules_of
 from shiftcheck.verdict import NO_REGION, Tolerance
 
 

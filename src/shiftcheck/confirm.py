@@ -12,9 +12,9 @@ import torch
 from shiftcheck.compare import Gap
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.measurement import NOISE_MARGIN, Job, run_all
+from shiftcheck.modules import modules_of
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import preserved
-from shiftcheck.trace import modules_of
 from shiftcheck.verdict import AGAINST_RULES, IN_NOISE, UNCONFIRMED
 
 EPS = 2.0**-52

@@ -93,15 +93,12 @@ class Inputs:
         if leaf.role != "shifted" or not any(shift):
             return leaf.tensor.detach().clone()
         offset = self.offset_of(leaf, shift)
-        out = leaf.tensor.detach()
-        for axis, (v, dim) in enumerate(zip(offset, leaf.spatial, strict=True)):
-            if not v:
-                continue
-            if self.circular[axis]:
-                out = torch.roll(out, v, dim)
-            else:
-                generator = torch.Generator().manual_seed(_seed(seed, shift, axis))
-                out = fresh_shift(out, (v,), (dim,), generator)
+        open_axes = [v if not ring else 0 for v, ring in zip(offset, self.circular, strict=True)]
+        turns = [v if ring else 0 for v, ring in zip(offset, self.circular, strict=True)]
+        out = torch.roll(leaf.tensor.detach(), turns, leaf.spatial)
+        if any(open_axes):
+            generator = torch.Generator().manual_seed(_seed(seed, shift))
+            out = fresh_shift(out, open_axes, leaf.spatial, generator)
         return out
 
     def offset_of(self, leaf: Leaf, shift: Shift) -> Shift:
@@ -128,9 +125,9 @@ class Inputs:
         return out
 
 
-def _seed(seed: int, shift: Shift, axis: int) -> int:
+def _seed(seed: int, shift: Shift) -> int:
     value = seed
-    for entry in (*shift, axis):
+    for entry in shift:
         value = (value * 1_000_003 + entry + 4_096) % (2**62)
     return value
 

@@ -18,8 +18,9 @@ from shiftcheck.compare import is_flattened, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
 from shiftcheck.layout import Lost, Signal
+from shiftcheck.modules import modules_of
 from shiftcheck.state import Originals, preserved
-from shiftcheck.trace import Row, Traced, modules_of, run
+from shiftcheck.trace import Row, Traced, run
 
 Model = Callable[..., Any]
 

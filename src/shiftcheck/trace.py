@@ -5,13 +5,9 @@ The only owner of the dispatch mode and of torch's semi-private names.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
 import itertools
-import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,9 +20,10 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.layout import Signal, opaque, with_cause
+from shiftcheck.ledger import Ledger, is_fake
+from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
 
@@ -37,7 +34,6 @@ FACTORIES = frozenset(
     for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
     for like in ("", "_like")
 ) | {"aten::scalar_tensor"}
-LONGEST_STEP = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,56 +100,6 @@ def run(
     return tracer.outputs(returned, stopped)
 
 
-def modules_of(model: Any) -> list[torch.nn.Module]:
-    """Every module that a model consists of, those that a plain function refers to included."""
-    return list({id(m): m for m in named_modules_of(model).values()}.values())
-
-
-def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
-    """The modules of a model by name; in a function, behind the name of the variable."""
-    if isinstance(model, torch.nn.Module):
-        return dict(model.named_modules())
-    found: dict[str, torch.nn.Module] = {}
-    for variable, value in _referred(model):
-        if isinstance(value, torch.nn.Module):
-            for name, module in value.named_modules():
-                label = f"{variable}.{name}" if name and variable else name or variable
-                while label in found and found[label] is not module:
-                    label += "'"
-                found[label] = module
-    return found
-
-
-def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
-    """The variables that a function, partial or bound method refers to, and what they refer to."""
-    if depth == 0:
-        return
-    if isinstance(function, functools.partial):
-        for value in (function.func, *function.args, *function.keywords.values()):
-            yield "", value
-            yield from _referred(value, depth - 1)
-    if isinstance(function, types.MethodType):
-        yield "", function.__self__
-        yield from _referred(function.__func__, depth - 1)
-    if isinstance(function, types.FunctionType):
-        try:
-            names = inspect.getclosurevars(function)
-        except ValueError:  # a cell that is still empty
-            return
-        for variable, value in {**names.globals, **names.nonlocals}.items():
-            yield variable, value
-            yield from _referred(value, depth - 1)
-    plain = isinstance(function, types.FunctionType | types.MethodType | functools.partial)
-    if callable(function) and not plain and not isinstance(function, torch.nn.Module):
-        yield from getattr(function, "__dict__", {}).items()
-
-
-def is_leaf(module: torch.nn.Module) -> bool:
-    """Whether a module counts as one layer: no children, or attention as a whole."""
-    children = {name for name, _ in module.named_children()} - {"parametrizations"}
-    return not children or isinstance(module, torch.nn.MultiheadAttention)
-
-
 @dataclass
 class _Frame:
     path: str
@@ -175,12 +121,8 @@ class _Tracer(TorchDispatchMode):
         self.modules = {id(m): name for name, m in reversed(list(modules.items()))}
         self.on_row, self.on_write = on_row, on_write
         self.stacked, self.layer = stacked, layer
-        self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.tainted: dict[int, tuple[Any, Signal]] = {}
-        self.changed: dict[int, Any] = {}
-        self.drawn: dict[int, Any] = {}
+        self.ledger = Ledger(_disabled)
+        self.signals = self.ledger.signals
         self.leak: Cause | None = None
         self.coupled: BatchCoupledError | None = None
         self.frames: list[_Frame] = []
@@ -259,11 +201,18 @@ class _Tracer(TorchDispatchMode):
             if tensor not in self.signals:
                 with _disabled():
                     self.on_write(tensor)
-        parents = [s for s in (self._signal(t) for t in inputs) if s is not None]
+        parents = [s for s in (self.ledger.signal(t) for t in inputs) if s is not None]
         packet, overload = _names(func)
         if not parents or packet in FACTORIES:
             out = _constant_of(func, args, kwargs, inputs)
-            self._note_constant(func, packet, inputs, out, written)
+            self.ledger.note_constant(
+                inputs,
+                out,
+                written,
+                draws=torch.Tag.nondeterministic_seeded in func.tags,
+                flat=packet in FACTORIES,
+                spreads=_is_pointwise(func),
+            )
             return out
         return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
 
@@ -294,8 +243,8 @@ class _Tracer(TorchDispatchMode):
                 return out
         found = self._law(func, rule, args, kwargs, parents)
         out = func(*args, **kwargs)
-        drawn = any(self._is_random(t) for t in inputs)
-        uniform = any(self._is_uniform(t) for t in inputs)
+        drawn = any(self.ledger.is_random(t) for t in inputs)
+        uniform = any(self.ledger.is_uniform(t) for t in inputs)
         self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
         self._finish(name, op, out, outer)
         return out
@@ -321,8 +270,8 @@ class _Tracer(TorchDispatchMode):
                 return Cause(kind="STOCHASTIC", detail=RANDOM)
             return Cause(kind="UNSUPPORTED_OP", detail=f"no rule for {func}")
         try:
-            given = tree_map(self._operand, list(args))
-            named = {k: tree_map(self._operand, v) for k, v in kwargs.items()}
+            given = tree_map(self.ledger.operand, list(args))
+            named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
             return rule(*given, **named)
         except BatchCoupledError as error:
             if self.stacked:
@@ -353,7 +302,7 @@ class _Tracer(TorchDispatchMode):
             return
         if isinstance(results, Constant):
             for tensor in tensors:
-                self._mark(tensor, is_random=results.random, uniform=uniform)
+                self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
             return
         if len(results) != len(tensors):
             detail = f"the rule answers for {len(results)} outputs, torch gives {len(tensors)}"
@@ -367,13 +316,13 @@ class _Tracer(TorchDispatchMode):
                 signal = opaque(tensor.shape, [signal], self.leak)
             signal = _stamped(signal, name, op, packet)
             if any(tensor is w for w in written):
-                self._write(tensor, signal)
+                self.ledger.write(tensor, signal)
             else:
                 self.signals[tensor] = signal
 
     def depends_on_input(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is followed."""
-        return self._signal(tensor) is not None
+        return self.ledger.signal(tensor) is not None
 
     def read(self, tensor: torch.Tensor, op: str) -> None:
         """A value leaves torch, by a way that the dispatcher does not see."""
@@ -384,95 +333,12 @@ class _Tracer(TorchDispatchMode):
         cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=NOT_TENSORS)
         self.leak = self.leak or cause
 
-    def _write(self, tensor: torch.Tensor, signal: Signal) -> None:
-        """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
-        memory = _storage(tensor)
-        detail = "written through a view of the same memory"
-        cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
-        for other in list(self.signals.keys()):
-            if other is tensor or _storage(other) != memory:
-                continue
-            same = _same_view(other, tensor)
-            lost = opaque(other.shape, [self.signals[other]], cause)
-            self.signals[other] = signal if same else lost
-        if tensor not in self.signals:
-            held = opaque((1,), [signal], cause)
-            self.tainted[memory] = (tensor.untyped_storage(), held)
-        self.signals[tensor] = signal
-
-    def _signal(self, tensor: torch.Tensor) -> Signal | None:
-        known: Signal | None = self.signals.get(tensor)
-        if known is not None or not self.tainted:
-            return known
-        held = self.tainted.get(_storage(tensor))
-        if held is None:
-            return None
-        cause = Cause(kind="UNSUPPORTED_OP", detail="memory was written to through a view")
-        return opaque(tensor.shape, [held[1]], cause)
-
-    def _operand(self, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
-        signal = self._signal(value)
-        return signal if signal is not None else self._constant(value)
-
-    def _constant(self, tensor: torch.Tensor) -> Constant:
-        uniform, is_random = self._is_uniform(tensor), self._is_random(tensor)
-
-        def repeats(before: int, size: int, after: int) -> int | None:
-            return 1 if uniform else _repeats(tensor, before, size, after)
-
-        return Constant(
-            shape=tuple(tensor.shape),
-            repeats=repeats,
-            parameter=isinstance(tensor, torch.nn.Parameter),
-            random=is_random,
-        )
-
-    def _note_constant(
-        self,
-        func: Any,
-        packet: str,
-        inputs: Iterable[torch.Tensor],
-        out: Any,
-        written: Sequence[torch.Tensor],
-    ) -> None:
-        drawn = torch.Tag.nondeterministic_seeded in func.tags
-        drawn = drawn or any(self._is_random(t) for t in inputs)
-        flat = packet in FACTORIES or (
-            _is_pointwise(func) and all(self._is_uniform(t) or t.numel() == 1 for t in inputs)
-        )
-        for tensor in written:
-            self._changed(tensor, drawn)
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and not any(tensor is w for w in written):
-                self._mark(tensor, is_random=drawn, uniform=flat and not drawn)
-
-    def _mark(self, tensor: torch.Tensor, *, is_random: bool, uniform: bool) -> None:
-        if is_random:
-            self.random[tensor] = True
-        if uniform and _is_fake(tensor):
-            self.uniform[tensor] = True
-
-    def _changed(self, tensor: torch.Tensor, drawn: bool) -> None:
-        """Values were written into a constant: whatever shares its memory is no longer known."""
-        storage = tensor.untyped_storage()
-        self.changed[_storage(tensor)] = storage
-        if drawn:
-            self.drawn[_storage(tensor)] = storage
-
-    def _is_random(self, tensor: torch.Tensor) -> bool:
-        return tensor in self.random or (bool(self.drawn) and _storage(tensor) in self.drawn)
-
-    def _is_uniform(self, tensor: torch.Tensor) -> bool:
-        return tensor in self.uniform and _storage(tensor) not in self.changed
-
     def outputs(self, returned: Any, stopped: bool) -> Traced:
         """The tensors in whatever the model returned, with names by their place in it."""
         found, ignoring, unknown = [], [], []
         for path, leaf in flat_outputs(returned):
             if isinstance(leaf, torch.Tensor):
-                signal = self._signal(leaf)
+                signal = self.ledger.signal(leaf)
                 if signal is None:
                     ignoring.append((path, tuple(leaf.shape)))
                     continue
@@ -484,21 +350,6 @@ class _Tracer(TorchDispatchMode):
         return Traced(
             outputs=tuple(found), ignoring=tuple(ignoring), unknown=tuple(unknown), stopped=stopped
         )
-
-
-def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
-    """Every leaf of a nested output with its path; dataclasses and sets are looked into."""
-    found: list[tuple[str, Any]] = []
-    for path, leaf in torch.utils._pytree.tree_flatten_with_path(returned)[0]:
-        name = torch.utils._pytree.keystr(path)
-        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
-            parts = {f.name: getattr(leaf, f.name) for f in dataclasses.fields(leaf)}
-            found += [(name + inner, part) for inner, part in flat_outputs(parts)]
-        elif isinstance(leaf, set | frozenset):
-            found += [(name + inner, part) for inner, part in flat_outputs(list(leaf))]
-        else:
-            found.append((name, leaf))
-    return found
 
 
 READERS = frozenset(
@@ -549,7 +400,7 @@ def _constant_of(
 
     A model may keep it in a cache, which must be of use after the check.
     """
-    if any(_is_fake(t) or t.is_inference() for t in inputs):
+    if any(is_fake(t) or t.is_inference() for t in inputs):
         return func(*args, **kwargs)
     with _disabled(), torch.inference_mode(False), torch.no_grad():
         return func(*args, **kwargs)
@@ -589,35 +440,6 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         value = args[i] if i < len(args) else kwargs.get(argument.name)
         found += [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
     return found
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return (
-        one.shape == other.shape
-        and one.stride() == other.stride()
-        and one.storage_offset() == other.storage_offset()
-        and one.dtype == other.dtype
-    )
-
-
-def _is_fake(tensor: torch.Tensor) -> bool:
-    return isinstance(tensor, torch._subclasses.FakeTensor)
-
-
-def _repeats(tensor: torch.Tensor, before: int, size: int, after: int) -> int | None:
-    """The smallest step after which the middle of ``[before, size, after]`` repeats."""
-    if _is_fake(tensor) or tensor.is_meta:
-        return None
-    with _disabled():
-        values = tensor.detach().reshape(before, size, after)
-        for step in range(1, min(size // 2, LONGEST_STEP) + 1):
-            if torch.equal(values[:, step:], values[:, :-step]):
-                return step
-        return 1 if size == 1 else size
 
 
 def _disabled() -> Any:

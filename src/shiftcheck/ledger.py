@@ -1,0 +1,161 @@
+"""What is known of every tensor of a pass: signals, constants, and the memory that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from shiftcheck.layout import Signal, opaque
+from shiftcheck.report import Cause
+from shiftcheck.rules import Constant
+
+LONGEST_STEP = 64
+"""The longest step after which the values of a constant are looked at for a repetition."""
+
+
+class Ledger:
+    """The signal of each tensor that depends on the input, by the tensor itself and not its id.
+
+    ``untraced``: a context in which operations are not followed.
+    """
+
+    def __init__(self, untraced: Callable[[], AbstractContextManager[None]]) -> None:
+        self.untraced = untraced
+        self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.tainted: dict[int, tuple[Any, Signal]] = {}
+        self.changed: dict[int, Any] = {}
+        self.drawn: dict[int, Any] = {}
+
+    def write(self, tensor: torch.Tensor, signal: Signal) -> None:
+        """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
+        memory = memory_of(tensor)
+        detail = "written through a view of the same memory"
+        cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
+        for other in list(self.signals.keys()):
+            if other is tensor or memory_of(other) != memory:
+                continue
+            same = _same_view(other, tensor)
+            lost = opaque(other.shape, [self.signals[other]], cause)
+            self.signals[other] = signal if same else lost
+        if tensor not in self.signals:
+            held = opaque((1,), [signal], cause)
+            self.tainted[memory] = (tensor.untyped_storage(), held)
+        self.signals[tensor] = signal
+
+    def signal(self, tensor: torch.Tensor) -> Signal | None:
+        """What is known of a tensor; None where it does not depend on the input."""
+        known: Signal | None = self.signals.get(tensor)
+        if known is not None or not self.tainted:
+            return known
+        held = self.tainted.get(memory_of(tensor))
+        if held is None:
+            return None
+        cause = Cause(kind="UNSUPPORTED_OP", detail="memory was written to through a view")
+        return opaque(tensor.shape, [held[1]], cause)
+
+    def operand(self, value: Any) -> Any:
+        """What a rule is given in the place of a value."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        signal = self.signal(value)
+        return signal if signal is not None else self.constant(value)
+
+    def constant(self, tensor: torch.Tensor) -> Constant:
+        """A tensor that does not depend on the input, as a rule sees it."""
+        uniform, is_random = self.is_uniform(tensor), self.is_random(tensor)
+
+        def repeats(before: int, size: int, after: int) -> int | None:
+            if uniform:
+                return 1
+            with self.untraced():
+                return _repeats(tensor, before, size, after)
+
+        return Constant(
+            shape=tuple(tensor.shape),
+            repeats=repeats,
+            parameter=isinstance(tensor, torch.nn.Parameter),
+            random=is_random,
+        )
+
+    def note_constant(
+        self,
+        inputs: Iterable[torch.Tensor],
+        out: Any,
+        written: Sequence[torch.Tensor],
+        *,
+        draws: bool,
+        flat: bool,
+        spreads: bool,
+    ) -> None:
+        """Follow an operation on constants.
+
+        ``draws``: it draws random numbers. ``flat``: its values are the same everywhere, or
+        (``spreads``) they are where those of its inputs are.
+        """
+        constants = list(inputs)
+        drawn = draws or any(self.is_random(t) for t in constants)
+        flat = flat or (spreads and all(self.is_uniform(t) or t.numel() == 1 for t in constants))
+        for tensor in written:
+            self._changed(tensor, drawn)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and not any(tensor is w for w in written):
+                self.mark(tensor, is_random=drawn, uniform=flat and not drawn)
+
+    def mark(self, tensor: torch.Tensor, *, is_random: bool, uniform: bool) -> None:
+        """Remember what cannot be read off a constant: that it is random, or without values."""
+        if is_random:
+            self.random[tensor] = True
+        if uniform and is_fake(tensor):
+            self.uniform[tensor] = True
+
+    def _changed(self, tensor: torch.Tensor, drawn: bool) -> None:
+        """Values were written into a constant: whatever shares its memory is no longer known."""
+        storage = tensor.untyped_storage()
+        self.changed[memory_of(tensor)] = storage
+        if drawn:
+            self.drawn[memory_of(tensor)] = storage
+
+    def is_random(self, tensor: torch.Tensor) -> bool:
+        """Whether random numbers went into a constant."""
+        return tensor in self.random or (bool(self.drawn) and memory_of(tensor) in self.drawn)
+
+    def is_uniform(self, tensor: torch.Tensor) -> bool:
+        """Whether a constant without values is known to be the same everywhere."""
+        return tensor in self.uniform and memory_of(tensor) not in self.changed
+
+
+def memory_of(tensor: torch.Tensor) -> int:
+    """The memory that a tensor is a view of; only meaningful while the tensor lives."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return (
+        one.shape == other.shape
+        and one.stride() == other.stride()
+        and one.storage_offset() == other.storage_offset()
+        and one.dtype == other.dtype
+    )
+
+
+def is_fake(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has no values."""
+    return isinstance(tensor, torch._subclasses.FakeTensor)
+
+
+def _repeats(tensor: torch.Tensor, before: int, size: int, after: int) -> int | None:
+    """The smallest step after which the middle of ``[before, size, after]`` repeats."""
+    if is_fake(tensor) or tensor.is_meta:
+        return None
+    values = tensor.detach().reshape(before, size, after)
+    for step in range(1, min(size // 2, LONGEST_STEP) + 1):
+        if torch.equal(values[:, step:], values[:, :-step]):
+            return step
+    return 1 if size == 1 else size

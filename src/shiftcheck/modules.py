@@ -1,0 +1,78 @@
+"""The modules of a model, and the leaves of what it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils._pytree import keystr, tree_flatten_with_path
+
+
+def modules_of(model: Any) -> list[torch.nn.Module]:
+    """Every module that a model consists of, those that a plain function refers to included."""
+    return list({id(m): m for m in named_modules_of(model).values()}.values())
+
+
+def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
+    """The modules of a model by name; in a function, behind the name of the variable."""
+    if isinstance(model, torch.nn.Module):
+        return dict(model.named_modules())
+    found: dict[str, torch.nn.Module] = {}
+    for variable, value in _referred(model):
+        if isinstance(value, torch.nn.Module):
+            for name, module in value.named_modules():
+                label = f"{variable}.{name}" if name and variable else name or variable
+                while label in found and found[label] is not module:
+                    label += "'"
+                found[label] = module
+    return found
+
+
+def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
+    """The variables that a function, partial or bound method refers to, and what they refer to."""
+    if depth == 0:
+        return
+    if isinstance(function, functools.partial):
+        for value in (function.func, *function.args, *function.keywords.values()):
+            yield "", value
+            yield from _referred(value, depth - 1)
+    if isinstance(function, types.MethodType):
+        yield "", function.__self__
+        yield from _referred(function.__func__, depth - 1)
+    if isinstance(function, types.FunctionType):
+        try:
+            names = inspect.getclosurevars(function)
+        except ValueError:  # a cell that is still empty
+            return
+        for variable, value in {**names.globals, **names.nonlocals}.items():
+            yield variable, value
+            yield from _referred(value, depth - 1)
+    plain = isinstance(function, types.FunctionType | types.MethodType | functools.partial)
+    if callable(function) and not plain and not isinstance(function, torch.nn.Module):
+        yield from getattr(function, "__dict__", {}).items()
+
+
+def is_leaf(module: torch.nn.Module) -> bool:
+    """Whether a module counts as one layer: no children, or attention as a whole."""
+    children = {name for name, _ in module.named_children()} - {"parametrizations"}
+    return not children or isinstance(module, torch.nn.MultiheadAttention)
+
+
+def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
+    """Every leaf of a nested output with its path; dataclasses and sets are looked into."""
+    found: list[tuple[str, Any]] = []
+    for path, leaf in tree_flatten_with_path(returned)[0]:
+        name = keystr(path)
+        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            parts = {f.name: getattr(leaf, f.name) for f in dataclasses.fields(leaf)}
+            found += [(name + inner, part) for inner, part in flat_outputs(parts)]
+        elif isinstance(leaf, set | frozenset):
+            found += [(name + inner, part) for inner, part in flat_outputs(list(leaf))]
+        else:
+            found.append((name, leaf))
+    return found
