@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from torch import nn
-
-import shiftcheck
 from tests.networks.alexnet import AlexNet
 from tests.networks.mobilenet import MobileNet
 from tests.networks.resnet import ResNet, resnet50
 from tests.networks.vgg import VGG
+from torch import nn
+
+import shiftcheck
 
 # Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019
 PUBLISHED: dict[str, tuple[nn.Module, int, int]] = {

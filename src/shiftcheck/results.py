@@ -92,12 +92,14 @@ def build_report(
         verdict, reason = Verdict.INCONCLUSIVE, job.doubt
     causes = causes_of([e.row for e in job.outputs.values()])
     decisive = next((o for o in outputs if (o.verdict, o.reason) == (verdict, reason)), outputs[0])
+    own = [e.row for e in job.outputs.values() if e.row.name == decisive.name]
+    circular = job.inputs.circular
     return Report(
         verdict=verdict,
         reason=reason,
         layers=layers,
         outputs=outputs,
-        guilty=find_guilty(verdict, reason, decisive, causes, job.inputs.circular, layers),
+        guilty=find_guilty(verdict, reason, decisive, causes_of(own), circular, layers),
         causes=causes,
         shifts=job.shifts,
         notes=tuple(job.notes),

@@ -196,7 +196,11 @@ def smallest_input(
                 return False
             return all(_compares(row.signal.axes[axis], step) for row in outputs)
 
-        found = smallest_size(works, size, LARGER * size)
+        guess = next((n for n in sizes[:axis] if n > size), None)
+        if guess is not None and works(guess) and not works(guess - 1):
+            found: int | None = guess
+        else:
+            found = smallest_size(works, size, LARGER * size)
         if found is None:
             return None
         sizes[axis] = found

@@ -83,7 +83,7 @@ def max_pool(draw: Draw) -> Case:
         ceil_mode=draw.random() < 0.5,
         return_indices=draw.random() < 0.2,
     )
-    return of_module(module, shape_of(draw, ndim))
+    return (module, module.return_indices), module, shape_of(draw, ndim)
 
 
 def average_pool(draw: Draw) -> Case:
@@ -251,7 +251,7 @@ def reduction(draw: Draw) -> Case:
         "std": lambda x: x.std(dims, keepdim=keep),
         "var_mean": lambda x: torch.var_mean(x, dims, keepdim=keep),
         "vector_norm": lambda x: torch.linalg.vector_norm(x, 2, dims, keep),
-        "norm": lambda x: x.norm(dim=dims, keepdim=keep),
+        "norm": lambda x: x.norm(2, dim, keep),
         "prod": lambda x: x.prod(dim, keep),
         "max": lambda x: x.max(dim, keep),
         "min": lambda x: x.min(dim, keep),

@@ -1,6 +1,7 @@
 """The laws of operations, one file a family: what each does to the geometry of its input."""
 
 from shiftcheck.rules import (
+    attention,
     convolution,
     elementwise,
     linear,
@@ -19,6 +20,7 @@ __all__ = [
     "BatchCoupledError",
     "Constant",
     "Rule",
+    "attention",
     "convolution",
     "elementwise",
     "find_rule",

@@ -1,0 +1,52 @@
+"""Attention of every sample to all others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from shiftcheck.axis import GeometryError, with_break
+from shiftcheck.layout import Signal, with_axis, with_cause, with_dims
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import combined, need_signal, require_plain, stochastic, uncoupled
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+
+@register_rule(
+    "aten::scaled_dot_product_attention",
+    law="over the axis: global, POSITION with a mask that varies; over channels: 1 -> 1",
+    source="torch.nn.functional.scaled_dot_product_attention",
+)
+def attention(
+    query: object,
+    key: object,
+    value: object,
+    attn_mask: object = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **_: object,
+) -> Signal:
+    """``softmax(query @ key.T + mask) @ value``, batched over all but the last two dimensions."""
+    q, k, v = (need_signal(x, "an operand of attention") for x in (query, key, value))
+    if is_causal or isinstance(attn_mask, Signal):
+        raise GeometryError("attention with a mask that is causal or depends on the input")
+    for signal in (q, k, v):
+        uncoupled(signal, [len(signal.dims) - 2, len(signal.dims) - 1], "attention")
+        require_plain(signal, len(signal.dims) - 1, "attention")
+    keys = [with_dims(x, (*x.dims[:-2], (), ())) for x in (k, v)]
+    out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
+    out = with_dims(out, (*out.dims[:-1], v.dims[-1]))
+    if isinstance(attn_mask, Constant) and attn_mask.repeats(1, math.prod(attn_mask.shape), 1) != 1:
+        out = _masked(out, {*q.axes_in([len(q.dims) - 2]), *k.axes_in([len(k.dims) - 2])})
+    return stochastic(out) if dropout_p > 0 else out
+
+
+def _masked(signal: Signal, axes: Iterable[int]) -> Signal:
+    out = signal
+    for axis in axes:
+        if axis in out.axes_in(range(len(out.dims))):
+            out = with_axis(out, axis, with_break(out.geometry(axis)))
+        detail = "a mask that varies along the axis"
+        out = with_cause(out, Cause(kind="POSITION", axis=axis, detail=detail))
+    return out
