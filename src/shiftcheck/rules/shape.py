@@ -91,13 +91,19 @@ def transpose(x: object, dim0: int, dim1: int) -> Signal:
     return moved_dims(signal, order)
 
 
-@register_rule("aten::t", "aten::numpy_T", "aten::mT", law="1 -> 1")
+@register_rule("aten::t", "aten::numpy_T", law="1 -> 1")
 def t(x: object) -> Signal:
     """A matrix transposed."""
     signal = need_signal(x, "the transposed tensor")
     if len(signal.dims) > 2:
         raise GeometryError("the transpose of a tensor of more than two dimensions")
     return moved_dims(signal, list(range(len(signal.dims)))[::-1])
+
+
+@register_rule("aten::mT", law="1 -> 1")
+def matrix_transpose(x: object) -> Signal:
+    """The last two dimensions swapped."""
+    return transpose(x, -2, -1)
 
 
 @register_rule("aten::movedim", "aten::moveaxis", law="1 -> 1")
