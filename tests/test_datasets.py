@@ -25,7 +25,7 @@ def idx(*shape: int, kind: int = 0x08, values: bytes | None = None) -> bytes:
 def folder(tmp_path):
     """Hold a test split of 12 images; each case then spoils one file."""
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(12, 28, 28))
-    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(12)))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(12), mtime=0))
     return tmp_path
 
 
@@ -74,10 +74,13 @@ class TestReadIdx:
             (idx(3, 4) + b"x", r"too long: dimensions \[3, 4\] .* need 24 bytes .* holds 25"),
             (idx(3, kind=0x0C, values=bytes(11)), "of 4-byte values need 20 bytes .* holds 19"),
             (idx(*[2**32 - 1] * 4, values=b""), "truncated: dimensions"),
-            (gzip.compress(idx(3, 4))[:-9], "truncated or damaged gzip file"),
-            (gzip.compress(idx(3, 4))[:10] + b"\xff" * 20, "truncated or damaged gzip file"),
-            (gzip.compress(idx(3, 4))[:-8] + bytes(8), "cannot be read: CRC check failed"),
-            (gzip.compress(idx(3, 4)) + b"more", "cannot be read: Not a gzipped file"),
+            (gzip.compress(idx(3, 4), mtime=0)[:-9], "truncated or damaged gzip file"),
+            (
+                gzip.compress(idx(3, 4), mtime=0)[:10] + b"\xff" * 20,
+                "truncated or damaged gzip file",
+            ),
+            (gzip.compress(idx(3, 4), mtime=0)[:-8] + bytes(8), "cannot be read: CRC check failed"),
+            (gzip.compress(idx(3, 4), mtime=0) + b"more", "cannot be read: Not a gzipped file"),
         ],
     )
     def test_damaged_file_names_its_path_and_what_is_wrong(self, tmp_path, content, message):
