@@ -177,7 +177,9 @@ def test_the_noise_floor_leaves_integers_alone() -> None:
         assert not t.is_floating_point()
         return noisy(x), x > 0
 
-    assert check(model, (image(), torch.tensor([1]))).verdict is Verdict.EQUIVARIANT
+    report = check(model, (image(), torch.tensor([1])))
+    assert report.verdict is Verdict.EQUIVARIANT
+    assert not report.notes
 
 
 def test_rounding_of_the_batch_size_is_no_doubt() -> None:
