@@ -221,6 +221,13 @@ def coarsen(axis: Axis, samples: int) -> Axis:
     )
 
 
+def over_windows(axis: Axis, width: int) -> Axis:
+    """The same axis after every sample saw all of its window of ``width`` samples."""
+    everything = tuple(range(width))
+    mixed = resample(axis, Taps(num=width, phases=(everything,) * width), axis.size)
+    return coarsen(mixed, width)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pairing:
     """Which samples of the shifted run (``here``) to compare with those of the base (``there``).

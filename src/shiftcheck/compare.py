@@ -6,7 +6,7 @@ Only scalars leave this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from shiftcheck.axis import Axis, Indices, Pairing, pair, pair_lost, runs, whole_axis
-from shiftcheck.layout import Lost, Signal
+from shiftcheck.layout import Dim, Factor, Lost, Signal, main_piece, narrowed, size_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +99,20 @@ def _index_at(span: Span, place: int) -> int:
 
 
 def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> torch.Tensor:
-    """The tensor as ``[copies, everything else, *spatial]``, each spatial axis a dimension."""
-    factors = [f for dim in signal.dims for f in dim]
-    whole = tensor.reshape([f.size for f in factors])
+    """The tensor as ``[copies, everything else, *spatial]``, each spatial axis a dimension.
+
+    Of pieces that were joined, only the one that holds an axis: the others have no place.
+    """
+    joined = [f for dim in signal.dims for f in dim]
+    whole = tensor
+    if any(f.kind == "joined" for f in joined):
+        whole = tensor.reshape([f.size for f in joined])
+        for i, factor in enumerate(joined):
+            if factor.kind == "joined":
+                start, piece = main_piece(factor)
+                whole = whole.narrow(i, start, size_of(piece))
+    factors = _factors(signal)
+    whole = whole.reshape([f.size for f in factors])
     spatial = [places[a] for a in sorted(places)]
     copies = [i for i, f in enumerate(factors) if f.kind == "copies"]
     rest = [i for i in range(len(factors)) if i not in spatial and i not in copies]
@@ -116,28 +127,38 @@ def place_in_tensor(
     worst: tuple[int, ...], signal: Signal, places: dict[int, int]
 ) -> tuple[int, ...]:
     """An index ``(everything else, *spatial)`` of the arranged tensor as one of the tensor."""
-    factors = [f for dim in signal.dims for f in dim]
+    factors = _factors(signal)
     spatial = [places[a] for a in sorted(places)]
     rest = [i for i in range(len(factors)) if i not in spatial]
     split = np.unravel_index(worst[0], tuple(factors[i].size for i in rest)) if rest else ()
     at = dict(zip([*rest, *spatial], [*map(int, split), *worst[1:]], strict=True))
-    ends = np.cumsum([0, *(len(dim) for dim in signal.dims)])
-    index = []
-    for start, dim in zip(ends[:-1], signal.dims, strict=True):
-        value = 0
-        for i, factor in enumerate(dim):
-            value = value * factor.size + at[int(start) + i]
-        index.append(value)
-    return tuple(index)
+    digits = iter([at[i] for i in range(len(factors))])
+    return tuple(_index_in(dim, digits) for dim in signal.dims)
+
+
+def _index_in(dim: Dim, digits: Iterator[int]) -> int:
+    """An index of a dimension from those of its factors, in their order."""
+    value = 0
+    for factor in dim:
+        if factor.kind == "joined":
+            start, piece = main_piece(factor)
+            value = value * factor.size + start + _index_in(piece, digits)
+        else:
+            value = value * factor.size + next(digits)
+    return value
+
+
+def _factors(signal: Signal) -> list[Factor]:
+    return [f for dim in signal.dims for f in narrowed(dim)]
 
 
 def spatial_places(signal: Signal, axes: int) -> dict[int, int]:
     """The factor that is each spatial axis; a lost one is looked for in the last ``axes``."""
-    factors = [f for dim in signal.dims for f in dim]
+    factors = _factors(signal)
     places = {f.axis: i for i, f in enumerate(factors) if f.kind == "axis"}
     if len(signal.dims) != axes + 2:
         return places
-    starts = np.cumsum([0, *(len(d) for d in signal.dims)])
+    starts = np.cumsum([0, *(len(narrowed(d)) for d in signal.dims)])
     for axis in range(axes):
         dim = signal.dims[2 + axis]
         if axis not in places and isinstance(signal.axes[axis], Lost) and _is_plain(dim):
@@ -151,14 +172,15 @@ def _is_plain(dim: Sequence[object]) -> bool:
 
 def is_flattened(signal: Signal) -> bool:
     """Whether a dimension holds a spatial axis together with channels, as after a flatten."""
-    kinds = [{f.kind for f in dim} for dim in signal.dims]
+    kinds = [{f.kind for f in narrowed(dim)} for dim in signal.dims]
     return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
 
 
 def plan(signal: Signal, shift: Sequence[int], scene: Scene) -> list[Placed] | Gap:
     """Which samples to compare under ``shift``, or why none can be."""
     places = spatial_places(signal, len(shift))
-    flat = is_flattened(signal)
+    related = any(f.kind == "key" for f in _factors(signal))
+    flat = related or is_flattened(signal)
     if flat or any(v and a not in places for a, v in enumerate(shift)):
         return Gap(spatial=False, predicted=False)
     placed = []
@@ -167,19 +189,20 @@ def plan(signal: Signal, shift: Sequence[int], scene: Scene) -> list[Placed] | G
         pairing = _pairing(signal, axis, v, scene, places[axis])
         if pairing is None:
             return Gap(onto_lattice=False, predicted=False)
-        placed.append(_placed(dim + 1, _size_at(signal, places[axis]), v != 0, pairing))
+        placed.append(_placed(dim + 1, size_at(signal, places[axis]), v != 0, pairing))
     return placed
 
 
-def _size_at(signal: Signal, place: int) -> int:
-    return [f.size for dim in signal.dims for f in dim][place]
+def size_at(signal: Signal, place: int) -> int:
+    """The size of a factor by its place."""
+    return _factors(signal)[place].size
 
 
 def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
     state = signal.axes[axis]
     if isinstance(state, Axis):
         return pair(state, v)
-    size = _size_at(signal, place)
+    size = size_at(signal, place)
     if v == 0:
         return whole_axis(size)
     return pair_lost(scene.pixels[axis], size, v, circular=scene.circular[axis])
@@ -225,7 +248,7 @@ def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
     places = spatial_places(signal, axes)
     for axis in sorted(places):
         state = signal.axes[axis]
-        size = _size_at(signal, places[axis])
+        size = size_at(signal, places[axis])
         found = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
         spans.append((found[0][0], found[-1][1]) if found else (0, size))
     return spans

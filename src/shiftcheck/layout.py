@@ -1,7 +1,9 @@
 """Which dimensions of a tensor hold the batch, the spatial axes and the rest.
 
 A dimension is a product of factors, as in ``(batch, H*W, channels)``: factors follow a spatial axis
-through views and permutations. No tensor is ever seen here, only shapes.
+through views and permutations. An axis may be split over several factors, as in a partition into
+windows, and a dimension may hold pieces one after another, as a class token and its patches. No
+tensor is ever seen here, only shapes.
 """
 
 from __future__ import annotations
@@ -11,17 +13,25 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from shiftcheck.axis import Axis, GeometryError, globalise, join
+from shiftcheck.axis import Axis, GeometryError, Taps, globalise, join, resample, window
 from shiftcheck.report import Cause
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a dimension: the stacked copies, a spatial axis, or anything else."""
+    """One factor of a dimension.
 
-    kind: Literal["copies", "axis", "plain"]
+    ``copies``: the stacked copies. ``axis``: a spatial axis, or one factor of it, whose neighbours
+    are ``step`` samples of the axis apart. ``key``: the same of the positions that each sample is
+    related to, as along the last dimension of attention scores. ``joined``: ``pieces`` one after
+    another. ``plain``: anything else.
+    """
+
+    kind: Literal["copies", "axis", "key", "joined", "plain"]
     size: int
     axis: int = -1
+    step: int = 1
+    pieces: tuple[tuple[Factor, ...], ...] = ()
 
 
 Dim = tuple[Factor, ...]
@@ -64,14 +74,28 @@ class Signal:
         return tuple(size_of(dim) for dim in self.dims)
 
     def axis_in(self, dim: int) -> int | None:
-        """The spatial axis that dimension ``dim`` is, None where it is anything else."""
+        """The spatial axis that all of dimension ``dim`` is, None where it is anything else."""
         factors = self.dims[dim]
-        return factors[0].axis if len(factors) == 1 and factors[0].kind == "axis" else None
+        if len(factors) != 1 or factors[0].kind != "axis":
+            return None
+        axis = factors[0].axis
+        return axis if factors[0].size == self.geometry(axis).size else None
 
     def axes_in(self, dims: Iterable[int]) -> tuple[int, ...]:
-        """Every spatial axis with a factor in one of the dimensions."""
-        found = [f.axis for dim in dims for f in self.dims[dim] if f.kind == "axis"]
-        return tuple(found)
+        """Every spatial axis with a factor in one of the dimensions, each once."""
+        found = [f.axis for dim in dims for f in flat(self.dims[dim]) if f.kind in SPATIAL]
+        return tuple(dict.fromkeys(found))
+
+    def factors_of(self, axis: int, dims: Iterable[int] | None = None) -> list[Factor]:
+        """The factors of a spatial axis in ``dims`` (all of them by default), coarsest first."""
+        inside = range(len(self.dims)) if dims is None else dims
+        found = [f for dim in inside for f in flat(self.dims[dim])]
+        mine = [f for f in found if f.kind == "axis" and f.axis == axis]
+        return sorted(mine, key=lambda f: -f.step)
+
+    def splits(self, axis: int) -> bool:
+        """Whether a spatial axis is spread over several factors."""
+        return len(self.factors_of(axis)) > 1
 
     def holds_copies(self, dims: Iterable[int]) -> bool:
         """Whether one of the dimensions holds the stacked copies."""
@@ -85,6 +109,28 @@ class Signal:
         return state
 
 
+SPATIAL = ("axis", "key")
+
+
+def flat(dim: Dim) -> list[Factor]:
+    """The factors of a dimension, those of joined pieces included."""
+    found = []
+    for factor in dim:
+        inner = [f for piece in factor.pieces for f in flat(piece)]
+        found += inner if factor.kind == "joined" else [factor]
+    return found
+
+
+def mapped(dim: Dim, change: Callable[[Factor], Factor]) -> Dim:
+    """A dimension with every factor changed, those of joined pieces included."""
+    return canonical(
+        replace(f, pieces=tuple(mapped(piece, change) for piece in f.pieces))
+        if f.kind == "joined"
+        else change(f)
+        for f in dim
+    )
+
+
 def plain(size: int) -> Dim:
     """A dimension that is neither batch nor axis."""
     return () if size == 1 else (Factor("plain", size),)
@@ -96,26 +142,50 @@ def size_of(dim: Dim) -> int:
 
 
 def canonical(factors: Iterable[Factor]) -> Dim:
-    """The same product with neighbouring plain factors merged and plain ones of size 1 dropped."""
+    """The same product, with neighbours merged that are one plain factor or one stretch of an axis.
+
+    Plain factors of size 1 are dropped, and pieces that are all plain are one plain factor.
+    """
     out: list[Factor] = []
-    for factor in factors:
+    for given in factors:
+        plain_pieces = given.kind == "joined" and all(f.kind == "plain" for f in flat((given,)))
+        factor = Factor("plain", given.size) if plain_pieces else given
         if factor.kind == "plain" and factor.size == 1:
             continue
-        if factor.kind == "plain" and out and out[-1].kind == "plain":
-            out[-1] = Factor("plain", out[-1].size * factor.size)
+        last = out[-1] if out else None
+        if last is not None and last.kind == factor.kind == "plain":
+            out[-1] = Factor("plain", last.size * factor.size)
+        elif last is not None and _continues(last, factor):
+            out[-1] = replace(factor, size=last.size * factor.size)
         else:
             out.append(factor)
     return tuple(out)
 
 
+def _continues(outer: Factor, inner: Factor) -> bool:
+    same = (outer.kind, outer.axis) == (inner.kind, inner.axis) and outer.kind in SPATIAL
+    return same and outer.step == inner.size * inner.step
+
+
 def with_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
-    """The same values with other dimensions; an axis without a factor left is gone."""
-    kept = {f.axis for dim in dims for f in dim if f.kind == "axis"}
-    axes = tuple(
-        reduced(state) if isinstance(state, Axis) and a not in kept else state
-        for a, state in enumerate(signal.axes)
-    )
-    return replace(signal, dims=tuple(dims), axes=axes)
+    """The same values with other dimensions; an axis without a factor left is gone.
+
+    Raises GeometryError where only some of the factors of a split axis are left.
+    """
+    out = replace(signal, dims=tuple(dims))
+    axes = list(signal.axes)
+    for a, state in enumerate(signal.axes):
+        if not isinstance(state, Axis):
+            continue
+        factors = out.factors_of(a)
+        if not factors:
+            axes[a] = reduced(state)
+        elif math.prod(f.size for f in factors) != state.size:
+            raise GeometryError(f"only a part of the split axis {a} is left")
+    keys = [f for dim in dims for f in flat(dim) if f.kind == "key"]
+    if any(not out.factors_of(f.axis) for f in keys):
+        raise GeometryError("only the positions that something was related to are left")
+    return replace(out, axes=tuple(axes))
 
 
 def reduced(axis: Axis) -> Gone:
@@ -132,11 +202,19 @@ def _common(gone: Sequence[Gone]) -> Gone:
 
 
 def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:
-    """The same signal with another geometry, and size, of one axis."""
-    dims = tuple(
-        tuple(replace(f, size=state.size) if f.axis == axis else f for f in dim)
-        for dim in signal.dims
-    )
+    """The same signal with another geometry of one axis; its size may change where it is whole.
+
+    Raises GeometryError where the size of a split axis changes.
+    """
+    factors = signal.factors_of(axis)
+    if state.size != math.prod(f.size for f in factors) and len(factors) > 1:
+        raise GeometryError(f"the split axis {axis} gets another size")
+
+    def resized(factor: Factor) -> Factor:
+        mine = factor.kind == "axis" and factor.axis == axis and len(factors) == 1
+        return replace(factor, size=state.size) if mine else factor
+
+    dims = tuple(tuple(resized(f) for f in dim) for dim in signal.dims)
     axes = tuple(state if a == axis else old for a, old in enumerate(signal.axes))
     return replace(signal, dims=dims, axes=axes)
 
@@ -160,10 +238,11 @@ def with_cause(signal: Signal, cause: Cause) -> Signal:
 def lose(signal: Signal, axes: Iterable[int], cause: Cause) -> Signal:
     """The same signal without the geometry of ``axes``: their factors become plain."""
     lost = set(axes)
-    dims = tuple(
-        canonical(Factor("plain", f.size) if f.axis in lost else f for f in dim)
-        for dim in signal.dims
-    )
+
+    def faded(factor: Factor) -> Factor:
+        return Factor("plain", factor.size) if factor.axis in lost else factor
+
+    dims = tuple(mapped(dim, faded) for dim in signal.dims)
     states: list[AxisState] = list(signal.axes)
     for axis in sorted(lost):
         if not isinstance(states[axis], Lost):
@@ -185,7 +264,7 @@ def opaque(shape: Sequence[int], parents: Sequence[Signal], cause: Cause) -> Sig
         lead is not None
         and shape
         and size_of(lead) == shape[0]
-        and not any(f.kind == "axis" for f in lead)
+        and not any(f.kind in SPATIAL for f in flat(lead))
     ):
         dims[0] = lead
     states: tuple[AxisState, ...] = tuple(Lost(cause.kind) for _ in parents[0].axes)
@@ -198,10 +277,210 @@ def opaque(shape: Sequence[int], parents: Sequence[Signal], cause: Cause) -> Sig
 def reduce_dims(signal: Signal, dims: Sequence[int], *, keepdim: bool) -> tuple[Signal, list[int]]:
     """The layout after a reduction over ``dims``, and the axes that it reduced."""
     reduced = list(signal.axes_in(dims))
+    signal = contracted(signal, dims)
     left = [
         () if d in dims else dim for d, dim in enumerate(signal.dims) if keepdim or d not in dims
     ]
     return with_dims(signal, left), reduced
+
+
+def contracted(signal: Signal, dims: Sequence[int]) -> Signal:
+    """The layout after everything along ``dims`` went into each result; they keep size 1.
+
+    An axis that is all in ``dims`` is gone. One of which they hold the innermost factors becomes
+    coarser: each sample then sees a whole window. Raises GeometryError for any other factors.
+    """
+    out = signal
+    for axis in signal.axes_in(dims):
+        inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
+        if not inside or len(inside) == len(every):
+            continue
+        width = math.prod(f.size for f in inside)
+        if inside != every[len(every) - len(inside) :]:
+            raise GeometryError(f"windows of axis {axis} are combined, not samples of a window")
+        out = _coarser(out, axis, dims, window(width, range(width)))
+    return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
+
+
+def _coarser(signal: Signal, axis: int, dims: Sequence[int], taps: Taps) -> Signal:
+    """The signal with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
+
+    def coarse(factor: Factor) -> Factor:
+        mine = factor.axis == axis and factor.kind == "axis"
+        return replace(factor, step=factor.step // taps.num) if mine else factor
+
+    kept = [
+        tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
+        for d, dim in enumerate(signal.dims)
+    ]
+    state = signal.geometry(axis)
+    axes = list(signal.axes)
+    axes[axis] = resample(state, taps, state.size // taps.num)
+    return Signal(tuple(mapped(dim, coarse) for dim in kept), tuple(axes), signal.causes)
+
+
+def picked(signal: Signal, dim: int, index: int) -> Signal | None:
+    """The layout after taking sample ``index`` of each window along ``dim``, which stays as 1.
+
+    None where the dimension is no innermost factor of a split axis.
+    """
+    factors = signal.dims[dim]
+    if len(factors) != 1 or factors[0].kind != "axis" or factors[0].step != 1:
+        return None
+    if not signal.splits(factors[0].axis):
+        return None
+    width = factors[0].size
+    taps = Taps(num=width, phases=((index % width,),))
+    return _coarser(signal, factors[0].axis, [dim], taps)
+
+
+def refined(signal: Signal, axis: int, width: int) -> Signal:
+    """The layout where each sample of ``axis`` stands for ``width`` samples of a finer one.
+
+    Only the geometry changes: the finer samples have no dimension yet, so the caller combines the
+    result with a signal that has one.
+    """
+    if width == 1:
+        return signal
+    state = signal.geometry(axis)
+    taps = Taps(num=1, phases=((0,),) * width)
+
+    def finer(factor: Factor) -> Factor:
+        mine = factor.axis == axis and factor.kind == "axis"
+        return replace(factor, step=factor.step * width) if mine else factor
+
+    axes = list(signal.axes)
+    axes[axis] = resample(state, taps, state.size * width)
+    return Signal(tuple(mapped(d, finer) for d in signal.dims), tuple(axes), signal.causes)
+
+
+def settled(signal: Signal) -> Signal:
+    """What the tensor is where it stands: a split axis is its windows, their samples are channels.
+
+    Only a tensor that is looked at is settled; merging the factors again restores the axis.
+    """
+    maps = len(signal.dims) == len(signal.axes) + 2
+    out = interleaved(signal, range(1, len(signal.dims))) if maps else signal
+    for axis in range(len(signal.axes)):
+        if not signal.splits(axis):
+            continue
+        width = signal.factors_of(axis)[0].step
+        out = _windows(out, axis, width)
+    return out
+
+
+def _windows(signal: Signal, axis: int, width: int) -> Signal:
+    def coarse(factor: Factor) -> Factor:
+        if factor.axis != axis:
+            return factor
+        if factor.step < width:
+            return Factor("plain", factor.size)
+        return replace(factor, step=factor.step // width)
+
+    state = signal.geometry(axis)
+    new = resample(state, window(width, range(width)), state.size // width)
+    axes = tuple(new if a == axis else old for a, old in enumerate(signal.axes))
+    out = replace(signal, dims=tuple(mapped(d, coarse) for d in signal.dims), axes=axes)
+    if new.lattice == state.lattice:
+        return out
+    cause = Cause(
+        kind="STRIDE", axis=axis, period=new.lattice, detail=f"windows of {width} samples"
+    )
+    return with_cause(out, cause)
+
+
+def joined(dims: Sequence[Dim]) -> Dim:
+    """Pieces one after another along one dimension; raises GeometryError where two hold an axis."""
+    spatial = [d for d in dims if any(f.kind in SPATIAL for f in flat(d))]
+    if len(spatial) > 1:
+        raise GeometryError("pieces that each hold a spatial axis are joined")
+    pieces = tuple(p for d in dims for p in (d[0].pieces if _is_joined(d) else (d,)))
+    return canonical([Factor("joined", sum(map(size_of, dims)), pieces=pieces)])
+
+
+def _is_joined(dim: Dim) -> bool:
+    return len(dim) == 1 and dim[0].kind == "joined"
+
+
+def main_piece(factor: Factor) -> tuple[int, Dim]:
+    """Where the piece that holds a spatial axis starts in a joined factor, and its factors."""
+    start = 0
+    for piece in factor.pieces:
+        if any(f.kind in SPATIAL for f in flat(piece)):
+            return start, piece
+        start += size_of(piece)
+    return 0, factor.pieces[0]
+
+
+def narrowed(dim: Dim) -> Dim:
+    """The dimension with only the piece of each joined factor that holds a spatial axis."""
+    return tuple(f for g in dim for f in (main_piece(g)[1] if g.kind == "joined" else (g,)))
+
+
+def pieces_in(dim: Dim, chosen: range) -> Dim | None:
+    """The whole pieces of a joined dimension that ``chosen`` takes; None where it cuts one."""
+    if not _is_joined(dim) or chosen.step != 1:
+        return None
+    start, taken = 0, []
+    for piece in dim[0].pieces:
+        stop = start + size_of(piece)
+        if chosen.start <= start and stop <= chosen.stop:
+            taken.append(piece)
+        elif chosen.start < stop and start < chosen.stop:
+            return _part_of_plain(piece, range(chosen.start - start, chosen.stop - start), dim)
+        start = stop
+    return taken[0] if len(taken) == 1 else joined(taken)
+
+
+def _part_of_plain(piece: Dim, chosen: range, dim: Dim) -> Dim | None:
+    inside = chosen.start >= 0 and chosen.stop <= size_of(piece)
+    return plain(len(chosen)) if inside and all(f.kind == "plain" for f in piece) else None
+
+
+def as_keys(dim: Dim, axes: Iterable[int]) -> Dim:
+    """A dimension whose factors of ``axes`` are the positions that samples are related to."""
+    wanted = set(axes)
+    return mapped(dim, lambda f: replace(f, kind="key") if f.axis in wanted else f)
+
+
+def interleaved(signal: Signal, dims: Iterable[int]) -> Signal:
+    """The same values; each of ``dims`` that is a whole axis times something plain is a finer axis.
+
+    So a view puts the channels of a coarse sample side by side, as a pixel shuffle does.
+    """
+    out = signal
+    for d in dims:
+        dim = out.dims[d]
+        if [f.kind for f in dim] != ["axis", "plain"]:
+            continue
+        axis, width = dim[0].axis, dim[1].size
+        if dim[0].size != out.geometry(axis).size:
+            continue
+        fine = refined(out, axis, width)
+        whole = (Factor("axis", fine.geometry(axis).size, axis),)
+        out = replace(fine, dims=tuple(whole if e == d else f for e, f in enumerate(fine.dims)))
+    return out
+
+
+def aligned(signals: Sequence[Signal]) -> list[Signal]:
+    """The signals with every axis as finely split as in the finest of them.
+
+    A value of each window is a value of each of its samples.
+    """
+    out = list(signals)
+    for axis in range(len(signals[0].axes) if len(out) > 1 else 0):
+        widths = [_width(s, axis) for s in out]
+        finest = max((w for w in widths if w), default=1)
+        for i, width in enumerate(widths):
+            if width and finest % width == 0:
+                out[i] = refined(out[i], axis, finest // width)
+    return out
+
+
+def _width(signal: Signal, axis: int) -> int:
+    """How many samples the coarsest factor of an axis steps over; 0 where there is none."""
+    factors = signal.factors_of(axis)
+    return factors[0].step if factors and isinstance(signal.axes[axis], Axis) else 0
 
 
 def broadcast(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
@@ -209,19 +488,22 @@ def broadcast(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -
 
     Raises GeometryError where their dimensions do not line up.
     """
+    signals = aligned(signals)
     rank = max(len(s) for s in [*(s.shape for s in signals), *shapes])
     dims = [_broadcast_dim(signals, shapes, d - rank) for d in range(rank)]
     return _combine(signals, dims)
 
 
 def _combine(signals: Sequence[Signal], dims: Sequence[Dim]) -> Signal:
-    placed = [f.axis for dim in dims for f in dim if f.kind == "axis"]
-    if len(placed) != len(set(placed)):
-        raise GeometryError("one spatial axis would fill two dimensions")
+    found = [f for dim in dims for f in flat(dim) if f.kind == "axis"]
     states = tuple(
-        _join_states([s.axes[a] for s in signals], present=a in placed)
+        join_states([s.axes[a] for s in signals], present=any(f.axis == a for f in found))
         for a in range(len(signals[0].axes))
     )
+    for axis, state in enumerate(states):
+        sizes = [f.size for f in found if f.axis == axis]
+        if sizes and isinstance(state, Axis) and math.prod(sizes) != state.size:
+            raise GeometryError("one spatial axis would fill two dimensions")
     return Signal(tuple(dims), states, merge_causes(signals))
 
 
@@ -243,7 +525,7 @@ def _broadcast_dim(
     if 0 in [*(size_of(d) for d in given), *sizes]:
         raise GeometryError("a dimension is empty")
     named = {d for d in given if size_of(d) == size and any(f.kind != "plain" for f in d)}
-    stretched = [d for d in given if size_of(d) < size and any(f.kind == "axis" for f in d)]
+    stretched = [d for d in given if size_of(d) < size and any(f.kind in SPATIAL for f in flat(d))]
     if stretched:
         raise GeometryError("a spatial axis of size 1 is stretched")
     if len(named) > 1 or (named and size > 1 and plain(size) in given):
@@ -251,7 +533,8 @@ def _broadcast_dim(
     return next(iter(named), plain(size))
 
 
-def _join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
+def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
+    """One axis of a value made of several; ``present``: the result has a dimension for it."""
     lost = [s for s in states if isinstance(s, Lost)]
     if lost:
         if present:
@@ -293,17 +576,19 @@ def _take(queue: list[Factor], size: int) -> tuple[Dim, list[Factor]]:
         if room % head.size == 0:
             taken.append(head)
             room //= head.size
-        elif head.kind == "plain" and head.size % room == 0:
-            taken.append(Factor("plain", room))
-            queue, room = [Factor("plain", head.size // room), *queue], 1
+        elif head.kind in ("plain", *SPATIAL) and head.size % room == 0:
+            rest = head.size // room
+            step = head.step * rest if head.kind in SPATIAL else 1
+            taken.append(replace(head, size=room, step=step))
+            queue, room = [replace(head, size=rest), *queue], 1
         else:
             raise GeometryError(f"a view cuts across {_name(head)} of size {head.size}")
     return canonical(taken), queue
 
 
 def _name(factor: Factor) -> str:
-    names = {"copies": "the batch", "axis": f"spatial axis {factor.axis}", "plain": "a dimension"}
-    return names[factor.kind]
+    names = {"copies": "the batch", "plain": "a dimension", "joined": "pieces that were joined"}
+    return names.get(factor.kind, f"spatial axis {factor.axis}")
 
 
 def map_axes(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -77,12 +80,28 @@ class Ledger:
             with self.untraced():
                 return _repeats(tensor, before, size, after)
 
-        return Constant(
+        def part(before: int, size: int, after: int, start: int, length: int) -> Constant:
+            if uniform:
+                return replace(whole, shape=(before, length, after))
+            with self.untraced():
+                values = tensor.detach().reshape(before, size, after)
+                return replace(self.constant(values[:, start : start + length]), random=is_random)
+
+        def mask() -> NDArray[np.bool_] | None:
+            if uniform:
+                return None
+            with self.untraced():
+                return _mask(tensor)
+
+        whole = Constant(
             shape=tuple(tensor.shape),
             repeats=repeats,
             parameter=isinstance(tensor, torch.nn.Parameter),
             random=is_random,
+            part=part,
+            mask=mask,
         )
+        return whole
 
     def note_constant(
         self,
@@ -148,6 +167,20 @@ def _same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
 def is_fake(tensor: torch.Tensor) -> bool:
     """Whether a tensor has no values."""
     return isinstance(tensor, torch._subclasses.FakeTensor)
+
+
+HIDES = -50.0
+"""An additive mask hides what it adds at most this to: its share of a softmax is nothing."""
+
+
+def _mask(tensor: torch.Tensor) -> NDArray[np.bool_] | None:
+    """Which entries of an additive mask hide something, None where it is no such mask."""
+    if is_fake(tensor) or tensor.is_meta or not tensor.is_floating_point():
+        return None
+    values = tensor.detach()
+    hidden = values <= HIDES
+    plain_mask = bool(hidden.any()) and bool(((values == 0) | hidden).all())
+    return hidden.cpu().numpy() if plain_mask else None
 
 
 def _repeats(tensor: torch.Tensor, before: int, size: int, after: int) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from shiftcheck.axis import Axis, pair, smallest_size
-from shiftcheck.compare import is_flattened, spatial_places
+from shiftcheck.compare import is_flattened, size_at, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
 from shiftcheck.layout import Lost, Signal
@@ -32,7 +34,7 @@ def read_structure(
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
         try:
             fake = FakeTensorMode(allow_non_fake_inputs=True)
-            with torch.inference_mode(), fake:
+            with torch.inference_mode(), fake, quiet():
                 values = [_faked(leaf, fake) for leaf in inputs.leaves]
                 rows, traced = _pass(model, inputs, values, layer, originals)
             return rows, output_rows(traced), []
@@ -46,6 +48,17 @@ def read_structure(
             values = inputs.shifted((0,) * len(inputs.pixels), 0)
             rows, traced = _guarded_pass(model, inputs, values, layer, originals)
         return rows, output_rows(traced), [note.splitlines()[0][:200]]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's log of what fails on tensors without values: values are tried next."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _guarded_pass(
@@ -233,7 +246,7 @@ def _unit(signals: Sequence[Signal], inputs: Inputs, axis: int) -> int:
             numbers.append(abs(state.stride.numerator))
         elif isinstance(state, Lost):
             place = spatial_places(signal, len(inputs.pixels))[axis]
-            size = [f.size for dim in signal.dims for f in dim][place]
+            size = size_at(signal, place)
             numbers += [Fraction(inputs.pixels[axis], size).numerator] if size else []
     return math.lcm(*numbers) if numbers else 1
 

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from shiftcheck.layout import Signal, opaque, with_cause
+from shiftcheck.layout import Signal, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
@@ -185,7 +185,8 @@ class _Tracer(TorchDispatchMode):
         tracked = [t for t in tensors if t in self.signals]
         for i, tensor in enumerate(tracked):
             label = name if len(tracked) == 1 else f"{name}[{i}]"
-            row = Row(name=label, op=op, signal=self.signals[tensor], path=name)
+            signal = _stamped(settled(self.signals[tensor]), name, op, op)
+            row = Row(name=label, op=op, signal=signal, path=name)
             with _disabled():
                 self.on_row(row, tensor)
 
@@ -346,6 +347,7 @@ class _Tracer(TorchDispatchMode):
                     continue
                 if self.leak is not None:
                     signal = opaque(leaf.shape, [signal], self.leak)
+                signal = _stamped(settled(signal), "output", "output", "output")
                 found.append((path, leaf, signal))
             elif leaf is not None and not isinstance(leaf, str | bytes | int | float | complex):
                 unknown.append((path, type(leaf).__name__))

@@ -109,7 +109,8 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
     if report.reason == "not spatial":
         lines += _end_of_space(report)
     if guilty is not None:
-        meaning = MEANING.get(guilty.kind, "")
+        windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
+        meaning = guilty.detail if windowed else MEANING.get(guilty.kind, "")
         new = guilty.detail and guilty.kind != "PADDING" and guilty.detail not in meaning
         detail = f" ({guilty.detail})" if new else ""
         lines.append(

@@ -6,9 +6,17 @@ import math
 from collections.abc import Iterable
 
 from shiftcheck.axis import GeometryError, with_break
-from shiftcheck.layout import Signal, with_axis, with_cause, with_dims
+from shiftcheck.layout import Signal, contracted, with_axis, with_cause, with_dims
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import combined, need_signal, require_plain, stochastic, uncoupled
+from shiftcheck.rules.common import (
+    WINDOWS,
+    combined,
+    need_signal,
+    note_new_causes,
+    require_plain,
+    stochastic,
+    uncoupled,
+)
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 
@@ -34,9 +42,10 @@ def attention(
     for signal in (q, k, v):
         uncoupled(signal, [len(signal.dims) - 2, len(signal.dims) - 1], "attention")
         require_plain(signal, len(signal.dims) - 1, "attention")
-    keys = [with_dims(x, (*x.dims[:-2], (), ())) for x in (k, v)]
+    rank = len(v.dims)
+    keys = [contracted(x, [rank - 2, rank - 1]) for x in (k, v)]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
-    out = with_dims(out, (*out.dims[:-1], v.dims[-1]))
+    out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
     if isinstance(attn_mask, Constant) and attn_mask.repeats(1, math.prod(attn_mask.shape), 1) != 1:
         out = _masked(out, {*q.axes_in([len(q.dims) - 2]), *k.axes_in([len(k.dims) - 2])})
     return stochastic(out) if dropout_p > 0 else out

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import Axis, GeometryError, coarsen, globalise, with_break
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftcheck.axis import (
+    Axis,
+    GeometryError,
+    coarsen,
+    globalise,
+    invalidate,
+    over_windows,
+    with_break,
+)
 from shiftcheck.layout import (
     Dim,
+    Factor,
+    Gone,
     Signal,
+    aligned,
     broadcast,
     canonical,
+    contracted,
+    flat,
     lose,
     plain,
     reduce_dims,
@@ -48,18 +64,20 @@ def uncoupled(signal: Signal, dims: Iterable[int], what: str) -> None:
         raise BatchCoupledError(f"{what} mixes the elements of the batch")
 
 
-def note_new_causes(before: Signal, after: Signal, kind: str = "STRIDE") -> Signal:
+def note_new_causes(
+    before: Signal, after: Signal, kind: str = "STRIDE", detail: str = ""
+) -> Signal:
     """Name what an operation on single axes did: samples invalidated, or the period made longer."""
     out = after
     for a, (old, new) in enumerate(zip(before.axes, after.axes, strict=True)):
         if isinstance(old, Axis) and isinstance(new, Axis):
-            out = _note_axis(out, a, old, new, kind)
+            out = _note_axis(out, a, old, new, kind, detail)
     return out
 
 
-def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str) -> Signal:
+def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: str) -> Signal:
     if new.lattice > old.lattice:
-        out = with_cause(out, Cause(kind=kind, axis=axis, period=new.lattice))
+        out = with_cause(out, Cause(kind=kind, axis=axis, period=new.lattice, detail=detail))
     if new.circular and new.circle is None and old.circle is not None:
         pixels, step = new.pixels, abs(new.stride.numerator)
         below = pixels // step * step
@@ -80,24 +98,46 @@ def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str
 
 
 def mix(signal: Signal, dim: int, size: int, what: str) -> Signal:
-    """A linear map with weights of its own for each place along ``dim``, to ``size`` values."""
+    """A linear map with weights of its own for each place along ``dim``, to ``size`` values.
+
+    Places within a window that the axis was split into are the taps of a convolution.
+    """
     uncoupled(signal, [dim], what)
-    axes = signal.axes_in([dim])
     detail = f"{what} over a dimension that holds a spatial axis"
-    out = lose(signal, axes, Cause(kind="MIXING", detail=detail)) if axes else signal
-    return with_dim(out, dim, plain(size))
+    whole = [a for a in signal.axes_in([dim]) if not _innermost(signal, a, dim)]
+    out = lose(signal, whole, Cause(kind="MIXING", detail=detail)) if whole else signal
+    return note_new_causes(signal, with_dim(contracted(out, [dim]), dim, plain(size)))
 
 
-def globalise_axes(signal: Signal, axes: Iterable[int], detail: str) -> Signal:
-    """Every sample now depends on the whole of each of the ``axes``."""
+def _innermost(signal: Signal, axis: int, dim: int) -> bool:
+    inside, every = signal.factors_of(axis, [dim]), signal.factors_of(axis)
+    top = any(f.kind == "axis" and f.axis == axis for f in signal.dims[dim])
+    keys = any(f.kind == "key" and f.axis == axis for f in flat(signal.dims[dim]))
+    rest = len(every) - len(inside)
+    return top and not keys and rest > 0 and inside == every[rest:]
+
+
+WINDOWS = "every sample depends on all of its window"
+
+
+def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
+    """Every sample now depends on all samples along ``dims``: the whole axis, or its window."""
     out = signal
-    for axis in dict.fromkeys(axes):
-        state = out.axes[axis]
-        if isinstance(state, Axis):
+    for axis in signal.axes_in(dims):
+        inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
+        if not inside:
+            continue
+        state = out.geometry(axis)
+        if inside[0] is every[0] or inside[0] == every[0]:
             new = globalise(state)
-            out = with_axis(out, axis, new)
-            if not new.valid.all():
-                out = with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=detail))
+        else:
+            new = over_windows(state, inside[0].step * inside[0].size)
+        out = with_axis(out, axis, new)
+        if new.lattice > state.lattice:
+            cause = Cause(kind="STRIDE", axis=axis, period=new.lattice, detail=WINDOWS)
+            out = with_cause(out, cause)
+        elif not new.valid.all():
+            out = with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=detail))
     return out
 
 
@@ -106,9 +146,9 @@ def reduce_over(signal: Signal, dims: Sequence[int], keepdim: bool, what: str) -
     uncoupled(signal, dims, what)
     out, reduced = reduce_dims(signal, dims, keepdim=keepdim)
     for axis in reduced:
-        if not getattr(out.axes[axis], "exact", False):
+        if isinstance(out.axes[axis], Gone) and not getattr(out.axes[axis], "exact", False):
             out = with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=f"{what} over the axis"))
-    return out
+    return note_new_causes(signal, out)
 
 
 def pointwise(*operands: object) -> Signal:
@@ -123,6 +163,7 @@ def pointwise(*operands: object) -> Signal:
 
 def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
     """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE)."""
+    signals = aligned(signals)
     clash = _stride_clash(signals)
     if clash is None:
         out = broadcast(signals, shapes)
@@ -152,42 +193,98 @@ def _note_join(signals: Sequence[Signal], out: Signal) -> Signal:
     return out
 
 
+def stochastic(signal: Signal) -> Signal:
+    """The signal after something random was done to it."""
+    return with_cause(signal, Cause(kind="STOCHASTIC", detail="random numbers differ per copy"))
+
+
 def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
     """The signal after it was combined, sample by sample, with constants that broadcast to it."""
     out = signal
     for constant in constants:
         if constant.random:
             out = stochastic(out)
+        unmasked = _without_masked_windows(out, constant)
+        if unmasked is not None:
+            out = unmasked
+            continue
         for position in range(-min(len(constant.shape), len(out.dims)), 0):
             if constant.shape[position] > 1:
                 out = _with_varying(out, constant, len(out.dims) + position)
     return out
 
 
-def stochastic(signal: Signal) -> Signal:
-    """The signal after something random was done to it."""
-    return with_cause(signal, Cause(kind="STOCHASTIC", detail="random numbers differ per copy"))
+def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None:
+    """Where a constant masks what lies beyond a seam, the windows there are not valid.
+
+    None where it is no such mask, or not of windows.
+    """
+    rank = len(signal.dims)
+    dims = [d for d in range(rank) if d >= rank - len(constant.shape)]
+    split = [a for a in signal.axes_in(dims) if signal.splits(a)]
+    mask = constant.mask() if split else None
+    if mask is None or len(constant.shape) > rank:
+        return None
+    sizes, names = [], []
+    for d in dims:
+        single = constant.shape[d - rank] == 1
+        for f in signal.dims[d]:
+            outer = f.kind == "axis" and f == signal.factors_of(f.axis)[0]
+            sizes.append(1 if single else f.size)
+            names.append(f.axis if outer and not single else -1)
+    if not set(names) - {-1} or set(names) - {-1} > set(split):
+        return None
+    inner = tuple(i for i, name in enumerate(names) if name == -1)
+    order = [name for name in names if name != -1]
+    return _invalid_windows(signal, np.asarray(mask.reshape(sizes).any(axis=inner)), order)
+
+
+def _invalid_windows(
+    signal: Signal, masked: NDArray[np.bool_], axes: Sequence[int]
+) -> Signal | None:
+    out = signal
+    left = masked
+    for i, axis in enumerate(axes):
+        others = tuple(j for j in range(len(axes)) if j != i)
+        cut = np.asarray(masked.all(axis=others))
+        left = left & ~np.expand_dims(cut, others)
+        state = out.geometry(axis)
+        keep = np.repeat(~cut, state.size // len(cut))
+        out = with_axis(out, axis, invalidate(state, keep))
+        cause = Cause(kind="PADDING", axis=axis, detail="windows that are masked in part")
+        out = with_cause(out, cause) if cut.any() else out
+    return None if left.any() else out
 
 
 def _with_varying(signal: Signal, constant: Constant, dim: int) -> Signal:
     position = dim - len(signal.dims)
     outer = _product(constant.shape[:position])
     inner = _product(constant.shape[position:][1:])
-    out, before = signal, outer
-    sizes = [f.size for f in signal.dims[dim]]
-    for i, factor in enumerate(signal.dims[dim]):
+    return _along(signal, constant, signal.dims[dim], outer, inner)
+
+
+def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int) -> Signal:
+    """Combine with a constant whose values are ``[before, size of dim, inner]``."""
+    out = signal
+    sizes = [f.size for f in dim]
+    for i, factor in enumerate(dim):
         after = inner * _product(sizes[i + 1 :])
-        if factor.kind != "plain" and factor.size > 1:
-            step = constant.repeats(before, factor.size, after)
-            out = _place(out, factor.kind, factor.axis, factor.size, step, constant)
+        if factor.kind == "joined":
+            start = 0
+            for piece in factor.pieces:
+                n = size_of(piece)
+                part = constant.part(before, factor.size, after, start, n)
+                out = _along(out, part, piece, before, after)
+                start += n
+        elif factor.kind != "plain" and factor.size > 1:
+            out = _place(out, factor, constant.repeats(before, factor.size, after), constant)
         before *= factor.size
     return out
 
 
-def _place(
-    signal: Signal, kind: str, axis: int, size: int, step: int | None, constant: Constant
-) -> Signal:
-    if kind == "copies":
+def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant) -> Signal:
+    axis = factor.axis
+    if factor.kind == "copies":
         if step == 1:
             return signal
         raise BatchCoupledError("a constant differs between the elements of the batch")
@@ -200,19 +297,24 @@ def _place(
         )
         return with_cause(signal, cause) if constant.parameter else signal
     state = signal.geometry(axis)
-    if step is not None and step < size:
-        new = coarsen(state, step)
-        cause = Cause(
-            kind="POSITION",
-            axis=axis,
-            period=new.lattice,
-            detail=f"a constant that repeats every {step} samples",
-        )
-        return with_cause(with_axis(signal, axis, new), cause)
+    period = factor.step * (step or factor.size)
+    if period < state.size:
+        return _periodic(signal, axis, period)
     what = "a parameter" if constant.parameter else "a constant"
     known = "that varies along the axis" if step is not None else "whose values are not known here"
     cause = Cause(kind="POSITION", axis=axis, detail=f"{what} {known}")
     return with_cause(with_axis(signal, axis, with_break(state)), cause)
+
+
+def _periodic(signal: Signal, axis: int, samples: int) -> Signal:
+    """Combine with a constant that repeats every so many samples of the axis."""
+    state = signal.geometry(axis)
+    new = coarsen(state, samples)
+    out = with_axis(signal, axis, new)
+    if new.lattice == state.lattice and bool((new.valid == state.valid).all()):
+        return out
+    detail = f"a constant that repeats every {samples} samples"
+    return with_cause(out, Cause(kind="POSITION", axis=axis, period=new.lattice, detail=detail))
 
 
 def _product(sizes: Iterable[int]) -> int:
@@ -241,7 +343,7 @@ def moved_dims(signal: Signal, order: Sequence[int]) -> Signal:
 
 
 def join_dims(*dims: Dim) -> Dim:
-    """Neighbouring dimensions as one."""
+    """Neighbouring dimensions as one product."""
     return canonical(f for dim in dims for f in dim)
 
 

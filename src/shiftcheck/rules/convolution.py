@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Signal, map_axes
+from shiftcheck.layout import Signal, interleaved, map_axes
 from shiftcheck.rules.common import (
     mix,
     need_signal,
@@ -161,7 +161,7 @@ def _convolved(
     assert callable(change)
     assert callable(size)
     channels = weight.shape[out_channels] * (groups if out_channels else 1)
-    out = mix(signal, dims[0] - 1, channels, "a convolution")
+    out = interleaved(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
     moved = [a for a in (out.axis_in(d) for d in dims) if a is not None]
     out = map_axes(out, dims, change, [size(i) for i in range(len(dims))])
     out = note_new_causes(signal, out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal, broadcast
 from shiftcheck.rules.common import (
@@ -64,7 +66,7 @@ def prelu(x: object, weight: object) -> Signal:
         raise GeometryError("the slope of a prelu depends on the input")
     trailing = max(len(signal.dims) - 2, 0) if len(weight.shape) == 1 else 0
     shape = weight.shape + (1,) * trailing
-    slope = Constant(shape, weight.repeats, weight.parameter, weight.random)
+    slope = replace(weight, shape=shape)
     return with_constants(signal, [slope])
 
 

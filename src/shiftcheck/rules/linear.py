@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, broadcast, plain, with_dims
+from shiftcheck.layout import Signal, as_keys, broadcast, contracted, plain, with_dims
 from shiftcheck.rules.common import (
+    WINDOWS,
+    combined,
     mix,
     need_signal,
     no_signal,
-    require_plain,
+    note_new_causes,
     uncoupled,
     with_constants,
 )
@@ -82,15 +85,31 @@ def _matmul_constant(x: Signal, y: Constant) -> Signal:
 def _matmul_signals(x: Signal, y: Signal) -> Signal:
     if len(x.dims) < 2 or len(y.dims) < 2:
         raise GeometryError("a product of signals that are vectors")
-    uncoupled(x, [len(x.dims) - 1], "a product")
-    uncoupled(y, [len(y.dims) - 2, len(y.dims) - 1], "a product")
-    require_plain(x, len(x.dims) - 1, "a product of two signals")
-    require_plain(y, len(y.dims) - 2, "a product of two signals")
-    require_plain(y, len(y.dims) - 1, "a product of two signals")
-    left = replace(x, dims=(*x.dims[:-1], ()))
-    right = replace(y, dims=(*y.dims[:-2], (), ()))
-    out = broadcast([left, right])
-    return replace(out, dims=(*out.dims[:-1], y.dims[-1]))
+    last, before = len(x.dims) - 1, len(y.dims) - 2
+    uncoupled(x, [last], "a product")
+    uncoupled(y, [before, before + 1], "a product")
+    if as_keys(x.dims[last], AXES) != as_keys(y.dims[before], AXES):
+        raise GeometryError("a product over dimensions of different meaning")
+    left = contracted(x, [last])
+    right = contracted(y, [before])
+    related = [a for a in y.axes_in([before + 1]) if x.factors_of(a, range(last))]
+    out = combined([left, _without_keys(right, related)])
+    dim = as_keys(y.dims[-1], related)
+    return note_new_causes(x, with_dims(out, (*out.dims[:-1], dim)), detail=WINDOWS)
+
+
+AXES = range(3)
+"""There are no more spatial axes than these."""
+
+
+def _without_keys(signal: Signal, axes: Sequence[int]) -> Signal:
+    """The last dimension empty; of ``axes``, every result sees all that it held."""
+    held = signal.axes_in([len(signal.dims) - 1])
+    if set(held) == set(axes):
+        return contracted(signal, [len(signal.dims) - 1])
+    if axes:
+        raise GeometryError("a product of dimensions that have only a part in common")
+    return replace(signal, dims=(*signal.dims[:-1], ()))
 
 
 def _swap(x: Signal) -> Signal:
@@ -101,4 +120,4 @@ def _transposed(x: Constant) -> Constant:
     if len(x.shape) < 2:
         return x
     shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
-    return Constant(shape, x.repeats, x.parameter, x.random)
+    return replace(x, shape=shape)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal
 from shiftcheck.rules.common import (
-    globalise_axes,
     need_signal,
     no_signal,
+    spread_over,
     stochastic,
     uncoupled,
     with_constants,
@@ -26,7 +27,7 @@ def _affine(signal: Signal, dim: int, *parameters: object) -> Signal:
         no_signal(p, "a parameter of a normalisation")
         if isinstance(p, Constant):
             shape = p.shape + (1,) * trailing
-            vectors.append(Constant(shape, p.repeats, p.parameter, p.random))
+            vectors.append(replace(p, shape=shape))
     return with_constants(signal, vectors)
 
 
@@ -49,7 +50,7 @@ def batch_norm(
     if training or running_mean is None:
         uncoupled(signal, [0], "a batch norm with statistics of the batch")
         dims = [d for d in range(len(signal.dims)) if d != 1]
-        signal = globalise_axes(signal, signal.axes_in(dims), "statistics of the whole axis")
+        signal = spread_over(signal, dims, "statistics of the whole axis")
     return _affine(signal, 1, weight, bias, running_mean, running_var)
 
 
@@ -66,8 +67,7 @@ def instance_norm(
     """InstanceNorm; statistics of each element and channel over all other dimensions."""
     signal = need_signal(x, "the input of a normalisation")
     if use_input_stats:
-        axes = signal.axes_in(range(2, len(signal.dims)))
-        signal = globalise_axes(signal, axes, "statistics of the whole axis")
+        signal = spread_over(signal, range(2, len(signal.dims)), "statistics of the whole axis")
     return _affine(signal, 1, weight, bias, running_mean, running_var)
 
 
@@ -77,8 +77,7 @@ def group_norm(
 ) -> Signal:
     """GroupNorm; statistics of each element and group of channels over all other dimensions."""
     signal = need_signal(x, "the input of a normalisation")
-    axes = signal.axes_in(range(1, len(signal.dims)))
-    signal = globalise_axes(signal, axes, "statistics of the whole axis")
+    signal = spread_over(signal, range(1, len(signal.dims)), "statistics of the whole axis")
     return _affine(signal, 1, weight, bias)
 
 
@@ -97,7 +96,7 @@ def layer_norm(
     rank = len(signal.dims)
     dims = range(rank - len(normalized_shape), rank)
     uncoupled(signal, dims, "a layer norm")
-    signal = globalise_axes(signal, signal.axes_in(dims), "statistics of the whole axis")
+    signal = spread_over(signal, dims, "statistics of the whole axis")
     for p in (weight, bias):
         no_signal(p, "a parameter of a normalisation")
     return with_constants(signal, [p for p in (weight, bias) if isinstance(p, Constant)])

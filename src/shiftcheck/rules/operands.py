@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shiftcheck.errors import ShiftcheckError
 
 
 class BatchCoupledError(ShiftcheckError):
     """The operation mixes the elements of the batch, so copies can't share one."""
+
+
+def _unknown_part(before: int, size: int, after: int, start: int, length: int) -> Constant:
+    return Constant((before, length, after), lambda *_: None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,10 +25,14 @@ class Constant:
 
     ``repeats(before, size, after)`` views the values as ``[before, size, after]`` and returns the
     smallest step after which they repeat along the middle (1: uniform; size: never), or None where
-    the values are not known.
+    the values are not known. ``part(before, size, after, start, length)`` is the constant of shape
+    ``[before, length, after]`` that starts at ``start`` of that middle. ``mask()`` says which
+    entries of an additive mask hide something; None where it is none, or the values are not known.
     """
 
     shape: tuple[int, ...]
     repeats: Callable[[int, int, int], int | None]
     parameter: bool = False
     random: bool = False
+    part: Callable[[int, int, int, int, int], Constant] = _unknown_part
+    mask: Callable[[], NDArray[np.bool_] | None] = lambda: None

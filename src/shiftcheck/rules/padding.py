@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, GeometryError, resample, window
-from shiftcheck.layout import Signal, map_axes
+from shiftcheck.layout import Signal, interleaved, map_axes
 from shiftcheck.rules.common import need_signal, note_padding
 from shiftcheck.rules.registry import register_rule
 
@@ -17,6 +17,7 @@ def _pad(x: object, pad: Sequence[int], mode: str) -> Signal:
     dims = [rank - 1 - i for i in range(padded) if (pad[2 * i], pad[2 * i + 1]) != (0, 0)]
     if signal.holds_copies(dims):
         raise GeometryError("the batch is padded")
+    signal = interleaved(signal, dims)
     sides = {rank - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(padded)}
     sizes = [signal.shape[d] + sum(sides[d]) for d in dims]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Signal, lose, map_axes
+from shiftcheck.layout import Signal, interleaved, lose, map_axes
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     need_signal,
@@ -29,6 +29,7 @@ def _pool(
     steps = kernels if given == () else per_axis(given, ndim)
     pads, dilations = per_axis(padding, ndim), per_axis(dilation, ndim)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+    signal = interleaved(signal, dims)
 
     def size(i: int) -> int:
         span = dilations[i] * (kernels[i] - 1) + 1
@@ -127,15 +128,18 @@ def adaptive_taps(size: int, out: int) -> Taps:
 def _adaptive(x: object, ndim: int, output_size: Ints) -> Signal:
     signal = need_signal(x, "the input of a pool")
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+    signal = interleaved(signal, dims)
     sizes = per_axis(output_size, ndim)
 
-    def change(axis: Axis, i: int) -> Axis:
-        return resample(axis, adaptive_taps(axis.size, sizes[i]), sizes[i])
-
     single = [d for d, m in zip(dims, sizes, strict=True) if m == 1 and signal.shape[d] > 1]
-    out = map_axes(signal, dims, lambda a, i: a if dims[i] in single else change(a, i), sizes)
-    out = note_new_causes(signal, out)
-    return reduce_over(out, single, True, "a global pool") if single else out
+    out = reduce_over(signal, single, True, "a global pool") if single else signal
+    kept = [(d, m) for d, m in zip(dims, sizes, strict=True) if d not in single]
+
+    def resized(axis: Axis, i: int) -> Axis:
+        return resample(axis, adaptive_taps(axis.size, kept[i][1]), kept[i][1])
+
+    out = map_axes(out, [d for d, _ in kept], resized, [m for _, m in kept])
+    return note_new_causes(signal, out)
 
 
 for _ndim in (1, 2, 3):

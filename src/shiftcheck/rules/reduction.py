@@ -9,11 +9,11 @@ from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal, lose
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
-    globalise_axes,
     need_signal,
     normal_dim,
     normal_dims,
     reduce_over,
+    spread_over,
     uncoupled,
 )
 from shiftcheck.rules.registry import register_rule
@@ -113,7 +113,7 @@ def softmax(x: object, dim: int, *_: object, **__: object) -> Signal:
     signal = need_signal(x, "the input of a softmax")
     at = normal_dim(dim, len(signal.dims))
     uncoupled(signal, [at], "a softmax")
-    return globalise_axes(signal, signal.axes_in([at]), "a sum over the whole axis")
+    return spread_over(signal, [at], "a sum over the whole axis")
 
 
 @register_rule("aten::glu", law="1 -> 1 over channels")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Signal, map_axes, plain, with_dim
+from shiftcheck.layout import Signal, interleaved, map_axes, plain, with_dim
 from shiftcheck.rules.common import need_signal, note_new_causes, note_padding, require_plain
 from shiftcheck.rules.registry import register_rule
 
@@ -95,6 +95,7 @@ def _resize(
     signal = need_signal(x, "the resized tensor")
     sizes, ratios = _ratios(signal, ndim, size, scales, align)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+    signal = interleaved(signal, dims)
 
     def change(axis: Axis, i: int) -> Axis:
         offset = (ratios[i] - 1) / 2 if centred and (smooth or not align) else Fraction(0)
@@ -159,6 +160,7 @@ def _rearrange(x: object, factor: int, *, up: bool) -> Signal:
     signal = need_signal(x, "the rearranged tensor")
     rank = len(signal.dims)
     dims = (rank - 2, rank - 1)
+    signal = interleaved(signal, dims)
     channels = require_plain(signal, rank - 3, "a pixel shuffle")
     taps = Taps(num=1, phases=((0,),) * factor) if up else window(factor, range(factor))
     sizes = [n * factor if up else n // factor for n in signal.shape[-2:]]

@@ -10,7 +10,12 @@ from shiftcheck.axis import GeometryError, resample, window
 from shiftcheck.layout import (
     Signal,
     broadcast,
+    interleaved,
+    join_states,
+    joined,
     lose,
+    picked,
+    pieces_in,
     plain,
     regroup,
     with_axis,
@@ -174,6 +179,7 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
     if chosen == range(signal.shape[dim]) and chosen.step == 1:
         return signal
     uncoupled(signal, [dim], "a slice of the batch")
+    signal = interleaved(signal, [dim])
     axis = signal.axis_in(dim)
     if axis is not None:
         if len(chosen) == 0:
@@ -181,6 +187,12 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
         taps = window(chosen.step, [chosen.start])
         out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
         return note_new_causes(signal, out)
+    whole = pieces_in(signal.dims[dim], chosen)
+    if whole is not None:
+        return with_dim(signal, dim, whole)
+    one = picked(signal, dim, chosen.start) if len(chosen) == 1 else None
+    if one is not None:
+        return note_new_causes(signal, one)
     cause = Cause(kind="INDEX", detail="a slice of a flattened axis")
     return with_dim(lose(signal, signal.axes_in([dim]), cause), dim, plain(len(chosen)))
 
@@ -200,8 +212,14 @@ def select(x: object, dim: int, index: int) -> Signal:
     signal = need_signal(x, "the tensor that is selected from")
     at = normal_dim(dim, len(signal.dims))
     uncoupled(signal, [at], "a selection from the batch")
-    cause = Cause(kind="INDEX", detail=f"sample {index} is taken at a fixed place")
-    out = lose(signal, signal.axes_in([at]), cause)
+    place = normal_dim(index, signal.shape[at])
+    whole = pieces_in(signal.dims[at], range(place, place + 1))
+    one = with_dim(signal, at, whole) if whole is not None else picked(signal, at, place)
+    if one is not None:
+        out = note_new_causes(signal, one)
+    else:
+        cause = Cause(kind="INDEX", detail=f"sample {index} is taken at a fixed place")
+        out = lose(signal, signal.axes_in([at]), cause)
     return with_dims(out, [f for d, f in enumerate(out.dims) if d != at])
 
 
@@ -252,7 +270,7 @@ def stack(tensors: Sequence[object], dim: int = 0) -> Signal:
 def _unsqueezed(tensor: object, at: int) -> object:
     if isinstance(tensor, Constant):
         shape = (*tensor.shape[:at], 1, *tensor.shape[at:])
-        return Constant(shape, tensor.repeats, tensor.parameter, tensor.random)
+        return replace(tensor, shape=shape)
     return unsqueeze(tensor, at)
 
 
@@ -272,15 +290,34 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
         raise GeometryError("tensors of different rank are joined")
     for signal in signals:
         uncoupled(signal, [at], "a concatenation along the batch")
-    picked = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
-    if len(picked) > 1:
+    fixed = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
+    if len(fixed) > 1:
         raise GeometryError("samples that were taken at fixed places are put together again")
     axes = {a for s in signals for a in s.axes_in([at])}
+    if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
+        return _joined(tensors, at)
     if axes:
         return _cat_along_axis(tensors, at, axes)
     total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
     out = combined([with_dim(s, at, ()) for s in signals])
     return with_dim(with_constants(out, constants), at, plain(total))
+
+
+def _joined(tensors: Sequence[object], at: int) -> Signal:
+    """Pieces of which one is a product of axes, as a class token before the patches."""
+    pieces = [t for t in tensors if isinstance(t, Signal | Constant)]
+    dims = [p.dims[at] if isinstance(p, Signal) else plain(p.shape[at]) for p in pieces]
+    dim = joined(dims)
+    signals = [p for p in pieces if isinstance(p, Signal)]
+    axes = next(s for s in signals if s.axes_in([at])).axes_in([at])
+    states = {a: join_states([s.axes[a] for s in signals], present=True) for a in axes}
+    rest = combined([_without(s, at, axes) for s in signals])
+    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    return Signal(
+        tuple(dim if d == at else f for d, f in enumerate(rest.dims)),
+        tuple(states.get(a, state) for a, state in enumerate(rest.axes)),
+        rest.causes,
+    )
 
 
 def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signal:
@@ -296,7 +333,7 @@ def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signa
         raise GeometryError("pieces are joined along a circular axis")
     offset = sum(p.shape[at] for p in pieces[: pieces.index(longest)])
     total = sum(p.shape[at] for p in pieces)
-    rest = combined([_without(p, at, axis) for p in owners])
+    rest = combined([_without(p, at, [axis]) for p in owners])
     rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
     states = list(rest.axes)
     states[axis] = resample(state, window(1, [-offset]), total)
@@ -307,9 +344,9 @@ def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signa
     return with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
 
 
-def _without(signal: Signal, dim: int, axis: int) -> Signal:
+def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
     dims = tuple(() if d == dim else f for d, f in enumerate(signal.dims))
-    states = tuple(None if a == axis else s for a, s in enumerate(signal.axes))
+    states = tuple(None if a in axes else s for a, s in enumerate(signal.axes))
     return Signal(dims, states, signal.causes)
 
 
