@@ -4,7 +4,7 @@ Besides the table of rules, this module offers what a rule of your own is writte
 """
 
 from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.layout import Signal, lose, map_axes, with_axis, with_cause
+from shiftcheck.layout import Factor, Gone, Lost, Signal, lose, map_axes, with_axis, with_cause
 from shiftcheck.rules import (
     attention,
     convolution,
@@ -40,7 +40,10 @@ __all__ = [
     "Axis",
     "BatchCoupledError",
     "Constant",
+    "Factor",
     "GeometryError",
+    "Gone",
+    "Lost",
     "Rule",
     "Signal",
     "Taps",
