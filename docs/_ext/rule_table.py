@@ -63,7 +63,8 @@ def filled(text: str, rules: Mapping[str, Any]) -> str:
         if text.count(mark) != 1:
             raise ValueError(f"docs/{PAGE}.md must hold {mark} once")
     overloads, operations = pointwise_operations()
-    count = f"{overloads} overloads of {operations} operations in torch {torch.__version__}"
+    release = torch.__version__.partition("+")[0]
+    count = f"{overloads} overloads of {operations} operations in torch {release}"
     return text.replace(COUNT, count).replace(TABLE, as_markdown(rules))
 
 
