@@ -82,9 +82,8 @@ def test_a_registered_rule_appears(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pointwise_operations_are_counted() -> None:
     overloads, operations = rule_table.pointwise_operations()
     assert overloads > operations > 100
-    assert (
-        f"{overloads} overloads of {operations} operations in torch {torch.__version__}" in page()
-    )
+    release = torch.__version__.split("+")[0]
+    assert f"{overloads} overloads of {operations} operations in torch {release} that" in page()
 
 
 def test_the_count_follows_the_tag(monkeypatch: pytest.MonkeyPatch) -> None:
