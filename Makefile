@@ -2,14 +2,16 @@
 # make test    the quick tests, against the installed wheel
 # make slow    the tests that take longer
 # make lint    ruff and mypy
+# make docs    build the documentation as a site and check its links
 # make bench   the benchmarks
 # make clean   remove what the other targets made
 #
-# VENV is the virtual environment to make and use, PYTHON the interpreter that makes it, and
-# DEMO_ARGS what `shiftcheck demo` is given.
+# VENV is the virtual environment to make and use, PYTHON the interpreter that makes it, SITE the
+# folder of the built site, and DEMO_ARGS what `shiftcheck demo` is given.
 
 PYTHON ?= python3
 VENV ?= .venv
+SITE ?= docs/_build
 DEMO_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -19,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Folders count as sources too: their time tells that a file was removed.
 SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test slow lint docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo
@@ -36,12 +38,18 @@ lint: $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Everything is read again each time, as the rules and docstrings of the wheel are sources too.
+docs: $(STAMPS)/docs
+	rm -rf $(SITE)
+	$(BIN)/python -m sphinx -W --keep-going -n -q -E -d $(SITE)/.doctrees docs $(SITE)
+	$(BIN)/python docs/_ext/check_site.py $(SITE)
+
 bench: $(STAMPS)/dev
 	$(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
-	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(SITE) .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
+	find src tests examples docs -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:
 	$(PYTHON) -m venv $(VENV)
@@ -59,7 +67,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	touch $@
 
 # The dependencies of an extra, then the wheel itself even where its version is installed already.
-$(STAMPS)/demo $(STAMPS)/dev: $(STAMPS)/%: $(STAMPS)/wheel
+$(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel
 	$(PIP) "$$(echo $(WHEELS)/*.whl)[$*]"
 	$(PIP) --force-reinstall --no-deps $(WHEELS)/*.whl
 	touch $@

@@ -14,12 +14,15 @@ import pytest
 import torch
 
 from shiftcheck import verdict
+from shiftcheck.render.message import MEANING
 from shiftcheck.rules import registry
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<indent>\s*)(?P<marks>`{3,}|~{3,})(?P<info>.*)$")
 KINDS = ("python", "text", "sh", "json", "toml")
+COLONS = re.compile(r"^\s*:{3,}")
+DIRECTIVES = (":::", ":::{toctree}")
 
 
 class PageError(AssertionError):
@@ -54,6 +57,8 @@ def blocks_of(page: Path) -> list[Block]:
             if fence["indent"] or fence["marks"] != "```" or fence["info"] not in KINDS:
                 raise PageError(f"{page.name}:{number}: no block may open with {line!r}")
             opened = fence["info"], number
+        elif COLONS.match(line) and line.rstrip() not in DIRECTIVES:
+            raise PageError(f"{page.name}:{number}: no directive may open with {line!r}")
         elif line.strip():
             adjoins = False
     if opened is not None:
@@ -124,6 +129,21 @@ def test_the_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_readme_has_no_links_that_break_where_it_is_shown_alone() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)]+)\)|^\[[^]]+\]:\s*(\S+)", text, re.MULTILINE)
+    for target in ("".join(t) for t in targets):
+        assert re.match(r"https://|#", target), f"README.md links to {target}"
+
+
+def test_every_cause_has_a_section() -> None:
+    page = (ROOT / "docs" / "causes.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^## ([A-Z_]+)$", page, re.MULTILINE))
+    assert sections == set(MEANING) - {"UNEXPLAINED"}
+    shown = set(re.findall(r": ([A-Z_]+) in layer '", page))
+    assert shown == sections
+
+
 def test_quickstart_lists_every_reason() -> None:
     page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     reasons = {
@@ -177,6 +197,7 @@ def test_a_page_that_is_right(tmp_path: Path) -> None:
         ("```python\na", "  ```python\na", r"page\.md:3: no block may open"),
         ("```python\na", "~~~python\na", r"page\.md:3: no block may open"),
         ("== 1\n```\n", "== 1\n", r"page\.md:14: the block is never closed"),
+        ("and", ":::{code-block} python\n1 / 0\n:::", r"page\.md:12: no directive may open"),
     ],
 )
 def test_a_page_that_is_wrong(tmp_path: Path, right: str, wrong: str, message: str) -> None:

@@ -99,7 +99,13 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Taps:
-    """Which input samples an output reads: output ``den*k + r`` reads ``num*k + phases[r]``."""
+    """Which input samples an output reads: output ``den*k + r`` reads ``num*k + phases[r]``.
+
+    Example:
+        >>> twice = Taps(num=1, phases=((0,), (0,)))  # each sample is repeated
+        >>> twice.den
+        2
+    """
 
     num: int
     phases: tuple[tuple[int, ...], ...]
@@ -111,7 +117,12 @@ class Taps:
 
 
 def window(step: int, taps: Sequence[int]) -> Taps:
-    """Taps of a sliding window that advances by ``step`` input samples for each output sample."""
+    """Taps of a sliding window that advances by ``step`` input samples for each output sample.
+
+    Example:
+        >>> window(2, [-1, 0, 1])  # output q reads 2q - 1, 2q and 2q + 1
+        Taps(num=2, phases=((-1, 0, 1),))
+    """
     return Taps(num=step, phases=(tuple(taps),))
 
 
@@ -135,6 +146,17 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
 
     A sample is valid when everything that it reads is stored and valid. With ``wrap``, reading
     beyond the edge of exactly one turn of a closed circle goes on at the other end.
+
+    Args:
+        axis: the geometry of the input.
+        taps: which input samples each output sample reads.
+        size: the number of output samples.
+        wrap: whether the operation pads circularly.
+
+    Example:
+        >>> axis = resample(input_axis(8, circular=False), window(2, [-1, 0, 1]), 4)
+        >>> str(axis.stride), axis.period, axis.halo, axis.valid.tolist()
+        ('2', 2, (1.0, 1.0), [False, True, True, True])
     """
     stride = axis.stride * Fraction(taps.num, taps.den)
     lattice = math.lcm(axis.lattice, abs(stride.numerator))

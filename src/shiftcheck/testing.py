@@ -28,11 +28,8 @@ def assert_equivariant(
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
-    Args:
-        model, x, layer, shifts, boundary, spatial_dims, rtol, atol, seed, max_batch, progress,
-        training: as in ``check_equivariance``.
-
-    Returns the report, in which only the outputs were measured.
+    The arguments are those of ``check_equivariance``. Returns the report, in which only the outputs
+    were measured.
 
     Raises:
         NotEquivariantError: an AssertionError; the message names the first guilty layer.

@@ -17,9 +17,17 @@ from torch.nn.modules import module as torch_modules
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import GeometryError, input_axis, join, resample, window
-from shiftcheck.layout import Factor, Signal, plain
-from shiftcheck.rules import BatchCoupledError, Constant, registry
+from shiftcheck.axis import input_axis, join
+from shiftcheck.layout import Factor, plain
+from shiftcheck.rules import (
+    BatchCoupledError,
+    Constant,
+    GeometryError,
+    Signal,
+    registry,
+    resample,
+    window,
+)
 from shiftcheck.state import preserved
 from shiftcheck.trace import pointwise_rule
 

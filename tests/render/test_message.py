@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
+from shiftcheck.rules import registry
 
 
 def down_up() -> nn.Module:
@@ -67,6 +69,48 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[str]]] = {
             "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
         ],
     ),
+    "RESIZE": (
+        lambda: lambda x: F.max_pool2d(x, 2) + x[..., :8, :9],
+        {"shifts": [(2, 0)]},
+        [
+            "<lambda> on 1x2x16x18: BROKEN over 1 shift",
+            "output 'output' [1, 2, 8, 9]: stride -, period -, valid -",
+            "compared 1 shift, at least # of the samples each; largest gap #, relative #"
+            " (allowed #, the smallest break this run would have caught)",
+            "shift #: gap #, at output index #",
+            "first guilty layer: 'add' (add), cause RESIZE: it changes the sampling by a ratio, or"
+            " combines tensors of different strides (strides differ)",
+            "remedy: bring the tensors that 'add' combines to the same stride before it",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
+        ],
+    ),
+    "a rule that refuses": (
+        lambda: lambda x: x * x[..., :1],
+        {"shifts": [(1, 0)]},
+        [
+            "<lambda> on 1x2x16x18: INCONCLUSIVE (unsupported operation) over 1 shift",
+            "output 'output' [1, 2, 16, 18]: stride -, period -, valid -",
+            "first guilty layer: 'mul' (mul), cause UNSUPPORTED_OP: no rule knows what the"
+            " operation does to a shift (aten.mul.Tensor: a spatial axis of size 1 is stretched)",
+            "remedy: check up to a layer before it, write that step with other operations of torch,"
+            " or mend its rule where that is your own",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
+        ],
+    ),
+    "a value that is read": (
+        lambda: lambda x: x * float(x.sum()),
+        {"shifts": [(1, 0)]},
+        [
+            "<lambda> on 1x2x16x18: INCONCLUSIVE (unsupported operation) over 1 shift",
+            "output 'output' [1, 2, 16, 18]: stride -, period -, valid -",
+            "first guilty layer: 'item' (_local_scalar_dense), cause UNSUPPORTED_OP: no rule knows"
+            " what the operation does to a shift (a value is read from a tensor: what follows may"
+            " depend on it)",
+            "remedy: check up to a layer before it, write that step with other operations of torch,"
+            " or mend its rule where that is your own",
+            "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
+        ],
+    ),
     "UNSUPPORTED_OP": (
         lambda: lambda x: F.relu(x).cummax(-1)[0],
         {"shifts": [(1, 0)]},
@@ -75,8 +119,11 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[str]]] = {
             "output 'output' [1, 2, 16, 18]: stride -, period -, valid -",
             "first guilty layer: 'cummax' (cummax), cause UNSUPPORTED_OP: no rule knows what the"
             " operation does to a shift (no rule for aten.cummax.default)",
-            "remedy: check up to a layer before it, or give it a rule with"
-            " @shiftcheck.register_rule('aten::cummax')",
+            "remedy: check up to a layer before it, or give it a rule; if each sample of its result"
+            " is computed from the same sample of its arguments, it is this one:"
+            ' @shiftcheck.register_rule("aten::cummax") def rule(*args): return'
+            " shiftcheck.rules.pointwise(*args)",
+            "another law: see 'A rule for your own operation' in the documentation",
             "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
         ],
     ),
@@ -120,3 +167,49 @@ def test_the_reproducing_line_reproduces() -> None:
     line = next(part for part in str(caught.value).splitlines() if part.startswith("reproduce: "))
     with pytest.raises(shiftcheck.NotEquivariantError):
         eval(line.removeprefix("reproduce: "), {"shiftcheck": shiftcheck, "model": model, "x": x})
+
+
+@torch.library.custom_op("message::squash", mutates_args=())
+def squash(x: torch.Tensor, scale: float) -> torch.Tensor:
+    return scale * x / (1 + x.abs())
+
+
+@squash.register_fake
+def _(x: torch.Tensor, scale: float) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def rule_shown(model: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> str:
+    """The indented lines of the message, as they are written under the remedy."""
+    with pytest.raises(shiftcheck.InconclusiveError) as caught:
+        shiftcheck.assert_equivariant(model, x)
+    lines = str(caught.value).splitlines()
+    start = next(i for i, line in enumerate(lines) if "register_rule" in line)
+    assert lines[start - 1].endswith("it is this one:")
+    return textwrap.dedent("\n".join(lines[start : start + 3]))
+
+
+@pytest.mark.parametrize(
+    ("operation", "model"),
+    [
+        ("message::squash", lambda x: squash(x, 2.0)),
+        ("aten::cumsum", lambda x: (x + 0).cumsum_(1)),  # over channels; in place
+    ],
+)
+def test_the_three_lines_of_the_remedy_make_it_pass(
+    operation: str, model: Callable[[torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    x = torch.randn(1, 2, 16, 18)
+    lines = rule_shown(model, x)
+    assert f'"{operation}"' in lines
+    exec(lines, {"shiftcheck": shiftcheck})
+    shiftcheck.assert_equivariant(model, x)
+
+
+def test_the_three_lines_do_not_make_a_wrong_rule_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    x = torch.randn(1, 2, 16, 18)
+    exec(rule_shown(lambda x: x.cumsum(-1), x), {"shiftcheck": shiftcheck})
+    report = shiftcheck.check_equivariance(lambda x: x.cumsum(-1), x)
+    assert (report.verdict, report.reason) == ("broken", "disagrees with the structure")

@@ -13,7 +13,7 @@ COLUMNS = 100
 MEANING = {
     "PADDING": "samples near the border see padding instead of the signal",
     "STRIDE": "it keeps only every so many samples, so other shifts meet other samples",
-    "RESIZE": "tensors with different strides are combined",
+    "RESIZE": "it changes the sampling by a ratio, or combines tensors of different strides",
     "POSITION": "a constant that depends on the position is combined with the signal",
     "MIXING": "a linear map with a weight of its own for each place",
     "GLOBAL": "every sample depends on the whole axis",
@@ -120,7 +120,29 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
     remedy = remedy_for(report, output)
     if remedy:
         lines.append(f"remedy: {remedy}")
-    return lines
+    return lines + _rule_to_add(report)
+
+
+def _lacks_rule(report: Report) -> bool:
+    """Whether the operation at fault could be given a rule, as opposed to one that has one."""
+    guilty = report.guilty
+    return (
+        report.reason == UNSUPPORTED
+        and guilty is not None
+        and guilty.detail.startswith("no rule for")
+    )
+
+
+def _rule_to_add(report: Report) -> list[str]:
+    if not _lacks_rule(report) or report.guilty is None:
+        return []
+    operation = report.guilty.operation.rstrip("_")  # a rule serves the in-place variant too
+    return [
+        f'    @shiftcheck.register_rule("{operation}")',
+        "    def rule(*args):",
+        "        return shiftcheck.rules.pointwise(*args)",
+        "another law: see 'A rule for your own operation' in the documentation",
+    ]
 
 
 def _end_of_space(report: Report) -> list[str]:
@@ -130,7 +152,8 @@ def _end_of_space(report: Report) -> list[str]:
     return [f"the spatial axes end at layer {first.name!r} ({first.op})"]
 
 
-NOTHING_KNOWN = ("unsupported operation", "nondeterministic", "batch coupled")
+UNSUPPORTED = "unsupported operation"
+NOTHING_KNOWN = (UNSUPPORTED, "nondeterministic", "batch coupled")
 """Reasons for which the gaps say nothing: it is not known which samples belong together."""
 
 REMEDIES = {
@@ -149,14 +172,20 @@ REMEDIES = {
     "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
     "output ignores the input": "leave the constant out of the outputs, or check up to a layer",
     "output cannot be read": "return tensors, or check up to a layer with layer=...",
-    "unsupported operation": "check up to a layer before it, or give it a rule with"
-    " @shiftcheck.register_rule('{operation}')",
+    UNSUPPORTED: "check up to a layer before it, write that step with other operations of torch, or"
+    " mend its rule where that is your own",
 }
+WITHOUT_RULE = (
+    "check up to a layer before it, or give it a rule; if each sample of its result is computed"
+    " from the same sample of its arguments, it is this one:"
+)
 
 
 def remedy_for(report: Report, output: LayerResult) -> str:
     """What to do about the verdict."""
     guilty = report.guilty
+    if _lacks_rule(report):
+        return WITHOUT_RULE
     if report.reason in REMEDIES:
         if report.reason == "no valid region" and guilty is not None and guilty.kind == "GLOBAL":
             if guilty.op in ("batch_norm", "instance_norm"):
@@ -170,7 +199,6 @@ def remedy_for(report: Report, output: LayerResult) -> str:
         return REMEDIES[report.reason].format(
             period=period,
             needed=needed,
-            operation=guilty.operation if guilty is not None else "",
             spatial=(spatial or [row.name for row in report.layers] or [""])[-1],
         )
     return _remedy_for_cause(guilty, output)
@@ -188,6 +216,8 @@ def _period(output: LayerResult) -> str:
 def _remedy_for_cause(guilty: Cause | None, output: LayerResult) -> str:
     if guilty is None:
         return ""
+    if guilty.kind == "RESIZE" and guilty.detail == "strides differ":
+        return f"bring the tensors that {guilty.layer!r} combines to the same stride before it"
     if guilty.kind in ("STRIDE", "RESIZE") and guilty.period is None and guilty.detail:
         return f"give a size that fits the circle: {guilty.detail}"
     if guilty.kind in ("STRIDE", "RESIZE", "POSITION") and _period(output):

@@ -1,5 +1,10 @@
-"""The laws of operations, one file a family: what each does to the geometry of its input."""
+"""The laws of operations, one file a family: what each does to the geometry of its input.
 
+Besides the table of rules, this module offers what a rule of your own is written with.
+"""
+
+from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.layout import Factor, Gone, Lost, Signal, lose, map_axes, with_axis, with_cause
 from shiftcheck.rules import (
     attention,
     convolution,
@@ -12,26 +17,47 @@ from shiftcheck.rules import (
     resizing,
     shape,
 )
-from shiftcheck.rules.common import pointwise
+from shiftcheck.rules.common import globalise_axes, note_new_causes, note_padding, pointwise
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import Rule, find_rule, register_rule, table
 
+FAMILIES = (
+    convolution,
+    pooling,
+    padding,
+    resizing,
+    elementwise,
+    normalization,
+    linear,
+    attention,
+    reduction,
+    shape,
+)
+"""The modules that hold the rules of torch's own operations."""
+
 __all__ = [
+    "FAMILIES",
+    "Axis",
     "BatchCoupledError",
     "Constant",
+    "Factor",
+    "GeometryError",
+    "Gone",
+    "Lost",
     "Rule",
-    "attention",
-    "convolution",
-    "elementwise",
+    "Signal",
+    "Taps",
     "find_rule",
-    "linear",
-    "normalization",
-    "padding",
+    "globalise_axes",
+    "lose",
+    "map_axes",
+    "note_new_causes",
+    "note_padding",
     "pointwise",
-    "pooling",
-    "reduction",
     "register_rule",
-    "resizing",
-    "shape",
+    "resample",
     "table",
+    "window",
+    "with_axis",
+    "with_cause",
 ]

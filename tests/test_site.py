@@ -1,0 +1,150 @@
+"""The reference shows every public name and every rule."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import shiftcheck
+from shiftcheck import rules
+from shiftcheck.rules import pointwise, registry
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def load(name: str) -> ModuleType:
+    """A module that builds or checks the site, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(f"site_{name}", DOCS / "_ext" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+rule_table, check_site = load("rule_table"), load("check_site")
+
+
+def page() -> str:
+    text = (DOCS / "rules.md").read_text(encoding="utf-8")
+    return rule_table.filled(text, rules.table)
+
+
+def listed(text: str) -> list[str]:
+    """The operations in the first column of the tables."""
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+
+
+@pytest.mark.parametrize("operation", sorted(rules.table))
+def test_a_rule_states_its_law(operation: str) -> None:
+    assert rules.table[operation].law.strip()
+
+
+def test_the_page_lists_every_operation_once() -> None:
+    assert sorted(listed(page())) == sorted(rules.table)
+
+
+def test_every_family_is_a_section() -> None:
+    text = page()
+    for family in rules.FAMILIES:
+        assert family.__doc__ is not None
+        assert f"## {family.__doc__.splitlines()[0].removesuffix('.')}\n" in text
+    shipped = {entry.rule.__module__ for entry in rules.table.values()}
+    assert shipped == {family.__name__ for family in rules.FAMILIES}
+
+
+def test_a_row_holds_law_and_source() -> None:
+    row = next(line for line in page().splitlines() if "`aten::pixel_shuffle`" in line)
+    assert row == "| `aten::pixel_shuffle` | 1 \N{RIGHTWARDS ARROW} r | Shi et al., 2016 |"
+
+
+def test_a_registered_rule_appears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    shiftcheck.register_rule("mine::blur_pool", law="2 -> 1 | in_place", source="Mine, 2020")(
+        lambda x: pointwise(x)
+    )
+    text = rule_table.as_markdown(registry._table)
+    assert "mine::blur_pool" in listed(text)
+    assert "mine::blur_pool" not in listed(page())
+    arrow = "\N{RIGHTWARDS ARROW}"
+    assert f"| `mine::blur_pool` | 2 {arrow} 1 \\| in\\_place | Mine, 2020 |" in text
+    assert f"## {__doc__.removesuffix('.')}\n" in text  # by the module that holds the rule
+
+
+def test_the_pointwise_operations_are_counted() -> None:
+    overloads, operations = rule_table.pointwise_operations()
+    assert overloads > operations > 100
+    release = torch.__version__.split("+")[0]
+    assert f"{overloads} overloads of {operations} operations in torch {release} that" in page()
+
+
+def test_the_count_follows_the_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["aten::relu", "aten::relu_", "aten::add.Tensor", "aten::conv2d", "aten::rrelu", "x::y"]
+    monkeypatch.setattr(torch._C, "_dispatch_get_all_op_names", lambda: names)
+    assert rule_table.pointwise_operations() == (3, 2)  # relu twice, add; rrelu is random
+
+
+@pytest.mark.parametrize("mark", [rule_table.TABLE, rule_table.COUNT])
+def test_a_page_without_a_mark_is_refused(mark: str) -> None:
+    text = (DOCS / "rules.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="must hold"):
+        rule_table.filled(text.replace(mark, ""), rules.table)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    found = re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE)
+    assert len(found) == len(set(found))
+    assert set(found) == check_site.public_names()
+
+
+def test_what_a_rule_needs_comes_from_one_place() -> None:
+    for name in ("Signal", "Constant", "GeometryError", "Axis", "Taps", "window", "resample"):
+        assert f"shiftcheck.rules.{name}" in check_site.public_names()
+    assert rules.register_rule is shiftcheck.register_rule
+
+
+SITE = {
+    "index.html": '<a href="rules.html#one">x</a> <a href="https://example.org">y</a>',
+    "rules.html": '<p id="one"><code>aten::a</code></p> <a href="#">top</a>',
+    "api.html": '<dt id="shiftcheck.shift"></dt> <img src="_static/i.svg">',
+    "_static/i.svg": "",
+}
+
+
+def site(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_site_that_is_whole(tmp_path: Path) -> None:
+    assert check_site.faults(site(tmp_path, SITE), ["aten::a"], ["shiftcheck.shift"]) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "fault"),
+    [
+        ("index.html", "#one", "#two", "index.html: nothing at rules.html#two"),
+        ("index.html", "rules.html#", "rule.html#", "index.html: nothing at rule.html#one"),
+        ("api.html", "i.svg", "j.svg", "api.html: nothing at _static/j.svg"),
+        ("rules.html", "aten::a", "aten::ab", "rules.html: aten::a is missing"),
+        ("api.html", "shift.", "shift ", "api.html: shiftcheck.shift is missing"),
+    ],
+)
+def test_a_site_with_a_fault(tmp_path: Path, file: str, right: str, wrong: str, fault: str) -> None:
+    right = right.removesuffix(".")
+    assert right in SITE[file]
+    wrong = wrong.replace("shift ", "shif")
+    broken = SITE | {file: SITE[file].replace(right, wrong)}
+    found = check_site.faults(site(tmp_path, broken), ["aten::a"], ["shiftcheck.shift"])
+    assert found == [fault]
