@@ -64,7 +64,7 @@ def _judged(
         floor = (noise or {}).get(entry.row.name, 0.0)
         second: Sequence[Gap | None] = exact.get(entry.row.name) or [None] * len(shifts)
         shifts = tuple(settled(s, gap, floor) for s, gap in zip(shifts, second, strict=True))
-    verdict, reason = judge_layer(shifts, required, strict=strict)
+    verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
 
 

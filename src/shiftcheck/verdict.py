@@ -108,15 +108,20 @@ def _over(null: float | None, tolerance: Tolerance) -> float | None:
 
 
 def judge_layer(
-    results: Sequence[ShiftResult], required: Iterable[int], *, strict: bool
+    results: Sequence[ShiftResult],
+    required: Iterable[int],
+    *,
+    strict: bool,
+    reduced: bool = True,
 ) -> tuple[Verdict, str]:
     """The verdict on one layer over all shifts.
 
     ``required``: the axes that must have been moved. ``strict``: a shift that is off the lattice
-    counts against the layer; otherwise it is skipped.
+    counts against the layer; otherwise it is skipped. ``reduced``: the axes that the layer has no
+    longer were reduced; one that was lost counts against it.
     """
     skipped = {IDENTITY} if strict else set(SKIPPED)
-    if any(r.reason not in (NOT_SPATIAL, *SKIPPED) for r in results):
+    if reduced and any(r.reason not in (NOT_SPATIAL, *SKIPPED) for r in results):
         skipped |= {NOT_SPATIAL}
     counted = [r for r in results if r.reason not in skipped]
     for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):

@@ -17,7 +17,7 @@ from shiftcheck.rules import (
     resizing,
     shape,
 )
-from shiftcheck.rules.common import globalise_axes, note_new_causes, note_padding, pointwise
+from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import Rule, find_rule, register_rule, table
 
@@ -48,7 +48,6 @@ __all__ = [
     "Signal",
     "Taps",
     "find_rule",
-    "globalise_axes",
     "lose",
     "map_axes",
     "note_new_causes",
@@ -56,6 +55,7 @@ __all__ = [
     "pointwise",
     "register_rule",
     "resample",
+    "spread_over",
     "table",
     "window",
     "with_axis",
