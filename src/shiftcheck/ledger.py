@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves
+from numpy.typing import NDArray
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.layout import Signal, opaque
 from shiftcheck.report import Cause
 from shiftcheck.rules import Constant
+
+MOST_REPLAYED = 2**16
+"""A constant with more values than that is not made again."""
+
+MOST_INTEGERS = 2**20
+"""A constant with more values than that is not looked into."""
 
 LONGEST_STEP = 64
 """The longest step after which the values of a constant are looked at for a repetition."""
@@ -29,9 +37,11 @@ class Ledger:
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.tainted: dict[int, tuple[Any, Signal]] = {}
         self.changed: dict[int, Any] = {}
         self.drawn: dict[int, Any] = {}
+        self.forgotten: dict[int, Any] = {}
 
     def write(self, tensor: torch.Tensor, signal: Signal) -> None:
         """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
@@ -74,6 +84,8 @@ class Ledger:
         def repeats(before: int, size: int, after: int) -> int | None:
             if uniform:
                 return 1
+            if memory_of(tensor) in self.forgotten:
+                return None
             with self.untraced():
                 return _repeats(tensor, before, size, after)
 
@@ -82,7 +94,56 @@ class Ledger:
             repeats=repeats,
             parameter=isinstance(tensor, torch.nn.Parameter),
             random=is_random,
+            integers=lambda: self._integers(tensor),
         )
+
+    def _integers(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """The values of a constant of whole numbers or booleans; None where they are not known."""
+        fractional = tensor.is_floating_point() or tensor.is_complex()
+        if fractional or self.is_random(tensor) or tensor.numel() > MOST_INTEGERS:
+            return None
+        real = self.real_of(tensor)
+        with self.untraced():
+            return None if real is None else np.copy(real.detach().cpu().numpy())
+
+    def real_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """A tensor with the values that a constant would have; None where they are not known."""
+        if memory_of(tensor) in self.forgotten:
+            return None
+        if not is_fake(tensor):
+            return None if tensor.is_meta else tensor
+        known: torch.Tensor | None = self.real.get(tensor)
+        return known
+
+    def replay(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        written: Sequence[torch.Tensor],
+    ) -> None:
+        """Do an operation on small constants without values again, on tensors that have values.
+
+        A list of indices that a model makes on its way is known so, in a pass without values, too.
+        """
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        if not any(is_fake(t) for t in [*tensors, *made]):
+            return
+        small = all(t.numel() <= MOST_REPLAYED for t in [*made, *written])
+        real = {id(t): self.real_of(t) for t in tensors}
+        if not small or any(t is None for t in real.values()):
+            self.forgotten.update({memory_of(t): t.untyped_storage() for t in written})
+            return
+
+        def known(value: Any) -> Any:
+            return real[id(value)] if isinstance(value, torch.Tensor) else value
+
+        with self.untraced():
+            again = func(*tree_map(known, list(args)), **{k: known(v) for k, v in kwargs.items()})
+        values = [t for t in tree_leaves(again) if isinstance(t, torch.Tensor)]
+        self.real.update({t: v for t, v in zip(made, values, strict=True) if is_fake(t)})
 
     def note_constant(
         self,

@@ -207,11 +207,14 @@ class _Tracer(TorchDispatchMode):
         packet, overload = _names(func)
         if not parents or packet in FACTORIES:
             out = _constant_of(func, args, kwargs, inputs)
+            draws = torch.Tag.nondeterministic_seeded in func.tags
+            if not draws:
+                self.ledger.replay(func, args, kwargs, out, written)
             self.ledger.note_constant(
                 inputs,
                 out,
                 written,
-                draws=torch.Tag.nondeterministic_seeded in func.tags,
+                draws=draws,
                 flat=packet in FACTORIES,
                 spreads=_is_pointwise(func),
             )
