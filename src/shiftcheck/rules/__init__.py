@@ -7,10 +7,12 @@ from shiftcheck.rules import (
     gathering,
     linear,
     normalization,
+    ordering,
     padding,
     pooling,
     reduction,
     resizing,
+    sequences,
     shape,
 )
 from shiftcheck.rules.common import pointwise
@@ -28,12 +30,14 @@ __all__ = [
     "gathering",
     "linear",
     "normalization",
+    "ordering",
     "padding",
     "pointwise",
     "pooling",
     "reduction",
     "register_rule",
     "resizing",
+    "sequences",
     "shape",
     "table",
 ]
