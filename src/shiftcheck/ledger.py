@@ -19,7 +19,7 @@ from shiftcheck.rules import Constant
 MOST_REPLAYED = 2**16
 """A constant with more values than that is not made again."""
 
-MOST_INTEGERS = 2**20
+MOST_VALUES = 2**20
 """A constant with more values than that is not looked into."""
 
 LONGEST_STEP = 64
@@ -94,17 +94,16 @@ class Ledger:
             repeats=repeats,
             parameter=isinstance(tensor, torch.nn.Parameter),
             random=is_random,
-            integers=lambda: self._integers(tensor),
+            values=lambda: self._values(tensor),
         )
 
-    def _integers(self, tensor: torch.Tensor) -> NDArray[Any] | None:
-        """The values of a constant of whole numbers or booleans; None where they are not known."""
-        fractional = tensor.is_floating_point() or tensor.is_complex()
-        if fractional or self.is_random(tensor) or tensor.numel() > MOST_INTEGERS:
+    def _values(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """The values of a constant; None where they are random, too many, or not known."""
+        if self.is_random(tensor) or tensor.numel() > MOST_VALUES:
             return None
         real = self.real_of(tensor)
         with self.untraced():
-            return None if real is None else np.copy(real.detach().cpu().numpy())
+            return None if real is None else _to_numpy(real)
 
     def real_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """A tensor with the values that a constant would have; None where they are not known."""
@@ -209,6 +208,12 @@ def _same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
 def is_fake(tensor: torch.Tensor) -> bool:
     """Whether a tensor has no values."""
     return isinstance(tensor, torch._subclasses.FakeTensor)
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    whole = tensor.detach().cpu()
+    narrow = whole.is_floating_point() and whole.dtype != torch.float64
+    return np.copy((whole.double() if narrow else whole).numpy())
 
 
 def _repeats(tensor: torch.Tensor, before: int, size: int, after: int) -> int | None:

@@ -6,6 +6,7 @@ from shiftcheck.rules import (
     elementwise,
     gathering,
     linear,
+    neighbourhoods,
     normalization,
     ordering,
     padding,
@@ -14,6 +15,7 @@ from shiftcheck.rules import (
     resizing,
     sequences,
     shape,
+    writing,
 )
 from shiftcheck.rules.common import pointwise
 from shiftcheck.rules.operands import BatchCoupledError, Constant
@@ -29,6 +31,7 @@ __all__ = [
     "find_rule",
     "gathering",
     "linear",
+    "neighbourhoods",
     "normalization",
     "ordering",
     "padding",
@@ -40,4 +43,5 @@ __all__ = [
     "sequences",
     "shape",
     "table",
+    "writing",
 ]

@@ -61,9 +61,11 @@ def places_of(index: object, size: int, what: str) -> Places:
     """The values of a constant list of indices, or the places that a constant mask keeps."""
     no_signal(index, f"the index of {what}")
     assert isinstance(index, Constant)
-    values = index.integers()
+    values = index.values()
     if values is None:
         raise GeometryError(f"the indices of {what} are not known")
+    if values.dtype.kind not in "bui":
+        raise GeometryError(f"the indices of {what} are no whole numbers")
     if values.dtype == np.bool_:
         return np.flatnonzero(values)
     return np.where(values < 0, values + size, values).astype(np.intp)
@@ -135,7 +137,7 @@ def index_select(x: object, dim: int, index: object) -> Signal:
 def _selected(signal: Signal, at: int, index: object, what: str) -> Signal:
     """Selected along one dimension; where it holds no axis, how many is all there is to know."""
     assert isinstance(index, Constant)
-    if not signal.axes_in([at]) and index.integers() is None:
+    if not signal.axes_in([at]) and index.values() is None:
         places = np.zeros(index.shape, np.intp)
     else:
         places = places_of(index, signal.shape[at], what)

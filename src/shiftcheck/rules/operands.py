@@ -21,12 +21,12 @@ class Constant:
 
     ``repeats(before, size, after)`` views the values as ``[before, size, after]`` and returns the
     smallest step after which they repeat along the middle (1: uniform; size: never), or None where
-    the values are not known. ``integers()`` returns the values of whole numbers and booleans, or
-    None where they are not known.
+    the values are not known. ``values()`` returns all of them, or None where they are random,
+    too many, or not known.
     """
 
     shape: tuple[int, ...]
     repeats: Callable[[int, int, int], int | None]
     parameter: bool = False
     random: bool = False
-    integers: Callable[[], NDArray[Any] | None] = lambda: None
+    values: Callable[[], NDArray[Any] | None] = lambda: None
