@@ -219,6 +219,43 @@ def globalise(
     )
 
 
+LONGEST_PATTERN = 64
+"""The largest number of samples after which a list of indices is looked at for a repetition."""
+
+
+def take(axis: Axis, indices: Indices) -> Axis:
+    """The geometry after a gather of the samples ``indices``, on a closed circle modulo its turn.
+
+    The longest part of ``indices`` that advances regularly decides the stride; samples outside
+    that pattern are not valid. Raises GeometryError where no quarter of them follows a pattern.
+    """
+    turn = axis.circle if axis.closed else None
+    taps = _regular_part(indices, turn)
+    if taps is None:
+        raise GeometryError("the indices follow no pattern")
+    source = coarsen(axis, abs(taps.num)) if taps.den > 1 else axis
+    out = resample(source, taps, len(indices), wrap=True)
+    here = np.arange(len(indices))
+    expected = here // taps.den * taps.num + np.array(taps.phases)[here % taps.den, 0]
+    apart = indices - expected if turn is None else (indices - expected) % turn
+    return _whole_turns(replace(out, valid=source.valid[indices] & (apart == 0)))
+
+
+def accumulate(axis: Axis, *, backwards: bool = False) -> Axis:
+    """The geometry of a value that depends on its own sample and on all before it (or after it).
+
+    On an open axis the past is not known, and a circle has no first sample: nothing is valid.
+    """
+    phases = np.arange(len(axis.first))
+    seen = phases[:, None] + (phases if backwards else -phases)
+    first, last = axis.first_of(seen).min(1), axis.last_of(seen).max(1)
+    if (axis.stride > 0) != backwards:
+        first = np.full_like(first, -np.inf)
+    else:
+        last = np.full_like(last, np.inf)
+    return replace(axis, first=first, last=last, valid=np.zeros_like(axis.valid))
+
+
 def invalidate(axis: Axis, keep: Mask) -> Axis:
     """The same axis with only the samples ``keep`` left valid."""
     return replace(axis, valid=axis.valid & keep)
@@ -341,6 +378,47 @@ def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
     if axis.size == 0:
         return inside
     return np.asarray(inside & axis.valid[np.clip(index, 0, axis.size - 1)], dtype=bool)
+
+
+def _regular_part(indices: Indices, turn: int | None) -> Taps | None:
+    """The pattern that most of the indices follow, modulo ``turn``; None where few do."""
+    best, found = max(min(len(indices) - 1, 2), (len(indices) - 1) // 4), None
+    for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
+        start, stop, num = _longest_run(_advances(indices, den, turn))
+        covered = stop - start + den
+        enough = 2 * den if covered == len(indices) else 3 * den
+        if num != 0 and covered > best and covered >= enough:
+            best, found = covered, _pattern(indices, start, num, den)
+        if covered == len(indices) and found is not None:
+            break
+    return found
+
+
+def _advances(indices: Indices, den: int, turn: int | None) -> Indices:
+    """How far the indices advance in ``den`` samples, on a circle the shorter way."""
+    ahead = indices[den:] - indices[:-den]
+    if turn is None:
+        return ahead
+    ahead = ahead % turn
+    return np.where(ahead > turn // 2, ahead - turn, ahead)
+
+
+def _longest_run(values: Indices) -> tuple[int, int, int]:
+    """Start and stop of the longest run of one value other than zero, and that value."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    starts, stops = np.concatenate(([0], edges)), np.concatenate((edges, [len(values)]))
+    lengths = np.where(values[starts] != 0, stops - starts, 0)
+    longest = int(lengths.argmax())
+    start = int(starts[longest])
+    return start, start + int(lengths[longest]), int(values[start])
+
+
+def _pattern(indices: Indices, start: int, num: int, den: int) -> Taps:
+    phases = []
+    for r in range(den):
+        at = start + (r - start) % den
+        phases.append((int(indices[at]) - at // den * num,))
+    return Taps(num=num, phases=tuple(phases))
 
 
 def _whole_turns(axis: Axis) -> Axis:

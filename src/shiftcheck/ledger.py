@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.layout import Signal, opaque
 from shiftcheck.report import Cause
 from shiftcheck.rules import Constant
+
+MOST_REPLAYED = 2**16
+"""A constant with more values than that is not made again."""
+
+MOST_VALUES = 2**20
+"""A constant with more values than that is not looked into."""
 
 LONGEST_STEP = 64
 """The longest step after which the values of a constant are looked at for a repetition."""
@@ -32,9 +38,11 @@ class Ledger:
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.tainted: dict[int, tuple[Any, Signal]] = {}
         self.changed: dict[int, Any] = {}
         self.drawn: dict[int, Any] = {}
+        self.forgotten: dict[int, Any] = {}
 
     def write(self, tensor: torch.Tensor, signal: Signal) -> None:
         """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
@@ -77,21 +85,24 @@ class Ledger:
         def repeats(before: int, size: int, after: int) -> int | None:
             if uniform:
                 return 1
+            real = self.real_of(tensor)
             with self.untraced():
-                return _repeats(tensor, before, size, after)
+                return None if real is None else _repeats(real, before, size, after)
 
         def part(before: int, size: int, after: int, start: int, length: int) -> Constant:
             if uniform:
                 return replace(whole, shape=(before, length, after))
+            real = self.real_of(tensor)
+            if real is None:
+                return Constant((before, length, after), lambda *_: None, random=is_random)
             with self.untraced():
-                values = tensor.detach().reshape(before, size, after)
+                values = real.detach().reshape(before, size, after)
                 return replace(self.constant(values[:, start : start + length]), random=is_random)
 
-        def mask() -> NDArray[np.bool_] | None:
-            if uniform:
-                return None
+        def mask() -> NDArray[np.float64] | None:
+            real = None if uniform or is_random else self.real_of(tensor)
             with self.untraced():
-                return _mask(tensor)
+                return None if real is None else _mask(real)
 
         whole = Constant(
             shape=tuple(tensor.shape),
@@ -100,8 +111,56 @@ class Ledger:
             random=is_random,
             part=part,
             mask=mask,
+            values=lambda: self._values(tensor),
         )
         return whole
+
+    def _values(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """The values of a constant; None where they are random, too many, or not known."""
+        if self.is_random(tensor) or tensor.numel() > MOST_VALUES:
+            return None
+        real = self.real_of(tensor)
+        with self.untraced():
+            return None if real is None else _to_numpy(real)
+
+    def real_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """A tensor with the values that a constant would have; None where they are not known."""
+        if memory_of(tensor) in self.forgotten:
+            return None
+        if not is_fake(tensor):
+            return None if tensor.is_meta else tensor
+        known: torch.Tensor | None = self.real.get(tensor)
+        return known
+
+    def replay(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        written: Sequence[torch.Tensor],
+    ) -> None:
+        """Do an operation on small constants without values again, on tensors that have values.
+
+        A list of indices that a model makes on its way is known so, in a pass without values, too.
+        """
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        if not any(is_fake(t) for t in [*tensors, *made]):
+            return
+        small = all(t.numel() <= MOST_REPLAYED for t in [*made, *written])
+        real = {id(t): self.real_of(t) for t in tensors}
+        if not small or any(t is None for t in real.values()):
+            self.forgotten.update({memory_of(t): t.untyped_storage() for t in written})
+            return
+
+        def known(value: Any) -> Any:
+            return real[id(value)] if isinstance(value, torch.Tensor) else value
+
+        with self.untraced():
+            again = func(*tree_map(known, list(args)), **{k: known(v) for k, v in kwargs.items()})
+        values = [t for t in tree_leaves(again) if isinstance(t, torch.Tensor)]
+        self.real.update({t: v for t, v in zip(made, values, strict=True) if is_fake(t)})
 
     def note_constant(
         self,
@@ -169,18 +228,17 @@ def is_fake(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, torch._subclasses.FakeTensor)
 
 
-HIDES = -50.0
-"""An additive mask hides what it adds at most this to: its share of a softmax is nothing."""
-
-
-def _mask(tensor: torch.Tensor) -> NDArray[np.bool_] | None:
-    """Which entries of an additive mask hide something, None where it is no such mask."""
-    if is_fake(tensor) or tensor.is_meta or not tensor.is_floating_point():
+def _mask(tensor: torch.Tensor) -> NDArray[np.float64] | None:
+    """All values where some are far below zero, as in an additive mask; else None."""
+    if not tensor.is_floating_point() or not bool((tensor <= -1.0).any()):
         return None
-    values = tensor.detach()
-    hidden = values <= HIDES
-    plain_mask = bool(hidden.any()) and bool(((values == 0) | hidden).all())
-    return hidden.cpu().numpy() if plain_mask else None
+    return np.asarray(tensor.detach().double().cpu().numpy())
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    whole = tensor.detach().cpu()
+    narrow = whole.is_floating_point() and whole.dtype != torch.float64
+    return np.copy((whole.double() if narrow else whole).numpy())
 
 
 def _repeats(tensor: torch.Tensor, before: int, size: int, after: int) -> int | None:

@@ -191,15 +191,19 @@ def smallest_input(
 ) -> tuple[int, ...] | None:
     """The smallest spatial size at which every shifted axis leaves something to compare.
 
-    None where none was found, the model takes this size only, or has several inputs.
+    None where none was found, the model takes this size only, sees all of an axis, or has several
+    inputs.
     """
     if len(inputs.tensors) > 1:
         return None
+    _, given, _ = read_structure(model, inputs, layer=layer, training=training)
     sizes = list(inputs.pixels)
     for axis, size in enumerate(inputs.pixels):
         steps = [abs(s[axis]) for s in shifts if s[axis]]
         if not steps:
             continue
+        if any(_endless(row.signal.axes[axis]) for row in given):
+            return None
 
         def works(n: int, axis: int = axis, step: int = min(steps)) -> bool:
             resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
@@ -218,6 +222,10 @@ def smallest_input(
             return None
         sizes[axis] = found
     return tuple(sizes)
+
+
+def _endless(state: Any) -> bool:
+    return isinstance(state, Axis) and math.inf in state.halo
 
 
 def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:

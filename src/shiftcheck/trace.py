@@ -208,11 +208,14 @@ class _Tracer(TorchDispatchMode):
         packet, overload = _names(func)
         if not parents or packet in FACTORIES:
             out = _constant_of(func, args, kwargs, inputs)
+            draws = torch.Tag.nondeterministic_seeded in func.tags
+            if not draws:
+                self.ledger.replay(func, args, kwargs, out, written)
             self.ledger.note_constant(
                 inputs,
                 out,
                 written,
-                draws=torch.Tag.nondeterministic_seeded in func.tags,
+                draws=draws,
                 flat=packet in FACTORIES,
                 spreads=_is_pointwise(func),
             )
@@ -424,8 +427,17 @@ def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | Non
 
 
 def _is_pointwise(func: Any) -> bool:
-    tags = func.tags
+    """Whether torch says so of an operation, or of what it does when not in place."""
+    tags = {*func.tags, *getattr(_out_of_place(func), "tags", ())}
     return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
+
+
+def _out_of_place(func: Any) -> Any:
+    stem = func._schema.name.partition("::")[2]
+    if not func._schema.is_mutable or not stem.endswith("_"):
+        return None
+    packet = getattr(getattr(torch.ops, func.namespace), stem.rstrip("_"), None)
+    return getattr(packet, func._overloadname, None)
 
 
 def pointwise_rule(*operands: Any, **named: Any) -> Any:

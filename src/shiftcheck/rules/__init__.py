@@ -9,13 +9,19 @@ from shiftcheck.rules import (
     attention,
     convolution,
     elementwise,
+    gathering,
     linear,
+    neighbourhoods,
     normalization,
+    ordering,
     padding,
     pooling,
+    products,
     reduction,
     resizing,
+    sequences,
     shape,
+    writing,
 )
 from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
@@ -32,6 +38,12 @@ FAMILIES = (
     attention,
     reduction,
     shape,
+    gathering,
+    neighbourhoods,
+    ordering,
+    products,
+    sequences,
+    writing,
 )
 """The modules that hold the rules of torch's own operations."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from dataclasses import replace
 
-from shiftcheck.axis import GeometryError, with_break
-from shiftcheck.layout import Signal, contracted, with_axis, with_cause, with_dims
+from shiftcheck.axis import Axis, GeometryError
+from shiftcheck.layout import Gone, Signal, as_keys, contracted, lose, with_cause, with_dims
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     WINDOWS,
@@ -16,6 +16,7 @@ from shiftcheck.rules.common import (
     require_plain,
     stochastic,
     uncoupled,
+    with_constants,
 )
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
@@ -46,16 +47,24 @@ def attention(
     keys = [contracted(x, [rank - 2, rank - 1]) for x in (k, v)]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
     out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
-    if isinstance(attn_mask, Constant) and attn_mask.repeats(1, math.prod(attn_mask.shape), 1) != 1:
-        out = _masked(out, {*q.axes_in([len(q.dims) - 2]), *k.axes_in([len(k.dims) - 2])})
+    if isinstance(attn_mask, Constant):
+        out = _masked(out, q, k, attn_mask)
     return stochastic(out) if dropout_p > 0 else out
 
 
-def _masked(signal: Signal, axes: Iterable[int]) -> Signal:
-    out = signal
-    for axis in axes:
-        if axis in out.axes_in(range(len(out.dims))):
-            out = with_axis(out, axis, with_break(out.geometry(axis)))
+def _masked(out: Signal, q: Signal, k: Signal, mask: Constant) -> Signal:
+    """The result where ``mask`` was added to the scores ``[..., queries, keys]``."""
+    keys = len(k.dims) - 2
+    related = [a for a in k.axes_in([keys]) if isinstance(out.axes[a], Axis)]
+    unrelated = [a for a in k.axes_in([keys]) if a not in related]
+    dim = as_keys(lose(k, unrelated, Cause(kind="POSITION")).dims[keys], related)
+    scores = with_constants(Signal((*q.dims[:-1], dim), out.axes, out.causes), [mask])
+    out = Signal(out.dims, scores.axes, scores.causes)
+    if not unrelated or mask.repeats(1, math.prod(mask.shape), 1) == 1:
+        return out
+    states = list(out.axes)
+    for axis in unrelated:
+        states[axis] = Gone(exact=False, broken=True)
         detail = "a mask that varies along the axis"
         out = with_cause(out, Cause(kind="POSITION", axis=axis, detail=detail))
-    return out
+    return replace(out, axes=tuple(states))

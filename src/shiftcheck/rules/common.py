@@ -222,38 +222,53 @@ def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None
     rank = len(signal.dims)
     dims = [d for d in range(rank) if d >= rank - len(constant.shape)]
     split = [a for a in signal.axes_in(dims) if signal.splits(a)]
-    mask = constant.mask() if split else None
-    if mask is None or len(constant.shape) > rank:
+    values = constant.mask() if split else None
+    if values is None or len(constant.shape) > rank:
         return None
     sizes, names = [], []
     for d in dims:
         single = constant.shape[d - rank] == 1
         for f in signal.dims[d]:
-            outer = f.kind == "axis" and f == signal.factors_of(f.axis)[0]
+            coarsest = f.kind == "axis" and f == signal.factors_of(f.axis)[0]
             sizes.append(1 if single else f.size)
-            names.append(f.axis if outer and not single else -1)
+            names.append(f.axis if coarsest and not single else -1)
     if not set(names) - {-1} or set(names) - {-1} > set(split):
         return None
-    inner = tuple(i for i, name in enumerate(names) if name == -1)
-    order = [name for name in names if name != -1]
-    return _invalid_windows(signal, np.asarray(mask.reshape(sizes).any(axis=inner)), order)
+    within = [i for i, name in enumerate(names) if name == -1]
+    across = [i for i, name in enumerate(names) if name != -1]
+    grid = values.reshape(sizes).transpose(*across, *within)
+    flat_grid = grid.reshape(*grid.shape[: len(across)], -1)
+    return _invalid_windows(signal, flat_grid, [names[i] for i in across])
 
 
 def _invalid_windows(
-    signal: Signal, masked: NDArray[np.bool_], axes: Sequence[int]
+    signal: Signal, values: NDArray[np.float64], axes: Sequence[int]
 ) -> Signal | None:
+    """Windows of which ``values``, ``[*windows, values of a window]``, hide a part are not valid.
+
+    None where the others differ from window to window.
+    """
     out = signal
-    left = masked
+    masked = np.asarray((values <= HIDES).any(axis=-1))
+    left = values
+    if not masked.any():
+        return None
     for i, axis in enumerate(axes):
         others = tuple(j for j in range(len(axes)) if j != i)
         cut = np.asarray(masked.all(axis=others))
-        left = left & ~np.expand_dims(cut, others)
+        left = np.compress(~cut, left, axis=i)
         state = out.geometry(axis)
         keep = np.repeat(~cut, state.size // len(cut))
         out = with_axis(out, axis, invalidate(state, keep))
         cause = Cause(kind="PADDING", axis=axis, detail="windows that are masked in part")
         out = with_cause(out, cause) if cut.any() else out
-    return None if left.any() else out
+        out = _periodic(out, axis, signal.factors_of(axis)[0].step)
+    every = left.reshape(-1, left.shape[-1])
+    return out if len(every) and bool((every == every[:1]).all()) else None
+
+
+HIDES = -50.0
+"""What is added to a score hides it where it is at most this: its share of a softmax is nothing."""
 
 
 def _with_varying(signal: Signal, constant: Constant, dim: int) -> Signal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,9 @@ class Constant:
     ``repeats(before, size, after)`` views the values as ``[before, size, after]`` and returns the
     smallest step after which they repeat along the middle (1: uniform; size: never), or None where
     the values are not known. ``part(before, size, after, start, length)`` is the constant of shape
-    ``[before, length, after]`` that starts at ``start`` of that middle. ``mask()`` says which
-    entries of an additive mask hide something; None where it is none, or the values are not known.
+    ``[before, length, after]`` that starts at ``start`` of that middle. ``mask()`` is all values of
+    what may be an additive mask, some of them far below zero; None where there are none such.
+    ``values()`` returns all of them, or None where they are random, too many, or not known.
     """
 
     shape: tuple[int, ...]
@@ -35,4 +37,5 @@ class Constant:
     parameter: bool = False
     random: bool = False
     part: Callable[[int, int, int, int, int], Constant] = _unknown_part
-    mask: Callable[[], NDArray[np.bool_] | None] = lambda: None
+    mask: Callable[[], NDArray[np.float64] | None] = lambda: None
+    values: Callable[[], NDArray[Any] | None] = lambda: None

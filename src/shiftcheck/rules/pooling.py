@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Signal, interleaved, lose, map_axes
+from shiftcheck.layout import Dim, Signal, interleaved, lose, map_axes
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     need_signal,
@@ -80,7 +81,21 @@ def _register_window_pools(ndim: int) -> None:
         ceil_mode: bool = False,
     ) -> tuple[Signal, Signal]:
         out = _pool(x, ndim, kernel_size, stride, padding, dilation, ceil_mode)
-        return out, _indices(out)
+        steps = kernel_size if isinstance(stride, Sequence) and not stride else stride
+        indices = _indices(out)
+        assert isinstance(x, Signal)
+        return out, PoolIndices(
+            indices.dims,
+            indices.axes,
+            indices.causes,
+            own=indices.dims,
+            pooled=out,
+            plane=x.shape[-ndim:],
+            kernel=per_axis(kernel_size, ndim),
+            steps=per_axis(steps, ndim),
+            pads=per_axis(padding, ndim),
+            dilations=per_axis(dilation, ndim),
+        )
 
     @register_rule(
         f"aten::avg_pool{ndim}d", law="stride -> 1", source="torch.nn.AvgPool, shape section"
@@ -104,6 +119,24 @@ def _register_window_pools(ndim: int) -> None:
     def adaptive_max_pool(x: object, output_size: Ints) -> tuple[Signal, Signal]:
         out = _adaptive(x, ndim, output_size)
         return out, _indices(out)
+
+
+@dataclass(frozen=True, eq=False)
+class PoolIndices(Signal):
+    """The indices of a max pool into the plane of its input, with what is known of that pool."""
+
+    own: tuple[Dim, ...] = ()
+    pooled: Signal | None = None
+    plane: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was done to them: any new layout has dimensions of its own."""
+        return self.dims is self.own
 
 
 def _indices(out: Signal) -> Signal:

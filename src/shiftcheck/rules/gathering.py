@@ -1,0 +1,323 @@
+"""Samples taken at fixed places: rolls, flips, lists of indices, repetitions, sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftcheck.axis import Axis, GeometryError, resample, take, window
+from shiftcheck.layout import Dim, Signal, lose, plain, with_axis, with_cause, with_dim, with_dims
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    combined,
+    need_signal,
+    no_signal,
+    normal_dim,
+    note_new_causes,
+    stochastic,
+    uncoupled,
+    with_constants,
+)
+from shiftcheck.rules.operands import BatchCoupledError, Constant
+from shiftcheck.rules.registry import register_rule
+
+LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
+Places = NDArray[np.intp]
+
+
+def taken(signal: Signal, dim: int, places: Places, what: str) -> Signal:
+    """The samples at ``places`` along a dimension, counted from the front."""
+    uncoupled(signal, [dim], what)
+    axis = signal.axis_in(dim)
+    if axis is None:
+        if signal.axes_in([dim]):
+            raise GeometryError(f"{what} along a dimension that holds more than an axis")
+        return with_dim(signal, dim, plain(len(places)))
+    if len(places) == 0:
+        raise GeometryError(f"{what} takes nothing of a spatial axis")
+    state = signal.geometry(axis)
+    try:
+        new = take(state, places)
+    except GeometryError as error:
+        lost = lose(signal, [axis], Cause(kind="INDEX", detail=f"{what}: {error}"))
+        return with_dim(lost, dim, plain(len(places)))
+    out = note_new_causes(signal, with_axis(signal, axis, new))
+    return _note_seam(out, axis, state, new, what)
+
+
+def _note_seam(out: Signal, axis: int, old: Axis, new: Axis, what: str) -> Signal:
+    if new.valid.all() or (new.circular and not (old.closed and new.circle)):
+        return out
+    kind = "INDEX" if new.circular else "PADDING"
+    detail = f"{what} leaves a seam at a fixed place"
+    return with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
+
+
+def places_of(index: object, size: int, what: str) -> Places:
+    """The values of a constant list of indices, or the places that a constant mask keeps."""
+    no_signal(index, f"the index of {what}")
+    assert isinstance(index, Constant)
+    values = index.values()
+    if values is None:
+        raise GeometryError(f"the indices of {what} are not known")
+    if values.dtype.kind not in "bui":
+        raise GeometryError(f"the indices of {what} are no whole numbers")
+    if values.dtype == np.bool_:
+        return np.flatnonzero(values)
+    return np.where(values < 0, values + size, values).astype(np.intp)
+
+
+@register_rule("aten::roll", law="1 -> 1; a seam is invalid, on one turn of a circle exact")
+def roll(x: object, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) -> Signal:
+    """What leaves at one end enters at the other."""
+    signal = need_signal(x, "the rolled tensor")
+    steps = [shifts] if isinstance(shifts, int) else list(shifts)
+    places = [dims] if isinstance(dims, int) else list(dims)
+    if not places:
+        raise GeometryError("a roll of the flattened tensor")
+    for step, dim in zip(steps, places, strict=True):
+        at = normal_dim(dim, len(signal.dims))
+        size = signal.shape[at]
+        signal = taken(signal, at, (np.arange(size) - step) % max(size, 1), "a roll")
+    return signal
+
+
+@register_rule("aten::flip", law="1 -> -1; two flips restore the stride")
+def flip(x: object, dims: Sequence[int] = ()) -> Signal:
+    """Dimensions in reverse; two flips restore the stride."""
+    signal = need_signal(x, "the flipped tensor")
+    for dim in dims:
+        at = normal_dim(dim, len(signal.dims))
+        signal = taken(signal, at, np.arange(signal.shape[at])[::-1], "a flip")
+    return signal
+
+
+@register_rule("aten::fliplr", law="as flip")
+def fliplr(x: object) -> Signal:
+    """The second dimension in reverse."""
+    return flip(x, [1])
+
+
+@register_rule("aten::flipud", law="as flip")
+def flipud(x: object) -> Signal:
+    """The first dimension in reverse."""
+    return flip(x, [0])
+
+
+@register_rule("aten::rot90", law="a flip and a transpose: 1 -> -1 on one of the axes")
+def rot90(x: object, k: int = 1, dims: Sequence[int] = (0, 1)) -> Signal:
+    """A rotation by ``k`` quarter turns in the plane of two dimensions."""
+    signal = need_signal(x, "the rotated tensor")
+    turned = {0: [], 1: [dims[1]], 2: list(dims), 3: [dims[0]]}[k % 4]
+    out = flip(signal, turned)
+    if k % 2 == 0:
+        return out
+    a, b = (normal_dim(d, len(out.dims)) for d in dims)
+    order = list(out.dims)
+    order[a], order[b] = order[b], order[a]
+    return replace(out, dims=tuple(order))
+
+
+@register_rule("aten::index_select", law=LAW)
+def index_select(x: object, dim: int, index: object) -> Signal:
+    """The samples of a dimension at a list of indices; a table may be looked up with a signal."""
+    if isinstance(index, Signal):
+        no_signal(x, "the table of a look-up")
+        assert isinstance(x, Constant)
+        return looked_up(x, normal_dim(dim, len(x.shape)), index)
+    signal = need_signal(x, "the tensor that is selected from")
+    at = normal_dim(dim, len(signal.dims))
+    return _selected(signal, at, index, "a selection")
+
+
+def _selected(signal: Signal, at: int, index: object, what: str) -> Signal:
+    """Selected along one dimension; where it holds no axis, how many is all there is to know."""
+    assert isinstance(index, Constant)
+    if not signal.axes_in([at]) and index.values() is None:
+        places = np.zeros(index.shape, np.intp)
+    else:
+        places = places_of(index, signal.shape[at], what)
+    out = taken(signal, at, places.reshape(-1), what)
+    return stochastic(out) if index.random else out
+
+
+def looked_up(table: Constant, dim: int, index: Signal) -> Signal:
+    """A constant table, indexed along ``dim`` by each sample of a signal: 1 -> 1."""
+    before = [plain(n) for n in table.shape[:dim]]
+    after = [plain(n) for n in table.shape[dim + 1 :]]
+    out = with_dims(index, [*before, *index.dims, *after])
+    return stochastic(out) if table.random else out
+
+
+@register_rule("aten::embedding", law="1 -> 1")
+def embedding(weight: object, index: object, *_: object) -> Signal:
+    """The row of a constant table for each sample of an index."""
+    signal = need_signal(index, "the index of an embedding")
+    no_signal(weight, "the table of an embedding")
+    assert isinstance(weight, Constant)
+    return looked_up(weight, 0, signal)
+
+
+@register_rule("aten::index.Tensor", law=LAW)
+def index(x: object, indices: Sequence[object]) -> Signal:
+    """``x[..., indices, ...]`` with constant lists or masks, each along a dimension of its own."""
+    given = [(d, i) for d, i in enumerate(indices) if i is not None]
+    if isinstance(x, Constant):
+        return _table_index(x, given)
+    signal = need_signal(x, "the indexed tensor")
+    if any(isinstance(i, Signal) for _, i in given):
+        raise GeometryError("the indices depend on the input")
+    constants = [(d, i) for d, i in given if isinstance(i, Constant)]
+    if len(constants) == 1:
+        return _index_once(signal, *constants[0])
+    return _index_grid(signal, constants)
+
+
+def _table_index(table: Constant, given: Sequence[tuple[int, object]]) -> Signal:
+    if len(given) != 1 or not isinstance(given[0][1], Signal):
+        raise GeometryError("a table is looked up with more than one index")
+    return looked_up(table, given[0][0], given[0][1])
+
+
+def _index_once(signal: Signal, dim: int, index: Constant) -> Signal:
+    if len(index.shape) == 1:
+        return _selected(signal, dim, index, "a list of indices")
+    places = places_of(index, signal.shape[dim], "a list of indices")
+    if places.shape != index.shape:
+        raise GeometryError("a mask over several dimensions")
+    out = _columns(signal, dim, places)
+    return stochastic(out) if index.random else out
+
+
+def _columns(signal: Signal, dim: int, places: Places) -> Signal:
+    """An index of several dimensions: the first one follows the axis, the others are new."""
+    new = [plain(n) for n in places.shape[1:]]
+    columns = places.reshape(places.shape[0], -1).T
+    what = "a list of indices"
+    if not signal.axes_in([dim]):
+        out = taken(signal, dim, columns[0], what)
+    else:
+        out = combined([taken(signal, dim, column, what) for column in columns])
+    return with_dims(out, [*out.dims[: dim + 1], *new, *out.dims[dim + 1 :]])
+
+
+def _index_grid(signal: Signal, given: Sequence[tuple[int, Constant]]) -> Signal:
+    """Several lists that together pick a grid: each varies along a dimension of its own."""
+    dims = [d for d, _ in given]
+    rank = max(len(i.shape) for _, i in given)
+    if dims != list(range(dims[0], dims[0] + rank)) or len(dims) != rank:
+        raise GeometryError("several lists of indices that make no grid")
+    out = signal
+    for position, (dim, index) in enumerate(given):
+        places = places_of(index, signal.shape[dim], "a list of indices")
+        shape = (1,) * (rank - len(index.shape)) + index.shape
+        if places.shape != index.shape or any(n > 1 for i, n in enumerate(shape) if i != position):
+            raise GeometryError("several lists of indices that make no grid")
+        out = taken(out, dim, places.reshape(-1), "a list of indices")
+        out = stochastic(out) if index.random else out
+    return out
+
+
+@register_rule("aten::gather", law=LAW)
+def gather(x: object, dim: int, index: object, **_: object) -> Signal:
+    """The sample of a dimension that an index names, for each place of the others."""
+    signal = need_signal(x, "the tensor that is gathered from")
+    at = normal_dim(dim, len(signal.dims))
+    if isinstance(index, Signal):
+        return _gathered_by_signal(signal, at, index)
+    assert isinstance(index, Constant)
+    _same_but(signal, at, index.shape, "a gather")
+    if not signal.axes_in([at]):
+        uncoupled(signal, [at], "a gather")
+        return with_constants(with_dim(signal, at, plain(index.shape[at])), [index])
+    places = np.moveaxis(places_of(index, signal.shape[at], "a gather"), at, 0)
+    rows = places.reshape(len(places), -1)
+    if (rows != rows[:, :1]).any():
+        raise GeometryError("a gather along an axis with other indices at each place")
+    out = taken(signal, at, rows[:, 0], "a gather")
+    return stochastic(out) if index.random else out
+
+
+def _gathered_by_signal(signal: Signal, at: int, index: Signal) -> Signal:
+    uncoupled(signal, [at], "a gather")
+    uncoupled(index, [at], "a gather")
+    if signal.axes_in([at]) or index.axes_in([at]):
+        raise GeometryError("a gather along an axis with indices that depend on the input")
+    _same_but(signal, at, index.shape, "a gather")
+    return with_dim(
+        combined([with_dim(signal, at, ()), with_dim(index, at, ())]), at, index.dims[at]
+    )
+
+
+def _same_but(signal: Signal, at: int, shape: Sequence[int], what: str) -> None:
+    """Raise where ``shape`` differs from the signal's in another dimension than ``at``."""
+    for d, (n, m) in enumerate(zip(signal.shape, shape, strict=True)):
+        if d != at and n != m:
+            if signal.holds_copies([d]):
+                raise BatchCoupledError(f"{what} with indices for some elements of the batch")
+            raise GeometryError(f"{what} with indices for a part of the places only")
+
+
+@register_rule("aten::repeat", law="1 -> 1; along an axis a seam is invalid")
+def repeat(x: object, repeats: Sequence[int]) -> Signal:
+    """The whole tensor, several times along dimensions."""
+    signal = need_signal(x, "the repeated tensor")
+    extra = [plain(n) for n in repeats[: len(repeats) - len(signal.dims)]]
+    out = signal
+    for dim, times in enumerate(repeats[len(extra) :]):
+        if times != 1:
+            out = taken(out, dim, np.tile(np.arange(signal.shape[dim]), times), "a repetition")
+    return with_dims(out, [*extra, *out.dims])
+
+
+@register_rule("aten::tile", law="as repeat")
+def tile(x: object, dims: Sequence[int]) -> Signal:
+    """As repeat, with ones put in front where there are fewer numbers than dimensions."""
+    signal = need_signal(x, "the repeated tensor")
+    return repeat(signal, [*[1] * (len(signal.dims) - len(dims)), *dims])
+
+
+@register_rule("aten::repeat_interleave.self_int", law="1 -> n along an axis")
+def repeat_interleave(x: object, repeats: int, dim: int | None = None, **_: object) -> Signal:
+    """Every sample ``repeats`` times in a row."""
+    return _interleaved(x, dim, lambda size: np.repeat(np.arange(size), repeats))
+
+
+@register_rule("aten::repeat_interleave.self_Tensor", law="as index_select")
+def repeat_interleave_each(
+    x: object, repeats: object, dim: int | None = None, **_: object
+) -> Signal:
+    """Every sample so many times in a row as a constant says."""
+    counts = places_of(repeats, 0, "a repetition")
+    return _interleaved(x, dim, lambda size: np.repeat(np.arange(size), counts))
+
+
+def _interleaved(x: object, dim: int | None, places: Callable[[int], Any]) -> Signal:
+    signal = need_signal(x, "the repeated tensor")
+    if dim is None and len(signal.dims) > 1:
+        raise GeometryError("a repetition of the flattened tensor")
+    at = normal_dim(dim or 0, len(signal.dims))
+    return taken(signal, at, places(signal.shape[at]), "a repetition")
+
+
+@register_rule("aten::unfold", law="step -> 1; the window is a new dimension")
+def sliding(x: object, dimension: int, size: int, step: int) -> Signal:
+    """Windows of ``size`` samples, every ``step`` samples."""
+    signal = need_signal(x, "the unfolded tensor")
+    at = normal_dim(dimension, len(signal.dims))
+    uncoupled(signal, [at], "a sliding window")
+    count = (signal.shape[at] - size) // step + 1
+    axis = signal.axis_in(at)
+    if axis is None:
+        if signal.axes_in([at]):
+            raise GeometryError("a sliding window over a dimension that holds more than an axis")
+        out = with_dim(signal, at, plain(count))
+    else:
+        state = resample(signal.geometry(axis), window(step, range(size)), count)
+        out = note_new_causes(signal, with_axis(signal, axis, state))
+    last: Dim = plain(size)
+    return with_dims(out, [*out.dims, last])

@@ -1,0 +1,166 @@
+"""Windows laid out as columns and put back, values put back where a pool found them, grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shiftcheck.axis import Axis, GeometryError, resample, window, with_break
+from shiftcheck.layout import (
+    Signal,
+    lose,
+    map_axes,
+    plain,
+    regroup,
+    with_axis,
+    with_cause,
+    with_dim,
+    with_dims,
+)
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    combined,
+    join_dims,
+    need_signal,
+    no_signal,
+    note_new_causes,
+    note_padding,
+    per_axis,
+    require_plain,
+    stochastic,
+    uncoupled,
+)
+from shiftcheck.rules.convolution import spread
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.pooling import PoolIndices
+from shiftcheck.rules.registry import register_rule
+
+Ints = int | Sequence[int]
+
+
+@register_rule("aten::im2col", law="stride -> 1", source="torch.nn.Unfold, shape section")
+def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints) -> Signal:
+    """Every window as a column: ``[N, C, H, W]`` becomes ``[N, C * kernel, windows]``."""
+    signal = need_signal(x, "the unfolded tensor")
+    kernels, dilations = per_axis(kernel, 2), per_axis(dilation, 2)
+    pads, steps = per_axis(padding, 2), per_axis(stride, 2)
+    rank = len(signal.dims)
+    dims = (rank - 2, rank - 1)
+    channels = require_plain(signal, rank - 3, "an unfolding")
+    uncoupled(signal, range(rank - 3, rank), "an unfolding")
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True)]
+    given = zip(signal.shape[-2:], pads, spans, steps, strict=True)
+    sizes = [(n + 2 * p - span) // step + 1 for n, p, span, step in given]
+
+    def change(axis: Axis, i: int) -> Axis:
+        taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
+        return resample(axis, taps, sizes[i])
+
+    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
+    out = note_new_causes(signal, map_axes(signal, dims, change, sizes))
+    out = note_padding(signal, out, moved, "its own padding")
+    columns = plain(channels * kernels[0] * kernels[1])
+    return with_dims(out, [*out.dims[:-3], columns, join_dims(out.dims[-2], out.dims[-1])])
+
+
+@register_rule("aten::col2im", law="1 -> stride", source="torch.nn.Fold, shape section")
+def col2im(
+    x: object, size: Ints, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints
+) -> Signal:
+    """Columns put back as windows, summed where they overlap."""
+    signal = need_signal(x, "the folded tensor")
+    sizes, kernels, dilations = per_axis(size, 2), per_axis(kernel, 2), per_axis(dilation, 2)
+    pads, steps = per_axis(padding, 2), per_axis(stride, 2)
+    rank = len(signal.dims)
+    rows = require_plain(signal, rank - 2, "a folding")
+    uncoupled(signal, (rank - 2, rank - 1), "a folding")
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True)]
+    given = zip(sizes, pads, spans, steps, strict=True)
+    counts = [(n + 2 * p - span) // step + 1 for n, p, span, step in given]
+    grid = regroup(signal, (*signal.shape[:-1], *counts))
+
+    def change(axis: Axis, i: int) -> Axis:
+        return resample(axis, spread(steps[i], kernels[i], dilations[i], pads[i]), sizes[i])
+
+    dims = (rank - 1, rank)
+    moved = [a for a in (grid.axis_in(d) for d in dims) if a is not None]
+    out = note_new_causes(grid, map_axes(grid, dims, change, sizes))
+    out = note_padding(grid, out, moved, "its edge, where fewer windows overlap")
+    return with_dim(out, rank - 2, plain(rows // (kernels[0] * kernels[1])))
+
+
+def _register_unpool(ndim: int) -> None:
+    @register_rule(f"aten::max_unpool{ndim}d", law="stride -> stride, with the pool's own indices")
+    def max_unpool(x: object, indices: object, size: Ints, *_: object) -> Signal:
+        signal = need_signal(x, "the unpooled tensor")
+        return _unpooled(signal, indices, per_axis(size, ndim))
+
+
+def _unpooled(signal: Signal, indices: object, sizes: Sequence[int]) -> Signal:
+    """Values at the places where a pool found its maxima, zeros elsewhere."""
+    if not isinstance(indices, PoolIndices) or not indices.untouched or indices.pooled is None:
+        raise GeometryError("max unpooling with other indices than those of a max pool")
+    kernel, steps, pads = indices.kernel, indices.steps, indices.pads
+    if any(k > s for k, s in zip(kernel, steps, strict=True)) or set(indices.dilations) != {1}:
+        raise GeometryError("max unpooling of windows that overlap")
+    if tuple(sizes) != indices.plane:
+        raise GeometryError("max unpooling to another size than that of the pool's input")
+    both = combined([signal, indices.pooled])
+    dims = tuple(range(len(both.dims) - len(sizes), len(both.dims)))
+
+    def change(axis: Axis, i: int) -> Axis:
+        return resample(axis, spread(steps[i], kernel[i], 1, pads[i]), sizes[i])
+
+    return note_new_causes(both, map_axes(both, dims, change, sizes))
+
+
+for _ndim in (2, 3):
+    _register_unpool(_ndim)
+
+
+@register_rule(
+    "aten::grid_sampler",
+    "aten::grid_sampler_2d",
+    "aten::grid_sampler_3d",
+    law="none: a constant grid is a fixed place (INDEX)",
+)
+def grid_sampler(x: object, grid: object, *_: object) -> Signal:
+    """Samples at the places that a grid ``[N, *spatial, axes]`` names."""
+    signal = need_signal(x, "the tensor that is sampled")
+    no_signal(grid, "the grid of places")
+    assert isinstance(grid, Constant)
+    if not grid.random and _regular(grid):
+        raise GeometryError("a grid that is regular, or whose values are not known")
+    cause = Cause(kind="INDEX", detail="samples are taken at the fixed places of a grid")
+    out = lose(signal, signal.axes_in(range(2, len(signal.dims))), cause)
+    out = with_dims(out, [*out.dims[:2], *(plain(n) for n in grid.shape[1:-1])])
+    return stochastic(out) if grid.random else out
+
+
+def _regular(grid: Constant) -> bool:
+    """Whether places may advance evenly along an axis, so that the samples may move along."""
+    values = grid.values()
+    if values is None:
+        return True
+    for dim in range(1, values.ndim - 1):
+        if values.shape[dim] < 3:
+            return True
+        steps = np.diff(values, axis=dim)
+        if float(np.ptp(steps, axis=dim).max()) < 1e-3 * float(np.abs(steps).max() or 1):
+            return True
+    return False
+
+
+@register_rule("aten::tril", "aten::triu", law="over an axis: POSITION")
+def triangle(x: object, diagonal: int = 0) -> Signal:
+    """Zeros above or below a diagonal of the last two dimensions."""
+    signal = need_signal(x, "the tensor")
+    dims = (len(signal.dims) - 2, len(signal.dims) - 1)
+    uncoupled(signal, dims, "a triangle")
+    out = signal
+    for axis in signal.axes_in(dims):
+        out = with_axis(out, axis, with_break(signal.geometry(axis)))
+        cause = Cause(kind="POSITION", axis=axis, detail="zeros on one side of a diagonal")
+        out = with_cause(out, cause)
+    return out

@@ -1,0 +1,125 @@
+"""Values put in order: sorting, the largest few, ranks and quantiles, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import Signal, lose, plain, with_dim, with_dims
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    need_signal,
+    no_signal,
+    normal_dim,
+    normal_dims,
+    reduce_over,
+    uncoupled,
+)
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.reduction import argument, reduction
+from shiftcheck.rules.registry import register_rule
+
+LAW = "over channels 1 -> 1; over an axis: none (INDEX), a rank is no place"
+SYMMETRIC = "over channels 1 -> 1; over an axis: global, the axis is gone"
+
+
+def _ordered(x: object, dim: int, size: int | None, what: str) -> Signal:
+    signal = need_signal(x, "the sorted tensor")
+    at = normal_dim(dim, len(signal.dims))
+    uncoupled(signal, [at], what)
+    cause = Cause(kind="INDEX", detail=f"{what} over the axis: a rank is no place")
+    out = lose(signal, signal.axes_in([at]), cause)
+    return out if size is None else with_dim(out, at, plain(size))
+
+
+@register_rule("aten::sort", law=LAW)
+def sort(x: object, dim: int = -1, *_: object, **__: object) -> tuple[Signal, Signal]:
+    """The values along a dimension in order, and where they came from."""
+    out = _ordered(x, dim, None, "sorting")
+    return out, out
+
+
+@register_rule("aten::sort.stable", law=LAW)
+def stable_sort(
+    x: object, stable: bool | None = None, dim: int = -1, descending: bool = False
+) -> tuple[Signal, Signal]:
+    """The same, with ties in their order."""
+    return sort(x, dim)
+
+
+@register_rule("aten::argsort", law=LAW)
+def argsort(x: object, dim: int = -1, *_: object, **named: object) -> Signal:
+    """Where the values in order came from."""
+    return _ordered(x, dim, None, "sorting")
+
+
+@register_rule("aten::msort", law=LAW)
+def msort(x: object) -> Signal:
+    """The values along the first dimension in order."""
+    return _ordered(x, 0, None, "sorting")
+
+
+@register_rule("aten::topk", law=LAW)
+def topk(x: object, k: int, dim: int = -1, *_: object, **__: object) -> tuple[Signal, Signal]:
+    """The ``k`` largest values along a dimension, and where they came from."""
+    out = _ordered(x, dim, k, "taking the largest")
+    return out, out
+
+
+@register_rule("aten::kthvalue", law=SYMMETRIC + "; the index: INDEX")
+def kthvalue(x: object, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Signal, Signal]:
+    """The ``k``-th smallest value along a dimension, and its index."""
+    return reduction(x, dim, keepdim), argument(x, dim, keepdim)
+
+
+@register_rule("aten::mode", "aten::nanmedian.dim", law=SYMMETRIC + "; the index: INDEX")
+def mode(x: object, dim: int = -1, keepdim: bool = False) -> tuple[Signal, Signal]:
+    """The most frequent value along a dimension, or the middle one, and its index."""
+    return reduction(x, dim, keepdim), argument(x, dim, keepdim)
+
+
+@register_rule("aten::median.default", "aten::nanmedian.default", law=SYMMETRIC)
+def median(x: object) -> Signal:
+    """The middle one of all values."""
+    return reduction(x)
+
+
+@register_rule("aten::aminmax", law=SYMMETRIC)
+def aminmax(x: object, *, dim: int | None = None, keepdim: bool = False) -> tuple[Signal, Signal]:
+    """The smallest and the largest value."""
+    out = reduction(x, dim, keepdim)
+    return out, out
+
+
+@register_rule("aten::count_nonzero.dim_IntList", "aten::count_nonzero", law=SYMMETRIC)
+def count_nonzero(x: object, dim: int | Sequence[int] | None = None) -> Signal:
+    """How many values along the dimensions are not zero."""
+    return reduction(x, dim)
+
+
+@register_rule("aten::quantile", "aten::nanquantile", law=SYMMETRIC)
+def quantile(
+    x: object, q: object, dim: int | None = None, keepdim: bool = False, **_: object
+) -> Signal:
+    """Quantiles along a dimension; several of them are a new first dimension."""
+    signal = need_signal(x, "the tensor")
+    no_signal(q, "the quantile")
+    out = reduce_over(signal, normal_dims(dim, len(signal.dims)), keepdim, "a quantile")
+    several = q.shape if isinstance(q, Constant) else ()
+    return with_dims(out, [*(plain(n) for n in several), *out.dims])
+
+
+@register_rule("aten::bucketize.Tensor", law="1 -> 1")
+def bucketize(x: object, boundaries: object, **_: object) -> Signal:
+    """The interval that each value is in."""
+    no_signal(boundaries, "the boundaries of a histogram")
+    return need_signal(x, "the tensor")
+
+
+@register_rule("aten::one_hot", law="1 -> 1")
+def one_hot(x: object, num_classes: int = -1) -> Signal:
+    """Each class as a vector, along a new last dimension."""
+    signal = need_signal(x, "the tensor of classes")
+    if num_classes < 0:
+        raise GeometryError("the number of classes depends on the values")
+    return with_dims(signal, [*signal.dims, plain(num_classes)])

@@ -1,0 +1,74 @@
+"""Products with something added, sums of products, bilinear maps and distances of rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import Signal, plain, with_dim
+from shiftcheck.rules.common import (
+    combined,
+    mix,
+    need_signal,
+    no_signal,
+    normal_dim,
+    pointwise,
+    reduce_over,
+    uncoupled,
+)
+from shiftcheck.rules.linear import matmul
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+LAW = "1 -> 1 over channels; over a spatial axis: as a product"
+
+
+@register_rule("aten::baddbmm", "aten::addmv", law=LAW)
+def added(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Signal:
+    """``bias + x @ y``, for stacks of matrices or a matrix and a vector."""
+    return pointwise(matmul(x, y), bias)
+
+
+@register_rule("aten::addbmm", law=LAW)
+def added_sum(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Signal:
+    """``bias`` and the sum of ``x @ y`` over the stack."""
+    return pointwise(reduce_over(matmul(x, y), [0], False, "a sum of products"), bias)
+
+
+@register_rule("aten::cdist", "aten::_cdist_forward", "aten::_euclidean_dist", law=LAW)
+def distances(x: object, y: object, *_: object) -> Signal:
+    """The distance of every row of ``x`` to every row of ``y``: contracted as ``x @ y.T`` is."""
+    return matmul(x, _rows_to_columns(y))
+
+
+def _rows_to_columns(y: object) -> object:
+    if isinstance(y, Constant):
+        return replace(y, shape=(*y.shape[:-2], y.shape[-1], y.shape[-2]))
+    if isinstance(y, Signal):
+        return replace(y, dims=(*y.dims[:-2], y.dims[-1], y.dims[-2]))
+    return y
+
+
+@register_rule("aten::bilinear", law=LAW)
+def bilinear(x: object, y: object, weight: object, bias: object = None) -> Signal:
+    """``x @ weight @ y`` for the last dimension of both, at each place."""
+    no_signal(weight, "the weight of a bilinear map")
+    no_signal(bias, "the bias of a bilinear map")
+    assert isinstance(weight, Constant)
+    sides = [need_signal(side, "a side of a bilinear map") for side in (x, y)]
+    mixed = [mix(side, len(side.dims) - 1, 1, "a bilinear map") for side in sides]
+    out = combined(mixed)
+    return with_dim(out, len(out.dims) - 1, plain(weight.shape[0]))
+
+
+@register_rule("aten::linalg_cross", "aten::cross", law="1 -> 1 over channels")
+def cross(x: object, y: object, dim: int | None = -1) -> Signal:
+    """The vector product along a dimension of three."""
+    out = pointwise(x, y)
+    if dim is None:
+        raise GeometryError("a vector product along the first dimension of size three")
+    at = normal_dim(dim, len(out.dims))
+    uncoupled(out, [at], "a vector product")
+    if out.axes_in([at]):
+        raise GeometryError("a vector product along a spatial axis")
+    return out

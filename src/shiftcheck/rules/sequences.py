@@ -1,0 +1,167 @@
+"""What runs along a dimension and sees all of its past: cumulative sums, recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shiftcheck.axis import GeometryError, accumulate
+from shiftcheck.layout import Signal, lose, plain, with_axis, with_cause, with_dims
+from shiftcheck.report import Cause
+from shiftcheck.rules.common import (
+    combined,
+    mix,
+    need_signal,
+    no_signal,
+    normal_dim,
+    stochastic,
+    uncoupled,
+    with_constants,
+)
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import register_rule
+
+LAW = "over channels 1 -> 1; along an axis 1 -> 1 with an infinite halo, so nothing is valid"
+
+
+def running(signal: Signal, dim: int, what: str, *, both: bool = False) -> Signal:
+    """Every sample now depends on all before it along ``dim``, or on all (``both``)."""
+    uncoupled(signal, [dim], what)
+    factors = signal.dims[dim]
+    if not signal.axes_in([dim]):
+        return signal
+    if any(f.kind != "axis" for f in factors):
+        raise GeometryError(f"{what} along a dimension that holds more than an axis")
+    out = signal
+    for factor in factors:
+        state = accumulate(signal.geometry(factor.axis))
+        if both or len(factors) > 1:  # what came before in row order lies on either side
+            state = accumulate(state, backwards=True)
+        out = with_axis(out, factor.axis, state)
+        detail = f"{what} along the axis sees all that came before"
+        out = with_cause(out, Cause(kind="GLOBAL", axis=factor.axis, detail=detail))
+    return out
+
+
+@register_rule("aten::cumsum", "aten::cumprod", "aten::logcumsumexp", law=LAW)
+def cumulative(x: object, dim: int, **_: object) -> Signal:
+    """A sum, or another symmetric function, of a sample and all before it."""
+    signal = need_signal(x, "the accumulated tensor")
+    return running(signal, normal_dim(dim, len(signal.dims)), "a running sum")
+
+
+@register_rule("aten::cummax", "aten::cummin", law=LAW + "; the indices: INDEX")
+def cumulative_extreme(x: object, dim: int) -> tuple[Signal, Signal]:
+    """The extreme value so far, and its index."""
+    signal = need_signal(x, "the accumulated tensor")
+    out = running(signal, normal_dim(dim, len(signal.dims)), "a running extreme")
+    axes = signal.axes_in([normal_dim(dim, len(signal.dims))])
+    cause = Cause(kind="INDEX", detail="indices count from a fixed place")
+    return out, lose(out, axes, cause)
+
+
+@register_rule("aten::lstm.input", law=LAW, source="torch.nn.LSTM, shape section")
+def lstm(
+    x: object,
+    hx: Sequence[object],
+    params: Sequence[object],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Signal, Signal, Signal]:
+    """A stack of LSTM layers; the last hidden state may be a projection."""
+    states = [_state(h) for h in hx]
+    noisy = train and dropout > 0 and num_layers > 1
+    out = _recurrent(x, states, params, bidirectional, batch_first, noisy)
+    finals = [_final(out, state, batch_first) for state in states]
+    return out, finals[0], finals[1]
+
+
+@register_rule(
+    "aten::gru.input",
+    "aten::rnn_tanh.input",
+    "aten::rnn_relu.input",
+    law=LAW,
+    source="torch.nn.GRU and torch.nn.RNN, shape section",
+)
+def recurrent(
+    x: object,
+    hx: object,
+    params: Sequence[object],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Signal, Signal]:
+    """A stack of recurrent layers with one hidden state."""
+    state = _state(hx)
+    noisy = train and dropout > 0 and num_layers > 1
+    out = _recurrent(x, [state], params, bidirectional, batch_first, noisy)
+    return out, _final(out, state, batch_first)
+
+
+def _state(hx: object) -> Constant:
+    no_signal(hx, "the initial state of a recurrent layer")
+    assert isinstance(hx, Constant)
+    return hx
+
+
+def _recurrent(
+    x: object,
+    states: Sequence[Constant],
+    params: Sequence[object],
+    bidirectional: bool,
+    batch_first: bool,
+    noisy: bool,
+) -> Signal:
+    """The states of the last layer for each sample; ``states`` start ``[layers, batch, size]``."""
+    signal = need_signal(x, "the input of a recurrent layer")
+    for parameter in params:
+        no_signal(parameter, "a weight of a recurrent layer")
+    steps, batch = (1, 0) if batch_first else (0, 1)
+    size = states[0].shape[-1] * (2 if bidirectional else 1)
+    out = mix(signal, 2, size, "a recurrent layer")
+    out = running(out, steps, "a recurrent layer", both=bidirectional)
+    for state in states:
+        place = replace(out, dims=(plain(state.shape[0]), out.dims[batch], plain(state.shape[2])))
+        met = with_constants(place, [state])
+        out = replace(out, axes=met.axes, causes=met.causes)
+    return stochastic(out) if noisy else out
+
+
+def _final(out: Signal, state: Constant, batch_first: bool) -> Signal:
+    """The state after the last sample: the axis that the layer runs along is gone."""
+    batch = out.dims[0 if batch_first else 1]
+    return with_dims(out, [plain(state.shape[0]), batch, plain(state.shape[2])])
+
+
+@register_rule("aten::lstm_cell", law="over channels 1 -> 1", source="torch.nn.LSTMCell")
+def lstm_cell(x: object, hx: Sequence[object], *params: object) -> tuple[Signal, Signal]:
+    """One step of an LSTM for each element of the first dimension."""
+    out = _cell(x, hx, params)
+    return out, out
+
+
+@register_rule(
+    "aten::gru_cell", "aten::rnn_tanh_cell", "aten::rnn_relu_cell", law="over channels 1 -> 1"
+)
+def cell(x: object, hx: object, *params: object) -> Signal:
+    """One step of a recurrent layer for each element of the first dimension."""
+    return _cell(x, [hx], params)
+
+
+def _cell(x: object, states: Sequence[object], params: Sequence[object]) -> Signal:
+    for parameter in params:
+        no_signal(parameter, "a weight of a recurrent cell")
+    shapes = [s.shape for s in states if isinstance(s, Signal | Constant)]
+    sources = [s for s in (x, *states) if isinstance(s, Signal)]
+    mixed = [mix(s, len(s.dims) - 1, shapes[0][-1], "a recurrent cell") for s in sources]
+    constants = [c for c in (x, *states) if isinstance(c, Constant)]
+    narrow = [replace(c, shape=(*c.shape[:-1], 1)) if c is x else c for c in constants]
+    out = combined(mixed, [c.shape for c in narrow])
+    return with_constants(out, narrow)

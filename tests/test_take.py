@@ -1,0 +1,214 @@
+"""Gathers at fixed places, against what each sample holds, followed pixel by pixel."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from shiftcheck.axis import (
+    Axis,
+    GeometryError,
+    Taps,
+    accumulate,
+    input_axis,
+    pair,
+    resample,
+    runs,
+    take,
+    window,
+)
+
+PIXELS = 12
+
+
+@dataclass
+class Chain:
+    """A chain of operations with the claimed geometry and the pixels that each sample reads.
+
+    ``reads`` holds the pixels with their order, None for what lies beyond the edge.
+    """
+
+    circular: bool
+    axis: Axis = field(init=False)
+    reads: list[tuple[int | None, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.axis = input_axis(PIXELS, circular=self.circular)
+        self.reads = [(p,) for p in range(PIXELS)]
+
+    def take(self, indices: list[int]) -> None:
+        self.axis = take(self.axis, np.array(indices))
+        self.reads = [self.reads[i] for i in indices]
+
+    def resample(self, taps: Taps, size: int, wrap: bool) -> None:
+        around = wrap and self.circular and self.axis.one_turn
+        before = self.reads
+
+        def read(at: int) -> tuple[int | None, ...]:
+            if around:
+                at %= len(before)
+            return before[at] if 0 <= at < len(before) else (None,)
+
+        self.reads = [
+            tuple(
+                p for tap in taps.phases[q % taps.den] for p in read(q // taps.den * taps.num + tap)
+            )
+            for q in range(size)
+        ]
+        self.axis = resample(self.axis, taps, size, wrap=wrap)
+
+    def check(self) -> int:
+        """The number of promised pairs, each of which must hold the same pixels, moved."""
+        promised = 0
+        for v in range(1 - PIXELS, PIXELS):
+            found = pair(self.axis, v)
+            if v == 0 or found is None or not found.predicted:
+                continue
+            for here, there in zip(found.here[found.ok], found.there[found.ok], strict=True):
+                one, two = self.reads[here], self.reads[there]
+                assert None not in one + two, f"sample {here} or {there} reads beyond the edge"
+                moved = [p + v for p in two if p is not None]
+                turns = [(p - q) % PIXELS for p, q in zip(one, moved, strict=True)]  # type: ignore[operator]
+                exact = list(one) == moved or (self.circular and not any(turns))
+                assert exact, f"shift {v}: sample {here} reads {one}, sample {there} {two}"
+                promised += 1
+        return promised
+
+
+def random_indices(rng: random.Random, size: int) -> list[int]:
+    step, hold = rng.choice([1, 1, 1, 2, 3, -1, -2]), rng.choice([1, 1, 1, 2, 3])
+    length = rng.randint(2, 2 * size)
+    start = rng.randrange(size)
+    found = [(start + q // hold * step) % size for q in range(length)]
+    if rng.random() < 0.3:
+        found[rng.randrange(length)] = rng.randrange(size)
+    if rng.random() < 0.2:
+        rng.shuffle(found)
+    if rng.random() < 0.3:
+        found = [i for i in found if i < size // 2 * 2]
+    return found or [0]
+
+
+def random_chain(rng: random.Random, circular: bool) -> Chain:
+    chain = Chain(circular)
+    for _ in range(rng.randint(1, 4)):
+        size = chain.axis.size
+        if rng.random() < 0.6:
+            chain.take(random_indices(rng, size))
+        else:
+            step, kernel = rng.choice([1, 1, 2]), rng.randint(1, 3)
+            up = step == 1 and rng.random() < 0.3
+            reads = [tuple(rng.sample(range(-2, 3), kernel)) for _ in range(2 if up else 1)]
+            taps = Taps(num=step, phases=tuple(reads))
+            chain.resample(taps, max(1, size * taps.den // step), wrap=rng.random() < 0.7)
+        if chain.axis.size > 60:
+            break
+    return chain
+
+
+@pytest.mark.parametrize("circular", [False, True], ids=["open", "circle"])
+def test_what_is_promised_is_true(circular: bool) -> None:
+    promised = lost = 0
+    for seed in range(500):
+        try:
+            promised += random_chain(random.Random(seed), circular).check() > 0
+        except GeometryError:
+            lost += 1
+    assert lost < 200
+    assert promised > (60 if circular else 150)
+
+
+def open_axis(size: int = 10) -> Axis:
+    return input_axis(size, circular=False)
+
+
+def ring(size: int = 10) -> Axis:
+    return input_axis(size, circular=True)
+
+
+def test_a_roll_has_a_seam_on_the_plane_and_none_on_the_circle() -> None:
+    indices = np.roll(np.arange(10), 3)
+    assert runs(take(open_axis(), indices).valid) == ((3, 10),)
+    assert take(ring(), indices).one_turn
+    assert runs(take(open_axis(), np.roll(np.arange(10), 7)).valid) == ((0, 7),)
+
+
+def test_a_flip_negates_the_stride_and_two_restore_it() -> None:
+    back = np.arange(10)[::-1]
+    once = take(open_axis(), back)
+    twice = take(once, back)
+    assert (once.stride, once.period, twice.stride) == (-1, 1, 1)
+    assert once.valid.all()
+    assert twice.halo == (0.0, 0.0)
+    found = pair(once, 2)
+    assert found is not None
+    assert (int(found.here[0]), int(found.there[0])) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("indices", "stride", "period", "valid"),
+    [
+        ([3, 4, 5, 6], Fraction(1), 1, ((0, 4),)),
+        ([1, 3, 5, 7], Fraction(2), 2, ((0, 4),)),
+        ([0, 0, 1, 1, 2, 2], Fraction(1, 2), 1, ((0, 6),)),
+        ([0, 0, 2, 2, 4, 4], Fraction(1), 2, ((0, 6),)),
+        ([0, 1, 3, 4, 6, 7], Fraction(3, 2), 3, ((0, 6),)),
+        ([0, 1, 2, 9, 4, 5], Fraction(1), 1, ((0, 3), (4, 6))),
+        ([0, 1, 2, 3, 0, 1, 2], Fraction(1), 1, ((0, 4),)),
+        ([0, 5, 1, 6, 2, 7], Fraction(1, 2), 1, ((0, 6),)),
+    ],
+)
+def test_patterns(
+    indices: list[int], stride: Fraction, period: int, valid: tuple[tuple[int, int], ...]
+) -> None:
+    out = take(open_axis(), np.array(indices))
+    assert (out.stride, out.period, runs(out.valid)) == (stride, period, valid)
+
+
+@pytest.mark.parametrize("indices", [[4], [4, 4, 4, 4], [3, 8, 1, 1, 6, 0, 7], [2, 2, 9, 9, 9, 1]])
+def test_no_pattern(indices: list[int]) -> None:
+    with pytest.raises(GeometryError, match="no pattern"):
+        take(open_axis(), np.array(indices))
+
+
+def test_more_than_one_turn_of_a_circle_stays_closed() -> None:
+    around = take(ring(6), np.array([5, 0, 1, 2, 3, 4, 5, 0]))
+    assert around.closed
+    assert (around.circle, around.one_turn) == (6, False)
+    assert not take(ring(6), np.array([5, 0, 1, 2, 4, 3, 5, 0])).closed
+    assert take(ring(6), np.array([4, 0, 2, 4])).closed
+    assert not take(ring(9), np.repeat(np.arange(0, 9, 2), 2)[:9]).closed
+
+
+def test_an_invalid_sample_stays_invalid_where_it_is_taken_to() -> None:
+    holes = resample(open_axis(), window(1, [-2]), 10)
+    assert runs(take(holes, np.roll(np.arange(10), 3)).valid) == ((5, 10),)
+
+
+@pytest.mark.parametrize(
+    ("flipped", "backwards", "halo"),
+    [
+        (False, False, (np.inf, 2.0)),
+        (False, True, (2.0, np.inf)),
+        (True, False, (-7.0, np.inf)),
+        (True, True, (np.inf, 11.0)),
+    ],
+)
+def test_a_running_sum_sees_all_of_one_side(
+    flipped: bool, backwards: bool, halo: tuple[float, float]
+) -> None:
+    axis = resample(open_axis(), window(1, [-2, 0, 2]), 10)
+    axis = take(axis, np.arange(10)[::-1]) if flipped else axis
+    out = accumulate(axis, backwards=backwards)
+    assert not out.valid.any()
+    assert out.halo == halo
+
+
+def test_a_running_sum_over_phases_sees_what_the_samples_before_saw() -> None:
+    wide = resample(open_axis(), Taps(num=1, phases=((5,), (0,))), 20)
+    assert list(accumulate(wide).last) == [5.0, 5.0]
+    assert list(accumulate(wide, backwards=True).first) == [0.0, 0.0]
