@@ -20,7 +20,7 @@ import shiftcheck
 from . import pieces
 from .networks import Network, example
 from .oracle import truths
-from .pieces import Slice
+from .pieces import Resize, Slice
 from .strategies import networks
 
 REPRODUCIBLE = settings(
@@ -166,6 +166,32 @@ def test_a_network_is_printed_as_the_code_that_makes_it(dims):
             assert torch.equal(again(example(network)), network(example(network)))
 
     same_outputs()
+
+
+MODES = {
+    **{mode: {} for mode in ("nearest", "nearest-exact", "area")},
+    **{
+        f"{mode}{', corners' * corners}{', smooth' * smooth}": {
+            "align_corners": corners,
+            "antialias": smooth,
+        }
+        for mode in ("bilinear", "bicubic")
+        for corners in (False, True)
+        for smooth in (False, True)
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "factor", [(1, 1), (2, 1), (3, 2), (2, 3), (1, 2), (1, 3), (4, 3)], ids=str
+)
+@pytest.mark.parametrize("name", MODES)
+def test_every_interpolation(name, factor):
+    mode = name.split(",")[0]
+    size = 13 if "corners" in name else 12
+    body = Resize(mode, ((1, 1), factor), "size", **MODES[name])
+    least, total = compare(Network((1, 2, 5, size), (1, factor[1]), body))
+    assert least == total
 
 
 def test_a_step_counts_even_where_the_axis_holds_one_sample():

@@ -92,9 +92,9 @@ def _resize(
     scales: Sequence[float | None] | None,
     reads: Callable[[Fraction], Reads],
     *,
-    align: bool = False,
-    centred: bool = True,
-    smooth: bool = False,
+    align: bool,
+    centred: bool,
+    smooth: bool,
 ) -> Signal:
     signal = need_signal(x, "the resized tensor")
     sizes, ratios = _ratios(signal, ndim, size, scales, align)
