@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from .networks import draw_weights
 from .oracle import OracleError, truth, truths
-from .pieces import Adaptive, Branches, OnChannels, Pad, Pointwise, Slice
+from .pieces import Adaptive, Branches, OnChannels, Pad, Pointwise, Slice, draw_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 

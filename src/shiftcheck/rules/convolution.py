@@ -160,7 +160,7 @@ def _convolved(
     assert isinstance(weight, Constant)
     assert callable(change)
     assert callable(size)
-    channels = weight.shape[out_channels] * (groups if out_channels else 1)
+    channels = weight.shape[out_channels] * groups
     out = interleaved(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
     moved = [a for a in (out.axis_in(d) for d in dims) if a is not None]
     out = map_axes(out, dims, change, [size(i) for i in range(len(dims))])

@@ -26,8 +26,7 @@ def _pool(
 ) -> Signal:
     signal = need_signal(x, "the input of a pool")
     kernels = per_axis(kernel, ndim)
-    given = () if isinstance(stride, Sequence) and not stride else stride
-    steps = kernels if given == () else per_axis(given, ndim)
+    steps = per_axis(stride or kernel, ndim)
     pads, dilations = per_axis(padding, ndim), per_axis(dilation, ndim)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
     signal = interleaved(signal, dims)

@@ -38,14 +38,18 @@ def cubic(at: Fraction) -> tuple[int, ...]:
 
 
 def smoothed(ratio: Fraction, support: int) -> Reads:
-    """The samples under an antialiasing kernel, which widens with the ratio."""
-    reach = support * max(ratio, Fraction(1))
+    """The samples under an antialiasing kernel, which widens with the ratio.
+
+    Like every interpolating kernel it is zero at whole distances from its centre.
+    """
+    spread = max(ratio, Fraction(1))
+    reach = support * spread
 
     def reads(at: Fraction) -> tuple[int, ...]:
         centre = at + Fraction(1, 2)
         start = math.floor(centre - reach + Fraction(1, 2))
         stop = math.floor(centre + reach + Fraction(1, 2))
-        return tuple(range(start, stop))
+        return tuple(j for j in range(start, stop) if j == at or (j - at) % spread != 0)
 
     return reads
 
@@ -88,9 +92,9 @@ def _resize(
     scales: Sequence[float | None] | None,
     reads: Callable[[Fraction], Reads],
     *,
-    align: bool = False,
-    centred: bool = True,
-    smooth: bool = False,
+    align: bool,
+    centred: bool,
+    smooth: bool,
 ) -> Signal:
     signal = need_signal(x, "the resized tensor")
     sizes, ratios = _ratios(signal, ndim, size, scales, align)
