@@ -112,18 +112,15 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[str]]] = {
         ],
     ),
     "UNSUPPORTED_OP": (
-        lambda: lambda x: F.relu(x).cummax(-1)[0],
+        lambda: lambda x: F.relu(x).renorm(2, 1, 1.0),
         {"shifts": [(1, 0)]},
         [
             "<lambda> on 1x2x16x18: INCONCLUSIVE (unsupported operation) over 1 shift",
             "output 'output' [1, 2, 16, 18]: stride -, period -, valid -",
-            "first guilty layer: 'cummax' (cummax), cause UNSUPPORTED_OP: no rule knows what the"
-            " operation does to a shift (no rule for aten.cummax.default)",
-            "remedy: check up to a layer before it, or give it a rule; if each sample of its result"
-            " is computed from the same sample of its arguments, it is this one:"
-            ' @shiftcheck.register_rule("aten::cummax") def rule(*args): return'
-            " shiftcheck.rules.pointwise(*args)",
-            "another law: see 'A rule for your own operation' in the documentation",
+            "first guilty layer: 'renorm' (renorm), cause UNSUPPORTED_OP: no rule knows what the"
+            " operation does to a shift (no rule for aten.renorm.default)",
+            "remedy: check up to a layer before it, or give it a rule with"
+            " @shiftcheck.register_rule('aten::renorm')",
             "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[#], seed=0)",
         ],
     ),

@@ -244,3 +244,21 @@ def test_indices_that_the_input_was_written_into_are_not_known() -> None:
 
     report = check(model, SIGNAL)
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "unsupported operation")
+
+
+def test_indices_whose_values_are_not_known_are_not_taken_for_older_ones() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(24)
+        places[:6] = torch.zeros_like(x)[0, 0, :6].long() + 20
+        return x[..., places]
+
+    assert shiftcheck.geometry(model, content(SIGNAL)).outputs[0].stride == (None,)
+    report = check(model, SIGNAL)
+    assert report.outputs[0].valid == (((6, 24),),)
+    assert report.verdict is Verdict.EQUIVARIANT
+
+
+def test_a_gather_with_other_places_for_each_channel() -> None:
+    places = torch.stack([torch.arange(24), PERMUTATION, torch.arange(24), torch.arange(24)])
+    report = check(lambda x: x.gather(-1, places.expand(len(x), 4, -1)), SIGNAL)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "unsupported operation")

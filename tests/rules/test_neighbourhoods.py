@@ -309,3 +309,13 @@ def test_the_stride_of_unfolded_windows_is_a_fraction_of_what_is_put_between() -
     out = shiftcheck.geometry(model, MAP).outputs[0]
     assert (out.stride, out.period) == ((Fraction(1, 2),) * 2, (1, 1))
     assert check(model, MAP).verdict is Verdict.EQUIVARIANT
+
+
+def test_several_values_are_not_put_anywhere() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        out = x.clone()
+        out[:, [0, 2]] = torch.linspace(0, 1, 24)
+        return out
+
+    report = check(model, SIGNAL)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "unsupported operation")
