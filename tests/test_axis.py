@@ -212,3 +212,11 @@ def test_describe() -> None:
         "1/2",
         "inf",
     ]
+
+
+def test_a_pattern_of_several_phases_repeats_only_with_all_of_them() -> None:
+    first_of_two = Taps(num=2, phases=((0,), (0,)))
+    plane = resample(input_axis(8, circular=False), first_of_two, 8)
+    assert (plane.stride, plane.period) == (1, 2)
+    assert resample(input_axis(8, circular=True), first_of_two, 8).closed
+    assert not resample(input_axis(9, circular=True), first_of_two, 9).valid.any()

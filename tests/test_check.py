@@ -41,6 +41,28 @@ class Lenet38(nn.Module):
         return self.net(x)
 
 
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda x: x.mean(-1), "axis never moved"),
+        (lambda x: x[..., 0], "not spatial"),
+        (nn.Linear(13, 1), "not spatial"),
+        (lambda x: x @ torch.ones(13), "not spatial"),
+        (lambda x: (x.relu(), x[..., 0]), "not spatial"),
+    ],
+)
+def test_an_axis_that_is_gone_was_not_compared(model: Any, reason: str) -> None:
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 2, 12, 13))
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, reason)
+
+
+def test_the_axes_that_are_left_can_be_asked_for() -> None:
+    x = torch.randn(1, 2, 12, 13)
+    report = shiftcheck.check_equivariance(lambda x: x.mean(-1), x)
+    assert "shifts=[(1, 0)]" in str(report)
+    shiftcheck.assert_equivariant(lambda x: x.mean(-1), x, shifts=[(1, 0)])
+
+
 def test_the_four_convolutions_pass_and_the_rest_is_not_run() -> None:
     model = Lenet38()
     report = shiftcheck.assert_equivariant(model, image(2, 1, 38, 38), layer="net.conv4")

@@ -118,7 +118,7 @@ def test_what_is_promised_is_true(circular: bool) -> None:
             promised += random_chain(random.Random(seed), circular).check() > 0
         except GeometryError:
             lost += 1
-    assert lost < 200
+    assert lost < 300  # what follows a pattern for less than half of its samples
     assert promised > (60 if circular else 150)
 
 

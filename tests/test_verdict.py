@@ -106,6 +106,11 @@ def test_over_shifts_broken_beats_inconclusive_beats_equivariant() -> None:
     assert judge_layer([good, also, off], [0, 1], strict=False) == (GOOD, "")
     assert judge_layer([off], [0], strict=False) == (OPEN, "off the lattice")
     assert judge_layer([good], [0, 1], strict=True) == (OPEN, "axis never moved")
+    gone = result((0, 1), OPEN, "not spatial")
+    assert judge_layer([good, gone], [0, 1], strict=False) == (OPEN, "axis never moved")
+    assert judge_layer([good, gone], [0], strict=False) == (GOOD, "")
+    lost = judge_layer([good, gone], [0], strict=False, reduced=False)
+    assert lost == (OPEN, "not spatial")
     assert judge_layer([result((0, 0), OPEN, "identity shift")], [], strict=True) == (
         OPEN,
         "identity shift",

@@ -159,7 +159,8 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
         ('2', 2, (1.0, 1.0), [False, True, True, True])
     """
     stride = axis.stride * Fraction(taps.num, taps.den)
-    lattice = math.lcm(axis.lattice, abs(stride.numerator))
+    pattern = axis.stride * taps.num
+    lattice = math.lcm(axis.lattice, abs(stride.numerator), abs(pattern.numerator))
     phases = int(lattice / abs(stride))
     first, last = np.full(phases, np.inf), np.full(phases, -np.inf)
     valid = np.ones(size, dtype=bool)
@@ -171,6 +172,8 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
             first[table] = np.minimum(first[table], axis.first_of(source))
             last[table] = np.maximum(last[table], axis.last_of(source))
             valid[stored] &= _readable(axis, stored // taps.den * taps.num + tap, around)
+    if axis.circle is not None and axis.circle % taps.num:
+        valid[:] = False
     out = replace(axis, stride=stride, lattice=lattice, first=first, last=last, valid=valid)
     return _whole_turns(out)
 
@@ -227,7 +230,7 @@ def take(axis: Axis, indices: Indices) -> Axis:
     """The geometry after a gather of the samples ``indices``, on a closed circle modulo its turn.
 
     The longest part of ``indices`` that advances regularly decides the stride; samples outside
-    that pattern are not valid. Raises GeometryError where no quarter of them follows a pattern.
+    that pattern are not valid. Raises GeometryError where no half of them follows a pattern.
     """
     turn = axis.circle if axis.closed else None
     taps = _regular_part(indices, turn)
@@ -283,8 +286,7 @@ def coarsen(axis: Axis, samples: int) -> Axis:
 def over_windows(axis: Axis, width: int) -> Axis:
     """The same axis after every sample saw all of its window of ``width`` samples."""
     everything = tuple(range(width))
-    mixed = resample(axis, Taps(num=width, phases=(everything,) * width), axis.size)
-    return coarsen(mixed, width)
+    return resample(axis, Taps(num=width, phases=(everything,) * width), axis.size)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -382,7 +384,7 @@ def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
 
 def _regular_part(indices: Indices, turn: int | None) -> Taps | None:
     """The pattern that most of the indices follow, modulo ``turn``; None where few do."""
-    best, found = max(min(len(indices) - 1, 2), (len(indices) - 1) // 4), None
+    best, found = max(min(len(indices) - 1, 2), (len(indices) - 1) // 2), None
     for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
         start, stop, num = _longest_run(_advances(indices, den, turn))
         covered = stop - start + den

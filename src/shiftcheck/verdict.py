@@ -132,8 +132,7 @@ def judge_layer(
         only = {r.reason for r in results}
         return Verdict.INCONCLUSIVE, OFF_LATTICE if OFF_LATTICE in only else IDENTITY
     moved = {a for r in counted for a, v in enumerate(r.shift) if v}
-    gone = {a for r in results if r.reason == NOT_SPATIAL for a, v in enumerate(r.shift) if v}
-    if not moved.issuperset(set(required) - gone):
+    if not moved.issuperset(set(required)):
         return Verdict.INCONCLUSIVE, NEVER_MOVED
     return Verdict.EQUIVARIANT, ""
 

@@ -191,6 +191,9 @@ def remedy_for(report: Report, output: LayerResult) -> str:
             if guilty.op in ("batch_norm", "instance_norm"):
                 return "use running statistics, as in eval mode, or check up to a layer before it"
             return "no larger input helps; check up to a layer before it, or boundary='circular'"
+        if report.reason == "axis never moved" and None in output.stride:
+            left = tuple(0 if s is None else abs(s.numerator) for s in output.stride)
+            return f"the output has only some of the axes: move those alone, shifts=[{left}]"
         spatial = [r.name for r in report.layers if _has_axes(r)]
         period = _period(output) or (f"{guilty.period}" if guilty is not None else "")
         needed = (
