@@ -10,7 +10,7 @@ import pytest
 
 FLOORS = {
     0: {"errors", "axis", "report"},
-    1: {"shifts", "compare", "layout", "rules", "inputs"},
+    1: {"shifts", "compare", "differences", "layout", "rules", "inputs"},
     2: {"state", "modules", "ledger", "trace"},
     3: {"structure", "measurement", "verdict", "confirm", "results", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},

@@ -186,7 +186,7 @@ class _Tracer(TorchDispatchMode):
         for i, tensor in enumerate(tracked):
             label = name if len(tracked) == 1 else f"{name}[{i}]"
             row = Row(name=label, op=op, signal=self.signals[tensor], path=name)
-            with _disabled():
+            with torch._C.DisableTorchFunction(), _disabled():
                 self.on_row(row, tensor)
 
     # -- operations ------------------------------------------------------------------------------
