@@ -159,7 +159,39 @@ def is_flattened(signal: Signal) -> bool:
     return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
 
 
-Plan = list[Placed] | Gap
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """The samples to compare under a shift, along each axis; which share of a layer they are."""
+
+    along: tuple[Placed, ...]
+
+    @cached_property
+    def predicted(self) -> bool:
+        """Whether the structure promises agreement."""
+        return all(p.predicted for p in self.along)
+
+    @cached_property
+    def share(self) -> float:
+        """The share of the samples that is valid."""
+        return math.prod(p.share for p in self.along)
+
+    @cached_property
+    def inside(self) -> tuple[Any, ...]:
+        """The valid places of the shifted run, as an index of a map."""
+        return _index([p.valid[0] for p in self.along])
+
+    @cached_property
+    def bordered(self) -> bool:
+        """Whether some samples overlap but are not valid."""
+        return any(p.edges for p in self.along)
+
+    @cached_property
+    def agreed(self) -> Gap:
+        """What is known of a layer that agrees exactly, when nothing else was asked."""
+        return Gap(predicted=self.predicted, share=self.share, error=0.0, relative=0.0)
+
+
+Plan = Region | Gap
 """Which samples to compare under a shift, or why none can be."""
 
 
@@ -177,6 +209,7 @@ class Planner:
         self.flat = is_flattened(signal)
         self.steps: dict[tuple[int, int], Placed | None] = {}
         self.plans: dict[tuple[int, ...], Plan] = {}
+        self.valid = valid_spans(signal, len(scene.pixels))
 
     def plan(self, shift: Sequence[int]) -> Plan:
         """The plan of one shift."""
@@ -196,7 +229,7 @@ class Planner:
             if step is None:
                 return Gap(onto_lattice=False, predicted=False)
             placed.append(step)
-        return placed
+        return Region(along=tuple(placed))
 
     def _step(self, dim: int, axis: int, v: int) -> Placed | None:
         place = self.places[axis]
@@ -269,7 +302,7 @@ def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
 def measure(
     base: Base,
     copy: torch.Tensor,
-    placed: Sequence[Placed],
+    region: Region,
     *,
     border: bool,
     null: str,
@@ -282,38 +315,35 @@ def measure(
     they are the same) or ``""``. ``apart``: the largest difference at each place that overlaps,
     where it is known. A gap of at most 4 eps of the largest channel is rounding.
     """
-    predicted = all(p.predicted for p in placed)
-    share = math.prod(p.share for p in placed) if base.values.numel() else 0.0
-    edge = _border(base.values, copy, placed, apart) if border else None
-    if share == 0.0:
-        return Gap(predicted=predicted, border=edge, share=0.0)
-    relative_null, null_excess = _nulls(base, placed, null) if null else (None, None)
-    gap = Gap(
-        predicted=predicted,
+    edge = _border(base.values, copy, region, apart) if border and region.bordered else None
+    if region.share == 0.0 or base.values.numel() == 0:
+        return Gap(predicted=region.predicted, border=edge, share=0.0)
+    agrees = apart is not None and not apart[region.inside].any()
+    if agrees and edge is None and not null and base.tolerance is None:
+        return region.agreed
+    relative_null, null_excess = _nulls(base, region.along, null) if null else (None, None)
+    gap = replace(
+        region.agreed,
         border=edge,
-        share=share,
         null=relative_null,
         null_excess=null_excess,
         excess=None if base.tolerance is None else 0.0,
         scale=base.peak if null == "measure" else None,
-        error=0.0,
-        relative=0.0,
     )
-    if apart is not None and not _part(apart, [p.valid[0] for p in placed]).any():
+    if agrees:
         return gap
-    shifted = _take(copy, placed, [p.valid[0] for p in placed])
-    expected = _take(base.values, placed, [p.valid[1] for p in placed])
+    shifted = _take(copy, region.along, [p.valid[0] for p in region.along])
+    expected = _take(base.values, region.along, [p.valid[1] for p in region.along])
     if torch.equal(shifted, expected):
         return gap
-    return _with_gap(gap, base, shifted, expected, placed)
+    return _with_gap(gap, base, shifted, expected, region.along)
 
 
-def _part(apart: Map, spans: Sequence[Span]) -> Map:
-    """The places of a map that are in every one of the spans."""
+def _index(spans: Sequence[Span]) -> tuple[Any, ...]:
+    """The places that are in every one of the spans, as an index of a map."""
     if any(isinstance(span, torch.Tensor) for span in spans):
-        part: Map = apart[np.ix_(*map(_indices, spans))]
-        return part
-    return apart[tuple(slice(a, a + n) for a, n in spans)]
+        return np.ix_(*map(_indices, spans))
+    return tuple(slice(span[0], span[0] + span[1]) for span in spans)
 
 
 def _indices(span: Span) -> Indices:
@@ -419,24 +449,38 @@ def _take(tensor: torch.Tensor, placed: Sequence[Placed], spans: Sequence[Span])
 
 
 def _border(
-    base: torch.Tensor, copy: torch.Tensor, placed: Sequence[Placed], apart: Map | None
+    base: torch.Tensor, copy: torch.Tensor, region: Region, apart: Map | None
 ) -> float | None:
     """The largest gap on samples that overlap but are not valid along at least one axis."""
+    placed = region.along
+    if apart is not None and (inner := _inner(placed)) is not None:
+        outside = apart[_index([p.all[0] for p in placed])].copy()
+        outside[inner] = 0.0
+        top = float(outside.max())
+        return top if math.isfinite(top) else None
     tops = []
     for i, p in enumerate(placed):
         head, tail = [q.valid for q in placed[:i]], [q.all for q in placed[i + 1 :]]
         for edge in p.edges:
             here, there = zip(*head, edge, *tail, strict=True)
-            if apart is not None:
-                part = _part(apart, here)
-                tops += [float(part.max())] if part.size else []
-                continue
             one, two = _take(copy, placed, here), _take(base, placed, there)
             if one.numel():
                 tops.append(float(_largest(one, two).max()))
     if not tops or not all(map(math.isfinite, tops)):
         return None
     return max(tops)
+
+
+def _inner(placed: Sequence[Placed]) -> tuple[slice, ...] | None:
+    """Where the valid samples are among those that overlap; None where they are no run."""
+    inner = []
+    for p in placed:
+        here, valid = p.all[0], p.valid[0]
+        if isinstance(here, torch.Tensor) or isinstance(valid, torch.Tensor):
+            return None
+        start = valid[0] - here[0] if valid[1] else 0
+        inner.append(slice(start, start + valid[1]))
+    return tuple(inner)
 
 
 def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None, float | None]:
@@ -452,8 +496,8 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
         if how == "measure" and base.finite:
             stay, over = _stay(base, i, p)
             others = [span for j, span in enumerate(here) if j != i]
-            relative.append(float(_part(stay, others).max()))
-            excess.append(0.0 if over is None else float(_part(over, others).max()))
+            relative.append(float(stay[_index(others)].max()))
+            excess.append(0.0 if over is None else float(over[_index(others)].max()))
             continue
         there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
         one, two = _take(base.values, placed, here), _take(base.values, placed, there)

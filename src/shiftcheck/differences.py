@@ -11,14 +11,16 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from shiftcheck.compare import Map, Placed
+from shiftcheck.compare import Map, Region
 
+BLOCK = 2**16
 ROOM = 2**18
-"""Values that are subtracted at once, so that the differences stay in the cache."""
+"""Values of one copy, and of several together, whose differences are taken at once: they stay in
+the cache, and so does the part of the base that they are taken from."""
 
 
 def maps(
-    copies: torch.Tensor, base: torch.Tensor, plans: Sequence[Sequence[Placed] | None]
+    copies: torch.Tensor, base: torch.Tensor, plans: Sequence[Region | None]
 ) -> Iterator[Map | None]:
     """The map of each of the copies ``[copies, channels, *spatial]`` from the base without copies.
 
@@ -31,7 +33,7 @@ def maps(
         return
     sizes, values = copies.shape[2:], flat[0].numel()
     steps = [_step(plan, sizes) for plan in plans]
-    together = max(1, ROOM // values)
+    together = max(1, ROOM // min(values, max(BLOCK, flat.shape[2])))
     room = flat.new_empty(max(min(ROOM, len(plans) * values), flat.shape[2]))
     parts, origin = flat.unbind(0), base.reshape(flat.shape[1:])
     for start in range(0, len(plans), together):
@@ -58,11 +60,11 @@ Step = tuple[int, int, int]
 """The first place of a copy that overlaps with the base, the end of them, how far they moved."""
 
 
-def _step(plan: Sequence[Placed] | None, sizes: Sequence[int]) -> Step | None:
+def _step(plan: Region | None, sizes: Sequence[int]) -> Step | None:
     if plan is None:
         return None
     first = last = moved = 0
-    for p, size in zip(plan, sizes, strict=True):
+    for p, size in zip(plan.along, sizes, strict=True):
         here, there = p.all
         if isinstance(here, torch.Tensor) or isinstance(there, torch.Tensor) or not here[1]:
             return None

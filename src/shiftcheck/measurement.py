@@ -29,6 +29,7 @@ from shiftcheck.compare import (
 from shiftcheck.differences import maps
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
+from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals
@@ -76,6 +77,7 @@ class Job:
     doubt: str = ""
     alone: list[torch.Tensor] = field(default_factory=list)
     plans: dict[Any, Planner] = field(default_factory=dict)
+    laws: Laws = field(default_factory=Laws)
 
     @cached_property
     def first_along(self) -> frozenset[Shift]:
@@ -85,7 +87,8 @@ class Job:
 
     def fresh(self) -> Job:
         """The same job with nothing measured yet."""
-        return replace(self, rows={}, outputs={}, notes=[], plans={}, odd=[], alone=[], doubt="")
+        empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
+        return replace(self, notes=[], odd=[], alone=[], doubt="", **empty)
 
 
 def _only_axis(shift: Shift) -> int | None:
@@ -146,7 +149,7 @@ def _plain_run(job: Job, originals: Originals, noise: float) -> Traced:
         values = job.inputs.shifted(zero, job.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
-        return _guarded(job, values, 1, originals, lambda row, tensor: None)
+        return _guarded(job, values, 1, originals, lambda row, tensor: None, geometry=False)
 
 
 def _perturbed(value: Any, noise: float) -> Any:
@@ -263,6 +266,8 @@ def _guarded(
     copies: int,
     originals: Originals,
     on_row: Callable[[Row, torch.Tensor], None],
+    *,
+    geometry: bool = True,
 ) -> Traced:
     rows: list[Row] = []
 
@@ -280,6 +285,8 @@ def _guarded(
             layer=job.layer,
             originals=originals,
             on_row=seen,
+            laws=job.laws,
+            geometry=geometry,
         )
     except ShiftcheckError:
         raise
@@ -306,10 +313,10 @@ def _compare_stacked(
     whole = arranged(tensor, row.signal, spatial_places(row.signal, len(job.scene.pixels)))
     entry = into.setdefault(row.name, Measured(row=row))
     signal = without_copies(row.signal)
-    base = Base(whole[0], job.scene.tolerance, valid_spans(signal, len(job.scene.pixels)))
+    planner = _planner(job, signal)
+    base = Base(whole[0], job.scene.tolerance, planner.valid)
     if not entry.gaps:
         entry.peak = base.peak
-    planner = _planner(job, signal)
     plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
     known = maps(whole[1:], whole[0], [None if isinstance(p, Gap) else p for p in plans])
     for shift, placed, part, apart in zip(chunk, plans, whole[1:], known, strict=True):
