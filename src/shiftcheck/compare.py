@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,9 @@ class Scene:
 
 Span = tuple[int, int] | torch.Tensor
 """Samples along one dimension: start and length of a run, or a list of indices."""
+
+Map = np.ndarray[Any, Any]
+"""A number for each place ``[*spatial]`` of a layer."""
 
 Pairs = tuple[Span, Span]
 """Samples of the shifted run, and those of the base run that they are compared with."""
@@ -176,21 +180,84 @@ def is_flattened(signal: Signal) -> bool:
     return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
 
 
-def plan(signal: Signal, shift: Sequence[int], scene: Scene) -> list[Placed] | Gap:
-    """Which samples to compare under ``shift``, or why none can be."""
-    places = spatial_places(signal, len(shift))
-    related = any(f.kind == "key" for f in _factors(signal))
-    flat = related or is_flattened(signal)
-    if flat or any(v and a not in places for a, v in enumerate(shift)):
-        return Gap(spatial=False, predicted=False)
-    placed = []
-    for dim, axis in enumerate(sorted(places)):
-        v = shift[axis]
-        pairing = _pairing(signal, axis, v, scene, places[axis])
-        if pairing is None:
-            return Gap(onto_lattice=False, predicted=False)
-        placed.append(_placed(dim + 1, size_at(signal, places[axis]), v != 0, pairing))
-    return placed
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """The samples to compare under a shift, along each axis; which share of a layer they are."""
+
+    along: tuple[Placed, ...]
+
+    @cached_property
+    def predicted(self) -> bool:
+        """Whether the structure promises agreement."""
+        return all(p.predicted for p in self.along)
+
+    @cached_property
+    def share(self) -> float:
+        """The share of the samples that is valid."""
+        return math.prod(p.share for p in self.along)
+
+    @cached_property
+    def inside(self) -> tuple[Any, ...]:
+        """The valid places of the shifted run, as an index of a map."""
+        return _index([p.valid[0] for p in self.along])
+
+    @cached_property
+    def bordered(self) -> bool:
+        """Whether some samples overlap but are not valid."""
+        return any(p.edges for p in self.along)
+
+    @cached_property
+    def agreed(self) -> Gap:
+        """What is known of a layer that agrees exactly, when nothing else was asked."""
+        return Gap(predicted=self.predicted, share=self.share, error=0.0, relative=0.0)
+
+
+Plan = Region | Gap
+"""Which samples to compare under a shift, or why none can be."""
+
+
+def plan(signal: Signal, shift: Sequence[int], scene: Scene) -> Plan:
+    """The plan of one shift."""
+    return Planner(signal, scene).plan(shift)
+
+
+class Planner:
+    """The plans of one signal under many shifts, which have most of their steps in common."""
+
+    def __init__(self, signal: Signal, scene: Scene) -> None:
+        self.signal, self.scene = signal, scene
+        self.places = spatial_places(signal, len(scene.pixels))
+        related = any(f.kind == "key" for f in _factors(signal))
+        self.flat = related or is_flattened(signal)
+        self.steps: dict[tuple[int, int], Placed | None] = {}
+        self.plans: dict[tuple[int, ...], Plan] = {}
+        self.valid = valid_spans(signal, len(scene.pixels))
+
+    def plan(self, shift: Sequence[int]) -> Plan:
+        """The plan of one shift."""
+        key = tuple(shift)
+        if key not in self.plans:
+            self.plans[key] = self._plan(key)
+        return self.plans[key]
+
+    def _plan(self, shift: tuple[int, ...]) -> Plan:
+        if self.flat or any(v and a not in self.places for a, v in enumerate(shift)):
+            return Gap(spatial=False, predicted=False)
+        placed = []
+        for dim, axis in enumerate(sorted(self.places)):
+            if (axis, shift[axis]) not in self.steps:
+                self.steps[axis, shift[axis]] = self._step(dim + 1, axis, shift[axis])
+            step = self.steps[axis, shift[axis]]
+            if step is None:
+                return Gap(onto_lattice=False, predicted=False)
+            placed.append(step)
+        return Region(along=tuple(placed))
+
+    def _step(self, dim: int, axis: int, v: int) -> Placed | None:
+        place = self.places[axis]
+        pairing = _pairing(self.signal, axis, v, self.scene, place)
+        size = size_at(self.signal, place)
+        return None if pairing is None else _placed(dim, size, v != 0, pairing)
 
 
 def size_at(signal: Signal, place: int) -> int:
@@ -221,6 +288,7 @@ class Base:
         valid: Sequence[tuple[int, int]],
     ) -> None:
         self.values, self.tolerance, self.valid = values, tolerance, valid
+        self.stays: dict[tuple[int, Placed], tuple[Map, Map | None]] = {}
 
     @cached_property
     def scales(self) -> torch.Tensor:
@@ -255,36 +323,57 @@ def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
 
 
 def measure(
-    base: Base, copy: torch.Tensor, placed: Sequence[Placed], *, border: bool, null: str
+    base: Base,
+    copy: torch.Tensor,
+    region: Region,
+    *,
+    border: bool,
+    null: str,
+    apart: Map | None = None,
 ) -> Gap:
     """Compare a layer of the base and of one shifted copy, both ``[everything else, *spatial]``.
 
     ``border``: measure the samples that overlap but are not valid, too. ``null``: compare
     the base with itself, the shift left out, axis by axis: ``"measure"``, ``"same"`` (only whether
-    they are the same) or ``""``. A gap of at most 4 eps of the largest channel is rounding.
+    they are the same) or ``""``. ``apart``: the largest difference at each place that overlaps,
+    where it is known. A gap of at most 4 eps of the largest channel is rounding.
     """
-    predicted = all(p.predicted for p in placed)
-    share = math.prod(p.share for p in placed) if base.values.numel() else 0.0
-    edge = _border(base.values, copy, placed) if border else None
-    if share == 0.0:
-        return Gap(predicted=predicted, border=edge, share=0.0)
-    shifted = _take(copy, placed, [p.valid[0] for p in placed])
-    expected = _take(base.values, placed, [p.valid[1] for p in placed])
-    relative_null, null_excess = _nulls(base, placed, null) if null else (None, None)
-    gap = Gap(
-        predicted=predicted,
+    edge = _border(base.values, copy, region, apart) if border and region.bordered else None
+    if region.share == 0.0 or base.values.numel() == 0:
+        return Gap(predicted=region.predicted, border=edge, share=0.0)
+    agrees = apart is not None and not apart[region.inside].any()
+    if agrees and edge is None and not null and base.tolerance is None:
+        return region.agreed
+    relative_null, null_excess = _nulls(base, region.along, null) if null else (None, None)
+    gap = replace(
+        region.agreed,
         border=edge,
-        share=share,
         null=relative_null,
         null_excess=null_excess,
         excess=None if base.tolerance is None else 0.0,
         scale=base.peak if null == "measure" else None,
-        error=0.0,
-        relative=0.0,
     )
-    return (
-        gap if torch.equal(shifted, expected) else _with_gap(gap, base, shifted, expected, placed)
-    )
+    if agrees:
+        return gap
+    shifted = _take(copy, region.along, [p.valid[0] for p in region.along])
+    expected = _take(base.values, region.along, [p.valid[1] for p in region.along])
+    if torch.equal(shifted, expected):
+        return gap
+    return _with_gap(gap, base, shifted, expected, region.along)
+
+
+def _index(spans: Sequence[Span]) -> tuple[Any, ...]:
+    """The places that are in every one of the spans, as an index of a map."""
+    if any(isinstance(span, torch.Tensor) for span in spans):
+        return np.ix_(*map(_indices, spans))
+    return tuple(slice(span[0], span[0] + span[1]) for span in spans)
+
+
+def _indices(span: Span) -> Indices:
+    if isinstance(span, torch.Tensor):
+        index: Indices = span.numpy()
+        return index
+    return np.arange(span[0], span[0] + span[1])
 
 
 def _with_gap(
@@ -314,22 +403,34 @@ def _with_gap(
 
 def _excess(errors: torch.Tensor, base: Base) -> float | None:
     """The largest gap over what the user's tolerances allow for its channel."""
-    if base.tolerance is None:
-        return None
-    rtol, atol = base.tolerance
-    allowed = rtol * base.scales + atol
-    return float((errors / allowed).nan_to_num(0.0, posinf=math.inf).max())
+    return None if base.tolerance is None else float(_excesses(errors, base).max())
+
+
+def _excesses(errors: torch.Tensor, base: Base) -> torch.Tensor:
+    """Gaps ``[channels, ...]`` over what the user's tolerances allow for each channel."""
+    rtol, atol = base.tolerance or (0.0, 0.0)
+    allowed = _for_each(rtol * base.scales + atol, errors)
+    return (errors / allowed).nan_to_num(0.0, posinf=math.inf)
 
 
 def _relative(errors: torch.Tensor, base: Base) -> tuple[float, int]:
     """The largest gap over the channel's own magnitude, and its channel."""
+    top, channel = _ratios(errors, base).max(0)
+    return float(top), int(channel)
+
+
+def _ratios(errors: torch.Tensor, base: Base) -> torch.Tensor:
+    """Gaps ``[channels, ...]`` over the channel's own magnitude."""
     dtype = base.values.dtype
     eps = torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 0.0
-    ratios = (errors / base.scales).nan_to_num(0.0, posinf=1.0) if base.finite else errors
+    scales = _for_each(base.scales, errors)
+    ratios = (errors / scales).nan_to_num(0.0, posinf=1.0) if base.finite else errors
     small = errors <= 4 * eps * base.peak
-    ratios = torch.where(small, ratios.clamp(max=eps), ratios)
-    top, channel = ratios.max(0)
-    return float(top), int(channel)
+    return torch.where(small, ratios.clamp(max=eps), ratios)
+
+
+def _for_each(of_channel: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+    return of_channel.reshape(-1, *(1,) * (errors.ndim - 1))
 
 
 WORTH_A_PLACE = 1e-9
@@ -348,9 +449,7 @@ def _largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
         part = _wide(values[start : start + step])
         if other is not None:
             part = part - _wide(other[start : start + step])
-        rows = part.abs() if part.is_complex() else part
-        low, high = torch.aminmax(rows.reshape(rows.shape[0], -1), dim=1)
-        found.append(torch.maximum(high, low.neg()))
+        found.append(part.abs().reshape(part.shape[0], -1).amax(1))
     return torch.cat(found)
 
 
@@ -372,8 +471,16 @@ def _take(tensor: torch.Tensor, placed: Sequence[Placed], spans: Sequence[Span])
     return out
 
 
-def _border(base: torch.Tensor, copy: torch.Tensor, placed: Sequence[Placed]) -> float | None:
+def _border(
+    base: torch.Tensor, copy: torch.Tensor, region: Region, apart: Map | None
+) -> float | None:
     """The largest gap on samples that overlap but are not valid along at least one axis."""
+    placed = region.along
+    if apart is not None and (inner := _inner(placed)) is not None:
+        outside = apart[_index([p.all[0] for p in placed])].copy()
+        outside[inner] = 0.0
+        top = float(outside.max())
+        return top if math.isfinite(top) else None
     tops = []
     for i, p in enumerate(placed):
         head, tail = [q.valid for q in placed[:i]], [q.all for q in placed[i + 1 :]]
@@ -387,6 +494,18 @@ def _border(base: torch.Tensor, copy: torch.Tensor, placed: Sequence[Placed]) ->
     return max(tops)
 
 
+def _inner(placed: Sequence[Placed]) -> tuple[slice, ...] | None:
+    """Where the valid samples are among those that overlap; None where they are no run."""
+    inner = []
+    for p in placed:
+        here, valid = p.all[0], p.valid[0]
+        if isinstance(here, torch.Tensor) or isinstance(valid, torch.Tensor):
+            return None
+        start = valid[0] - here[0] if valid[1] else 0
+        inner.append(slice(start, start + valid[1]))
+    return tuple(inner)
+
+
 def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None, float | None]:
     """How far the base is from itself with the shift left out: relative, and over the tolerances.
 
@@ -396,6 +515,12 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
     relative, excess = [], []
     for i, p in enumerate(placed):
         if not p.moved:
+            continue
+        if how == "measure" and base.finite:
+            stay, over = _stay(base, i, p)
+            others = [span for j, span in enumerate(here) if j != i]
+            relative.append(float(stay[_index(others)].max()))
+            excess.append(0.0 if over is None else float(over[_index(others)].max()))
             continue
         there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
         one, two = _take(base.values, placed, here), _take(base.values, placed, there)
@@ -409,3 +534,20 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
     if not relative:
         return None, None
     return min(relative), None if base.tolerance is None else min(excess)
+
+
+def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
+    """How far the base is from itself along one moved axis, at each place of the other axes."""
+    if (i, p) not in base.stays:
+        one, two = (_take(base.values, [p], [span]) for span in p.valid)
+        errors = _largest_along(one, two, p.dim)
+        over = None if base.tolerance is None else _excesses(errors, base).amax(0).cpu().numpy()
+        base.stays[i, p] = _ratios(errors, base).amax(0).cpu().numpy(), over
+    return base.stays[i, p]
+
+
+def _largest_along(one: torch.Tensor, other: torch.Tensor, dim: int) -> torch.Tensor:
+    """The largest difference of each channel along one dimension."""
+    step = max(1, BLOCK * one.shape[0] // one.numel())
+    parts = zip(one.split(step), other.split(step), strict=True)
+    return torch.cat([(_wide(a) - _wide(b)).abs().amax(dim) for a, b in parts])

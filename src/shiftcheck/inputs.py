@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from shiftcheck.axis import Axis, input_axis
 from shiftcheck.errors import InputError
 from shiftcheck.layout import Dim, Factor, Signal, plain
-from shiftcheck.shifts import fresh_shift
+from shiftcheck.shifts import fresh_shift, fresh_shifts
 
 Shift = tuple[int, ...]
 
@@ -116,13 +116,28 @@ class Inputs:
 
     def stacked(self, shifts: Sequence[Shift], seed: int) -> list[Any]:
         """The arguments with the base and its shifted copies along the batch."""
+        return [self._stacked_leaf(leaf, shifts, seed) for leaf in self.leaves]
+
+    def _stacked_leaf(self, leaf: Any, shifts: Sequence[Shift], seed: int) -> Any:
         zero = (0,) * len(self.pixels)
-        columns = [self.shifted(shift, seed) for shift in (zero, *shifts)]
-        out: list[Any] = []
-        for i, leaf in enumerate(self.leaves):
-            moves = isinstance(leaf, Leaf) and leaf.role != "fixed"
-            out.append(torch.cat([c[i] for c in columns]) if moves else columns[0][i])
+        if not isinstance(leaf, Leaf) or leaf.role == "fixed":
+            return self._shifted_leaf(leaf, zero, seed)
+        if leaf.role != "shifted" or any(self.circular):
+            return torch.cat([self._shifted_leaf(leaf, v, seed) for v in (zero, *shifts)])
+        x = leaf.tensor.detach()
+        out = torch.cat([x] * (len(shifts) + 1))
+        copies = out.unflatten(0, (len(shifts) + 1, -1))[1:]
+        together = max(1, PLACES // math.prod(x.shape[d] for d in leaf.spatial))
+        for start in range(0, len(shifts), together):
+            some = shifts[start : start + together]
+            offsets = [self.offset_of(leaf, shift) for shift in some]
+            seeds = [_seed(seed, shift) for shift in some]
+            copies[start : start + together] = fresh_shifts(x, offsets, leaf.spatial, seeds)
         return out
+
+
+PLACES = 2**20
+"""Places of shifted copies that are filled at once."""
 
 
 def _seed(seed: int, shift: Shift) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,17 +16,20 @@ import torch
 from shiftcheck.compare import (
     Base,
     Gap,
-    Placed,
+    Map,
+    Plan,
+    Planner,
     Scene,
     arranged,
     measure,
     place_in_tensor,
-    plan,
     spatial_places,
     valid_spans,
 )
+from shiftcheck.differences import maps
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
+from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals
@@ -32,8 +37,12 @@ from shiftcheck.structure import Model, call, check_traced, output_rows, raised
 from shiftcheck.trace import Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
 
-STACK = 2**22
-"""Input values that travel in one pass at most, unless one shift alone needs more."""
+STACK = {"cpu": 2**20}
+LARGE_STACK = 2**22
+"""Input values that travel in one pass at most, unless one shift alone needs more.
+
+On a CPU, so few that the activations stay in its cache: there a larger pass is slower.
+"""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -67,16 +76,24 @@ class Job:
     odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
     doubt: str = ""
     alone: list[torch.Tensor] = field(default_factory=list)
-    plans: dict[Any, tuple[Any, list[Placed] | Gap]] = field(default_factory=dict)
+    plans: dict[Any, Planner] = field(default_factory=dict)
+    laws: Laws = field(default_factory=Laws)
 
-    def first_along(self, shift: Shift) -> Shift:
-        """The first of the shifts that moves the same axes."""
-        moved = [bool(v) for v in shift]
-        return next(s for s in self.shifts if [bool(v) for v in s] == moved)
+    @cached_property
+    def first_along(self) -> frozenset[Shift]:
+        """For each axis, the first of the shifts that moves only this one."""
+        single = {a: s for s in reversed(self.shifts) if (a := _only_axis(s)) is not None}
+        return frozenset(single.values())
 
     def fresh(self) -> Job:
         """The same job with nothing measured yet."""
-        return replace(self, rows={}, outputs={}, notes=[], plans={}, odd=[], alone=[], doubt="")
+        empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
+        return replace(self, notes=[], odd=[], alone=[], doubt="", **empty)
+
+
+def _only_axis(shift: Shift) -> int | None:
+    moved = [a for a, v in enumerate(shift) if v]
+    return moved[0] if len(moved) == 1 else None
 
 
 def run_all(job: Job, originals: Originals, max_batch: int | None, progress: bool) -> None:
@@ -132,7 +149,7 @@ def _plain_run(job: Job, originals: Originals, noise: float) -> Traced:
         values = job.inputs.shifted(zero, job.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
-        return _guarded(job, values, 1, originals, lambda row, tensor: None)
+        return _guarded(job, values, 1, originals, lambda row, tensor: None, geometry=False)
 
 
 def _perturbed(value: Any, noise: float) -> Any:
@@ -213,7 +230,11 @@ def _tracked(chunks: Sequence[Any], progress: bool) -> Any:
 
 def _chunks(job: Job, max_batch: int | None) -> list[tuple[Shift, ...]]:
     values = sum(t.numel() for t in job.inputs.tensors)
-    most = max_batch - 1 if max_batch is not None else max(1, STACK // max(values, 1) - 1)
+    room = STACK.get(job.inputs.main.tensor.device.type, LARGE_STACK)
+    most = max(1, room // max(values, 1) - 1)
+    most = most if max_batch is None else min(most, max_batch - 1)
+    passes = max(1, math.ceil(len(job.shifts) / most))
+    most = max(1, math.ceil(len(job.shifts) / passes))
     return [job.shifts[i : i + most] for i in range(0, len(job.shifts), most)]
 
 
@@ -245,6 +266,8 @@ def _guarded(
     copies: int,
     originals: Originals,
     on_row: Callable[[Row, torch.Tensor], None],
+    *,
+    geometry: bool = True,
 ) -> Traced:
     rows: list[Row] = []
 
@@ -262,6 +285,8 @@ def _guarded(
             layer=job.layer,
             originals=originals,
             on_row=seen,
+            laws=job.laws,
+            geometry=geometry,
         )
     except ShiftcheckError:
         raise
@@ -288,11 +313,14 @@ def _compare_stacked(
     whole = arranged(tensor, row.signal, spatial_places(row.signal, len(job.scene.pixels)))
     entry = into.setdefault(row.name, Measured(row=row))
     signal = without_copies(row.signal)
-    base = Base(whole[0], job.scene.tolerance, valid_spans(signal, len(job.scene.pixels)))
+    planner = _planner(job, signal)
+    base = Base(whole[0], job.scene.tolerance, planner.valid)
     if not entry.gaps:
         entry.peak = base.peak
-    for shift, part in zip(chunk, whole[1:], strict=True):
-        entry.gaps.append(_gap_of(job, signal, shift, base, part, ends))
+    plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
+    known = maps(whole[1:], whole[0], [None if isinstance(p, Gap) else p for p in plans])
+    for shift, placed, part, apart in zip(chunk, plans, whole[1:], known, strict=True):
+        entry.gaps.append(_gap_of(job, signal, shift, base, part, placed, ends, apart))
 
 
 def _first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tensor:
@@ -320,29 +348,32 @@ def without_copies(signal: Signal) -> Signal:
 
 
 def _gap_of(
-    job: Job, signal: Signal, shift: Shift, base: Base, copy: torch.Tensor, ends: bool
+    job: Job,
+    signal: Signal,
+    shift: Shift,
+    base: Base,
+    copy: torch.Tensor,
+    placed: Plan,
+    ends: bool,
+    apart: Map | None = None,
 ) -> Gap:
-    if not any(shift):
-        return Gap()
-    placed = _planned(job, signal, shift)
     if isinstance(placed, Gap):
         return placed
-    first = sum(map(bool, shift)) == 1 and shift == job.first_along(shift)
-    null = "measure" if ends else "same" if first else ""
-    gap = measure(base, copy, placed, border=job.every_layer, null=null)
+    null = "measure" if ends else "same" if shift in job.first_along else ""
+    gap = measure(base, copy, placed, border=job.every_layer, null=null, apart=apart)
     if gap.worst is None:
         return gap
     places = spatial_places(signal, len(shift))
     return replace(gap, worst=place_in_tensor(gap.worst, signal, places))
 
 
-def _planned(job: Job, signal: Signal, shift: Shift) -> list[Placed] | Gap:
-    """The plan of ``shift``, kept as long as the same geometry comes again."""
+def _planner(job: Job, signal: Signal) -> Planner:
+    """The plans of a signal, kept as long as the same geometry comes again."""
     dims = tuple(tuple((f.kind, f.size, f.axis) for f in dim) for dim in signal.dims)
-    key = (dims, tuple(map(id, signal.axes)), shift)
+    key = (dims, tuple(map(id, signal.axes)))
     if key not in job.plans:
-        job.plans[key] = (signal.axes, plan(signal, shift, job.scene))
-    return job.plans[key][1]
+        job.plans[key] = Planner(signal, job.scene)
+    return job.plans[key]
 
 
 def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
@@ -385,7 +416,8 @@ def _run_single(
                 f" shifted by {shift}: shapes must not depend on the values"
             )
         ends = kind == "output"
-        gap = _gap_of(job, row.signal, shift, base, copy, ends)
+        placed = _planner(job, row.signal).plan(shift) if any(shift) else Gap()
+        gap = _gap_of(job, row.signal, shift, base, copy, placed, ends)
         into[row.name].gaps.append(gap)
 
     values = job.inputs.shifted(shift, job.seed)

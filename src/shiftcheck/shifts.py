@@ -6,7 +6,7 @@ comes from. Fresh content is drawn from all places of the signal at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import prod
 from typing import Any, TypeAlias, TypeVar
@@ -84,39 +84,68 @@ def fresh_shift(
     """
     dims = tuple(dim % x.ndim for dim in spatial_dims)
     sizes = tuple(int(x.shape[dim]) for dim in dims)
-    rolled, entered = _rolled_places(sizes, offset)
+    places = _fresh_places(sizes, [offset], lambda _: generator)
+    return _laid_out_like(x, _from_places(x, places, dims)[0])
+
+
+def fresh_shifts(
+    x: torch.Tensor,
+    offsets: Sequence[Sequence[int]],
+    spatial_dims: Sequence[int],
+    seeds: Sequence[int],
+) -> torch.Tensor:
+    """The results of fresh_shift for several offsets, ``[offsets, *x.shape]``, each with a seed."""
+    dims = tuple(dim % x.ndim for dim in spatial_dims)
+    sizes = tuple(int(x.shape[dim]) for dim in dims)
+    generator = torch.Generator()
+    places = _fresh_places(sizes, offsets, lambda i: generator.manual_seed(seeds[i]))
+    return _from_places(x, places, dims)
+
+
+def _fresh_places(
+    sizes: Sequence[int],
+    offsets: Sequence[Sequence[int]],
+    generator: Callable[[int], torch.Generator],
+) -> torch.Tensor:
+    """The place, flattened, that each place of each shifted copy takes its content from."""
+    rolled, entered = _rolled_places(sizes, torch.tensor(offsets))
     total = prod(sizes)
     if total > 1:
-        other = torch.randint(1, total, rolled.shape, generator=generator)
-        rolled = torch.where(entered, (rolled + other) % total, rolled)
-    return _laid_out_like(x, _from_places(x, rolled, dims))
+        other = torch.empty_like(rolled)
+        for i, own in enumerate(other):
+            torch.randint(1, total, own.shape, generator=generator(i), out=own)
+        other += rolled
+        rolled = torch.where(entered, other - total * (other >= total), rolled)
+    return rolled
 
 
 def _rolled_places(
-    sizes: Sequence[int], offset: Sequence[int]
+    sizes: Sequence[int], offsets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of each place, flattened: the place that a roll brings there; whether it is from outside."""
-    flat = torch.zeros(tuple(sizes), dtype=torch.int64)
-    outside = torch.zeros(tuple(sizes), dtype=torch.bool)
-    for axis, (size, v) in enumerate(zip(sizes, offset, strict=True)):
-        place = torch.arange(size) - v
-        place = place.reshape([-1 if a == axis else 1 for a in range(len(sizes))])
+    count = len(offsets)
+    flat = torch.zeros((count, *(1 for _ in sizes)), dtype=torch.int64)
+    outside = torch.zeros_like(flat, dtype=torch.bool)
+    for axis, (size, v) in enumerate(zip(sizes, offsets.unbind(1), strict=True)):
+        place = torch.arange(size) - v[:, None]
+        place = place.reshape(count, *(-1 if a == axis else 1 for a in range(len(sizes))))
         flat = flat * size + place % size
         outside = outside | (place < 0) | (place >= size)
-    return flat.flatten(), outside.flatten()
+    return flat.flatten(1), outside.flatten(1)
 
 
 def _from_places(x: ArrayT, places: torch.Tensor, dims: tuple[int, ...]) -> ArrayT:
-    """The signal with each place of ``dims`` (flattened) taken from another one."""
+    """The signal with each place of ``dims`` (flattened) taken from another one, in many ways."""
     last = tuple(range(-len(dims), 0))
     if isinstance(x, np.ndarray):
         front = np.moveaxis(x, dims, last)
         taken = front.reshape(*front.shape[: -len(dims)], -1)[..., places.numpy()]
-        back: np.ndarray[Any, Any] = np.moveaxis(taken.reshape(front.shape), last, dims)
+        every = np.moveaxis(taken, -2, 0).reshape(len(places), *front.shape)
+        back: np.ndarray[Any, Any] = np.moveaxis(every, last, tuple(d + 1 for d in dims))
         return back
     ahead = x.movedim(dims, last)
-    chosen = ahead.flatten(-len(dims))[..., places.to(x.device)]
-    return chosen.reshape(ahead.shape).movedim(last, dims)
+    chosen = ahead.flatten(-len(dims))[..., places.to(x.device)].movedim(-2, 0)
+    return chosen.reshape(len(places), *ahead.shape).movedim(last, tuple(d + 1 for d in dims))
 
 
 def _move(x: ArrayT, v: int, dim: int, fill: str) -> ArrayT:

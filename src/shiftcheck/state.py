@@ -12,21 +12,26 @@ import numpy as np
 import torch
 
 Restore = Callable[[], None]
+ATOMS = frozenset({bool, int, float, str})
+CONTAINERS = (dict, list, set, tuple)
 DEPTH = 6
 """How deep nested lists and dictionaries of a module are looked into."""
 
 
 @dataclass
 class Originals:
-    """Copies of tensors of the model and the caller, made just before they are written to."""
+    """Copies of tensors of the model and the caller, made just before they are written to.
 
-    watched: list[torch.Tensor]
+    ``watched``: the tensors by their ids, which they keep as long as they are held here.
+    """
+
+    watched: dict[int, torch.Tensor]
     saved: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
 
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
         memory = _memory(tensor)
-        for own in self.watched:
+        for own in self.watched.values():
             if _memory(own) == memory and not any(own is kept for kept, _ in self.saved):
                 self.saved.append((own, own.detach().clone()))
 
@@ -46,7 +51,7 @@ def preserved(
     modules: Sequence[torch.nn.Module], tensors: Sequence[torch.Tensor], *, training: bool
 ) -> Iterator[Originals]:
     """Evaluate in eval mode (unless ``training``) and put everything back, also on exceptions."""
-    originals = Originals(list(tensors))
+    originals = Originals({id(t): t for t in tensors})
     restores = [_process(), *(_module(m, originals.watched) for m in modules)]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
@@ -75,7 +80,7 @@ def _process() -> Restore:
     return restore
 
 
-def _module(module: torch.nn.Module, watched: list[torch.Tensor]) -> Restore:
+def _module(module: torch.nn.Module, watched: dict[int, torch.Tensor]) -> Restore:
     attributes = _kept(vars(module), watched, DEPTH)
     own = [*module.parameters(False), *module.buffers(False)]
     tensors = [_tensor(t) for t in own if not torch.nn.parameter.is_lazy(t)]
@@ -101,11 +106,13 @@ def _tensor(tensor: torch.Tensor) -> Restore:
     return restore
 
 
-def _kept(value: Any, watched: list[torch.Tensor], depth: int) -> Restore:
+def _kept(value: Any, watched: dict[int, torch.Tensor], depth: int) -> Restore:
     """How to put a value back, containers and what is in them; tensors are watched."""
+    if value is None or type(value) in ATOMS:
+        return _nothing
     if isinstance(value, torch.Tensor):
-        if not any(value is w for w in watched[-64:]) and value.layout == torch.strided:
-            watched.append(value)
+        if value.layout == torch.strided:
+            watched[id(value)] = value
         return _nothing
     if isinstance(value, np.ndarray):
         array = value.copy()
@@ -116,7 +123,7 @@ def _kept(value: Any, watched: list[torch.Tensor], depth: int) -> Restore:
     if isinstance(value, np.random.Generator):
         drawn = value.bit_generator.state
         return lambda: setattr(value.bit_generator, "state", drawn)
-    if depth and isinstance(value, dict | list | set | tuple):
+    if depth and isinstance(value, CONTAINERS):
         return _container(value, watched, depth)
     return _nothing
 
@@ -125,7 +132,7 @@ def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
     generator.set_state(state)
 
 
-def _container(value: Any, watched: list[torch.Tensor], depth: int) -> Restore:
+def _container(value: Any, watched: dict[int, torch.Tensor], depth: int) -> Restore:
     before = value.copy() if not isinstance(value, tuple) else value
     parts = value.values() if isinstance(value, dict) else value
     inner = [r for r in (_kept(p, watched, depth - 1) for p in parts) if r is not _nothing]

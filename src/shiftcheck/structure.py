@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from shiftcheck.axis import Axis, pair, smallest_size
 from shiftcheck.compare import is_flattened, size_at, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
+from shiftcheck.laws import Laws
 from shiftcheck.layout import Lost, Signal
 from shiftcheck.modules import modules_of
 from shiftcheck.state import Originals, preserved
@@ -106,11 +108,14 @@ def call(
     layer: str | None,
     originals: Originals,
     on_row: Callable[[Row, torch.Tensor], None],
+    laws: Laws | None = None,
+    geometry: bool = True,
 ) -> Traced:
     """Run the model on a flat list of its arguments, following their signals."""
     args, kwargs = inputs.call(values)
+    laws = laws or Laws()
     signals = [
-        (value, inputs.signal(leaf, copies))
+        (value, laws.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
         for leaf, value in zip(inputs.leaves, values, strict=True)
         if isinstance(leaf, Leaf) and leaf.role != "fixed"
     ]
@@ -123,6 +128,8 @@ def call(
         on_row=on_row,
         on_write=originals.before_write,
         layer=layer,
+        laws=laws,
+        geometry=geometry,
     )
 
 

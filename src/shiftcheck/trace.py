@@ -21,14 +21,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
 
+LOCAL = frozenset(
+    f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
+)
+"""Operations whose results depend on the input wherever their first operand does."""
+
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 RANDOM = "random numbers are drawn"
+NOT_ASKED = Cause(kind="UNSUPPORTED_OP", detail="the geometry was not asked for")
 FACTORIES = frozenset(
     f"aten::{stem}{like}"
     for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
@@ -80,13 +87,18 @@ def run(
     on_row: OnRow,
     on_write: Callable[[torch.Tensor], None],
     layer: str | None = None,
+    laws: Laws | None = None,
+    geometry: bool = True,
 ) -> Traced:
     """Run the model, calling ``on_row`` with each layer's output while it is there.
 
     ``stacked``: the batch holds copies, which must stay apart; raises BatchCoupledError where the
-    model mixes them. ``layer``: stop after that layer, whose output is then the output.
+    model mixes them. ``layer``: stop after that layer, whose output is then the output. ``laws``:
+    what the rules answered in an earlier pass of this model. Without ``geometry``, the signals only
+    say which tensors depend on the input.
     """
-    tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer)
+    tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
+    tracer.geometry = geometry
     for tensor, signal in signals:
         tracer.signals[tensor] = signal
     stopped = False
@@ -116,11 +128,14 @@ class _Tracer(TorchDispatchMode):
         on_write: Callable[[torch.Tensor], None],
         stacked: bool,
         layer: str | None,
+        laws: Laws,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.modules = {id(m): name for name, m in reversed(list(modules.items()))}
         self.on_row, self.on_write = on_row, on_write
-        self.stacked, self.layer = stacked, layer
+        self.stacked, self.layer, self.laws = stacked, layer, laws
+        self.laws.watch(modules.values())
+        self.geometry = True
         self.ledger = Ledger(_disabled)
         self.signals = self.ledger.signals
         self.leak: Cause | None = None
@@ -185,9 +200,9 @@ class _Tracer(TorchDispatchMode):
         tracked = [t for t in tensors if t in self.signals]
         for i, tensor in enumerate(tracked):
             label = name if len(tracked) == 1 else f"{name}[{i}]"
-            signal = _stamped(settled(self.signals[tensor]), name, op, op)
+            signal = self._settled(self.signals[tensor], name, op)
             row = Row(name=label, op=op, signal=signal, path=name)
-            with _disabled():
+            with torch._C.DisableTorchFunction(), _disabled():
                 self.on_row(row, tensor)
 
     # -- operations ------------------------------------------------------------------------------
@@ -202,6 +217,7 @@ class _Tracer(TorchDispatchMode):
         written = _written(func, args, kwargs)
         for tensor in written:
             if tensor not in self.signals:
+                self.laws.forget()
                 with _disabled():
                     self.on_write(tensor)
         parents = [s for s in (self.ledger.signal(t) for t in inputs) if s is not None]
@@ -247,7 +263,10 @@ class _Tracer(TorchDispatchMode):
             if out is not NotImplemented:
                 self._finish(name, op, out, outer)
                 return out
-        found = self._law(func, rule, args, kwargs, parents)
+        if self.geometry or not (rule is pointwise_rule or packet in LOCAL):
+            found = self._law(func, rule, args, kwargs, parents)
+        else:
+            found = NOT_ASKED
         out = func(*args, **kwargs)
         drawn = any(self.ledger.is_random(t) for t in inputs)
         uniform = any(self.ledger.is_uniform(t) for t in inputs)
@@ -276,9 +295,11 @@ class _Tracer(TorchDispatchMode):
                 return Cause(kind="STOCHASTIC", detail=RANDOM)
             return Cause(kind="UNSUPPORTED_OP", detail=f"no rule for {func}")
         try:
-            given = tree_map(self.ledger.operand, list(args))
-            named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
-            return rule(*given, **named)
+            with torch._C.DisableTorchFunction():
+                asked = self.laws.asked(func, args, kwargs, self.ledger)
+            if asked is None:
+                return self._ask(rule, args, kwargs)
+            return self.laws.again(*asked, lambda: self._ask(rule, args, kwargs))
         except BatchCoupledError as error:
             if self.stacked:
                 self.coupled = error
@@ -286,6 +307,11 @@ class _Tracer(TorchDispatchMode):
             return Cause(kind="BATCH_COUPLED", detail=str(error))
         except Exception as error:  # a rule that fails has no answer, whatever the failure
             return Cause(kind="UNSUPPORTED_OP", detail=f"{func}: {error}")
+
+    def _ask(self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        given = tree_map(self.ledger.operand, list(args))
+        named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
+        return rule(*given, **named)
 
     def _attach(
         self,
@@ -320,11 +346,29 @@ class _Tracer(TorchDispatchMode):
                 signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
             if self.leak is not None:
                 signal = opaque(tensor.shape, [signal], self.leak)
-            signal = _stamped(signal, name, op, packet)
+            signal = self._stamped(signal, name, op, packet)
             if any(tensor is w for w in written):
                 self.ledger.write(tensor, signal)
             else:
                 self.signals[tensor] = signal
+
+    def _settled(self, signal: Signal, name: str, op: str) -> Signal:
+        """What the tensor is where it is looked at; the same in every pass."""
+        whole: Signal = self.laws.again((id(signal),), [signal], lambda: settled(signal))
+        return signal if whole is signal else self._stamped(whole, name, op, op)
+
+    def _stamped(self, signal: Signal, name: str, op: str, operation: str) -> Signal:
+        """The signal, its new causes with their place; a signal of its own for every place."""
+
+        def stamp() -> Signal:
+            causes = tuple(
+                c if c.layer else replace(c, layer=name, op=op, operation=operation)
+                for c in signal.causes
+            )
+            return replace(signal, causes=causes)
+
+        stamped: Signal = self.laws.again((id(signal), name, op, operation), [signal], stamp)
+        return stamped
 
     def depends_on_input(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is followed."""
@@ -350,7 +394,7 @@ class _Tracer(TorchDispatchMode):
                     continue
                 if self.leak is not None:
                     signal = opaque(leaf.shape, [signal], self.leak)
-                signal = _stamped(settled(signal), "output", "output", "output")
+                signal = self._settled(signal, "output", "output")
                 found.append((path, leaf, signal))
             elif leaf is not None and not isinstance(leaf, str | bytes | int | float | complex):
                 unknown.append((path, type(leaf).__name__))
@@ -378,13 +422,6 @@ class _Reads(TorchFunctionMode):
         if func in READERS and self.tracer.depends_on_input(args[0]):
             self.tracer.read(args[0], func.__name__)
         return func(*args, **(kwargs or {}))
-
-
-def _stamped(signal: Signal, name: str, op: str, operation: str) -> Signal:
-    causes = tuple(
-        c if c.layer else replace(c, layer=name, op=op, operation=operation) for c in signal.causes
-    )
-    return replace(signal, causes=causes)
 
 
 def _matching(signal: Any, tensor: torch.Tensor, parents: Sequence[Signal]) -> Signal:

@@ -1,0 +1,70 @@
+"""What rules answered in one pass, kept for the next pass over the same signals and parameters.
+
+A rule is a pure function: asked the same again, it need not be asked at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from shiftcheck.layout import Signal
+from shiftcheck.ledger import Ledger, memory_of
+
+Key = tuple[Any, ...]
+
+
+class Laws:
+    """The answers of one model's rules; whoever changes a parameter has to ``forget`` them."""
+
+    def __init__(self) -> None:
+        self.own: dict[int, torch.Tensor] = {}
+        self.kept: dict[Key, tuple[Any, list[Any]]] = {}
+
+    def watch(self, modules: Iterable[torch.nn.Module]) -> None:
+        """Know the parameters and buffers: no other constant is the same from pass to pass."""
+        own = (t for m in modules for t in (*m.parameters(False), *m.buffers(False)))
+        self.own = {id(t): t for t in own}
+
+    def forget(self) -> None:
+        """Ask every rule again."""
+        self.kept.clear()
+
+    def again(self, key: Key, held: Sequence[Any], make: Callable[[], Any]) -> Any:
+        """What ``make`` gave for the key; ``held`` are the objects whose ids are in the key."""
+        if key not in self.kept:
+            self.kept[key] = (make(), list(held))
+        return self.kept[key][0]
+
+    def asked(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], ledger: Ledger
+    ) -> tuple[Key, list[Any]] | None:
+        """The key of a question to a rule; None where it may be another one in the next pass."""
+        held: list[Any] = []
+        try:
+            key = (func, self._part(args, ledger, held), self._part(kwargs, ledger, held))
+            hash(key)
+        except TypeError:
+            return None
+        return key, held
+
+    def _part(self, value: Any, ledger: Ledger, held: list[Any]) -> Key:
+        if isinstance(value, torch.Tensor):
+            return self._tensor(value, ledger, held)
+        if isinstance(value, (list, tuple)):
+            return (type(value), *(self._part(v, ledger, held) for v in value))
+        if isinstance(value, dict):
+            return tuple((name, self._part(v, ledger, held)) for name, v in value.items())
+        return type(value), value
+
+    def _tensor(self, tensor: torch.Tensor, ledger: Ledger, held: list[Any]) -> Key:
+        signal: Signal | None = ledger.signal(tensor)
+        if signal is not None:
+            held.append(signal)
+            return Signal, id(signal)
+        if id(tensor) not in self.own or tensor.is_inference() or ledger.is_random(tensor):
+            raise TypeError("a constant that was made in this pass")
+        held.append(tensor.untyped_storage())
+        return id(tensor), tensor._version, memory_of(tensor), tensor.storage_offset(), tensor.shape
