@@ -383,17 +383,15 @@ def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
 
 
 def _regular_part(indices: Indices, turn: int | None) -> Taps | None:
-    """The pattern that most of the indices follow, modulo ``turn``; None where few do."""
-    best, found = max(min(len(indices) - 1, 2), (len(indices) - 1) // 2), None
+    """The shortest pattern that half of the indices follow, modulo ``turn``; None where few do."""
+    best = max(min(len(indices) - 1, 2), (len(indices) - 1) // 2)
     for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
         start, stop, num = _longest_run(_advances(indices, den, turn))
         covered = stop - start + den
         enough = 2 * den if covered == len(indices) else 3 * den
         if num != 0 and covered > best and covered >= enough:
-            best, found = covered, _pattern(indices, start, num, den)
-        if covered == len(indices) and found is not None:
-            break
-    return found
+            return _pattern(indices, start, num, den)
+    return None
 
 
 def _advances(indices: Indices, den: int, turn: int | None) -> Indices:

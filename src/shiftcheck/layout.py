@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shiftcheck.axis import Axis, GeometryError, Taps, globalise, join, resample, window
@@ -61,12 +61,25 @@ AxisState = Axis | Gone | Lost | None
 
 
 @dataclass(frozen=True, eq=False)
+class Slice:
+    """Where the values of a tensor come from: the samples ``chosen`` of a dimension of another."""
+
+    whole: Signal
+    dim: int
+    chosen: range
+
+
+@dataclass(frozen=True, eq=False)
 class Signal:
-    """What is known of a tensor that depends on the input: its dimensions, axes and causes."""
+    """What is known of a tensor that depends on the input: its dimensions, axes and causes.
+
+    ``source``: of which tensor it is a slice, while its values are still the same.
+    """
 
     dims: tuple[Dim, ...]
     axes: tuple[AxisState, ...]
     causes: tuple[Cause, ...] = ()
+    source: Slice | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -129,6 +142,13 @@ def mapped(dim: Dim, change: Callable[[Factor], Factor]) -> Dim:
         else change(f)
         for f in dim
     )
+
+
+def as_slice(signal: Signal, whole: Signal, dim: int, chosen: range) -> Signal:
+    """The same signal, known to be a slice of another; whatever is made of it is none any more."""
+    out = replace(signal)
+    object.__setattr__(out, "source", Slice(whole, dim, chosen))
+    return out
 
 
 def plain(size: int) -> Dim:

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftcheck.laws import Laws
-from shiftcheck.layout import Signal, opaque, settled, with_cause
+from shiftcheck.layout import Signal, as_slice, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
@@ -346,7 +346,8 @@ class _Tracer(TorchDispatchMode):
                 signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
             if self.leak is not None:
                 signal = opaque(tensor.shape, [signal], self.leak)
-            signal = self._stamped(signal, name, op, packet)
+            new = not any(signal is p for p in parents)
+            signal = self._stamped(signal, name, op, packet, new=new)
             if any(tensor is w for w in written):
                 self.ledger.write(tensor, signal)
             else:
@@ -357,7 +358,9 @@ class _Tracer(TorchDispatchMode):
         whole: Signal = self.laws.again((id(signal),), [signal], lambda: settled(signal))
         return signal if whole is signal else self._stamped(whole, name, op, op)
 
-    def _stamped(self, signal: Signal, name: str, op: str, operation: str) -> Signal:
+    def _stamped(
+        self, signal: Signal, name: str, op: str, operation: str, *, new: bool = False
+    ) -> Signal:
         """The signal, its new causes with their place; a signal of its own for every place."""
 
         def stamp() -> Signal:
@@ -365,7 +368,9 @@ class _Tracer(TorchDispatchMode):
                 c if c.layer else replace(c, layer=name, op=op, operation=operation)
                 for c in signal.causes
             )
-            return replace(signal, causes=causes)
+            out = replace(signal, causes=causes)
+            source = signal.source if new else None
+            return out if source is None else as_slice(out, source.whole, source.dim, source.chosen)
 
         stamped: Signal = self.laws.again((id(signal), name, op, operation), [signal], stamp)
         return stamped

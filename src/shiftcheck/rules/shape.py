@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from shiftcheck.axis import GeometryError, resample, window
 from shiftcheck.layout import (
     Signal,
+    as_slice,
     broadcast,
     interleaved,
     join_states,
@@ -34,6 +37,7 @@ from shiftcheck.rules.common import (
     uncoupled,
     with_constants,
 )
+from shiftcheck.rules.gathering import Places, taken
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import register_rule
 
@@ -186,7 +190,7 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
             raise GeometryError("a slice takes nothing of a spatial axis")
         taps = window(chosen.step, [chosen.start])
         out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
-        return note_new_causes(signal, out)
+        return as_slice(note_new_causes(signal, out), signal, dim, chosen)
     whole = pieces_in(signal.dims[dim], chosen)
     if whole is not None:
         return with_dim(signal, dim, whole)
@@ -327,10 +331,11 @@ def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signa
     strangers = [p for p in pieces if isinstance(p, Signal) and p.axis_in(at) != axis]
     if len(axes) > 1 or strangers:
         raise GeometryError("pieces of different meaning are joined along a spatial axis")
+    again = _slices_of_one(pieces, at)
+    if again is not None:
+        return taken(*again, "a concatenation")
     longest = max(owners, key=lambda p: p.shape[at])
     state = longest.geometry(axis)
-    if state.circular:
-        raise GeometryError("pieces are joined along a circular axis")
     offset = sum(p.shape[at] for p in pieces[: pieces.index(longest)])
     total = sum(p.shape[at] for p in pieces)
     rest = combined([_without(p, at, [axis]) for p in owners])
@@ -342,6 +347,27 @@ def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signa
     out = Signal(tuple(dims), tuple(states), rest.causes)
     detail = "pieces are joined at a fixed place"
     return with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+
+
+def _slices_of_one(
+    pieces: Sequence[Signal | Constant], at: int
+) -> tuple[Signal, int, Places] | None:
+    """The tensor of which all pieces are slices, and the places of its samples in the result."""
+    whole, places = None, []
+    for piece in pieces:
+        if not isinstance(piece, Signal):
+            return None
+        source = piece.source
+        parent, chosen = (
+            (piece, range(piece.shape[at]))
+            if source is None or source.dim != at
+            else (source.whole, source.chosen)
+        )
+        if whole is not None and parent is not whole:
+            return None
+        whole = parent
+        places.append(np.arange(chosen.start, chosen.stop, chosen.step, dtype=np.intp))
+    return None if whole is None else (whole, at, np.concatenate(places))
 
 
 def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
