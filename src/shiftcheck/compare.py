@@ -227,7 +227,7 @@ class Planner:
     def __init__(self, signal: Signal, scene: Scene) -> None:
         self.signal, self.scene = signal, scene
         self.places = spatial_places(signal, len(scene.pixels))
-        related = any(f.kind == "key" for f in _factors(signal))
+        related = any(f.kind in ("key", "frequency") for f in _factors(signal))
         self.flat = related or is_flattened(signal)
         self.steps: dict[tuple[int, int], Placed | None] = {}
         self.plans: dict[tuple[int, ...], Plan] = {}

@@ -23,11 +23,11 @@ class Factor:
 
     ``copies``: the stacked copies. ``axis``: a spatial axis, or one factor of it, whose neighbours
     are ``step`` samples of the axis apart. ``key``: the same of the positions that each sample is
-    related to, as along the last dimension of attention scores. ``joined``: ``pieces`` one after
-    another. ``plain``: anything else.
+    related to, as along the last dimension of attention scores. ``frequency``: the frequencies of
+    an axis. ``joined``: ``pieces`` one after another. ``plain``: anything else.
     """
 
-    kind: Literal["copies", "axis", "key", "joined", "plain"]
+    kind: Literal["copies", "axis", "key", "frequency", "joined", "plain"]
     size: int
     axis: int = -1
     step: int = 1
@@ -56,7 +56,19 @@ class Lost:
     kind: str
 
 
-AxisState = Axis | Gone | Lost | None
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """An axis that was transformed to frequencies.
+
+    ``axis``: the geometry that the signal would have if it was transformed back at once. ``bins``:
+    the frequency of each sample, in turns of the circle; None where it is zero for any signal.
+    """
+
+    axis: Axis
+    bins: tuple[int | None, ...]
+
+
+AxisState = Axis | Gone | Lost | Waves | None
 """None: the tensor does not depend on the axis."""
 
 
@@ -122,7 +134,8 @@ class Signal:
         return state
 
 
-SPATIAL = ("axis", "key")
+SPATIAL = ("axis", "key", "frequency")
+SPLIT = ("axis", "key")
 
 
 def flat(dim: Dim) -> list[Factor]:
@@ -183,7 +196,7 @@ def canonical(factors: Iterable[Factor]) -> Dim:
 
 
 def _continues(outer: Factor, inner: Factor) -> bool:
-    same = (outer.kind, outer.axis) == (inner.kind, inner.axis) and outer.kind in SPATIAL
+    same = (outer.kind, outer.axis) == (inner.kind, inner.axis) and outer.kind in SPLIT
     return same and outer.step == inner.size * inner.step
 
 
@@ -195,6 +208,8 @@ def with_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
     out = replace(signal, dims=tuple(dims))
     axes = list(signal.axes)
     for a, state in enumerate(signal.axes):
+        if isinstance(state, Waves) and not _frequencies(dims, a):
+            raise GeometryError(f"the frequencies of axis {a} are reduced")
         if not isinstance(state, Axis):
             continue
         factors = out.factors_of(a)
@@ -206,6 +221,45 @@ def with_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
     if any(not out.factors_of(f.axis) for f in keys):
         raise GeometryError("only the positions that something was related to are left")
     return replace(out, axes=tuple(axes))
+
+
+def _frequencies(dims: Iterable[Dim], axis: int) -> bool:
+    return any(f.kind == "frequency" and f.axis == axis for dim in dims for f in flat(dim))
+
+
+def at_frequencies(signal: Signal, dim: int, places: Iterable[int]) -> Signal | None:
+    """The samples at ``places`` of a dimension of frequencies; None where it holds no such."""
+    factors = signal.dims[dim]
+    if len(factors) != 1 or factors[0].kind != "frequency":
+        return None
+    axis = factors[0].axis
+    waves = signal.axes[axis]
+    assert isinstance(waves, Waves)
+    kept = replace(waves, bins=tuple(waves.bins[p] for p in places))
+    axes = tuple(kept if a == axis else state for a, state in enumerate(signal.axes))
+    factor = replace(factors[0], size=len(kept.bins))
+    dims = tuple((factor,) if d == dim else f for d, f in enumerate(signal.dims))
+    return Signal(dims, axes, signal.causes)
+
+
+def more_frequencies(signal: Signal, dim: int, before: int, after: int) -> Signal:
+    """The layout after zeros were put beside a dimension of frequencies, or some were cropped."""
+    bins = signal.shape[dim]
+    kept = range(max(-before, 0), bins - max(-after, 0))
+    out = at_frequencies(signal, dim, kept)
+    assert out is not None
+    factor = out.dims[dim][0]
+    waves = out.axes[factor.axis]
+    assert isinstance(waves, Waves)
+    whole = (None,) * max(before, 0) + waves.bins + (None,) * max(after, 0)
+    axes = tuple(
+        replace(waves, bins=whole) if a == factor.axis else state
+        for a, state in enumerate(out.axes)
+    )
+    wide = (replace(factor, size=len(whole)),)
+    return Signal(
+        tuple(wide if d == dim else f for d, f in enumerate(out.dims)), axes, signal.causes
+    )
 
 
 def reduced(axis: Axis) -> Gone:
@@ -516,8 +570,9 @@ def broadcast(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -
 
 def _combine(signals: Sequence[Signal], dims: Sequence[Dim]) -> Signal:
     found = [f for dim in dims for f in flat(dim) if f.kind == "axis"]
+    placed = {f.axis for dim in dims for f in flat(dim) if f.kind in SPATIAL}
     states = tuple(
-        join_states([s.axes[a] for s in signals], present=any(f.axis == a for f in found))
+        join_states([s.axes[a] for s in signals], present=a in placed)
         for a in range(len(signals[0].axes))
     )
     for axis, state in enumerate(states):
@@ -560,6 +615,9 @@ def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
         if present:
             raise GeometryError("an axis without geometry meets one that has it")
         return lost[0]
+    waves = [s for s in states if isinstance(s, Waves)]
+    if waves:
+        return _join_waves(waves, states)
     axes = [s for s in states if isinstance(s, Axis)]
     gone = [s for s in states if isinstance(s, Gone)]
     if not axes:
@@ -571,6 +629,15 @@ def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
         return out
     common = _common(gone)
     return globalise(out, exact=common.exact, lattice=common.lattice, broken=common.broken)
+
+
+def _join_waves(waves: Sequence[Waves], states: Sequence[AxisState]) -> Waves:
+    if len({w.bins for w in waves}) > 1 or any(isinstance(s, Axis) for s in states):
+        raise GeometryError("frequencies are combined with others, or with samples")
+    inside: list[AxisState] = [s.axis if isinstance(s, Waves) else s for s in states]
+    axis = join_states(inside, present=True)
+    assert isinstance(axis, Axis)
+    return Waves(axis, waves[0].bins)
 
 
 def regroup(signal: Signal, shape: Sequence[int]) -> Signal:
@@ -596,9 +663,9 @@ def _take(queue: list[Factor], size: int) -> tuple[Dim, list[Factor]]:
         if room % head.size == 0:
             taken.append(head)
             room //= head.size
-        elif head.kind in ("plain", *SPATIAL) and head.size % room == 0:
+        elif head.kind in ("plain", *SPLIT) and head.size % room == 0:
             rest = head.size // room
-            step = head.step * rest if head.kind in SPATIAL else 1
+            step = head.step * rest if head.kind in SPLIT else 1
             taken.append(replace(head, size=room, step=step))
             queue, room = [replace(head, size=rest), *queue], 1
         else:

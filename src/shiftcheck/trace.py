@@ -26,7 +26,13 @@ from shiftcheck.layout import Signal, as_slice, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
-from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
+from shiftcheck.rules import (
+    BatchCoupledError,
+    Constant,
+    find_rule,
+    pointwise,
+    refuse_frequencies,
+)
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
@@ -311,6 +317,7 @@ class _Tracer(TorchDispatchMode):
     def _ask(self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
+        refuse_frequencies(rule, given, named)
         return rule(*given, **named)
 
     def _attach(

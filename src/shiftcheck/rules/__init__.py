@@ -21,11 +21,13 @@ from shiftcheck.rules import (
     resizing,
     sequences,
     shape,
+    spectral,
     writing,
 )
 from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import Rule, find_rule, register_rule, table
+from shiftcheck.rules.spectral import refuse_frequencies
 
 FAMILIES = (
     convolution,
@@ -43,6 +45,7 @@ FAMILIES = (
     ordering,
     products,
     sequences,
+    spectral,
     writing,
 )
 """The modules that hold the rules of torch's own operations."""
@@ -65,6 +68,7 @@ __all__ = [
     "note_new_causes",
     "note_padding",
     "pointwise",
+    "refuse_frequencies",
     "register_rule",
     "resample",
     "spread_over",

@@ -291,7 +291,7 @@ def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int
                 part = constant.part(before, factor.size, after, start, n)
                 out = _along(out, part, piece, before, after)
                 start += n
-        elif factor.kind != "plain" and factor.size > 1:
+        elif factor.kind not in ("plain", "frequency") and factor.size > 1:
             out = _place(out, factor, constant.repeats(before, factor.size, after), constant)
         before *= factor.size
     return out

@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcheck.axis import Axis, GeometryError, resample, take, window
-from shiftcheck.layout import Dim, Signal, lose, plain, with_axis, with_cause, with_dim, with_dims
+from shiftcheck.layout import (
+    Dim,
+    Signal,
+    at_frequencies,
+    lose,
+    plain,
+    with_axis,
+    with_cause,
+    with_dim,
+    with_dims,
+)
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     combined,
@@ -32,6 +42,9 @@ Places = NDArray[np.intp]
 def taken(signal: Signal, dim: int, places: Places, what: str) -> Signal:
     """The samples at ``places`` along a dimension, counted from the front."""
     uncoupled(signal, [dim], what)
+    waves = at_frequencies(signal, dim, places.tolist())
+    if waves is not None:
+        return waves
     axis = signal.axis_in(dim)
     if axis is None:
         if signal.axes_in([dim]):

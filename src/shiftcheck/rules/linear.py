@@ -67,9 +67,7 @@ def _matmul_constant(x: Signal, y: Constant) -> Signal:
     if stacked:
         if len(y.shape) > len(x.dims):
             raise GeometryError("a constant with more dimensions than the signal is multiplied")
-        position = range(last - 1 - stacked, last - 1)
-        if any(x.axes_in([d]) or x.holds_copies([d]) for d in position):
-            raise GeometryError("a stack of matrices differs along an axis or the batch")
+        x = _stacked(x, y)
     if len(y.shape) == 1:
         out = mix(x, last, 1, "a product with a constant")
         return with_dims(out, out.dims[:-1])
@@ -80,6 +78,13 @@ def _matmul_constant(x: Signal, y: Constant) -> Signal:
         at = last - 1 - stacked + i
         dims[at] = dims[at] if not dim or dims[at] else dim
     return replace(out, dims=tuple(dims))
+
+
+def _stacked(x: Signal, y: Constant) -> Signal:
+    """The signal after each place that ``y`` tells apart has chosen a matrix of its own."""
+    outer = replace(x, dims=(*x.dims[:-2], (), ()))
+    chosen = with_constants(outer, [y])
+    return Signal(x.dims, chosen.axes, chosen.causes)
 
 
 def _matmul_signals(x: Signal, y: Signal) -> Signal:

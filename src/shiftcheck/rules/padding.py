@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, GeometryError, resample, window
-from shiftcheck.layout import Signal, interleaved, map_axes
+from shiftcheck.layout import Signal, interleaved, map_axes, more_frequencies
 from shiftcheck.rules.common import need_signal, note_padding
 from shiftcheck.rules.registry import register_rule
 
 
-def _pad(x: object, pad: Sequence[int], mode: str) -> Signal:
+def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -> Signal:
     signal = need_signal(x, "the padded tensor")
     padded = len(pad) // 2
     rank = len(signal.dims)
     dims = [rank - 1 - i for i in range(padded) if (pad[2 * i], pad[2 * i + 1]) != (0, 0)]
     if signal.holds_copies(dims):
         raise GeometryError("the batch is padded")
+    for d in [d for d in dims if signal.dims[d] and signal.dims[d][0].kind == "frequency"]:
+        if mode != "constant" or value:
+            raise GeometryError("frequencies are padded with something else than zero")
+        side = pad[2 * (rank - 1 - d) :]
+        signal = more_frequencies(signal, d, side[0], side[1])
+        dims.remove(d)
     signal = interleaved(signal, dims)
     sides = {rank - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(padded)}
     sizes = [signal.shape[d] + sum(sides[d]) for d in dims]
@@ -39,13 +45,13 @@ def pad(
     x: object, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Signal:
     """Padding in any mode; negative amounts crop."""
-    return _pad(x, pad, mode)
+    return _pad(x, pad, mode, value)
 
 
 @register_rule("aten::constant_pad_nd", law="as pad")
 def constant_pad(x: object, pad: Sequence[int], value: float = 0) -> Signal:
     """Padding with a constant."""
-    return _pad(x, pad, "constant")
+    return _pad(x, pad, "constant", value)
 
 
 @register_rule(*(f"aten::reflection_pad{n}d" for n in (1, 2, 3)), law="as pad")

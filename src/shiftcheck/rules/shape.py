@@ -12,6 +12,7 @@ from shiftcheck.axis import GeometryError, resample, window
 from shiftcheck.layout import (
     Signal,
     as_slice,
+    at_frequencies,
     broadcast,
     interleaved,
     join_states,
@@ -184,6 +185,9 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
         return signal
     uncoupled(signal, [dim], "a slice of the batch")
     signal = interleaved(signal, [dim])
+    waves = at_frequencies(signal, dim, chosen)
+    if waves is not None:
+        return waves
     axis = signal.axis_in(dim)
     if axis is not None:
         if len(chosen) == 0:
