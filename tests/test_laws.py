@@ -125,3 +125,10 @@ def test_a_parameter_that_the_model_writes_to_is_looked_at_again() -> None:
     assert kinds(passes(model)) == [("POSITION", True)]
     model.now = True
     assert kinds(passes(model)) == [("POSITION", False)]
+
+
+def test_no_constant_of_a_pass_is_held() -> None:
+    passes = Passes()
+    passes(lambda x: x + torch.linspace(0, 1, 13))
+    held = [h for _, some in passes.laws.kept.values() for h in some]
+    assert not any(isinstance(h, torch.UntypedStorage) for h in held)
