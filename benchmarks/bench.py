@@ -45,7 +45,7 @@ class Case:
             self.trunk(batch)
 
     def asserted(self) -> None:
-        """The assertion in one pass."""
+        """The assertion, in passes of at most the same batch."""
         shiftcheck.assert_equivariant(
             self.model,
             self.x,
@@ -55,7 +55,7 @@ class Case:
         )
 
     def reported(self) -> None:
-        """The report of every layer in one pass."""
+        """The report of every layer, in passes of at most the same batch."""
         shiftcheck.check_equivariance(
             self.model,
             self.x,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shiftcheck.errors import InputError
-from shiftcheck.shifts import fresh_shift, shift
+from shiftcheck.shifts import fresh_shift, fresh_shifts, shift
 
 CASES = [
     ((7,), (2,)),
@@ -269,3 +269,13 @@ X = np.zeros((2, 3, 4))
 def test_errors_name_the_argument_its_value_and_the_remedy(x, offset, options, message):
     with pytest.raises(InputError, match=message):
         shift(x, offset, **options)
+
+
+@pytest.mark.parametrize("dims", [(2, 3), (3, 1)])
+def test_many_fresh_shifts_are_the_single_ones(dims: tuple[int, int]) -> None:
+    x = torch.arange(2 * 5 * 6 * 7.0).reshape(2, 5, 6, 7)
+    offsets = [(0, 0), (2, -1), (-3, 0), (0, 4)]
+    many = fresh_shifts(x, offsets, dims, [3, 1, 4, 1])
+    for found, offset, seed in zip(many, offsets, [3, 1, 4, 1], strict=True):
+        one = fresh_shift(x, offset, dims, torch.Generator().manual_seed(seed))
+        assert torch.equal(found, one)

@@ -518,10 +518,12 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
             continue
         if how == "measure" and base.finite:
             stay, over = _stay(base, i, p)
-            others = [span for j, span in enumerate(here) if j != i]
-            relative.append(float(stay[_index(others)].max()))
-            excess.append(0.0 if over is None else float(over[_index(others)].max()))
-            continue
+            others = _index([span for j, span in enumerate(here) if j != i])
+            top = float(stay[others].max())
+            if math.isfinite(top):
+                relative.append(top)
+                excess.append(0.0 if over is None else float(over[others].max()))
+                continue
         there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
         one, two = _take(base.values, placed, here), _take(base.values, placed, there)
         if torch.equal(one, two):
@@ -537,12 +539,17 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
 
 
 def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
-    """How far the base is from itself along one moved axis, at each place of the other axes."""
+    """How far the base is from itself along one moved axis, at each place of the other axes.
+
+    NaN where it has no difference from itself in some channel.
+    """
     if (i, p) not in base.stays:
         one, two = (_take(base.values, [p], [span]) for span in p.valid)
         errors = _largest_along(one, two, p.dim)
         over = None if base.tolerance is None else _excesses(errors, base).amax(0).cpu().numpy()
-        base.stays[i, p] = _ratios(errors, base).amax(0).cpu().numpy(), over
+        top = _ratios(errors, base).amax(0)
+        top[errors.isnan().any(0)] = math.nan
+        base.stays[i, p] = top.cpu().numpy(), over
     return base.stays[i, p]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from shiftcheck import Verdict
 from shiftcheck.axis import input_axis
 from shiftcheck.compare import Base, Gap, Scene, _span, measure, plan, spatial_places, valid_spans
 from shiftcheck.layout import Factor, Gone, Lost, Signal, plain
-from shiftcheck.measurement import _close
+from shiftcheck.measurement import _chunks, _close
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)
@@ -220,3 +221,19 @@ def test_layers_that_differ_from_pass_to_pass() -> None:
 def test_the_note_says_that_the_batch_is_mixed() -> None:
     report = check(lambda x: x + x.sum(0, keepdim=True), image(2, 2, 16, 18))
     assert "mixes the elements of the batch" in report.notes[0]
+
+
+def test_an_infinite_sample_in_the_compared_region_hides_the_shift() -> None:
+    model = nn.ConstantPad2d((2, 2), math.inf)  # the columns do not move with (1, 0)
+    report = check(model, shifts=[(1, 0)])
+    assert report.verdict is not Verdict.EQUIVARIANT
+
+
+def test_a_pass_stays_in_the_cache_and_the_passes_are_alike() -> None:
+    inputs = SimpleNamespace(
+        tensors=[torch.empty(1, 1, 2**9, 2**9)],
+        main=SimpleNamespace(tensor=torch.empty(1)),
+    )
+    job: Any = SimpleNamespace(inputs=inputs, shifts=tuple((v, 0) for v in range(1, 5)))
+    assert [len(chunk) for chunk in _chunks(job, None)] == [2, 2]
+    assert [len(chunk) for chunk in _chunks(job, 2)] == [1, 1, 1, 1]
