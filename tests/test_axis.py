@@ -217,6 +217,12 @@ def test_a_lost_axis_goes_round_on_the_circle() -> None:
     assert list(found.there) == [3, 0, 1, 2]
 
 
+def test_a_flipped_axis_sees_the_pixels_from_the_other_end() -> None:
+    flipped = resample(input_axis(8, circular=False), Taps(num=-1, phases=((7,),)), 8)
+    assert list(flipped.first_of(np.arange(8))) == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert list(conv(flipped, 2).last_of(np.arange(7))) == [7, 6, 5, 4, 3, 2, 1]
+
+
 def test_invalidate_makes_holes() -> None:
     keep = np.array([True, False, True, True])
     assert runs(invalidate(input_axis(4, circular=False), keep).valid) == ((0, 1), (2, 4))
