@@ -186,6 +186,43 @@ def test_coarsen_and_break() -> None:
     assert not coarsen(input_axis(6, circular=True), 4).closed
 
 
+def test_an_open_axis_has_no_circle() -> None:
+    open_axis = input_axis(8, circular=False)
+    assert (open_axis.circle, open_axis.closed) == (None, False)
+    assert coarsen(open_axis, 3).valid.all()
+
+
+def test_the_receptive_field_is_that_of_the_phase_that_sees_most() -> None:
+    axis = resample(input_axis(4, circular=False), Taps(num=1, phases=((0,), (-1, 1))), 8)
+    assert axis.receptive_field == 3
+    assert axis.halo == (1.5, 0.5)
+
+
+def test_one_broken_operand_breaks_the_result() -> None:
+    whole = input_axis(8, circular=False)
+    assert join(with_break(whole), whole).period is None
+    assert join(whole, with_break(whole)).period is None
+
+
+def test_a_coarser_axis_sees_what_it_saw() -> None:
+    down = conv(input_axis(12, circular=False), 2, step=2)
+    coarse = coarsen(down, 3)
+    assert len(coarse.first) == 3
+    assert (coarse.halo, coarse.receptive_field) == (down.halo, down.receptive_field)
+
+
+def test_a_lost_axis_goes_round_on_the_circle() -> None:
+    found = pair_lost(8, 4, 2, circular=True)
+    assert found is not None
+    assert list(found.there) == [3, 0, 1, 2]
+
+
+def test_a_flipped_axis_sees_the_pixels_from_the_other_end() -> None:
+    flipped = resample(input_axis(8, circular=False), Taps(num=-1, phases=((7,),)), 8)
+    assert list(flipped.first_of(np.arange(8))) == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert list(conv(flipped, 2).last_of(np.arange(7))) == [7, 6, 5, 4, 3, 2, 1]
+
+
 def test_invalidate_makes_holes() -> None:
     keep = np.array([True, False, True, True])
     assert runs(invalidate(input_axis(4, circular=False), keep).valid) == ((0, 1), (2, 4))

@@ -65,7 +65,7 @@ class Axis:
     @property
     def closed(self) -> bool:
         """Whether every stored sample is a sample of the operator on the torus."""
-        return self.circular and self.circle is not None and bool(self.valid.all())
+        return self.circle is not None and bool(self.valid.all())
 
     @property
     def one_turn(self) -> bool:
@@ -279,7 +279,7 @@ def coarsen(axis: Axis, samples: int) -> Axis:
         lattice=lattice,
         first=axis.first_of(index),
         last=axis.last_of(index),
-        valid=axis.valid & (divides or not axis.circular),
+        valid=axis.valid & divides,
     )
 
 

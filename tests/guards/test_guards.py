@@ -35,6 +35,18 @@ def check(model: Any, x: Any = None, **options: Any) -> shiftcheck.Report:
 # -- compare ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("shift", [(3, 0), (0, -2), (2, 1)])
+def test_the_worst_gap_is_where_it_is(shift: tuple[int, int], padding: int) -> None:
+    """One sample of one channel is doubled: a gap there, and where the shift moves it to."""
+    mask = torch.ones(2, 16, 18)
+    mask[1, 7, 11] = 2
+    local = nn.Conv2d(2, 2, 1 + 2 * padding, padding=padding)
+    report = check(lambda x: local(x) * mask, shifts=[shift])
+    worst = report.outputs[0].shifts[0].worst
+    assert worst in {(0, 1, 7, 11), (0, 1, 7 + shift[0], 11 + shift[1])}
+
+
 def test_a_flattened_output_has_no_axes() -> None:
     assert check(lambda x: x.flatten(1)).reason == "not spatial"
 

@@ -64,6 +64,24 @@ def guilty(cause: Cause, verdict: Verdict, reason: str) -> Cause | None:
     return find_guilty(verdict, reason, output, [cause], (False, False), [])
 
 
+def test_an_axis_that_was_never_compared_is_told() -> None:
+    moved = result((1, 0), GOOD)
+    for reason, verdict in (("off the lattice", OPEN), ("not spatial", GOOD)):
+        rows = [moved, result((0, 1), OPEN, reason)]
+        assert judge_layer(rows, [0, 1], strict=False)[0] is verdict
+
+
+def test_the_allowance_is_told_where_something_was_compared() -> None:
+    tolerance = Tolerance(eps=2.0**-23)
+    compared, empty = Gap(error=0.0, relative=0.0), Gap()
+    assert judge(compared, (1, 0), [], 1.0, tolerance).allowance == tolerance.relative(None)
+    assert judge(empty, (1, 0), [], 1.0, tolerance).allowance is None
+
+
+def test_a_cause_on_an_axis_that_did_not_move_is_not_guilty() -> None:
+    assert guilty(Cause(kind="PADDING", axis=1), OPEN, "no valid region") is None
+
+
 def test_who_is_not_guilty() -> None:
     stride, whole = Cause(kind="STRIDE", axis=0, period=2), Cause(kind="GLOBAL", axis=0)
     assert guilty(stride, BAD, "") is stride

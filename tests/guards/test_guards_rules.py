@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from shiftcheck.layout import Factor, Lost, Signal, plain
 from shiftcheck.rules.common import BatchCoupledError
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import find_rule
+from shiftcheck.rules.resizing import cubic
 
 SIZE = 12
 
@@ -221,3 +223,13 @@ def test_where_interpolations_take_their_factors_from(overload: str) -> None:
     assert stride_of(linear(x, [7], False, None)) == pytest.approx(5 / 7)
     assert stride_of(linear(x, [7], True, factor)) == pytest.approx(4 / 6)
     assert stride_of(rule("upsample_nearest1d")(x, [7])) == pytest.approx(5 / 7)
+
+
+def test_a_dimension_that_is_no_axis_is_only_resized() -> None:
+    lost = Signal((signal().dims[0], plain(4), plain(6)), (Lost("INDEX"),))
+    assert rule("upsample_linear1d")(lost, [12], False).shape == (2, 4, 12)
+
+
+def test_four_samples_around_a_position() -> None:
+    assert cubic(Fraction(5, 2)) == (1, 2, 3, 4)
+    assert cubic(Fraction(2)) == (2,)
