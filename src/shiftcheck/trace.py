@@ -26,6 +26,7 @@ from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
+from shiftcheck.rules.common import note_missing_causes
 
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 RANDOM = "random numbers are drawn"
@@ -300,22 +301,20 @@ class _Tracer(TorchDispatchMode):
         uniform: bool,
     ) -> None:
         tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        returned = len(tensors)
+        tensors += [w for w in written if not any(w is t for t in tensors)]
         results = [found] if isinstance(found, Signal) else found
         if isinstance(results, Cause):
             results = [opaque(t.shape, parents, results) for t in tensors]
-        if not tensors:
+        if not returned and (out is not None or not written):
             self._leak(name, op)
-            return
         if isinstance(results, Constant):
             for tensor in tensors:
                 self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
             return
-        if len(results) != len(tensors):
-            detail = f"the rule answers for {len(results)} outputs, torch gives {len(tensors)}"
-            cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
-            results = [opaque(t.shape, parents, cause) for t in tensors]
+        results = _for_each(results, tensors, returned, parents)
         for tensor, signal in zip(tensors, results, strict=True):
-            signal = _matching(signal, tensor, parents)
+            signal = note_missing_causes(parents, _matching(signal, tensor, parents))
             if drawn:
                 signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
             if self.leak is not None:
@@ -380,6 +379,21 @@ class _Reads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _for_each(
+    results: Any, tensors: Sequence[torch.Tensor], returned: int, parents: Sequence[Signal]
+) -> list[Any]:
+    """The rule's answers: for what is returned, and for what is only written, where it has any."""
+    answers = list(results)
+    if len(answers) == len(tensors):
+        return answers
+    detail = f"the rule answers for {len(answers)} outputs, torch gives {returned}"
+    if len(answers) == returned:
+        detail = "the rule does not say what becomes of a tensor that is written to"
+    cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
+    kept = returned if len(answers) == returned else 0
+    return answers[:kept] + [opaque(t.shape, parents, cause) for t in tensors[kept:]]
+
+
 def _stamped(signal: Signal, name: str, op: str, operation: str) -> Signal:
     causes = tuple(
         c if c.layer else replace(c, layer=name, op=op, operation=operation) for c in signal.causes
@@ -418,12 +432,8 @@ def _names(func: Any) -> tuple[str, str]:
 
 
 def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | None:
-    namespace, _, stem = packet.partition("::")
-    plain = f"{namespace}::{stem.rstrip('_')}" if not stem.startswith("_") else packet.rstrip("_")
-    exact = find_rule(f"{plain}.{overload}", overload)
-    if exact is not None:
-        return exact
-    return pointwise_rule if _is_pointwise(func) else find_rule(plain, overload)
+    tagged = _is_pointwise(func)
+    return find_rule(packet, overload, tagged=tagged) or (pointwise_rule if tagged else None)
 
 
 def _is_pointwise(func: Any) -> bool:
