@@ -33,6 +33,7 @@ from shiftcheck.rules import (
     pointwise,
     refuse_frequencies,
 )
+from shiftcheck.rules.common import note_missing_causes
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
@@ -333,22 +334,20 @@ class _Tracer(TorchDispatchMode):
         uniform: bool,
     ) -> None:
         tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        returned = len(tensors)
+        tensors += [w for w in written if not any(w is t for t in tensors)]
         results = [found] if isinstance(found, Signal) else found
         if isinstance(results, Cause):
             results = [opaque(t.shape, parents, results) for t in tensors]
-        if not tensors:
+        if not returned and (out is not None or not written):
             self._leak(name, op)
-            return
         if isinstance(results, Constant):
             for tensor in tensors:
                 self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
             return
-        if len(results) != len(tensors):
-            detail = f"the rule answers for {len(results)} outputs, torch gives {len(tensors)}"
-            cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
-            results = [opaque(t.shape, parents, cause) for t in tensors]
+        results = _for_each(results, tensors, returned, parents)
         for tensor, signal in zip(tensors, results, strict=True):
-            signal = _matching(signal, tensor, parents)
+            signal = note_missing_causes(parents, _matching(signal, tensor, parents))
             if drawn:
                 signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
             if self.leak is not None:
@@ -436,6 +435,21 @@ class _Reads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _for_each(
+    results: Any, tensors: Sequence[torch.Tensor], returned: int, parents: Sequence[Signal]
+) -> list[Any]:
+    """The rule's answers: for what is returned, and for what is only written, where it has any."""
+    answers = list(results)
+    if len(answers) == len(tensors):
+        return answers
+    detail = f"the rule answers for {len(answers)} outputs, torch gives {returned}"
+    if len(answers) == returned:
+        detail = "the rule does not say what becomes of a tensor that is written to"
+    cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
+    kept = returned if len(answers) == returned else 0
+    return answers[:kept] + [opaque(t.shape, parents, cause) for t in tensors[kept:]]
+
+
 def _matching(signal: Any, tensor: torch.Tensor, parents: Sequence[Signal]) -> Signal:
     """The signal, if it is one of the tensor's shape and masks; else nothing is known."""
     if not isinstance(signal, Signal):
@@ -467,12 +481,8 @@ def _names(func: Any) -> tuple[str, str]:
 
 
 def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | None:
-    namespace, _, stem = packet.partition("::")
-    plain = f"{namespace}::{stem.rstrip('_')}" if not stem.startswith("_") else packet.rstrip("_")
-    exact = find_rule(f"{plain}.{overload}", overload)
-    if exact is not None:
-        return exact
-    return pointwise_rule if _is_pointwise(func) else find_rule(plain, overload)
+    tagged = _is_pointwise(func)
+    return find_rule(packet, overload, tagged=tagged) or (pointwise_rule if tagged else None)
 
 
 def _is_pointwise(func: Any) -> bool:

@@ -66,9 +66,9 @@ def guilty(cause: Cause, verdict: Verdict, reason: str) -> Cause | None:
 
 def test_an_axis_that_was_never_compared_is_told() -> None:
     moved = result((1, 0), GOOD)
-    for reason, verdict in (("off the lattice", OPEN), ("not spatial", GOOD)):
+    for reason in ("off the lattice", "not spatial"):
         rows = [moved, result((0, 1), OPEN, reason)]
-        assert judge_layer(rows, [0, 1], strict=False)[0] is verdict
+        assert judge_layer(rows, [0, 1], strict=False) == (OPEN, "axis never moved")
 
 
 def test_the_allowance_is_told_where_something_was_compared() -> None:

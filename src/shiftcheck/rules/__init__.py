@@ -26,7 +26,7 @@ from shiftcheck.rules import (
 )
 from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import Rule, find_rule, register_rule, table
+from shiftcheck.rules.registry import Rule, find_rule, register_rule, ship, table
 from shiftcheck.rules.spectral import refuse_frequencies
 
 FAMILIES = (
@@ -49,6 +49,8 @@ FAMILIES = (
     writing,
 )
 """The modules that hold the rules of torch's own operations."""
+
+ship()
 
 __all__ = [
     "FAMILIES",

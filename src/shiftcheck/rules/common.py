@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -95,6 +96,39 @@ def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str
         if isinstance(old, Axis) and isinstance(new, Axis) and not new.valid.all():
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
+
+
+UNNAMED = "its rule names no cause"
+
+
+def note_missing_causes(before: Sequence[Signal], after: Signal) -> Signal:
+    """Add the causes that a rule left out, so that whatever an axis lost has a guilty layer."""
+    out = after
+    for axis, new in enumerate(after.axes):
+        old = [s for s in (signal.axes[axis] for signal in before) if isinstance(s, Axis)]
+        if isinstance(new, Axis) and old:
+            known = [c for c in after.causes if c.axis in (None, axis) and not c.latent]
+            for kind, period in _missing(old, new, known):
+                cause = Cause(kind=kind, axis=axis, period=period, detail=UNNAMED)
+                out = with_cause(out, cause)
+    return out
+
+
+def _missing(
+    old: Sequence[Axis], new: Axis, known: Sequence[Cause]
+) -> Iterator[tuple[str, int | None]]:
+    """The kind and period of what happened between two geometries and no cause explains."""
+    always = {c.kind for c in known if c.period is None}
+    periods = math.lcm(*(c.period for c in known if c.period is not None))
+    if new.broken and not any(s.broken for s in old) and not always:
+        yield "POSITION", None
+    if new.lattice > math.lcm(*(s.lattice for s in old)) and periods % new.lattice:
+        yield "STRIDE", new.lattice
+    if new.circular and new.circle is None and all(s.circle is not None for s in old):
+        if not always & {"STRIDE", "RESIZE"}:
+            yield "STRIDE", None
+    elif not new.valid.all() and all(s.valid.all() for s in old) and not always and periods == 1:
+        yield ("GLOBAL" if math.inf in new.halo else "PADDING"), None
 
 
 def mix(signal: Signal, dim: int, size: int, what: str) -> Signal:

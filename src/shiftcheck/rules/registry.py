@@ -26,6 +26,13 @@ _table: dict[str, Entry] = {}
 table: Mapping[str, Entry] = MappingProxyType(_table)
 """Every rule by the name of its operation, such as ``aten::conv2d`` or ``aten::conv2d.padding``."""
 
+_shipped: dict[str, Entry] = {}
+
+
+def ship() -> None:
+    """Take every rule so far for one of the library: those that follow are a user's own."""
+    _shipped.update(_table)
+
 
 def register_rule(
     *operations: Any, law: str = "", source: str = ""
@@ -63,10 +70,19 @@ def register_rule(
     return add
 
 
-def find_rule(packet: str, overload: str) -> Rule | None:
-    """The rule of an operation by its overload, then by its packet; None where there is none."""
-    entry = _table.get(f"{packet}.{overload}") or _table.get(packet)
-    return entry.rule if entry else None
+def find_rule(packet: str, overload: str, *, tagged: bool = False) -> Rule | None:
+    """The rule of an operation by its overload, then by its packet; None where there is none.
+
+    A variant that works in place has the rule of its own name, or that of the name without the
+    underscore. A user's rule comes before those of the library. ``tagged``: torch calls the
+    operation pointwise, so of the library's rules only one for this very overload counts.
+    """
+    names = dict.fromkeys((packet, packet.rstrip("_")))
+    exact = [n for n in (f"{name}.{overload}" for name in names) if n in _table]
+    packets = [name for name in names if name in _table]
+    own = [n for n in (*exact, *packets) if _table[n] is not _shipped.get(n)]
+    found = own or exact or ([] if tagged else packets)
+    return _table[found[0]].rule if found else None
 
 
 def _name_of(operation: Any) -> str:
