@@ -358,22 +358,37 @@ def reduce_dims(signal: Signal, dims: Sequence[int], *, keepdim: bool) -> tuple[
     return with_dims(signal, left), reduced
 
 
-def contracted(signal: Signal, dims: Sequence[int]) -> Signal:
+def contracted(signal: Signal, dims: Sequence[int], *, related: bool = False) -> Signal:
     """The layout after everything along ``dims`` went into each result; they keep size 1.
 
     An axis that is all in ``dims`` is gone. One of which they hold the innermost factors becomes
-    coarser: each sample then sees a whole window. Raises GeometryError for any other factors.
+    coarser: each sample then sees a whole window. Raises GeometryError for any other factors,
+    unless the result is ``related`` to a signal that has them: then the outermost may be in
+    ``dims``, which every sample sees at all windows, and so at the whole axis.
     """
     out = signal
     for axis in signal.axes_in(dims):
         inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
         if not inside or len(inside) == len(every):
             continue
+        if related and inside == every[: len(inside)]:
+            out = _seen_whole(out, axis, dims)
+            continue
         width = math.prod(f.size for f in inside)
         if inside != every[len(every) - len(inside) :]:
             raise GeometryError(f"windows of axis {axis} are combined, not samples of a window")
         out = _coarser(out, axis, dims, window(width, range(width)))
     return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
+
+
+def _seen_whole(signal: Signal, axis: int, dims: Sequence[int]) -> Signal:
+    state = reduced(signal.geometry(axis))
+    kept = [
+        tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
+        for d, dim in enumerate(signal.dims)
+    ]
+    axes = tuple(state if a == axis else old for a, old in enumerate(signal.axes))
+    return Signal(tuple(kept), axes, signal.causes)
 
 
 def _coarser(signal: Signal, axis: int, dims: Sequence[int], taps: Taps) -> Signal:

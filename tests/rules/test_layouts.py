@@ -251,7 +251,18 @@ def class_query(x: torch.Tensor) -> torch.Tensor:
     return x * pooled.transpose(1, 2)[..., None]
 
 
+def on_a_grid(x: torch.Tensor, attention: Model = by_products) -> torch.Tensor:
+    """Each sample looks at those as many windows further on, in all of the axis."""
+    n, c, h, w = x.shape
+    split = x.view(n, c, h // WINDOW, WINDOW, w // WINDOW, WINDOW).permute(0, 3, 5, 2, 4, 1)
+    t = attention(split.reshape(n * WINDOW**2, -1, c))
+    split = t.view(n, WINDOW, WINDOW, h // WINDOW, w // WINDOW, c).permute(0, 5, 3, 1, 4, 2)
+    return split.reshape(x.shape)
+
+
 GLOBAL: dict[str, Model] = {
+    "attention on a grid": on_a_grid,
+    "fused attention on a grid": lambda x: on_a_grid(x, fused),
     "attention": attended,
     "attention over channels": channel_attention,
     "linear attention": linear_attention,
@@ -269,6 +280,18 @@ def test_global_on_the_plane_and_exact_on_the_torus(name: str) -> None:
     assert plane.guilty.kind == "GLOBAL"
     torus = shiftcheck.check_equivariance(model, x, boundary="circular")
     assert torus.verdict is Verdict.EQUIVARIANT, torus.guilty
+
+
+def test_a_bias_of_the_places_on_a_grid_is_a_position() -> None:
+    bias = seeded(6, 6)
+    report = shiftcheck.check_equivariance(
+        lambda x: on_a_grid(x, lambda t: by_products(t, bias)),
+        seeded(1, 3, 8, 12),
+        boundary="circular",
+    )
+    assert report.verdict is Verdict.BROKEN
+    assert report.guilty is not None
+    assert report.guilty.kind == "POSITION"
 
 
 def test_windows_on_a_torus_that_they_divide_or_not() -> None:

@@ -44,7 +44,7 @@ def attention(
         uncoupled(signal, [len(signal.dims) - 2, len(signal.dims) - 1], "attention")
         require_plain(signal, len(signal.dims) - 1, "attention")
     rank = len(v.dims)
-    keys = [contracted(x, [rank - 2, rank - 1]) for x in (k, v)]
+    keys = [contracted(x, [rank - 2, rank - 1], related=True) for x in (k, v)]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
     out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
     if isinstance(attn_mask, Constant):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, as_keys, broadcast, contracted, plain, with_dims
+from shiftcheck.layout import Signal, as_keys, broadcast, contracted, flat, plain, with_dims
 from shiftcheck.rules.common import (
     WINDOWS,
     combined,
@@ -95,8 +95,9 @@ def _matmul_signals(x: Signal, y: Signal) -> Signal:
     uncoupled(y, [before, before + 1], "a product")
     if as_keys(x.dims[last], AXES) != as_keys(y.dims[before], AXES):
         raise GeometryError("a product over dimensions of different meaning")
+    key_dim = any(f.kind == "key" for f in flat(x.dims[last]))
     left = contracted(x, [last])
-    right = contracted(y, [before])
+    right = contracted(y, [before], related=key_dim)
     related = [a for a in y.axes_in([before + 1]) if x.factors_of(a, range(last))]
     out = combined([left, _without_keys(right, related)])
     dim = as_keys(y.dims[-1], related)
@@ -111,7 +112,7 @@ def _without_keys(signal: Signal, axes: Sequence[int]) -> Signal:
     """The last dimension empty; of ``axes``, every result sees all that it held."""
     held = signal.axes_in([len(signal.dims) - 1])
     if set(held) == set(axes):
-        return contracted(signal, [len(signal.dims) - 1])
+        return contracted(signal, [len(signal.dims) - 1], related=True)
     if axes:
         raise GeometryError("a product of dimensions that have only a part in common")
     return replace(signal, dims=(*signal.dims[:-1], ()))
