@@ -31,9 +31,9 @@ from shiftcheck.rules import (
     Constant,
     find_rule,
     pointwise,
-    refuse_frequencies,
 )
 from shiftcheck.rules.common import note_missing_causes
+from shiftcheck.rules.spectral import refuse_frequencies
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")

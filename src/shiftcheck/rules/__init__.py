@@ -27,7 +27,6 @@ from shiftcheck.rules import (
 from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import Rule, find_rule, register_rule, ship, table
-from shiftcheck.rules.spectral import refuse_frequencies
 
 FAMILIES = (
     convolution,
@@ -70,7 +69,6 @@ __all__ = [
     "note_new_causes",
     "note_padding",
     "pointwise",
-    "refuse_frequencies",
     "register_rule",
     "resample",
     "spread_over",
