@@ -11,8 +11,8 @@ import pytest
 FLOORS = {
     0: {"errors", "axis", "report"},
     1: {"shifts", "compare", "differences", "layout", "rules", "inputs"},
-    2: {"state", "modules", "ledger", "laws", "trace"},
-    3: {"structure", "measurement", "verdict", "confirm", "results", "check"},
+    2: {"state", "modules", "ledger", "laws", "whole", "probe", "fallback", "trace"},
+    3: {"structure", "outside", "measurement", "verdict", "confirm", "results", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }

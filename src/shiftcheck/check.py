@@ -15,11 +15,19 @@ from shiftcheck.errors import InputError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
 from shiftcheck.measurement import Job, noise_floor, run_all
 from shiftcheck.modules import modules_of
+from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
 from shiftcheck.state import preserved
-from shiftcheck.structure import Model, choose_shifts, read_structure, smallest_input
-from shiftcheck.verdict import NO_REGION, Tolerance
+from shiftcheck.structure import (
+    Model,
+    ValuesLeftError,
+    choose_shifts,
+    read_structure,
+    smallest_input,
+)
+from shiftcheck.verdict import BLIND, NO_REGION, Tolerance
+from shiftcheck.whole import Whole
 
 
 def check_equivariance(
@@ -71,13 +79,11 @@ def check_equivariance(
     tolerances = _tolerances(rtol, atol)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
-    given = chosen is not None
-    if chosen is None:
-        chosen = choose_shifts(model, inputs, layer=layer, seed=seed, training=training)
+    model = seen_as(model, inputs, x, training=training)
     job = Job(
         model=model,
         inputs=inputs,
-        shifts=chosen,
+        shifts=chosen or (),
         seed=seed,
         layer=layer,
         training=training,
@@ -88,6 +94,35 @@ def check_equivariance(
             tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
         ),
     )
+
+    def check(callable_: Model) -> Report:
+        one = replace(job, model=callable_).fresh()
+        return _check(one, tolerances, max_batch, progress, given=chosen is not None)
+
+    if layer is not None or isinstance(model, Whole):
+        return check(model)
+    try:
+        report = check(model)
+    except ValuesLeftError:
+        return _noted(check(Whole(model, arrays=False)))
+    if not leaves_torch(report):
+        return report
+    whole = check(Whole(model, arrays=False))
+    return report if whole.reason == BLIND["UNSUPPORTED_OP"] else _noted(whole)
+
+
+def _noted(report: Report) -> Report:
+    return replace(report, notes=(*report.notes, NOTE))
+
+
+def _check(
+    job: Job, tolerances: dict[str, float], max_batch: int | None, progress: bool, *, given: bool
+) -> Report:
+    """Choose shifts where none were given, run, and judge."""
+    model, inputs, layer, training = job.model, job.inputs, job.layer, job.training
+    if not given:
+        chosen = choose_shifts(model, inputs, layer=layer, seed=job.seed, training=training)
+        job = replace(job, shifts=chosen).fresh()
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
         run_all(job, originals, max_batch, progress)
         tolerance = Tolerance(eps=_eps(inputs), **tolerances)
@@ -96,8 +131,8 @@ def check_equivariance(
             exact = measured_in_float64(job, max_batch)
             noise = noise_floor(job, originals)
             report = build_report(job, tolerance, given, exact or {}, noise)
-    if report.reason == NO_REGION and measure == "layers":
-        needed = smallest_input(model, inputs, chosen, layer=layer, training=training)
+    if report.reason == NO_REGION and job.every_layer:
+        needed = smallest_input(model, inputs, job.shifts, layer=layer, training=training)
         report = replace(report, needed=needed)
     return report
 
@@ -133,6 +168,7 @@ def geometry(
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
+    model = seen_as(model, inputs, x, training=training)
     rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
     results = [layer_result(row) for row in rows]
     ends = [layer_result(row) for row in outputs]

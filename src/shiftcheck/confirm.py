@@ -15,7 +15,7 @@ from shiftcheck.measurement import NOISE_MARGIN, Job, run_all
 from shiftcheck.modules import modules_of
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import preserved
-from shiftcheck.verdict import AGAINST_RULES, IN_NOISE, UNCONFIRMED
+from shiftcheck.verdict import AGAINST_RULES, IN_NOISE, MEASURED_GAP, UNCONFIRMED
 
 EPS = 2.0**-52
 BREAK = 1e4 * EPS
@@ -27,7 +27,8 @@ SLOPE = 1e-4
 
 def doubtful(outputs: Sequence[LayerResult]) -> bool:
     """Whether a gap contradicts the structure, or a structural break shows no gap."""
-    return any(s.reason in (AGAINST_RULES, IN_NOISE) for o in outputs for s in o.shifts)
+    reasons = (AGAINST_RULES, IN_NOISE, MEASURED_GAP)
+    return any(s.reason in reasons for o in outputs for s in o.shifts)
 
 
 def measured_in_float64(job: Job, max_batch: int | None) -> dict[str, list[Gap]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -31,13 +31,17 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The arguments of a model as a flat list, with what is needed to put them together again."""
+    """The arguments of a model as a flat list, with what is needed to put them together again.
+
+    ``measured``: what was found out, with these arguments, of operations without a rule.
+    """
 
     leaves: tuple[Any, ...]
     structure: Any
     kind: str
     circular: tuple[bool, ...]
     main: Leaf
+    measured: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def pixels(self) -> tuple[int, ...]:

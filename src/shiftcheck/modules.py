@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from shiftcheck.whole import Whole
+
 
 def modules_of(model: Any) -> list[torch.nn.Module]:
     """Every module that a model consists of, those that a plain function refers to included."""
@@ -20,6 +22,8 @@ def modules_of(model: Any) -> list[torch.nn.Module]:
 
 def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
     """The modules of a model by name; in a function, behind the name of the variable."""
+    if isinstance(model, Whole):
+        return named_modules_of(model.function)
     if isinstance(model, torch.nn.Module):
         return dict(model.named_modules())
     found: dict[str, torch.nn.Module] = {}

@@ -28,8 +28,9 @@ class Cause:
     """Why a layer is not equivariant, or not everywhere.
 
     ``kind`` is one of PADDING, STRIDE, RESIZE, POSITION, MIXING, GLOBAL, INDEX, DATA_DEPENDENT,
-    STOCHASTIC, BATCH_COUPLED and UNSUPPORTED_OP. ``axis`` is the spatial axis (0 first), None where
-    it concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
+    STOCHASTIC, BATCH_COUPLED, UNSUPPORTED_OP and MEASURED (no reason of a break, but what is known
+    of the layer comes from experiments). ``axis`` is the spatial axis (0 first), None where it
+    concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
     would break at other parameter values, but does not at the present ones. ``operation``: the
     qualified name of the operation in torch.
     """
@@ -74,7 +75,8 @@ class LayerResult:
     ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
     spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
     (start, stop). ``causes`` are those that arise in this layer itself. ``reduced``: every axis
-    that is missing was reduced, as by a global mean.
+    that is missing was reduced, as by a global mean. ``measured``: the geometry rests on
+    experiments with an operation that has no rule, in this layer or before it.
     """
 
     name: str
@@ -87,6 +89,7 @@ class LayerResult:
     valid: tuple[tuple[tuple[int, int], ...] | None, ...]
     causes: tuple[Cause, ...] = ()
     reduced: bool = False
+    measured: bool = False
     verdict: Verdict | None = None
     reason: str = ""
     shifts: tuple[ShiftResult, ...] = ()

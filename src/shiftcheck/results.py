@@ -19,7 +19,14 @@ from shiftcheck.measurement import Job, Measured
 from shiftcheck.report import Cause, LayerResult, Report, Verdict
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row
-from shiftcheck.verdict import Tolerance, find_guilty, judge, judge_layer, judge_model
+from shiftcheck.verdict import (
+    Tolerance,
+    find_guilty,
+    judge,
+    judge_layer,
+    judge_model,
+    unproven,
+)
 
 
 def layer_result(row: Row) -> LayerResult:
@@ -38,6 +45,7 @@ def layer_result(row: Row) -> LayerResult:
         receptive_field=tuple(None if s is None else s.receptive_field for s in known),
         halo=tuple(None if s is None else s.halo for s in known),
         valid=tuple(None if s is None else runs(s.valid) for s in known),
+        measured=any(c.kind == "MEASURED" for c in signal.causes),
         reduced=not any(isinstance(s, Lost) for s in signal.axes),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
     )
@@ -64,6 +72,8 @@ def _judged(
         floor = (noise or {}).get(entry.row.name, 0.0)
         second: Sequence[Gap | None] = exact.get(entry.row.name) or [None] * len(shifts)
         shifts = tuple(settled(s, gap, floor) for s, gap in zip(shifts, second, strict=True))
+    if result.measured:
+        shifts = tuple(unproven(s, job.inputs.circular) for s in shifts)
     verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
 

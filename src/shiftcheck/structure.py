@@ -25,6 +25,7 @@ from shiftcheck.layout import Lost, Signal
 from shiftcheck.modules import modules_of
 from shiftcheck.state import Originals, preserved
 from shiftcheck.trace import Row, Traced, run
+from shiftcheck.whole import Whole
 
 Model = Callable[..., Any]
 
@@ -34,6 +35,11 @@ def read_structure(
 ) -> tuple[list[Row], list[Row], list[str]]:
     """Every row and output of one pass on fake tensors, or on real ones where that fails."""
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
+        if isinstance(model, Whole):
+            with torch.inference_mode():
+                values = [_drawn(leaf) for leaf in inputs.leaves]
+                rows, traced = _guarded_pass(model, inputs, values, layer, originals)
+            return rows, output_rows(traced), []
         try:
             fake = FakeTensorMode(allow_non_fake_inputs=True)
             with torch.inference_mode(), fake, quiet():
@@ -50,6 +56,14 @@ def read_structure(
             values = inputs.shifted((0,) * len(inputs.pixels), 0)
             rows, traced = _guarded_pass(model, inputs, values, layer, originals)
         return rows, output_rows(traced), [note.splitlines()[0][:200]]
+
+
+LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
+"""How values leave torch for another library; a single value that is read decides something."""
+
+
+class ValuesLeftError(ModelError):
+    """Values left torch and came back, so no output can be traced to the input."""
 
 
 @contextmanager
@@ -72,6 +86,15 @@ def _guarded_pass(
         raise
     except Exception as error:
         raise ModelError(raised(error, inputs.main.tensor.shape)) from error
+
+
+def _drawn(leaf: Any) -> Any:
+    """A tensor to run on where shapes alone do not do: the caller's, or noise for a shape."""
+    if not isinstance(leaf, Leaf):
+        return leaf
+    if leaf.tensor.device.type != "meta":
+        return leaf.tensor.detach().clone()
+    return torch.randn(leaf.tensor.shape, dtype=leaf.tensor.dtype)
 
 
 def _faked(leaf: Any, mode: FakeTensorMode) -> Any:
@@ -130,6 +153,7 @@ def call(
         layer=layer,
         laws=laws,
         geometry=geometry,
+        measured=inputs.measured,
     )
 
 
@@ -144,6 +168,11 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
             else (f"there are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
         )
         raise InputError(f"layer={layer!r} was not met in the forward pass; {known}")
+    if not traced.outputs and traced.leak in LEAVES_TORCH:
+        raise ValuesLeftError(
+            "the model returned no tensor that depends on x: its values left torch by"
+            f" {traced.leak}"
+        )
     if not traced.outputs:
         what = "no tensor that depends on x" if traced.ignoring else "no tensor"
         raise ModelError(f"the model returned {what}: there is nothing to compare")
@@ -198,8 +227,8 @@ def smallest_input(
 ) -> tuple[int, ...] | None:
     """The smallest spatial size at which every shifted axis leaves something to compare.
 
-    None where none was found, the model takes this size only, sees all of an axis, or has several
-    inputs.
+    None where none was found, the model takes this size only, sees all of an axis, was measured, or
+    has several inputs.
     """
     if len(inputs.tensors) > 1:
         return None
@@ -209,7 +238,7 @@ def smallest_input(
         steps = [abs(s[axis]) for s in shifts if s[axis]]
         if not steps:
             continue
-        if any(_endless(row.signal.axes[axis]) for row in given):
+        if any(_endless(row.signal.axes[axis]) or _is_measured(row.signal) for row in given):
             return None
 
         def works(n: int, axis: int = axis, step: int = min(steps)) -> bool:
@@ -229,6 +258,10 @@ def smallest_input(
             return None
         sizes[axis] = found
     return tuple(sizes)
+
+
+def _is_measured(signal: Signal) -> bool:
+    return any(cause.kind == "MEASURED" for cause in signal.causes)
 
 
 def _endless(state: Any) -> bool:

@@ -5,6 +5,7 @@ The only owner of the dispatch mode and of torch's semi-private names.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +20,14 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
+from shiftcheck.fallback import Prober, Subject
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal, as_slice, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
+from shiftcheck.probe import NoAnswerError
 from shiftcheck.report import Cause
 from shiftcheck.rules import (
     BatchCoupledError,
@@ -34,6 +37,7 @@ from shiftcheck.rules import (
 )
 from shiftcheck.rules.common import note_missing_causes
 from shiftcheck.rules.spectral import refuse_frequencies
+from shiftcheck.whole import Whole
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
@@ -65,12 +69,14 @@ class Traced:
     """What a pass returned: the output tensors that depend on the input, with their signals.
 
     ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
+    ``leak``: the operation by which values were read from a tensor, if any were.
     """
 
     outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
     ignoring: tuple[tuple[str, tuple[int, ...]], ...]
     unknown: tuple[tuple[str, str], ...]
     stopped: bool
+    leak: str = ""
 
 
 class Stop(BaseException):
@@ -96,22 +102,26 @@ def run(
     layer: str | None = None,
     laws: Laws | None = None,
     geometry: bool = True,
+    measured: dict[Any, Any] | None = None,
 ) -> Traced:
     """Run the model, calling ``on_row`` with each layer's output while it is there.
 
     ``stacked``: the batch holds copies, which must stay apart; raises BatchCoupledError where the
     model mixes them. ``layer``: stop after that layer, whose output is then the output. ``laws``:
-    what the rules answered in an earlier pass of this model. Without ``geometry``, the signals only
-    say which tensors depend on the input.
+    what the rules answered in an earlier pass of this model; ``measured``: what was measured of
+    operations without a rule. Without ``geometry``, the signals only say which tensors depend on
+    the input.
     """
     tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
     tracer.geometry = geometry
+    tracer.prober = Prober(_disabled, measured)
     for tensor, signal in signals:
         tracer.signals[tensor] = signal
     stopped = False
     try:
         with tracer.watching_modules(), _Reads(tracer), tracer:
-            returned = model(*args, **kwargs)
+            whole = isinstance(model, Whole)
+            returned = tracer.follow_whole(model, args, kwargs) if whole else model(*args, **kwargs)
     except Stop as stop:
         returned, stopped = stop.outputs, True
     if tracer.coupled is not None:  # the model may have caught it
@@ -145,6 +155,7 @@ class _Tracer(TorchDispatchMode):
         self.geometry = True
         self.ledger = Ledger(_disabled)
         self.signals = self.ledger.signals
+        self.prober = Prober(_disabled)
         self.leak: Cause | None = None
         self.coupled: BatchCoupledError | None = None
         self.frames: list[_Frame] = []
@@ -271,7 +282,7 @@ class _Tracer(TorchDispatchMode):
                 self._finish(name, op, out, outer)
                 return out
         if self.geometry or not (rule is pointwise_rule or packet in LOCAL):
-            found = self._law(func, rule, args, kwargs, parents)
+            found = self._law(func, rule, args, kwargs)
         else:
             found = NOT_ASKED
         out = func(*args, **kwargs)
@@ -294,13 +305,12 @@ class _Tracer(TorchDispatchMode):
         rule: Callable[..., Any] | None,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        parents: Sequence[Signal],
     ) -> Any:
         """The rule's signals, or the cause for which there are none."""
         if rule is None:
             if torch.Tag.nondeterministic_seeded in func.tags:
                 return Cause(kind="STOCHASTIC", detail=RANDOM)
-            return Cause(kind="UNSUPPORTED_OP", detail=f"no rule for {func}")
+            return self._probed(f"no rule for {func}", lambda: self._subject(func, args, kwargs))
         try:
             with torch._C.DisableTorchFunction():
                 asked = self.laws.asked(func, args, kwargs, self.ledger)
@@ -320,6 +330,84 @@ class _Tracer(TorchDispatchMode):
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
         refuse_frequencies(rule, given, named)
         return rule(*given, **named)
+
+    def _probed(self, lacking: str, subject: Callable[[], Subject]) -> Any:
+        """The measured signals of what has no rule, or the cause for which there are none."""
+        try:
+            return self.prober.answer(subject())
+        except NoAnswerError as reason:
+            return Cause(kind="UNSUPPORTED_OP", detail=f"{lacking}, and probing fails: {reason}")
+        except BatchCoupledError as error:
+            self.coupled = error
+            raise
+
+    def _subject(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Subject:
+        """An operation as something that can be called on other tensors."""
+        schema = func._schema
+        if schema.is_mutable or any(r.alias_info is not None for r in schema.returns):
+            raise NoAnswerError("it shares memory with its arguments")
+        leaves, structure = tree_flatten((list(args), dict(kwargs)))
+        return self._subject_of(func, leaves, structure, str(func))
+
+    def _subject_of(self, call: Any, leaves: Sequence[Any], structure: Any, key: Any) -> Subject:
+        places, constants = [], {}
+        for i, leaf in enumerate(leaves):
+            if not isinstance(leaf, torch.Tensor):
+                continue
+            if self.ledger.signal(leaf) is not None:
+                places.append(i)
+                continue
+            real = None if self.ledger.is_random(leaf) else self.ledger.real_of(leaf)
+            if real is None:
+                raise NoAnswerError("the values of one of its arguments are not known")
+            constants[i] = real
+        tensors = [leaves[i] for i in places]
+        signals = [self.ledger.signal(t) for t in tensors]
+
+        def outputs(given: list[torch.Tensor]) -> list[torch.Tensor]:
+            values = list(leaves)
+            for i, real in constants.items():
+                values[i] = _of_type(real, given[0].dtype)
+            for i, tensor in zip(places, given, strict=True):
+                values[i] = tensor
+            args, kwargs = tree_unflatten(values, structure)
+            returned = tree_leaves(call(*args, **kwargs))
+            if not all(isinstance(t, torch.Tensor) for t in returned):
+                raise NoAnswerError("it gives something that is no tensor")
+            return returned
+
+        with _disabled():
+            rest = tuple(
+                _fingerprint(constants[i]) if i in constants else repr(leaf)
+                for i, leaf in enumerate(leaves)
+                if i not in places
+            )
+        return Subject(
+            call=outputs,
+            tensors=tensors,
+            signals=[s for s in signals if s is not None],
+            key=(key, tuple(places), rest),
+        )
+
+    def follow_whole(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a callable that torch does not see into, as one operation."""
+        if self.stacked:
+            self.coupled = BatchCoupledError("the callable is probed as a whole")
+            raise self.coupled
+        name = self._function_name("callable")
+        leaves, structure = tree_flatten((list(args), dict(kwargs)))
+        parents = [s for t in leaves if isinstance(t, torch.Tensor) and (s := self.signals.get(t))]
+        with _disabled():
+            again = [t.clone() if isinstance(t, torch.Tensor) else t for t in leaves]
+            given = tree_unflatten(again, structure)
+            out = model(*given[0], **given[1])
+        found = self._probed(
+            "a callable that torch does not see into",
+            lambda: self._subject_of(model, leaves, structure, "callable"),
+        )
+        self._attach(name, "callable", "callable", found, parents, out, (), False, False)
+        self._finish(name, "callable", out, None)
+        return out
 
     def _attach(
         self,
@@ -410,7 +498,11 @@ class _Tracer(TorchDispatchMode):
             elif leaf is not None and not isinstance(leaf, str | bytes | int | float | complex):
                 unknown.append((path, type(leaf).__name__))
         return Traced(
-            outputs=tuple(found), ignoring=tuple(ignoring), unknown=tuple(unknown), stopped=stopped
+            outputs=tuple(found),
+            ignoring=tuple(ignoring),
+            unknown=tuple(unknown),
+            stopped=stopped,
+            leak=self.leak.op if self.leak is not None else "",
         )
 
 
@@ -474,6 +566,18 @@ def _constant_of(
         return func(*args, **kwargs)
     with _disabled(), torch.inference_mode(False), torch.no_grad():
         return func(*args, **kwargs)
+
+
+def _fingerprint(constant: torch.Tensor) -> tuple[Any, ...]:
+    """What tells a constant from another one: its shape, its type and its values."""
+    data = constant.detach().contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes()
+    return tuple(constant.shape), constant.dtype, hashlib.sha256(data).digest()
+
+
+def _of_type(constant: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A constant in the type of the noise."""
+    own = constant.detach()
+    return own.to(dtype) if own.is_floating_point() else own
 
 
 def _names(func: Any) -> tuple[str, str]:

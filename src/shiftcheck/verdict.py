@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shiftcheck.compare import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
@@ -29,6 +29,7 @@ NEVER_MOVED, TOO_TOLERANT = "axis never moved", "tolerance larger than the signa
 IGNORES, UNREAD = "output ignores the input", "output cannot be read"
 APART, UNSTEADY = "batch coupled", "nondeterministic"
 UNCONFIRMED = "gap not confirmed in float64"
+MEASURED_GAP = "gap where the geometry was measured"
 SKIPPED = (IDENTITY, OFF_LATTICE)
 
 
@@ -107,6 +108,17 @@ def _over(null: float | None, tolerance: Tolerance) -> float | None:
     return None if null is None else null / tolerance.relative(None)
 
 
+def unproven(result: ShiftResult, circular: Sequence[bool]) -> ShiftResult:
+    """The result where the geometry was measured: a gap may be due to what probing did not see.
+
+    On a circle every sample counts, whatever the geometry says.
+    """
+    closed = all(ring for ring, v in zip(circular, result.shift, strict=True) if v)
+    if result.verdict is not Verdict.BROKEN or (closed and result.reason != AGAINST_RULES):
+        return result
+    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=MEASURED_GAP)
+
+
 def judge_layer(
     results: Sequence[ShiftResult],
     required: Iterable[int],
@@ -164,7 +176,8 @@ def find_guilty(
     """The first cause on the way to the output that explains its verdict."""
     if verdict is Verdict.EQUIVARIANT:
         return None
-    blind = [c for c in causes if BLIND.get(c.kind) == reason]
+    kinds = {**BLIND, "MEASURED": MEASURED_GAP}
+    blind = [c for c in causes if kinds.get(c.kind) == reason]
     if blind:
         return blind[0]
     same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
@@ -181,7 +194,7 @@ def find_guilty(
 
 def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequence[bool]) -> bool:
     moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
-    if not moved or cause.latent:
+    if not moved or cause.latent or cause.kind == "MEASURED":
         return False
     if cause.kind == "PADDING":
         return reason == NO_REGION or any(circular[a] for a in moved)

@@ -22,6 +22,7 @@ MEANING = {
     "STOCHASTIC": "it draws random numbers",
     "BATCH_COUPLED": "it mixes the elements of the batch",
     "UNSUPPORTED_OP": "no rule knows what the operation does to a shift",
+    "MEASURED": "what it does to a shift was found by experiments, which can miss something",
     "UNEXPLAINED": "the structure promises agreement here, and the run contradicts it",
 }
 
@@ -86,6 +87,8 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
         f"output {output.name!r} {list(output.shape)}: stride {each(output.stride)}, period"
         f" {each(output.period)}, valid {spans(output.valid)}"
     ]
+    if output.measured:
+        lines.append(_measured_by(report))
     if not compared:
         return lines
     top = max(compared, key=lambda s: s.relative_error or 0.0)
@@ -97,6 +100,12 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
         f" (allowed {gap(top.allowance)}, the smallest break this run would have caught)"
     )
     return lines
+
+
+def _measured_by(report: Report) -> str:
+    layers = [repr(c.layer) for c in report.causes if c.kind == "MEASURED"]
+    where = f" of {', '.join(layers)}" if layers else ""
+    return f"marked as measured: the geometry{where} comes from probing, not from a rule"
 
 
 def _blame(report: Report, output: LayerResult) -> list[str]:
@@ -168,6 +177,7 @@ REMEDIES = {
     "tolerance larger than the signal": "give smaller tolerances; everything passes these",
     "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
     "gap not confirmed in float64": "run the check with the model and the input in float64",
+    "gap where the geometry was measured": "give the operation a rule, or a larger input",
     "nondeterministic": "switch the random operation off, for example with model.eval()",
     "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
     "output ignores the input": "leave the constant out of the outputs, or check up to a layer",

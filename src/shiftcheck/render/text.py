@@ -108,9 +108,9 @@ def _verdict(row: LayerResult) -> str:
 
 def _remarks(row: LayerResult) -> list[str]:
     skipped = sum(s.reason == "off the lattice" for s in row.shifts)
-    kinds = list(dict.fromkeys(c.kind for c in row.causes))
+    kinds = list(dict.fromkeys(c.kind for c in row.causes if c.kind != "MEASURED"))
     said = row.reason == "unsupported operation" and "UNSUPPORTED_OP" in kinds
     remarks = [row.reason] if row.reason and not said else []
     if skipped and row.reason != "off the lattice":
         remarks.append(f"{skipped} off the lattice")
-    return [*kinds, *remarks]
+    return [*kinds, *remarks, *(["measured"] if row.measured else [])]

@@ -1,0 +1,219 @@
+"""From the signals of an operation without a rule to a measured law, and back to signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from shiftcheck.axis import Axis, Taps, coarsen, invalidate, join, resample
+from shiftcheck.layout import Dim, Factor, Signal, merge_causes, plain, size_of, with_cause
+from shiftcheck.probe import (
+    AxisLaw,
+    Law,
+    NoAnswerError,
+    Operand,
+    measure_law,
+    same_alone,
+    units,
+)
+from shiftcheck.report import Cause
+from shiftcheck.rules import BatchCoupledError
+from shiftcheck.rules.common import note_new_causes, note_padding
+
+MEASURED = Cause(kind="MEASURED", detail="its geometry comes from experiments, not from a rule")
+"""What marks a signal whose geometry rests on experiments, and everything computed from it."""
+
+MOST_OUTPUTS = 4
+"""An operation with more outputs than that is not probed."""
+
+Call = Callable[[list[torch.Tensor]], list[torch.Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """What is probed: ``call`` gives the output tensors for operands in the place of ``tensors``.
+
+    ``key`` tells it from others.
+    """
+
+    call: Call
+    tensors: Sequence[torch.Tensor]
+    signals: Sequence[Signal]
+    key: Any
+
+
+class Prober:
+    """Measures laws, each one once; ``laws`` are those that are known already."""
+
+    def __init__(
+        self,
+        untraced: Callable[[], AbstractContextManager[None]],
+        laws: dict[Any, Any] | None = None,
+    ) -> None:
+        self.untraced = untraced
+        self.laws = {} if laws is None else laws
+
+    def answer(self, subject: Subject) -> Any:
+        """The signals of the outputs.
+
+        Raises NoAnswerError where no law can be measured, BatchCoupledError where the stacked
+        copies do not stay apart.
+        """
+        known = self.laws
+        operands, copies = _operands(subject)
+        states = [[s.geometry(a) for a in range(len(s.axes))] for s in subject.signals]
+        rings = [all(s[a].one_turn for s in states) for a in range(len(states[0]))]
+        dtype = subject.tensors[0].dtype
+        key = (subject.key, tuple(operands), tuple(rings), dtype)
+        if key not in known:
+            with self.untraced():
+                found = _measure(subject, operands, rings, dtype)
+            known[key] = found
+        answer = known[key]
+        if isinstance(answer, NoAnswerError):
+            raise answer
+        if copies > 1:
+            self._check_apart(subject, answer, operands, copies, known, key)
+        return [_signal(law, operands, subject.signals, copies) for law in answer]
+
+    def _check_apart(
+        self,
+        subject: Subject,
+        laws: Sequence[Law],
+        operands: Sequence[Operand],
+        copies: int,
+        known: dict[Any, Any],
+        key: Any,
+    ) -> None:
+        """Raise BatchCoupledError where a copy in the batch gives something else than alone."""
+        shapes = [tuple(t.shape) for t in subject.tensors]
+        if (key, copies) not in known:
+            apart = all(law.shape[:1] == operands[0].shape[:1] for law in laws)
+            apart = apart and all(axis.dim != 0 for law in laws for axis in law.axes)
+            with self.untraced():
+                apart = apart and all(
+                    same_alone(_output(subject.call, i), shapes, copies, subject.tensors[0].dtype)
+                    for i in range(len(laws))
+                )
+            known[key, copies] = apart
+        if not known[key, copies]:
+            raise BatchCoupledError("an operation without a rule mixes the elements of the batch")
+
+
+def _operands(subject: Subject) -> tuple[list[Operand], int]:
+    """The operands without their copies, and how many copies there are."""
+    if not all(t.is_floating_point() and t.layout == torch.strided for t in subject.tensors):
+        raise NoAnswerError("a tensor that depends on the input is not dense and floating")
+    counts = {_copies(signal) for signal in subject.signals}
+    if len(counts) > 1:
+        raise NoAnswerError("not all of its tensors hold the batch alike")
+    copies = counts.pop()
+    places = [_places(signal) for signal in subject.signals]
+    rates = []
+    for a in range(len(subject.signals[0].axes)):
+        strides = [s.geometry(a).stride for s in subject.signals]
+        if min(strides) <= 0:
+            raise NoAnswerError(f"axis {a} runs backwards")
+        rates.append(units(strides))
+    out = []
+    for i, signal in enumerate(subject.signals):
+        shape = (signal.shape[0] // copies, *signal.shape[1:])
+        own = tuple(rate[i] for rate in rates)
+        out.append(Operand(shape=shape, dims=places[i], rates=own))
+    return out, copies
+
+
+def _copies(signal: Signal) -> int:
+    leading = signal.dims[0][0] if signal.dims and signal.dims[0] else None
+    return leading.size if leading is not None and leading.kind == "copies" else 1
+
+
+def _places(signal: Signal) -> tuple[int, ...]:
+    """The dimension of each axis; raises NoAnswerError where one is not a dimension of its own."""
+    found: dict[int, int] = {}
+    for d, dim in enumerate(signal.dims):
+        kinds = [f.kind for f in dim]
+        if "copies" in (kinds[1:] if d == 0 else kinds):
+            raise NoAnswerError("the batch is mixed with other dimensions")
+        if not set(kinds) - {"plain", "copies"}:
+            continue
+        axis = signal.axis_in(d) if isinstance(signal.axes[dim[0].axis], Axis) else None
+        if axis is None or axis in found or d == 0:
+            raise NoAnswerError("a spatial axis is no dimension of its own")
+        found[axis] = d
+    if sorted(found) != list(range(len(signal.axes))):
+        raise NoAnswerError("a tensor that depends on the input lacks a spatial axis")
+    return tuple(found[a] for a in range(len(signal.axes)))
+
+
+def _output(call: Call, index: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
+    def one(tensors: list[torch.Tensor]) -> torch.Tensor:
+        outputs = call(tensors)
+        if len(outputs) <= index:
+            raise NoAnswerError("the number of its outputs changes")
+        return outputs[index]
+
+    return one
+
+
+def _measure(
+    subject: Subject, operands: Sequence[Operand], rings: Sequence[bool], dtype: torch.dtype
+) -> list[Law] | NoAnswerError:
+    """The law of every output, or why there is none."""
+    count = 1
+    device = subject.tensors[0].device
+
+    def counted(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        nonlocal count
+        outputs = subject.call(tensors)
+        count = len(outputs)
+        if not 1 <= count <= MOST_OUTPUTS:
+            raise NoAnswerError(f"it gives {count} tensors")
+        return outputs
+
+    laws: list[Law] = []
+    try:
+        while len(laws) < count:
+            one = _output(counted, len(laws))
+            laws.append(measure_law(one, operands, circular=rings, dtype=dtype, device=device))
+    except NoAnswerError as reason:
+        return reason
+    except Exception as error:  # whatever an operation that is not ours may raise on other sizes
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        return NoAnswerError(f"it raises on noise: {text[:120]}")
+    return laws
+
+
+def _signal(
+    law: Law, operands: Sequence[Operand], signals: Sequence[Signal], copies: int
+) -> Signal:
+    """The signal of an output, from those of the operands and the measured law."""
+    dims: list[Dim] = [plain(n) for n in law.shape]
+    if law.shape and all(axis.dim for axis in law.axes) and law.shape[0] == operands[0].shape[0]:
+        lead = signals[0].dims[0]
+        dims[0] = lead if size_of(lead) == copies * law.shape[0] else dims[0]
+    states = []
+    for a, axis in enumerate(law.axes):
+        dims[axis.dim] = (Factor("axis", len(axis.valid), a),)
+        states.append(_axis(axis, operands, [s.geometry(a) for s in signals], a))
+    out = Signal(tuple(dims), tuple(states), merge_causes(signals))
+    out = note_new_causes(signals[0], out, detail="measured")
+    open_axes = [a for a, axis in enumerate(law.axes) if not axis.circle and not axis.valid.all()]
+    return with_cause(note_padding(signals[0], out, open_axes, "measured"), MEASURED)
+
+
+def _axis(law: AxisLaw, operands: Sequence[Operand], states: Sequence[Axis], axis: int) -> Axis:
+    size, parts = len(law.valid), []
+    for spans, operand, state in zip(law.spans, operands, states, strict=True):
+        num = law.steps * operand.rates[axis]
+        phases = tuple(() if s is None else tuple(range(s[0], s[1] + 1)) for s in spans)
+        source = coarsen(state, num) if law.samples > 1 else state
+        parts.append(resample(source, Taps(num=num, phases=phases), size, wrap=law.circle))
+    out = parts[0]
+    for part in parts[1:]:
+        out = join(out, part)
+    return out if law.circle else invalidate(out, law.valid)

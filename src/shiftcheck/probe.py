@@ -1,0 +1,633 @@
+"""What one operation does to a shift, found by experiments; nothing is known of the operation.
+
+It is run on noise of its own, on the sizes it is given and on canvases with real content all
+around. An experiment can miss a dependence that hides, never invent one, so whatever does not fit
+together is refused: there is no answer then, with the reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm, prod
+
+import numpy as np
+import torch
+
+from shiftcheck.axis import Mask
+
+Operation = Callable[[list[torch.Tensor]], torch.Tensor]
+Tensors = list[torch.Tensor]
+
+DRAWS = ((1.0, 0), (1.0, 0), (30.0, 0), (1e3, 1), (1e3, -1), (1e9, 0), (1e-3, 0), (1.0, 0))
+"""Magnitudes of noise and its sign (0: mixed): what hides behind one of them shows with another."""
+
+LONGEST_PERIOD = 32
+"""The largest period that is looked for, in samples of the coarsest operand."""
+
+MARGINS = (48, 144)
+"""Content around the signal on a canvas; the second where something sees further than the first."""
+
+FAR = 1024
+"""How much further it is looked whether something sees beyond the canvas, where memory allows."""
+
+MOST_VALUES = 2**23
+"""The largest operand that is made to look far."""
+
+ROUNDING = 256.0
+"""Two values are the same where they differ by so many eps of the largest of their channel."""
+
+FAR_ROUNDING = 4096.0
+"""The same where the places themselves are large numbers, as on a far canvas."""
+
+
+class NoAnswerError(Exception):
+    """The experiments do not fit together, and this is why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operand:
+    """A tensor that is shifted: its shape, and for each axis its dimension and rate.
+
+    ``rates``: samples of this operand in one step of the coarsest one.
+    """
+
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+    rates: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AxisLaw:
+    """What was measured along one axis.
+
+    ``steps`` of the coarsest operand become ``samples`` of the output. ``spans``: for each operand
+    and phase, the first and last sample that output sample ``phase`` sees; None where it sees none.
+    ``circle``: on a closed turn, every sample follows.
+    """
+
+    dim: int
+    steps: int
+    samples: int
+    spans: tuple[tuple[tuple[int, int] | None, ...], ...]
+    valid: Mask
+    circle: bool
+
+    def inside(self, sizes: Sequence[int], rates: Sequence[int]) -> Mask:
+        """The samples whose span lies within operands of these sizes."""
+        index = np.arange(len(self.valid))
+        out = np.ones(len(self.valid), dtype=bool)
+        for spans, size, rate in zip(self.spans, sizes, rates, strict=True):
+            for phase, span in enumerate(spans):
+                if span is None:
+                    continue
+                mine = index[phase :: self.samples]
+                ahead = mine // self.samples * self.steps * rate
+                out[mine] &= (ahead + span[0] >= 0) & (ahead + span[1] < size)
+        return out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Law:
+    """What was measured of one output: its shape and the law of every axis."""
+
+    shape: tuple[int, ...]
+    axes: tuple[AxisLaw, ...]
+
+
+def measure_law(
+    operation: Operation,
+    operands: Sequence[Operand],
+    *,
+    circular: Sequence[bool],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Law:
+    """The law of one output of an operation of tensors.
+
+    Args:
+        operation: a function of tensors of the operands' shapes, and of larger ones.
+        operands: the tensors that are shifted.
+        circular: the axes on which every operand is one closed turn.
+        dtype: of the noise where float64 is refused.
+        device: of the noise.
+
+    Raises:
+        NoAnswerError: where the operation has no law that can be measured.
+    """
+    with undisturbed():
+        lab = _lab(operation, operands, dtype, device)
+        shape = lab.repeatable()
+        axes = [_AxisProbe(lab, a).law(ring) for a, ring in enumerate(circular)]
+        if len({law.dim for law in axes}) < len(axes):
+            raise NoAnswerError("two axes end up in one dimension")
+        _check_together(lab, axes)
+        return Law(shape=shape, axes=tuple(axes))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Experiments leave no trace in the random numbers of torch, NumPy and Python."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def same_alone(
+    operation: Operation, shapes: Sequence[Sequence[int]], copies: int, dtype: torch.dtype
+) -> bool:
+    """Whether each of the copies along the first dimension gives what it gives alone."""
+    with undisturbed():
+        generator = torch.Generator().manual_seed(1)
+        for size in (1.0, 1e3):
+            whole = [size * torch.randn(list(s), generator=generator).to(dtype) for s in shapes]
+            together = operation([t.clone() for t in whole])
+            if together.ndim == 0 or together.shape[0] % copies:
+                return False
+            for copy in (0, copies - 1):
+                alone = operation([t.chunk(copies)[copy].clone() for t in whole])
+                part = together.chunk(copies)[copy]
+                if part.shape != alone.shape or bool(_unequal(part, alone, ROUNDING).any()):
+                    return False
+    return True
+
+
+def _unequal(one: torch.Tensor, other: torch.Tensor, slack: float) -> torch.Tensor:
+    """Where two tensors differ by more than ``slack`` eps of the largest value of a channel."""
+    if slack == 0:
+        return one != other
+    dims = tuple(range(2, one.ndim)) or tuple(range(one.ndim))
+    scale = torch.maximum(one.abs(), other.abs()).amax(dims, keepdim=True)
+    return ~((one - other).abs() <= slack * torch.finfo(one.dtype).eps * scale)
+
+
+class _Lab:
+    """The operation with a supply of noise."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        operands: Sequence[Operand],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.operation, self.operands = operation, operands
+        self.dtype, self.device = dtype, device
+        self.generator = torch.Generator().manual_seed(0)
+
+    def noise(self, extra: Sequence[int], size: float = 1.0, sign: int = 0) -> Tensors:
+        """Random operands, longer by ``extra`` steps along each axis."""
+        out = []
+        for operand in self.operands:
+            shape = list(operand.shape)
+            for dim, rate, more in zip(operand.dims, operand.rates, extra, strict=True):
+                shape[dim] += more * rate
+            values = size * torch.randn(shape, generator=self.generator, dtype=torch.float64)
+            values = values.abs() * sign if sign else values
+            out.append(values.to(self.device, self.dtype))
+        return out
+
+    def cut(self, tensors: Tensors, axis: int, start: int, extra: int) -> Tensors:
+        """The operands from step ``start`` on, longer by ``extra`` steps than they are alone."""
+        out = []
+        for tensor, operand in zip(tensors, self.operands, strict=True):
+            dim, rate = operand.dims[axis], operand.rates[axis]
+            out.append(tensor.narrow(dim, start * rate, operand.shape[dim] + extra * rate))
+        return out
+
+    def surrounded(
+        self, inner: Tensors, axis: int, margin: int, size: float = 1.0, sign: int = 0
+    ) -> Tensors:
+        """The operands with ``margin`` more steps of content on both sides."""
+        out = []
+        for tensor, operand in zip(inner, self.operands, strict=True):
+            dim = operand.dims[axis]
+            shape = list(tensor.shape)
+            shape[dim] = margin * operand.rates[axis]
+            sides = []
+            for _ in range(2):
+                values = size * torch.randn(shape, generator=self.generator, dtype=torch.float64)
+                values = values.abs() * sign if sign else values
+                sides.append(values.to(self.device, self.dtype))
+            out.append(torch.cat((sides[0], tensor, sides[1]), dim))
+        return out
+
+    def run(self, tensors: Tensors, *, finite: bool = True) -> torch.Tensor:
+        """The operation on copies of the tensors; with ``finite``, it must give finite values."""
+        y = self.operation([t.clone(memory_format=torch.contiguous_format) for t in tensors])
+        if finite and not bool(torch.isfinite(y).all()):
+            raise NoAnswerError("it gives values that are not finite")
+        return y
+
+    def repeatable(self) -> tuple[int, ...]:
+        """The shape of the output; the same input must give the same again."""
+        given = self.noise([0] * len(self.operands[0].dims))
+        y = self.run(given)
+        for _ in range(3):
+            again = self.run(given)
+            if again.shape != y.shape or not torch.equal(again, y):
+                raise NoAnswerError("the same input gives something else again")
+        return tuple(y.shape)
+
+
+def _lab(
+    operation: Operation, operands: Sequence[Operand], dtype: torch.dtype, device: torch.device
+) -> _Lab:
+    """The operation in float64, or in the type of its input where that is refused."""
+    for wanted in dict.fromkeys((torch.float64, dtype)):
+        lab = _Lab(_checked(operation), operands, wanted, device)
+        try:
+            lab.run(lab.noise([0] * len(operands[0].dims)), finite=False)
+            return lab
+        except NoAnswerError:
+            raise
+        except Exception as error:  # whatever an operation that is not ours may raise
+            failure = error
+    raise NoAnswerError(f"it raises on noise: {_short(failure)}")
+
+
+def _checked(operation: Operation) -> Operation:
+    def checked(tensors: Tensors) -> torch.Tensor:
+        y = operation(tensors)
+        if not isinstance(y, torch.Tensor) or y.layout != torch.strided:
+            raise NoAnswerError("it gives no dense tensor")
+        if not y.is_floating_point():
+            raise NoAnswerError(f"it gives values of type {str(y.dtype).removeprefix('torch.')}")
+        if y.numel() == 0:
+            raise NoAnswerError("it gives no values")
+        return y.detach().clone()
+
+    return checked
+
+
+def _short(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+class _AxisProbe:
+    """The experiments along one axis."""
+
+    def __init__(self, lab: _Lab, axis: int) -> None:
+        self.lab, self.axis = lab, axis
+        self.margin = self.steps = self.samples = self.dim = 0
+
+    def law(self, ring: bool) -> AxisLaw:
+        """Everything along this axis; raises NoAnswerError."""
+        alone = self.lab.run(self.noise(0))
+        self._find_canvas(alone)
+        valid = self._valid(alone)
+        spans = tuple(self._spans(i, alone) for i in range(len(self.lab.operands)))
+        law = AxisLaw(
+            dim=self.dim,
+            steps=self.steps,
+            samples=self.samples,
+            spans=spans,
+            valid=valid,
+            circle=False,
+        )
+        inside = law.inside(self.sizes, self.rates)
+        if bool((inside & ~valid).any()):
+            raise NoAnswerError(f"what it gives depends on the place along axis {self.axis}")
+        closed = ring and self._closes(alone)
+        return AxisLaw(
+            dim=self.dim,
+            steps=self.steps,
+            samples=self.samples,
+            spans=spans,
+            valid=valid & inside,
+            circle=closed,
+        )
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes of the operands along the axis."""
+        return [o.shape[o.dims[self.axis]] for o in self.lab.operands]
+
+    @property
+    def rates(self) -> list[int]:
+        """Samples of each operand in a step."""
+        return [o.rates[self.axis] for o in self.lab.operands]
+
+    @property
+    def origin(self) -> int:
+        """The sample on the canvas that corresponds to the first one of the signal alone."""
+        return self.margin // self.steps * self.samples
+
+    def noise(self, extra: int, size: float = 1.0, sign: int = 0) -> Tensors:
+        """Operands longer by ``extra`` steps along this axis."""
+        axes = range(len(self.lab.operands[0].dims))
+        return self.lab.noise([extra if a == self.axis else 0 for a in axes], size, sign)
+
+    def along(self, y: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Samples of an output."""
+        return y.narrow(self.dim, start, stop - start)
+
+    def differs(
+        self, y: torch.Tensor, z: torch.Tensor, start: int, ahead: int, length: int, slack: float
+    ) -> torch.Tensor:
+        """Which of ``length`` samples of y from ``start`` are not those of z from ``ahead``.
+
+        The scale of rounding is that of all of both.
+        """
+        one, other = self.along(y, start, start + length), self.along(z, ahead, ahead + length)
+        if slack == 0:
+            unequal = one != other
+        else:
+            dims = tuple(d for d in range(y.ndim) if d > 1 or d == self.dim)
+            scale = torch.maximum(
+                y.abs().amax(dims, keepdim=True), z.abs().amax(dims, keepdim=True)
+            )
+            unequal = ~((one - other).abs() <= slack * torch.finfo(y.dtype).eps * scale)
+        return unequal.movedim(self.dim, 0).flatten(1).any(1) if y.ndim > 1 else unequal
+
+    def _find_canvas(self, alone: torch.Tensor) -> None:
+        """The shift that moves the output, on the smallest canvas on which no border is seen."""
+        reason = ""
+        for margin in MARGINS:
+            try:
+                if not self._find_steps(alone, margin):
+                    reason = f"no shift of up to {LONGEST_PERIOD} samples along axis {self.axis}"
+                    reason += " moves what it gives"
+                elif self._far_from_the_border(alone):
+                    return
+                else:
+                    reason = f"what it gives depends on the whole of axis {self.axis}"
+            except NoAnswerError:
+                raise
+            except Exception as error:  # whatever an operation that is not ours may raise
+                raise NoAnswerError(f"it takes this size only: {_short(error)}") from error
+        raise NoAnswerError(reason)
+
+    # -- which shift becomes which ---------------------------------------------------------------
+
+    def _find_steps(self, alone: torch.Tensor, margin: int) -> bool:
+        """Whether a shift moves the output; the smallest one, and by how much."""
+        room = LONGEST_PERIOD
+        source = self.noise(2 * margin + 2 * room)
+        still = self.lab.run(self._window(source, room, margin))
+        self.dim = self._grown(alone, still)
+        rate = Fraction(still.shape[self.dim] - alone.shape[self.dim], 2 * margin)
+        if rate <= 0:
+            raise NoAnswerError(f"it shrinks as axis {self.axis} grows")
+        for steps in range(1, room + 1):
+            moved = self.lab.run(self._window(source, room - steps, margin))
+            fits = [w for w in _near(steps * rate) if self._moves(still, moved, w)]
+            if len(fits) > 1:
+                raise NoAnswerError("its output repeats itself")
+            if fits and self._moves_always(steps, fits[0], margin):
+                self.steps, self.samples = steps, fits[0]
+                self.margin = -(-margin // steps) * steps
+                return True
+        return False
+
+    def _window(self, source: Tensors, start: int, margin: int) -> Tensors:
+        return self.lab.cut(source, self.axis, start, 2 * margin)
+
+    def _grown(self, alone: torch.Tensor, larger: torch.Tensor) -> int:
+        """The dimension of the output that grows with the axis."""
+        if alone.ndim != larger.ndim:
+            raise NoAnswerError("the rank of what it gives depends on the size")
+        pairs = zip(alone.shape, larger.shape, strict=True)
+        grown = [d for d, (n, m) in enumerate(pairs) if n != m]
+        if len(grown) != 1:
+            what = "no dimension" if not grown else "several dimensions"
+            raise NoAnswerError(f"{what} of what it gives has the size of axis {self.axis}")
+        return grown[0]
+
+    def _moves(self, still: torch.Tensor, moved: torch.Tensor, by: int) -> bool:
+        """Whether the middle of the output moves by so many samples."""
+        length = still.shape[self.dim]
+        low, high = length // 3, length - length // 3
+        if by < 1 or by > low or moved.shape != still.shape:
+            return False
+        return not bool(self.differs(moved, still, low, low - by, high - low, ROUNDING).any())
+
+    def _moves_always(self, steps: int, by: int, margin: int) -> bool:
+        """The same for other signals, of other magnitudes, in both directions."""
+        for size, sign in DRAWS:
+            source = self.noise(2 * margin + 2 * steps, size, sign)
+            ahead, still, back = (
+                self.lab.run(self._window(source, start, margin), finite=size == 1.0)
+                for start in (0, steps, 2 * steps)
+            )
+            if not _finite(ahead, still, back):
+                continue
+            if not (self._moves(still, ahead, by) and self._moves(back, still, by)):
+                return False
+        return True
+
+    # -- what lies beyond ------------------------------------------------------------------------
+
+    def _region(self, alone: torch.Tensor) -> tuple[int, int]:
+        """The samples of the canvas that are looked at: the signal's own and some around them."""
+        around = self.origin // 2
+        return self.origin - around, self.origin + alone.shape[self.dim] + around
+
+    def _far_from_the_border(self, alone: torch.Tensor) -> bool:
+        """Whether the region on the canvas ignores what lies beyond the canvas."""
+        start, stop = self._region(alone)
+        far = self._affordable()
+        ahead = start + far // self.steps * self.samples
+        for size, sign in DRAWS:
+            canvas = self.noise(2 * self.margin)
+            near = self.lab.run(canvas)
+            wide = self.lab.surrounded(canvas, self.axis, far, size, sign)
+            beyond = self.lab.run(wide, finite=size == 1.0)
+            if stop > near.shape[self.dim] or ahead + stop - start > beyond.shape[self.dim]:
+                raise NoAnswerError(f"the size of axis {self.axis} does not grow as it shifts")
+            if not _finite(beyond):
+                continue
+            if bool(self.differs(beyond, near, ahead, start, stop - start, FAR_ROUNDING).any()):
+                return False
+        return True
+
+    def _affordable(self) -> int:
+        """How far the far canvas reaches, a whole number of periods."""
+        far = FAR
+        while far > self.margin and self._values(far) > MOST_VALUES:
+            far //= 2
+        return -(-max(far, self.margin) // self.steps) * self.steps
+
+    def _values(self, far: int) -> int:
+        most = 0
+        for operand, rate in zip(self.lab.operands, self.rates, strict=True):
+            n = operand.shape[operand.dims[self.axis]]
+            most = max(most, prod(operand.shape) // n * (n + 2 * far * rate))
+        return most
+
+    def _valid(self, alone: torch.Tensor) -> Mask:
+        """The samples of the signal alone that are those on the canvas."""
+        count = alone.shape[self.dim]
+        valid = np.ones(count, dtype=bool)
+        for inner_size, inner_sign in ((1.0, 0), (1e3, 0)):
+            for size, sign in DRAWS:
+                inner = self.noise(0, inner_size, inner_sign)
+                canvas = self.lab.surrounded(inner, self.axis, self.margin, size, sign)
+                usual = size == inner_size == 1.0
+                y, z = self.lab.run(inner, finite=usual), self.lab.run(canvas, finite=usual)
+                if _finite(y, z):
+                    apart = self.differs(y, z, 0, self.origin, count, ROUNDING)
+                    valid &= ~apart.cpu().numpy()
+        return valid
+
+    # -- what each sample sees -------------------------------------------------------------------
+
+    def _spans(self, operand: int, alone: torch.Tensor) -> tuple[tuple[int, int] | None, ...]:
+        """The first and last sample of an operand that each phase of the output sees."""
+        for slack in (0.0, ROUNDING / 4):
+            first = self._edges(operand, alone, slack, before=True)
+            last = self._edges(operand, alone, slack, before=False)
+            if first is not None and last is not None:
+                break
+        else:
+            raise NoAnswerError(f"what it gives depends on the whole of axis {self.axis}")
+        spans: list[tuple[int, int] | None] = []
+        for a, b in zip(first, last, strict=True):
+            if (a is None) != (b is None):
+                raise NoAnswerError(f"what it sees along axis {self.axis} cannot be told")
+            spans.append(None if a is None or b is None else (min(a, b), max(a, b)))
+        return tuple(spans)
+
+    def _edges(
+        self, operand: int, alone: torch.Tensor, slack: float, *, before: bool
+    ) -> list[int | None] | None:
+        """The outermost sample that each phase sees; None where it lies beyond the region."""
+        advance = self.steps * self.rates[operand]
+        middle = (self.margin + (self.sizes[operand] // self.rates[operand]) // 2) * self.rates[
+            operand
+        ]
+        found: list[int | None] = [None] * self.samples
+        start, stop = self._region(alone)
+        draws = max(4, -(-len(DRAWS) * 2 // advance))
+        for cut in range(middle, middle + advance):
+            for draw in range(draws):
+                seen = self._affected(
+                    operand, cut, cut * draws + draw, (start, stop), slack, before
+                )
+                if len(seen) == 0:
+                    continue
+                if (
+                    (seen.max() >= stop - self.samples)
+                    if before
+                    else seen.min() < start + self.samples
+                ):
+                    return None
+                place = seen - self.origin
+                edge = cut - self.margin * self.rates[operand] - place // self.samples * advance
+                for phase, tap in zip(place % self.samples, edge - before, strict=True):
+                    known = found[phase]
+                    tap = int(tap)
+                    worse = known is None or (tap < known if before else tap > known)
+                    found[phase] = tap if worse else known
+        return found
+
+    def _affected(
+        self,
+        operand: int,
+        cut: int,
+        draw: int,
+        region: tuple[int, int],
+        slack: float,
+        before: bool,
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+        """The samples of the region that change with everything before, or from, the cut."""
+        base_size, base_sign = DRAWS[draw // 2 % len(DRAWS)]
+        size, sign = DRAWS[draw % len(DRAWS)]
+        base, other = (
+            self.noise(2 * self.margin, base_size, base_sign),
+            self.noise(2 * self.margin, size, sign),
+        )
+        dim = self.lab.operands[operand].dims[self.axis]
+        length = base[operand].shape[dim]
+        changed = list(base)
+        source, rest = (other, base) if before else (base, other)
+        changed[operand] = torch.cat(
+            (source[operand].narrow(dim, 0, cut), rest[operand].narrow(dim, cut, length - cut)), dim
+        )
+        usual = size == base_size == 1.0
+        y, z = self.lab.run(base, finite=usual), self.lab.run(changed, finite=usual)
+        if not _finite(y, z):
+            return np.zeros(0, dtype=np.intp)
+        start, stop = region
+        apart = self.differs(y, z, start, start, stop - start, slack)
+        return start + np.flatnonzero(apart.cpu().numpy())
+
+    # -- the circle ------------------------------------------------------------------------------
+
+    def _closes(self, alone: torch.Tensor) -> bool:
+        """Whether on one closed turn all of the output turns with the input."""
+        count = alone.shape[self.dim]
+        turns = {Fraction(n, self.steps * r) for n, r in zip(self.sizes, self.rates, strict=True)}
+        if turns != {Fraction(count, self.samples)} or next(iter(turns)).denominator != 1:
+            return False
+        for size, sign in DRAWS:
+            given = self.noise(0, size, sign)
+            for way in (1, -1):
+                turned = [
+                    torch.roll(t, way * self.steps * rate, o.dims[self.axis])
+                    for t, o, rate in zip(given, self.lab.operands, self.rates, strict=True)
+                ]
+                usual = size == 1.0
+                y, z = self.lab.run(given, finite=usual), self.lab.run(turned, finite=usual)
+                expected = torch.roll(y, way * self.samples, self.dim)
+                if not _finite(y, z):
+                    continue
+                if bool(self.differs(z, expected, 0, 0, count, ROUNDING).any()):
+                    return False
+        return True
+
+
+def _near(number: Fraction) -> list[int]:
+    """The whole numbers around a fraction that is known to about one."""
+    low = number.numerator // number.denominator
+    return [w for w in range(low - 1, low + 3) if w >= 1]
+
+
+def _finite(*tensors: torch.Tensor) -> bool:
+    return all(bool(torch.isfinite(t).all()) for t in tensors)
+
+
+def _check_together(lab: _Lab, laws: Sequence[AxisLaw]) -> None:
+    """Content on all sides at once: the samples that are valid on every axis are still the same."""
+    margins = [law.steps * -(-_reach(law) // law.steps) for law in laws]
+    for size, sign in DRAWS:
+        inner = lab.noise([0] * len(laws))
+        canvas = inner
+        for axis, margin in enumerate(margins):
+            canvas = lab.surrounded(canvas, axis, margin, size, sign)
+        y, z = lab.run(inner), lab.run(canvas, finite=size == 1.0)
+        for law, margin in zip(laws, margins, strict=True):
+            start = margin // law.steps * law.samples
+            z = z.narrow(law.dim, start, len(law.valid))
+        apart = _unequal(y, z, ROUNDING) if _finite(z) else torch.zeros_like(y, dtype=torch.bool)
+        for law in laws:
+            keep = torch.from_numpy(np.flatnonzero(law.valid)).to(apart.device)
+            apart = apart.index_select(law.dim, keep)
+        if bool(apart.any()):
+            raise NoAnswerError("the border of one axis depends on another axis")
+
+
+def _reach(law: AxisLaw) -> int:
+    """Steps that lie within what any sample sees to one side, at most."""
+    ends = [abs(e) for spans in law.spans for s in spans if s is not None for e in s]
+    return max([law.steps, *ends]) + law.steps
+
+
+def units(strides: Sequence[Fraction]) -> tuple[int, ...]:
+    """Samples of tensors of these strides in the smallest step that is whole for all of them."""
+    step = Fraction(
+        lcm(*(s.numerator for s in strides)),
+        lcm(*(s.denominator for s in strides)),
+    )
+    smallest = step
+    while any((smallest / s).denominator != 1 for s in strides):
+        smallest += step
+    return tuple(int(smallest / s) for s in strides)
