@@ -100,7 +100,8 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
     """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
     chunks = _chunks(job, max_batch)
     try:
-        _run_alone(job, originals)
+        if len({len(chunk) for chunk in chunks}) < 2:
+            _run_alone(job, originals)
         for chunk in _tracked(chunks, progress):
             _run_chunk(job, chunk, originals)
         return
@@ -118,7 +119,11 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
 
 
 def _run_alone(job: Job, originals: Originals) -> None:
-    """Keep the outputs for x by itself: in the batch, the base must come out the same."""
+    """Keep the outputs for x by itself: in the batch, the base must come out the same.
+
+    Passes of different sizes need no such run: their bases must agree, with other partners in the
+    batch, and at another time.
+    """
     zero = (0,) * len(job.inputs.pixels)
     before = _drawn_by_others()
     traced = _plain_run(job, originals, 0.0)
@@ -229,13 +234,16 @@ def _tracked(chunks: Sequence[Any], progress: bool) -> Any:
 
 
 def _chunks(job: Job, max_batch: int | None) -> list[tuple[Shift, ...]]:
+    """The shifts of each pass; of several passes, one has another size than the others."""
     values = sum(t.numel() for t in job.inputs.tensors)
     room = STACK.get(job.inputs.main.tensor.device.type, LARGE_STACK)
     most = max(1, room // max(values, 1) - 1)
-    most = most if max_batch is None else min(most, max_batch - 1)
-    passes = max(1, math.ceil(len(job.shifts) / most))
+    cap = len(job.shifts) if max_batch is None else max_batch - 1
+    passes = max(1, math.ceil(len(job.shifts) / min(most, cap)))
     most = max(1, math.ceil(len(job.shifts) / passes))
-    return [job.shifts[i : i + most] for i in range(0, len(job.shifts), most)]
+    first = min(most + 1, cap) if len(job.shifts) == passes * most and most > 1 < passes else most
+    rest = job.shifts[first:]
+    return [job.shifts[:first], *(rest[i : i + most] for i in range(0, len(rest), most))]
 
 
 def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
@@ -248,14 +256,21 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
         elif row.name not in job.rows:
             job.rows[row.name] = Measured(row=row)
 
+    before = _drawn_by_others()
     with torch.inference_mode():
         values = job.inputs.stacked(chunk, job.seed)
         traced = _guarded(job, values, len(chunk) + 1, originals, on_row)
+        odd = bool(traced.ignoring or traced.unknown or _drawn_by_others() != before)
+        if odd and not job.alone:
+            _run_alone(job, originals)
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
             _compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
         copies = len(chunk) + 1
         bases = [_first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
-        _compare_alone(job, bases, APART, originals)
+        if job.alone:
+            _compare_alone(job, bases, APART, originals)
+        else:
+            job.alone = [base.clone() for base in bases]
     if job.every_layer and met != set(job.rows):
         raise BatchCoupledError("the layers differ from pass to pass")
 
