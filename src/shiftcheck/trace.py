@@ -22,13 +22,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftcheck.layout import Signal, opaque, settled, with_cause
-from shiftcheck.ledger import Ledger, is_fake
+from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
 from shiftcheck.rules.common import note_missing_causes
 
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
+WRITTEN = "written through a view of the same memory"
 RANDOM = "random numbers are drawn"
 FACTORIES = frozenset(
     f"aten::{stem}{like}"
@@ -221,6 +222,8 @@ class _Tracer(TorchDispatchMode):
                 spreads=_is_pointwise(func),
             )
             return out
+        if packet == "aten::copy_" and is_same_view(*inputs) and self.ledger.shared(*inputs):
+            return func(*args, **kwargs)  # as the last step of y[..., :3] += 1 does
         return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
 
     def _follow(
@@ -250,6 +253,9 @@ class _Tracer(TorchDispatchMode):
                 return out
         found = self._law(func, rule, args, kwargs, parents)
         out = func(*args, **kwargs)
+        if any(r.alias_info is not None for r in func._schema.returns):
+            self.ledger.note_twin(inputs[0], out)
+        out = _itself(func, out, written)
         drawn = any(self.ledger.is_random(t) for t in inputs)
         uniform = any(self.ledger.is_uniform(t) for t in inputs)
         self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
@@ -321,7 +327,8 @@ class _Tracer(TorchDispatchMode):
                 signal = opaque(tensor.shape, [signal], self.leak)
             signal = _stamped(signal, name, op, packet)
             if any(tensor is w for w in written):
-                self.ledger.write(tensor, signal)
+                by = Cause(kind="UNSUPPORTED_OP", detail=WRITTEN)
+                self.ledger.write(tensor, signal, replace(by, layer=name, op=op, operation=packet))
             else:
                 self.signals[tensor] = signal
 
@@ -466,6 +473,19 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         value = args[i] if i < len(args) else kwargs.get(argument.name)
         found += [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
     return found
+
+
+def _itself(func: Any, out: Any, written: Sequence[torch.Tensor]) -> Any:
+    """What an operation in place returns: the tensor that it wrote to, with values or without.
+
+    Given a tensor with values, a pass without them returns another one.
+    """
+    returns = func._schema.returns
+    if len(written) != 1 or len(returns) != 1 or not isinstance(out, torch.Tensor):
+        return out
+    alias = returns[0].alias_info
+    same = alias is not None and alias.is_write and out.shape == written[0].shape
+    return written[0] if same else out
 
 
 def _disabled() -> Any:
