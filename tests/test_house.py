@@ -11,7 +11,7 @@ import pytest
 FLOORS = {
     0: {"errors", "axis", "report"},
     1: {"shifts", "compare", "differences", "layout", "rules", "inputs"},
-    2: {"state", "modules", "ledger", "laws", "whole", "probe", "fallback", "trace"},
+    2: {"state", "modules", "boxes", "ledger", "laws", "whole", "probe", "fallback", "trace"},
     3: {"structure", "outside", "measurement", "verdict", "confirm", "results", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},

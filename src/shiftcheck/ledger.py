@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from shiftcheck.boxes import box_of
 from shiftcheck.layout import Signal, opaque
 from shiftcheck.report import Cause
-from shiftcheck.rules import Constant
+from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
+from shiftcheck.rules.writing import framed, overwritten
 
 MOST_REPLAYED = 2**16
 """A constant with more values than that is not made again."""
@@ -39,37 +41,71 @@ class Ledger:
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.tainted: dict[int, tuple[Any, Signal]] = {}
+        self.blank: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.tainted: dict[int, tuple[Any, Signal, Cause]] = {}
         self.changed: dict[int, Any] = {}
         self.drawn: dict[int, Any] = {}
         self.forgotten: dict[int, Any] = {}
+        self.twins: dict[int, tuple[int, Any]] = {}
 
-    def write(self, tensor: torch.Tensor, signal: Signal) -> None:
-        """Give a tensor that was written to its new signal; whatever shares its memory is lost."""
-        memory = memory_of(tensor)
-        detail = "written through a view of the same memory"
-        cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
-        for other in list(self.signals.keys()):
-            if other is tensor or memory_of(other) != memory:
-                continue
-            same = _same_view(other, tensor)
-            lost = opaque(other.shape, [self.signals[other]], cause)
-            self.signals[other] = signal if same else lost
+    def memory(self, tensor: torch.Tensor) -> int:
+        """The memory of a tensor; that of a tensor with values for what stands for it without."""
+        own = memory_of(tensor)
+        return self.twins[own][0] if own in self.twins else own
+
+    def note_twin(self, tensor: torch.Tensor, out: Any) -> None:
+        """Remember that ``out``, which has no values, is a view of a tensor that has."""
+        for made in tree_leaves(out) if not is_fake(tensor) else ():
+            if isinstance(made, torch.Tensor) and is_fake(made) and dense(tensor, made):
+                self.twins[memory_of(made)] = (memory_of(tensor), made.untyped_storage())
+
+    def shared(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two tensors that live are views of the same memory."""
+        return dense(one, other) and self.memory(one) == self.memory(other)
+
+    def write(self, tensor: torch.Tensor, signal: Signal, by: Cause) -> None:
+        """Give a tensor that was written to its new signal, and whatever shares its memory.
+
+        What holds the tensor as a box has another signal inside it; anything else that shares the
+        memory is lost. ``by``: what is to be said of it, with the layer that wrote.
+        """
+        for other in [*self.signals.keys(), *self.blank.keys()]:
+            if other is not tensor and self.shared(other, tensor):
+                found = self._written_into(other, tensor, signal, by)
+                self.signals[other] = _by(found, by)
         if tensor not in self.signals:
-            held = opaque((1,), [signal], cause)
-            self.tainted[memory] = (tensor.untyped_storage(), held)
+            self.tainted[self.memory(tensor)] = (tensor.untyped_storage(), signal, by)
         self.signals[tensor] = signal
+
+    def _written_into(
+        self, outer: torch.Tensor, view: torch.Tensor, signal: Signal, by: Cause
+    ) -> Signal:
+        if is_same_view(outer, view):
+            return signal
+        known = self.signals.get(outer)
+        box, before = box_of(view, outer), [signal] if known is None else [known, signal]
+        if box is None or (known is None and self.memory(outer) in self.changed):
+            return opaque(outer.shape, before, by)
+        dims = list(signal.dims)
+        for d in box.missing:
+            dims.insert(d, ())
+        part = replace(signal, dims=tuple(dims))
+        try:
+            if known is None:
+                return framed(part, tuple(outer.shape), box.starts)
+            return overwritten(known, part, box.starts)
+        except (GeometryError, BatchCoupledError) as error:
+            return opaque(outer.shape, before, replace(by, detail=f"{by.detail}: {error}"))
 
     def signal(self, tensor: torch.Tensor) -> Signal | None:
         """What is known of a tensor; None where it does not depend on the input."""
         known: Signal | None = self.signals.get(tensor)
-        if known is not None or not self.tainted:
+        if known is not None or not self.tainted or not dense(tensor):
             return known
-        held = self.tainted.get(memory_of(tensor))
+        held = self.tainted.get(self.memory(tensor))
         if held is None:
             return None
-        cause = Cause(kind="UNSUPPORTED_OP", detail="memory was written to through a view")
-        return opaque(tensor.shape, [held[1]], cause)
+        return opaque(tensor.shape, [held[1]], held[2])
 
     def operand(self, value: Any) -> Any:
         """What a rule is given in the place of a value."""
@@ -177,14 +213,17 @@ class Ledger:
         ``draws``: it draws random numbers. ``flat``: its values are the same everywhere, or
         (``spreads``) they are where those of its inputs are.
         """
-        constants = list(inputs)
+        constants, made = list(inputs), flat
         drawn = draws or any(self.is_random(t) for t in constants)
         flat = flat or (spreads and all(self.is_uniform(t) or t.numel() == 1 for t in constants))
         for tensor in written:
             self._changed(tensor, drawn)
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor) and not any(tensor is w for w in written):
-                self.mark(tensor, is_random=drawn, uniform=flat and not drawn)
+                part = any(self.is_uniform(t) and self.shared(t, tensor) for t in constants)
+                self.mark(tensor, is_random=drawn, uniform=(flat or part) and not drawn)
+                if made:
+                    self.blank[tensor] = True
 
     def mark(self, tensor: torch.Tensor, *, is_random: bool, uniform: bool) -> None:
         """Remember what cannot be read off a constant: that it is random, or without values."""
@@ -214,7 +253,22 @@ def memory_of(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
+def dense(*tensors: torch.Tensor) -> bool:
+    """Whether all the tensors have a memory that can be looked at."""
+    return all(t.layout == torch.strided for t in tensors)
+
+
+def _by(signal: Signal, layer: Cause) -> Signal:
+    """The signal with the layer of every cause that has none yet."""
+    at, op, operation = layer.layer, layer.op, layer.operation
+    causes = tuple(
+        c if c.layer else replace(c, layer=at, op=op, operation=operation) for c in signal.causes
+    )
+    return replace(signal, causes=causes)
+
+
+def is_same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of the same memory hold the same places of it in the same order."""
     return (
         one.shape == other.shape
         and one.stride() == other.stride()

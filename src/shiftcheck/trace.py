@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from shiftcheck.fallback import Prober, Subject
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal, as_slice, opaque, settled, with_cause
-from shiftcheck.ledger import Ledger, is_fake
+from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.probe import NoAnswerError
 from shiftcheck.report import Cause
@@ -45,6 +45,7 @@ LOCAL = frozenset(
 """Operations whose results depend on the input wherever their first operand does."""
 
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
+WRITTEN = "written through a view of the same memory"
 RANDOM = "random numbers are drawn"
 NOT_ASKED = Cause(kind="UNSUPPORTED_OP", detail="the geometry was not asked for")
 FACTORIES = frozenset(
@@ -254,6 +255,8 @@ class _Tracer(TorchDispatchMode):
                 spreads=_is_pointwise(func),
             )
             return out
+        if packet == "aten::copy_" and is_same_view(*inputs) and self.ledger.shared(*inputs):
+            return func(*args, **kwargs)  # as the last step of y[..., :3] += 1 does
         return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
 
     def _follow(
@@ -286,6 +289,9 @@ class _Tracer(TorchDispatchMode):
         else:
             found = NOT_ASKED
         out = func(*args, **kwargs)
+        if any(r.alias_info is not None for r in func._schema.returns):
+            self.ledger.note_twin(inputs[0], out)
+        out = _itself(func, out, written)
         drawn = any(self.ledger.is_random(t) for t in inputs)
         uniform = any(self.ledger.is_uniform(t) for t in inputs)
         self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
@@ -443,7 +449,8 @@ class _Tracer(TorchDispatchMode):
             new = not any(signal is p for p in parents)
             signal = self._stamped(signal, name, op, packet, new=new)
             if any(tensor is w for w in written):
-                self.ledger.write(tensor, signal)
+                by = Cause(kind="UNSUPPORTED_OP", detail=WRITTEN)
+                self.ledger.write(tensor, signal, replace(by, layer=name, op=op, operation=packet))
             else:
                 self.signals[tensor] = signal
 
@@ -619,6 +626,19 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         value = args[i] if i < len(args) else kwargs.get(argument.name)
         found += [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
     return found
+
+
+def _itself(func: Any, out: Any, written: Sequence[torch.Tensor]) -> Any:
+    """What an operation in place returns: the tensor that it wrote to, with values or without.
+
+    Given a tensor with values, a pass without them returns another one.
+    """
+    returns = func._schema.returns
+    if len(written) != 1 or len(returns) != 1 or not isinstance(out, torch.Tensor):
+        return out
+    alias = returns[0].alias_info
+    same = alias is not None and alias.is_write and out.shape == written[0].shape
+    return written[0] if same else out
 
 
 def _disabled() -> Any:

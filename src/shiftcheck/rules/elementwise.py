@@ -50,11 +50,18 @@ def untagged(*operands: object, **_: object) -> Signal:
     return pointwise(*operands)
 
 
-@register_rule("aten::copy", law="1 -> 1")
+@register_rule("aten::copy", "aten::fill", law="1 -> 1")
 def copy(target: object, source: object, *_: object) -> Signal:
-    """The values of ``source`` in the place of those of ``target``."""
+    """The values of ``source`` in the place of those of ``target``.
+
+    A constant that is written over a signal keeps to its geometry, which then promises too little.
+    """
+    if isinstance(source, Constant) and isinstance(target, Signal):
+        return with_constants(target, [source])
+    if isinstance(source, int | float | complex) and isinstance(target, Signal):
+        return target
     if not isinstance(source, Signal) or not isinstance(target, Signal | Constant):
-        raise GeometryError("a constant is written over the signal")
+        raise GeometryError("an operand that is no tensor")
     return broadcast([source], [target.shape])
 
 

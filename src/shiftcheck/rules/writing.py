@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, lose, plain, with_dim
+from shiftcheck.axis import GeometryError, with_break
+from shiftcheck.layout import Signal, lose, plain, with_axis, with_cause, with_dim
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     combined,
@@ -18,6 +18,7 @@ from shiftcheck.rules.common import (
     with_constants,
 )
 from shiftcheck.rules.operands import BatchCoupledError, Constant
+from shiftcheck.rules.padding import constant_pad
 from shiftcheck.rules.registry import register_rule
 
 LAW = "along other dimensions 1 -> 1; along an axis: none (INDEX)"
@@ -119,3 +120,59 @@ def index_put(
         out = stochastic(out) if index.random else out
         at += wide
     return stochastic(out) if values.random else out
+
+
+def framed(part: Signal, shape: Sequence[int], starts: Sequence[int]) -> Signal:
+    """A canvas of ``shape``, the same everywhere but for ``part``: as padding, by hand."""
+    dims = [d for d, n in enumerate(part.shape) if n != shape[d]]
+    if part.holds_copies(dims):
+        raise GeometryError("a part of the batch is written to")
+    sides = [(starts[d], n - starts[d] - part.shape[d]) for d, n in enumerate(shape)]
+    return constant_pad(part, [n for side in reversed(sides) for n in side])
+
+
+def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
+    """``whole`` after ``part`` was put in the place of some of its samples.
+
+    Samples that were not valid stay so; valid ones at fixed places are a POSITION along the axis.
+    """
+    dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
+    if whole.holds_copies(dims):
+        raise GeometryError("a part of the batch is written to")
+    places = {d: whole.axis_in(d) for d in dims if whole.axes_in([d])}
+    axes = [a for a in places.values() if a is not None]
+    if len(axes) < len(places):
+        raise GeometryError("a part of a dimension that holds more than one axis is written to")
+    causes = [c for c in part.causes if c.axis not in axes or c in whole.causes or c.kind in STAYS]
+    inside = _narrow(replace(part, causes=tuple(causes)), dims, axes)
+    rest = combined([_narrow(whole, dims, axes), inside])
+    layout = [whole.dims[d] if d in dims else dim for d, dim in enumerate(rest.dims)]
+    states = [whole.axes[a] if a in axes else state for a, state in enumerate(rest.axes)]
+    out = Signal(tuple(layout), tuple(states), rest.causes)
+    for d, axis in places.items():
+        if axis is not None:
+            out = _at_places(out, axis, slice(starts[d], starts[d] + part.shape[d]))
+    return out
+
+
+def _at_places(signal: Signal, axis: int, places: slice) -> Signal:
+    state = signal.geometry(axis)
+    if state.valid[places].any():
+        cause = Cause(kind="POSITION", axis=axis, detail="samples at fixed places are written over")
+        return with_cause(with_axis(signal, axis, with_break(state)), cause)
+    if state.circular:
+        raise GeometryError("samples beyond one turn of a circle are written by hand")
+    return signal
+
+
+STAYS = ("UNSUPPORTED_OP", "STOCHASTIC", "BATCH_COUPLED", "DATA_DEPENDENT")
+"""The causes that matter even where the samples are not valid."""
+
+
+def _narrow(signal: Signal, dims: Sequence[int], axes: Sequence[int]) -> Signal:
+    """One sample along ``dims``, with nothing known about ``axes``."""
+    return Signal(
+        tuple(() if d in dims else dim for d, dim in enumerate(signal.dims)),
+        tuple(None if a in axes else state for a, state in enumerate(signal.axes)),
+        signal.causes,
+    )
