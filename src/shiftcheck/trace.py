@@ -21,11 +21,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from shiftcheck.layout import Signal, opaque, settled, with_cause
+from shiftcheck.layout import Signal, no_longer_uniform, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
-from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
+from shiftcheck.rules import (
+    BatchCoupledError,
+    Constant,
+    find_rule,
+    is_told_uniform,
+    keeps_uniform,
+    pointwise,
+)
 
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 RANDOM = "random numbers are drawn"
@@ -278,6 +285,8 @@ class _Tracer(TorchDispatchMode):
         try:
             given = tree_map(self.ledger.operand, list(args))
             named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
+            if not is_told_uniform(rule):
+                given, named = tree_map(_not_told, (given, named))
             return rule(*given, **named)
         except BatchCoupledError as error:
             if self.stacked:
@@ -440,6 +449,11 @@ def _out_of_place(func: Any) -> Any:
     return getattr(packet, func._overloadname, None)
 
 
+def _not_told(operand: Any) -> Any:
+    return no_longer_uniform(operand) if isinstance(operand, Signal) else operand
+
+
+@keeps_uniform
 def pointwise_rule(*operands: Any, **named: Any) -> Any:
     """The law of everything that carries torch's tag for pointwise operations."""
     named.pop("out", None)

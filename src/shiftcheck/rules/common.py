@@ -28,6 +28,8 @@ from shiftcheck.layout import (
     contracted,
     flat,
     lose,
+    lost_alike,
+    no_longer_uniform,
     plain,
     reduce_dims,
     size_of,
@@ -163,7 +165,7 @@ def pointwise(*operands: object) -> Signal:
 
 def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
     """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE)."""
-    signals = aligned(signals)
+    signals = aligned(lost_alike(signals))
     clash = _stride_clash(signals)
     if clash is None:
         out = broadcast(signals, shapes)
@@ -202,6 +204,8 @@ def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
     """The signal after it was combined, sample by sample, with constants that broadcast to it."""
     out = signal
     for constant in constants:
+        at = [d for d in range(-len(constant.shape), 0) if constant.shape[d] > 1]
+        out = no_longer_uniform(out, [len(out.dims) + d for d in at])
         if constant.random:
             out = stochastic(out)
         unmasked = _without_masked_windows(out, constant)

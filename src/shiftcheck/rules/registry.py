@@ -63,6 +63,23 @@ def register_rule(
     return add
 
 
+_keeping: set[Rule] = set()
+
+
+def keeps_uniform(rule: SomeRule) -> SomeRule:
+    """Mark a rule that may be told which dimensions are uniform, and never says so wrongly.
+
+    To all others such a dimension is a plain one.
+    """
+    _keeping.add(rule)
+    return rule
+
+
+def is_told_uniform(rule: Rule) -> bool:
+    """Whether a rule is marked by ``keeps_uniform``."""
+    return rule in _keeping
+
+
 def find_rule(packet: str, overload: str) -> Rule | None:
     """The rule of an operation by its overload, then by its packet; None where there is none."""
     entry = _table.get(f"{packet}.{overload}") or _table.get(packet)
