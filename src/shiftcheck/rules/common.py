@@ -90,11 +90,16 @@ def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: 
 
 
 def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
-    """Add PADDING for the axes that now have samples which read beyond the edge."""
+    """Add PADDING for the axes that now have samples which read beyond the edge.
+
+    Where no sample was valid before, none of them is invalid for that.
+    """
     out = after
     for axis in axes:
         old, new = before.axes[axis], after.axes[axis]
-        if isinstance(old, Axis) and isinstance(new, Axis) and not new.valid.all():
+        if not isinstance(old, Axis) or not isinstance(new, Axis):
+            continue
+        if old.valid.any() and not new.valid.all():
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
 
