@@ -9,7 +9,7 @@ tensor is ever seen here, only shapes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,10 +24,11 @@ class Factor:
     ``copies``: the stacked copies. ``axis``: a spatial axis, or one factor of it, whose neighbours
     are ``step`` samples of the axis apart. ``key``: the same of the positions that each sample is
     related to, as along the last dimension of attention scores. ``frequency``: the frequencies of
-    an axis. ``joined``: ``pieces`` one after another. ``plain``: anything else.
+    an axis. ``joined``: ``pieces`` one after another. ``uniform``: one value for every index, as
+    after a size of 1 was expanded. ``plain``: anything else.
     """
 
-    kind: Literal["copies", "axis", "key", "frequency", "joined", "plain"]
+    kind: Literal["copies", "axis", "key", "frequency", "joined", "uniform", "plain"]
     size: int
     axis: int = -1
     step: int = 1
@@ -167,6 +168,23 @@ def as_slice(signal: Signal, whole: Signal, dim: int, chosen: range) -> Signal:
 def plain(size: int) -> Dim:
     """A dimension that is neither batch nor axis."""
     return () if size == 1 else (Factor("plain", size),)
+
+
+def uniform(size: int) -> Dim:
+    """A dimension along which all values are the same."""
+    return () if size == 1 else (Factor("uniform", size),)
+
+
+def no_longer_uniform(signal: Signal, dims: Iterable[int] | None = None) -> Signal:
+    """The same signal, of whose ``dims`` (all by default) it is not known that they are uniform."""
+    chosen = set(range(len(signal.dims)) if dims is None else dims)
+
+    def faded(factor: Factor) -> Factor:
+        return Factor("plain", factor.size) if factor.kind == "uniform" else factor
+
+    found = [d for d in sorted(chosen) if any(f.kind == "uniform" for f in flat(signal.dims[d]))]
+    new = [mapped(dim, faded) if d in found else dim for d, dim in enumerate(signal.dims)]
+    return replace(signal, dims=tuple(new)) if found else signal
 
 
 def size_of(dim: Dim) -> int:
@@ -311,20 +329,34 @@ def with_cause(signal: Signal, cause: Cause) -> Signal:
 
 def lose(signal: Signal, axes: Iterable[int], cause: Cause) -> Signal:
     """The same signal without the geometry of ``axes``: their factors become plain."""
-    lost = set(axes)
+    lost = sorted(set(axes))
+    out = _without_geometry(signal, dict.fromkeys(lost, Lost(cause.kind)))
+    for axis in lost:
+        out = with_cause(out, replace(cause, axis=axis))
+    return out
+
+
+def _without_geometry(signal: Signal, lost: Mapping[int, Lost]) -> Signal:
 
     def faded(factor: Factor) -> Factor:
         return Factor("plain", factor.size) if factor.axis in lost else factor
 
     dims = tuple(mapped(dim, faded) for dim in signal.dims)
     states: list[AxisState] = list(signal.axes)
-    for axis in sorted(lost):
+    for axis, state in lost.items():
         if not isinstance(states[axis], Lost):
-            states[axis] = Lost(cause.kind)
-    out = Signal(dims, tuple(states), signal.causes)
-    for axis in sorted(lost):
-        out = with_cause(out, replace(cause, axis=axis))
-    return out
+            states[axis] = state
+    return Signal(dims, tuple(states), signal.causes)
+
+
+def lost_alike(signals: Sequence[Signal]) -> list[Signal]:
+    """The signals, each without the geometry of every axis that another one has lost before.
+
+    What is made of them has lost it too, for the cause that the other one holds.
+    """
+    states = [(a, state) for s in signals for a, state in enumerate(s.axes)]
+    lost = {a: state for a, state in reversed(states) if isinstance(state, Lost)}
+    return [_without_geometry(s, lost) if lost else s for s in signals]
 
 
 def opaque(shape: Sequence[int], parents: Sequence[Signal], cause: Cause) -> Signal:
@@ -448,6 +480,7 @@ def settled(signal: Signal) -> Signal:
 
     Only a tensor that is looked at is settled; merging the factors again restores the axis.
     """
+    signal = no_longer_uniform(signal)
     maps = len(signal.dims) == len(signal.axes) + 2
     out = interleaved(signal, range(1, len(signal.dims))) if maps else signal
     for axis in range(len(signal.axes)):
@@ -614,13 +647,14 @@ def _broadcast_dim(
     size = max([1, *(size_of(d) for d in given), *sizes])
     if 0 in [*(size_of(d) for d in given), *sizes]:
         raise GeometryError("a dimension is empty")
-    named = {d for d in given if size_of(d) == size and any(f.kind != "plain" for f in d)}
+    same = uniform(size)
+    named = {d for d in given if size_of(d) == size and any(f.kind != "plain" for f in d)} - {same}
     stretched = [d for d in given if size_of(d) < size and any(f.kind in SPATIAL for f in flat(d))]
     if stretched:
         raise GeometryError("a spatial axis of size 1 is stretched")
     if len(named) > 1 or (named and size > 1 and plain(size) in given):
         raise GeometryError("dimensions of different meaning are combined")
-    return next(iter(named), plain(size))
+    return next(iter(named), same if same in given and plain(size) not in given else plain(size))
 
 
 def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:

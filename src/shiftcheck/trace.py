@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 from shiftcheck.fallback import Prober, Subject
 from shiftcheck.laws import Laws
-from shiftcheck.layout import Signal, as_slice, opaque, settled, with_cause
+from shiftcheck.layout import Signal, as_slice, no_longer_uniform, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.probe import NoAnswerError
@@ -33,6 +33,8 @@ from shiftcheck.rules import (
     BatchCoupledError,
     Constant,
     find_rule,
+    is_told_uniform,
+    keeps_uniform,
     pointwise,
 )
 from shiftcheck.rules.common import note_missing_causes
@@ -334,6 +336,8 @@ class _Tracer(TorchDispatchMode):
     def _ask(self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
+        if not is_told_uniform(rule):
+            given, named = tree_map(_not_told, (given, named))
         refuse_frequencies(rule, given, named)
         return rule(*given, **named)
 
@@ -610,6 +614,11 @@ def _out_of_place(func: Any) -> Any:
     return getattr(packet, func._overloadname, None)
 
 
+def _not_told(operand: Any) -> Any:
+    return no_longer_uniform(operand) if isinstance(operand, Signal) else operand
+
+
+@keeps_uniform
 def pointwise_rule(*operands: Any, **named: Any) -> Any:
     """The law of everything that carries torch's tag for pointwise operations."""
     named.pop("out", None)

@@ -120,16 +120,31 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
     if guilty is not None:
         windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
         meaning = guilty.detail if windowed else MEANING.get(guilty.kind, "")
-        new = guilty.detail and guilty.kind != "PADDING" and guilty.detail not in meaning
+        new = guilty.detail and not guilty.detail.endswith(" padding")
+        new = new and guilty.detail not in meaning
         detail = f" ({guilty.detail})" if new else ""
         lines.append(
             f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
             f" {meaning}{detail}"
         )
+        lines += _others(report, guilty)
     remedy = remedy_for(report, output)
     if remedy:
         lines.append(f"remedy: {remedy}")
     return lines + _rule_to_add(report)
+
+
+AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "GLOBAL", "DATA_DEPENDENT")
+"""What no choice of shifts mends."""
+
+
+def _others(report: Report, guilty: Cause) -> list[str]:
+    """The first layer of every other kind of cause that would still break the output."""
+    first: dict[str, Cause] = {}
+    for cause in report.causes:
+        if cause.kind in AT_EVERY_SHIFT and cause.kind != guilty.kind and not cause.latent:
+            first.setdefault(cause.kind, cause)
+    return [f"also: cause {c.kind} in layer {c.layer!r} ({c.op})" for c in first.values()]
 
 
 def _lacks_rule(report: Report) -> bool:
@@ -200,7 +215,10 @@ def remedy_for(report: Report, output: LayerResult) -> str:
         if report.reason == "no valid region" and guilty is not None and guilty.kind == "GLOBAL":
             if guilty.op in ("batch_norm", "instance_norm"):
                 return "use running statistics, as in eval mode, or check up to a layer before it"
-            return "no larger input helps; check up to a layer before it, or boundary='circular'"
+            around = all(c.kind in ("GLOBAL", "STRIDE", "RESIZE") for c in report.causes)
+            return "no larger input helps; check up to a layer before it" + (
+                ", or boundary='circular'" if around else ""
+            )
         if report.reason == "axis never moved" and None in output.stride:
             left = tuple(0 if s is None else abs(s.numerator) for s in output.stride)
             return f"the output has only some of the axes: move those alone, shifts=[{left}]"

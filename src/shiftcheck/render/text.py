@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+import textwrap
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -49,21 +51,62 @@ def render_table(report: Report, *, width: int = WIDTH) -> str:
 def table_of(report: Report, *, width: int = WIDTH) -> Table:
     """The rows of a report as a rich table; below 100 columns only the most telling ones."""
     measured = any(row.shifts for row in report.layers)
+    shown = columns(measured, width)
+    cells = [_cells(row) for row in report.layers]
+    room = _room_for_names(shown, cells, width)
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=(0, 1), collapse_padding=True
     )
-    for column in columns(measured, width):
+    for column in shown:
         table.add_column(
             column,
-            no_wrap=column not in ("layer", "remarks"),
-            overflow="fold",
+            no_wrap=True,
             justify="left" if column in TEXTS else "right",
-            min_width=15 if column == "remarks" else None,
+            min_width={"layer": room, "remarks": REMARKS}.get(column),
         )
-    for row in report.layers:
-        cells = _cells(row)
-        table.add_row(*(Text(cells[column]) for column in columns(measured, width)))
+    for row in cells:
+        row["layer"] = "\n".join(_folded(row["layer"], room))
+        row["remarks"] = "\n".join(textwrap.wrap(row["remarks"], REMARKS))
+        table.add_row(*(Text(row[column]) for column in shown))
     return table
+
+
+REMARKS = 15
+"""The width of the remarks below which their words would break."""
+NAMES = 32
+"""How wide names should at least be before a column is left out for them, where they are long."""
+SHORTEST = 12
+"""How wide names are at least, even where the table then is too wide."""
+SPARE = ("compared", "field", "border")
+"""What is left out first where names are long."""
+
+
+def _room_for_names(shown: list[str], cells: Sequence[Mapping[str, str]], width: int) -> int:
+    """The width of the column of names; leaves columns out of ``shown`` until it is enough."""
+    longest = max((len(row["layer"]) for row in cells), default=0)
+    for column in (*SPARE, ""):
+        rest = [c for c in shown if c != "layer"]
+        taken = sum(max(len(c), *(len(row[c]) for row in cells), 0) + GAP for c in rest[:-1])
+        room = width - taken - REMARKS - 2 * GAP
+        if room >= min(longest, NAMES) or column not in shown:
+            break
+        shown.remove(column)
+    return min(longest, max(SHORTEST, room))
+
+
+def _folded(name: str, room: int) -> list[str]:
+    """A name in lines that fit, broken at a dot where there is one."""
+    lines = []
+    while len(name) > room:
+        dot = name.rfind(".", 1, room + 1)
+        cut = dot if dot > 0 else room
+        lines.append(name[:cut])
+        name = name[cut:]
+    return [*lines, name]
+
+
+GAP = 2
+"""The blanks between two columns."""
 
 
 TEXTS = ("layer", "shape", "verdict", "remarks")

@@ -26,7 +26,15 @@ from shiftcheck.rules import (
 )
 from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import Rule, find_rule, register_rule, ship, table
+from shiftcheck.rules.registry import (
+    Rule,
+    find_rule,
+    is_told_uniform,
+    keeps_uniform,
+    register_rule,
+    ship,
+    table,
+)
 
 FAMILIES = (
     convolution,
@@ -64,6 +72,8 @@ __all__ = [
     "Signal",
     "Taps",
     "find_rule",
+    "is_told_uniform",
+    "keeps_uniform",
     "lose",
     "map_axes",
     "note_new_causes",

@@ -29,6 +29,8 @@ from shiftcheck.layout import (
     contracted,
     flat,
     lose,
+    lost_alike,
+    no_longer_uniform,
     plain,
     reduce_dims,
     size_of,
@@ -89,11 +91,16 @@ def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: 
 
 
 def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
-    """Add PADDING for the axes that now have samples which read beyond the edge."""
+    """Add PADDING for the axes that now have samples which read beyond the edge.
+
+    Where no sample was valid before, none of them is invalid for that.
+    """
     out = after
     for axis in axes:
         old, new = before.axes[axis], after.axes[axis]
-        if isinstance(old, Axis) and isinstance(new, Axis) and not new.valid.all():
+        if not isinstance(old, Axis) or not isinstance(new, Axis):
+            continue
+        if old.valid.any() and not new.valid.all():
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
 
@@ -197,7 +204,7 @@ def pointwise(*operands: object) -> Signal:
 
 def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
     """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE)."""
-    signals = aligned(signals)
+    signals = aligned(lost_alike(signals))
     clash = _stride_clash(signals)
     if clash is None:
         out = broadcast(signals, shapes)
@@ -236,6 +243,8 @@ def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
     """The signal after it was combined, sample by sample, with constants that broadcast to it."""
     out = signal
     for constant in constants:
+        at = [d for d in range(-len(constant.shape), 0) if constant.shape[d] > 1]
+        out = no_longer_uniform(out, [len(out.dims) + d for d in at])
         if constant.random:
             out = stochastic(out)
         unmasked = _without_masked_windows(out, constant)

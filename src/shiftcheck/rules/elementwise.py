@@ -14,9 +14,10 @@ from shiftcheck.rules.common import (
     with_constants,
 )
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.registry import keeps_uniform, register_rule
 
 
+@keeps_uniform
 @register_rule(
     "aten::hardswish",
     "aten::hardsigmoid",

@@ -85,6 +85,23 @@ def find_rule(packet: str, overload: str, *, tagged: bool = False) -> Rule | Non
     return _table[found[0]].rule if found else None
 
 
+_keeping: set[Rule] = set()
+
+
+def keeps_uniform(rule: SomeRule) -> SomeRule:
+    """Mark a rule that may be told which dimensions are uniform, and never says so wrongly.
+
+    To all others such a dimension is a plain one.
+    """
+    _keeping.add(rule)
+    return rule
+
+
+def is_told_uniform(rule: Rule) -> bool:
+    """Whether a rule is marked by ``keeps_uniform``."""
+    return rule in _keeping
+
+
 def _name_of(operation: Any) -> str:
     if isinstance(operation, str) and "::" in operation:
         return operation

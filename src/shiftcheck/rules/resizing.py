@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Signal, interleaved, map_axes, plain, with_dim
+from shiftcheck.layout import (
+    Signal,
+    interleaved,
+    map_axes,
+    no_longer_uniform,
+    plain,
+    uniform,
+    with_dim,
+)
 from shiftcheck.rules.common import need_signal, note_new_causes, note_padding, require_plain
 from shiftcheck.rules.registry import register_rule
 
@@ -99,13 +107,16 @@ def _resize(
     signal = need_signal(x, "the resized tensor")
     sizes, ratios = _ratios(signal, ndim, size, scales, align)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
-    signal = interleaved(signal, dims)
+    signal = interleaved(no_longer_uniform(signal), dims)
 
     def change(axis: Axis, i: int) -> Axis:
         offset = (ratios[i] - 1) / 2 if centred and (smooth or not align) else Fraction(0)
         return resample(axis, resizing_taps(ratios[i], offset, reads(ratios[i])), sizes[i])
 
     out = map_axes(signal, dims, change, sizes)
+    for samples, d in zip(sizes, dims, strict=True):
+        if signal.dims[d] == ():
+            out = with_dim(out, d, uniform(samples))
     out = note_new_causes(signal, out, kind="RESIZE")
     moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
     return note_padding(signal, out, moved, "taps beyond the edge")

@@ -18,10 +18,12 @@ from shiftcheck.layout import (
     join_states,
     joined,
     lose,
+    no_longer_uniform,
     picked,
     pieces_in,
     plain,
     regroup,
+    uniform,
     with_axis,
     with_cause,
     with_dim,
@@ -40,7 +42,7 @@ from shiftcheck.rules.common import (
 )
 from shiftcheck.rules.gathering import Places, taken
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.registry import keeps_uniform, register_rule
 
 SAME = "1 -> 1; a view that cuts across an axis loses it"
 
@@ -151,6 +153,7 @@ def squeeze(x: object, dim: int | Sequence[int] | None = None) -> Signal:
     return with_dims(signal, [f for d, f in enumerate(signal.dims) if d not in dropped])
 
 
+@keeps_uniform
 @register_rule("aten::expand", law="1 -> 1")
 def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Signal:
     """Dimensions of size 1 repeated without a copy."""
@@ -158,9 +161,13 @@ def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Signal:
     extra = len(size) - len(signal.dims)
     padded = with_dims(signal, [()] * extra + list(signal.dims))
     target = [old if new == -1 else new for old, new in zip(padded.shape, size, strict=True)]
-    return broadcast([padded], [target])
+    out = broadcast([padded], [target])
+    single = [d for d, dim in enumerate(padded.dims) if dim == ()]
+    dims = [uniform(target[d]) if d in single else dim for d, dim in enumerate(out.dims)]
+    return with_dims(out, dims)
 
 
+@keeps_uniform
 @register_rule("aten::expand_as", law="1 -> 1")
 def expand_as(x: object, other: object) -> Signal | Constant:
     """Expanded to the shape of ``other``; a constant stays one."""
@@ -282,6 +289,7 @@ def _unsqueezed(tensor: object, at: int) -> object:
     return unsqueeze(tensor, at)
 
 
+@keeps_uniform
 @register_rule(
     "aten::cat",
     "aten::concat",
@@ -290,9 +298,11 @@ def _unsqueezed(tensor: object, at: int) -> object:
 )
 def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     """Tensors one after the other along a dimension."""
+    first = next(t for t in tensors if isinstance(t, Signal))
+    at = normal_dim(dim, len(first.dims))
+    tensors = [no_longer_uniform(t, [at]) if isinstance(t, Signal) else t for t in tensors]
     signals = [t for t in tensors if isinstance(t, Signal)]
     constants = [t for t in tensors if isinstance(t, Constant)]
-    at = normal_dim(dim, len(signals[0].dims))
     ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
     if len(ranks) > 1:
         raise GeometryError("tensors of different rank are joined")
@@ -380,6 +390,7 @@ def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
     return Signal(dims, states, signal.causes)
 
 
+@keeps_uniform
 @register_rule(
     "aten::contiguous",
     "aten::clone",
@@ -406,5 +417,5 @@ def same(x: object, *options: object, **_: object) -> Signal | Constant:
     signal = need_signal(x, "the tensor")
     other = options[0] if options else None
     if isinstance(other, Signal | Constant) and other.shape != signal.shape:
-        return regroup(signal, other.shape)
+        return regroup(no_longer_uniform(signal), other.shape)
     return signal

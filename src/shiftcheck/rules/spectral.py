@@ -18,7 +18,7 @@ from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise
 from shiftcheck.rules.gathering import flip, index_select, roll
 from shiftcheck.rules.linear import matmul
 from shiftcheck.rules.padding import constant_pad, pad
-from shiftcheck.rules.registry import Rule, register_rule
+from shiftcheck.rules.registry import Rule, keeps_uniform, register_rule
 from shiftcheck.rules.shape import (
     cat,
     chunk,
@@ -307,7 +307,7 @@ for _name, _last in (("", 1), ("2", 2), ("n", None)):
 for _law, _names in ((_scaled, ("mul",)), (_added, ("add", "sub")), (_divided, ("div",))):
     for _name in _names:
         register_rule(f"aten::{_name}.Tensor", law="1 -> 1; linear between transforms")(_law)
-    KEEPING.add(_law)
+    KEEPING.add(keeps_uniform(_law))
 
 
 def refuse_frequencies(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
