@@ -310,6 +310,15 @@ def test_operations_that_take_float32_alone() -> None:
     )
 
 
+@pytest.mark.parametrize("limit", [100.0, -100.0])
+def test_a_period_that_shows_in_large_values_alone(limit: float) -> None:
+    def clipped(x: torch.Tensor) -> torch.Tensor:
+        bound = x.clamp(max=limit) if limit > 0 else x.clamp(min=limit)
+        return torch.where(torch.arange(x.shape[-1]) % 2 == 0, bound, x)
+
+    assert law_of(clipped, 1, 1, 20).axes[0].steps == 2
+
+
 def test_what_float64_does_must_hold_in_the_type_of_the_input() -> None:
     def differs(x: torch.Tensor) -> torch.Tensor:
         return x if x.dtype == torch.float64 else x - 0.1 * x.mean(-1, keepdim=True)
@@ -427,6 +436,14 @@ def test_a_custom_operation_passes_as_measured() -> None:
     again = Report.from_json(report.to_json())
     assert again.outputs[0].measured
     assert str(again) == str(report)
+
+
+def test_every_measured_operation_is_named() -> None:
+    def both(x: torch.Tensor) -> torch.Tensor:
+        return mixed(torch.tanh(blur(x, 1)), torch.ones(1))
+
+    report = shiftcheck.assert_equivariant(both, image())
+    assert "the geometry of 'probe::blur', 'probe::mixed' comes from probing" in str(report)
 
 
 def test_rows_before_a_measured_one_are_not_marked() -> None:
