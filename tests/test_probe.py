@@ -310,6 +310,52 @@ def test_operations_that_take_float32_alone() -> None:
     )
 
 
+@pytest.mark.parametrize("limit", [100.0, -100.0])
+def test_a_period_that_shows_in_large_values_alone(limit: float) -> None:
+    def clipped(x: torch.Tensor) -> torch.Tensor:
+        bound = x.clamp(max=limit) if limit > 0 else x.clamp(min=limit)
+        return torch.where(torch.arange(x.shape[-1]) % 2 == 0, bound, x)
+
+    assert law_of(clipped, 1, 1, 20).axes[0].steps == 2
+
+
+def test_what_float64_does_must_hold_in_the_type_of_the_input() -> None:
+    def differs(x: torch.Tensor) -> torch.Tensor:
+        return x if x.dtype == torch.float64 else x - 0.1 * x.mean(-1, keepdim=True)
+
+    law_of(differs, 1, 1, 20)
+    assert "canvas" in refused(differs, 1, 1, 20, dtype=torch.float32)
+
+
+def test_what_is_too_large_is_not_tried() -> None:
+    assert "too large" in refused(lambda x: x, 1, 64, 400, 400)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_small_signals(size: int) -> None:
+    weight = double(1, 1, 5)
+    axis = law_of(lambda x: F.conv1d(x, weight, padding=2), 1, 1, size).axes[0]
+    assert axis.spans == (((-2, 2),),)
+    assert runs(axis.valid) == (((2, 3),) if size == 5 else ())
+
+
+@pytest.mark.parametrize("size", [20, 21])
+def test_a_lattice_that_starts_at_the_end(size: int) -> None:
+    axis = law_of(lambda x: F.max_pool1d(x.flip(-1), 2).flip(-1), 1, 1, size).axes[0]
+    first = size % 2
+    assert axis.spans == (((first, first + 1),),)
+    assert runs(axis.valid) == ((0, 10),)
+
+
+def test_the_border_of_one_axis_that_depends_on_the_other() -> None:
+    def cornered(x: torch.Tensor) -> torch.Tensor:
+        side = F.pad(x, (5, 0))[..., :-5]
+        first = torch.arange(x.shape[-2]).view(-1, 1) < 3
+        return torch.where(first & (x.shape[-1] < 40), x, x + side)
+
+    assert refused(cornered, 1, 1, 12, 14)
+
+
 def test_a_border_that_depends_on_the_other_axis_is_no_product_of_masks() -> None:
     def corner(x: torch.Tensor) -> torch.Tensor:
         inner = F.pad(x, (1, 1, 1, 1), value=-1e30)
@@ -390,6 +436,14 @@ def test_a_custom_operation_passes_as_measured() -> None:
     again = Report.from_json(report.to_json())
     assert again.outputs[0].measured
     assert str(again) == str(report)
+
+
+def test_every_measured_operation_is_named() -> None:
+    def both(x: torch.Tensor) -> torch.Tensor:
+        return mixed(torch.tanh(blur(x, 1)), torch.ones(1))
+
+    report = shiftcheck.assert_equivariant(both, image())
+    assert "the geometry of 'probe::blur', 'probe::mixed' comes from probing" in str(report)
 
 
 def test_rows_before_a_measured_one_are_not_marked() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from shiftcheck.axis import Axis, Taps, coarsen, invalidate, join, resample
-from shiftcheck.layout import Dim, Factor, Signal, merge_causes, plain, size_of, with_cause
+from shiftcheck.layout import Dim, Factor, Signal, merge_causes, plain, size_of
 from shiftcheck.probe import (
     AxisLaw,
     Law,
@@ -203,7 +203,8 @@ def _signal(
     out = Signal(tuple(dims), tuple(states), merge_causes(signals))
     out = note_new_causes(signals[0], out, detail="measured")
     open_axes = [a for a, axis in enumerate(law.axes) if not axis.circle and not axis.valid.all()]
-    return with_cause(note_padding(signals[0], out, open_axes, "measured"), MEASURED)
+    out = note_padding(signals[0], out, open_axes, "measured")
+    return replace(out, causes=(*out.causes, MEASURED))  # one for each such operation
 
 
 def _axis(law: AxisLaw, operands: Sequence[Operand], states: Sequence[Axis], axis: int) -> Axis:

@@ -25,6 +25,9 @@ Tensors = list[torch.Tensor]
 DRAWS = ((1.0, 0), (1.0, 0), (30.0, 0), (1e3, 1), (1e3, -1), (1e9, 0), (1e-3, 0), (1.0, 0))
 """Magnitudes of noise and its sign (0: mixed): what hides behind one of them shows with another."""
 
+MODERATE = ((1.0, 0), (30.0, 0), (30.0, 1), (30.0, -1))
+"""The same where larger values would drown the others in rounding."""
+
 LONGEST_PERIOD = 32
 """The largest period that is looked for, in samples of the coarsest operand."""
 
@@ -34,8 +37,8 @@ MARGINS = (48, 144)
 FAR = 1024
 """How much further it is looked whether something sees beyond the canvas, where memory allows."""
 
-MOST_VALUES = 2**23
-"""The largest operand that is made to look far."""
+MOST_VALUES = 2**22
+"""The largest canvas, in values; what needs a larger one is not probed."""
 
 ROUNDING = 256.0
 """Two values are the same where they differ by so many eps of the largest of their channel."""
@@ -124,7 +127,9 @@ def measure_law(
         axes = [_AxisProbe(lab, a).law(ring) for a, ring in enumerate(circular)]
         if len({law.dim for law in axes}) < len(axes):
             raise NoAnswerError("two axes end up in one dimension")
-        _check_together(lab, axes)
+        _check_together(lab, axes, DRAWS)
+        if lab.dtype != dtype:  # what it does in float64 must be what it does in its own type
+            _check_together(_Lab(lab.operation, operands, dtype, device), axes, MODERATE)
         return Law(shape=shape, axes=tuple(axes))
 
 
@@ -371,6 +376,8 @@ class _AxisProbe:
     def _find_steps(self, alone: torch.Tensor, margin: int) -> bool:
         """Whether a shift moves the output; the smallest one, and by how much."""
         room = LONGEST_PERIOD
+        if self._values(margin + room) > MOST_VALUES:
+            raise NoAnswerError("it is too large to be tried on a canvas")
         source = self.noise(2 * margin + 2 * room)
         still = self.lab.run(self._window(source, room, margin))
         self.dim = self._grown(alone, still)
@@ -595,15 +602,17 @@ def _finite(*tensors: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(t).all()) for t in tensors)
 
 
-def _check_together(lab: _Lab, laws: Sequence[AxisLaw]) -> None:
+def _check_together(lab: _Lab, laws: Sequence[AxisLaw], draws: Sequence[tuple[float, int]]) -> None:
     """Content on all sides at once: the samples that are valid on every axis are still the same."""
     margins = [law.steps * -(-_reach(law) // law.steps) for law in laws]
-    for size, sign in DRAWS:
+    for size, sign in draws:
         inner = lab.noise([0] * len(laws))
         canvas = inner
         for axis, margin in enumerate(margins):
             canvas = lab.surrounded(canvas, axis, margin, size, sign)
         y, z = lab.run(inner), lab.run(canvas, finite=size == 1.0)
+        if tuple(y.shape[law.dim] for law in laws) != tuple(len(law.valid) for law in laws):
+            raise NoAnswerError("the size of what it gives depends on the type")
         for law, margin in zip(laws, margins, strict=True):
             start = margin // law.steps * law.samples
             z = z.narrow(law.dim, start, len(law.valid))
@@ -612,7 +621,7 @@ def _check_together(lab: _Lab, laws: Sequence[AxisLaw]) -> None:
             keep = torch.from_numpy(np.flatnonzero(law.valid)).to(apart.device)
             apart = apart.index_select(law.dim, keep)
         if bool(apart.any()):
-            raise NoAnswerError("the border of one axis depends on another axis")
+            raise NoAnswerError("on a canvas in all directions it gives something else")
 
 
 def _reach(law: AxisLaw) -> int:

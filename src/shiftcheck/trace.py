@@ -370,6 +370,8 @@ class _Tracer(TorchDispatchMode):
             real = None if self.ledger.is_random(leaf) else self.ledger.real_of(leaf)
             if real is None:
                 raise NoAnswerError("the values of one of its arguments are not known")
+            if real.layout != torch.strided:
+                raise NoAnswerError("one of its arguments is not dense")
             constants[i] = real
         tensors = [leaves[i] for i in places]
         signals = [self.ledger.signal(t) for t in tensors]
