@@ -92,10 +92,26 @@ class Ledger:
         part = replace(signal, dims=tuple(dims))
         try:
             if known is None:
-                return framed(part, tuple(outer.shape), box.starts)
+                return framed(
+                    part,
+                    tuple(outer.shape),
+                    box.starts,
+                    zeros=lambda: self._is_zero_around(outer, part.shape, box.starts),
+                )
             return overwritten(known, part, box.starts)
         except (GeometryError, BatchCoupledError) as error:
             return opaque(outer.shape, before, replace(by, detail=f"{by.detail}: {error}"))
+
+    def _is_zero_around(
+        self, outer: torch.Tensor, shape: Sequence[int], starts: Sequence[int]
+    ) -> bool:
+        real = None if is_fake(outer) else outer
+        if real is None or real.is_meta:
+            return False
+        with self.untraced():
+            rest = real.detach().clone()
+            rest[tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))] = 0
+            return not bool(rest.any())
 
     def signal(self, tensor: torch.Tensor) -> Signal | None:
         """What is known of a tensor; None where it does not depend on the input."""

@@ -47,6 +47,29 @@ def gated(x: torch.Tensor) -> torch.Tensor:
     return x * fft.rfft2(x).abs().mean((-2, -1), keepdim=True)
 
 
+CORNERS = seeded(2, 2, 3, 4, 4, dtype=COMPLEX)
+
+
+def in_a_canvas(x: torch.Tensor, rows: slice = slice(-4, None), fill: float = 0.0) -> torch.Tensor:
+    """The low frequencies of both signs, each with weights of its own, as a Fourier operator."""
+    spectrum = fft.rfft2(x)
+    out = torch.full((x.shape[0], 3, *spectrum.shape[2:]), fill, dtype=spectrum.dtype)
+    low, high = spectrum[:, :, :4, :4], spectrum[:, :, -4:, :4]
+    out[:, :, :4, :4] = torch.einsum("bixy,ioxy->boxy", low, CORNERS[0])
+    out[:, :, rows, :4] = torch.einsum("bixy,ioxy->boxy", high, CORNERS[1])
+    return back(out, x)
+
+
+def of_what_has_a_period(x: torch.Tensor) -> torch.Tensor:
+    """One of the corners comes from a coarser signal."""
+    steps = F.avg_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    spectrum, coarse = fft.rfft2(x), fft.rfft2(steps)
+    out = torch.zeros_like(spectrum)
+    out[:, :, :4, :4] = spectrum[:, :, :4, :4]
+    out[:, :, -4:, :4] = coarse[:, :, -4:, :4]
+    return back(out, x)
+
+
 # name: model, strides of the output, its periods
 EXACT: dict[str, tuple[Model, tuple[Fraction | int, ...], tuple[int, ...]]] = {
     "there and back": (lambda x: back(fft.rfft2(x), x), (1, 1), (1, 1)),
@@ -59,6 +82,7 @@ EXACT: dict[str, tuple[Model, tuple[Fraction | int, ...], tuple[int, ...]]] = {
         (1, 1),
         (1, 1),
     ),
+    "written to a canvas": (in_a_canvas, (1, 1), (1, 1)),
     "one axis": (lambda x: fft.ifft(fft.fft(x, dim=-1) * ROW, dim=-1).real, (1, 1), (1, 1)),
     "in another order": (ordered, (1, 1), (1, 1)),
     "sums of transforms": (lambda x: back(fft.rfft2(x) + fft.rfft2(x.relu()), x), (1, 1), (1, 1)),
@@ -116,6 +140,9 @@ BROKEN: dict[str, Model] = {
     "the square of the spectrum": lambda x: back(fft.rfft2(x) * fft.rfft2(x), x),
     "padded in front": lambda x: fft.irfft(F.pad(fft.rfft(x), (1, -1)), n=10),
     "padded with ones": lambda x: fft.irfft(F.pad(fft.rfft(x)[..., :3], (0, 3), value=1.0), n=10),
+    "a canvas of ones": lambda x: in_a_canvas(x, fill=1.0),
+    "the wrong rows of a canvas": lambda x: in_a_canvas(x, slice(4, 8)),
+    "over other rows of a canvas": lambda x: in_a_canvas(x, slice(2, 6)),
     "the wrong order": lambda x: fft.ifft(fft.fftshift(fft.fft(x), dim=-1)).real,
     "the wrong frequencies": lambda x: fft.irfft(fft.rfft(x)[..., 1:], n=10),
     "a softmax of magnitudes and phases": lambda x: back(fft.rfft2(x).cos(), x),
@@ -130,8 +157,18 @@ def test_what_is_not_linear_in_each_frequency_does_not_pass(name: str, boundary:
     model, x = BROKEN[name], seeded(1, 2, *SIZE)
     report = shiftcheck.check_equivariance(model, x, boundary=boundary)
     assert report.verdict is not Verdict.EQUIVARIANT
-    away = (model(torch.roll(x, 3, -1)) - torch.roll(model(x), 3, -1)).abs().max()
+    both = (-2, -1)
+    away = (model(torch.roll(x, (1, 1), both)) - torch.roll(model(x), (1, 1), both)).abs().max()
     assert away > 1e-3
+
+
+def test_what_is_written_to_a_canvas_brings_its_period() -> None:
+    x = seeded(1, 2, *SIZE)
+    model = of_what_has_a_period
+    even = shiftcheck.check_equivariance(model, x, boundary="circular", shifts=[(2, 0), (0, 4)])
+    assert even.verdict is Verdict.EQUIVARIANT
+    assert even.outputs[0].period == (2, 2)
+    assert shiftcheck.check_equivariance(model, x, boundary="circular").verdict is Verdict.BROKEN
 
 
 def test_a_spectrum_has_no_place() -> None:

@@ -393,11 +393,23 @@ def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
 @keeps_uniform
 @register_rule(
     "aten::contiguous",
+    "aten::clone.default",  # torch calls it pointwise
     "aten::clone",
     "aten::detach",
     "aten::alias",
     "aten::lift_fresh",
     "aten::positive",
+    "aten::resolve_conj",
+    "aten::resolve_neg",
+    law="1 -> 1",
+)
+def unchanged(x: object, *_: object, **__: object) -> Signal | Constant:
+    """The same values of the same type, in this or another memory."""
+    return x if isinstance(x, Constant) else need_signal(x, "the tensor")
+
+
+@keeps_uniform
+@register_rule(
     "aten::to",
     "aten::_to_copy",
     "aten::type_as",
@@ -405,13 +417,11 @@ def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
     "aten::double",
     "aten::half",
     "aten::bfloat16",
-    "aten::resolve_conj",
-    "aten::resolve_neg",
     "aten::view_as",
     law="1 -> 1",
 )
 def same(x: object, *options: object, **_: object) -> Signal | Constant:
-    """The same values, in another memory, of another type, or in the shape of another tensor."""
+    """The same values, of another type, or in the shape of another tensor."""
     if isinstance(x, Constant):
         return x
     signal = need_signal(x, "the tensor")

@@ -15,6 +15,7 @@ from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample
 from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_cause, with_dim
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
+from shiftcheck.rules.elementwise import copy
 from shiftcheck.rules.gathering import flip, index_select, roll
 from shiftcheck.rules.linear import matmul
 from shiftcheck.rules.padding import constant_pad, pad
@@ -33,6 +34,7 @@ from shiftcheck.rules.shape import (
     stack,
     t,
     transpose,
+    unchanged,
     unflatten,
     unsqueeze,
     view,
@@ -297,7 +299,7 @@ KEEPING: set[Rule] = {
     magnitude,
     *(cat, chunk, expand, flatten, movedim, narrow, permute, slice_, split, squeeze, stack),
     *(t, transpose, unflatten, unsqueeze, view, matmul, roll, flip, index_select),
-    *(pad, constant_pad, zero_in_the_middle, zero_in_front),
+    *(unchanged, copy, pad, constant_pad, zero_in_the_middle, zero_in_front),
 }
 """The rules that may be asked about frequencies: whatever else is done to them is not followed."""
 

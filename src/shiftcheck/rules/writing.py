@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError, with_break
-from shiftcheck.layout import Signal, lose, plain, with_axis, with_cause, with_dim
+from shiftcheck.layout import Signal, Waves, lose, plain, with_axis, with_cause, with_dim
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     combined,
@@ -122,11 +122,18 @@ def index_put(
     return stochastic(out) if values.random else out
 
 
-def framed(part: Signal, shape: Sequence[int], starts: Sequence[int]) -> Signal:
-    """A canvas of ``shape``, the same everywhere but for ``part``: as padding, by hand."""
+def framed(
+    part: Signal, shape: Sequence[int], starts: Sequence[int], *, zeros: Callable[[], bool]
+) -> Signal:
+    """A canvas of ``shape``, the same everywhere but for ``part``: as padding, by hand.
+
+    ``zeros``: whether it is zero there, which matters among frequencies.
+    """
     dims = [d for d, n in enumerate(part.shape) if n != shape[d]]
     if part.holds_copies(dims):
         raise GeometryError("a part of the batch is written to")
+    if any(isinstance(state, Waves) for state in part.axes) and not zeros():
+        raise GeometryError("frequencies are written among something else than zeros")
     sides = [(starts[d], n - starts[d] - part.shape[d]) for d, n in enumerate(shape)]
     return constant_pad(part, [n for side in reversed(sides) for n in side])
 
@@ -139,6 +146,8 @@ def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
     if whole.holds_copies(dims):
         raise GeometryError("a part of the batch is written to")
+    if any(isinstance(state, Waves) for state in whole.axes):
+        return _more_frequencies(whole, part, starts, dims)
     places = {d: whole.axis_in(d) for d in dims if whole.axes_in([d])}
     axes = [a for a in places.values() if a is not None]
     if len(axes) < len(places):
@@ -153,6 +162,30 @@ def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
         if axis is not None:
             out = _at_places(out, axis, slice(starts[d], starts[d] + part.shape[d]))
     return out
+
+
+def _more_frequencies(
+    whole: Signal, part: Signal, starts: Sequence[int], dims: Sequence[int]
+) -> Signal:
+    """Frequencies written beside others, where there was zero or the same frequency."""
+    before, written, layout = list(whole.axes), list(part.axes), list(part.dims)
+    for d in dims:
+        factors = whole.dims[d]
+        if len(factors) != 1 or factors[0].kind != "frequency" or len(part.dims[d]) != 1:
+            raise GeometryError("frequencies are written to a part of something else")
+        axis = factors[0].axis
+        waves, new = whole.axes[axis], part.axes[axis]
+        assert isinstance(waves, Waves)
+        if part.dims[d][0].kind != "frequency" or not isinstance(new, Waves):
+            raise GeometryError("something else is written among frequencies")
+        inside = slice(starts[d], starts[d] + part.shape[d])
+        if any(k not in (None, n) for k, n in zip(waves.bins[inside], new.bins, strict=True)):
+            raise GeometryError("a frequency is written in the place of another")
+        bins = (*waves.bins[: inside.start], *new.bins, *waves.bins[inside.stop :])
+        before[axis], written[axis] = Waves(waves.axis, bins), Waves(new.axis, bins)
+        layout[d] = factors
+    beside = Signal(tuple(layout), tuple(written), part.causes)
+    return combined([replace(whole, axes=tuple(before)), beside])
 
 
 def _at_places(signal: Signal, axis: int, places: slice) -> Signal:
