@@ -149,7 +149,8 @@ class Ledger:
                 return Constant((before, length, after), lambda *_: None, random=is_random)
             with self.untraced():
                 values = real.detach().reshape(before, size, after)
-                return replace(self.constant(values[:, start : start + length]), random=is_random)
+                piece = self.constant(values[:, start : start + length])
+                return replace(piece, random=is_random, parameter=whole.parameter)
 
         def mask() -> NDArray[np.float64] | None:
             real = None if uniform or is_random else self.real_of(tensor)

@@ -320,6 +320,15 @@ def test_a_class_token_with_places_for_the_patches_alone() -> None:
     assert broken.guilty.kind == "POSITION"
 
 
+def test_a_parameter_for_each_token_that_is_uniform_now_is_latent() -> None:
+    place = nn.Parameter(torch.zeros(1, 97, 3, dtype=torch.float64))
+    report = shiftcheck.check_equivariance(
+        lambda x: as_map((with_token(x) + place)[:, 1:], x), seeded(1, 3, 8, 12)
+    )
+    assert report.verdict is Verdict.EQUIVARIANT
+    assert [(c.kind, c.latent) for c in report.causes] == [("POSITION", True)] * 2
+
+
 def test_tokens_as_an_output_are_compared_without_the_class_token() -> None:
     report = shiftcheck.check_equivariance(
         lambda x: by_products(with_token(x)), seeded(1, 3, 8, 12), boundary="circular"

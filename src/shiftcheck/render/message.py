@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
+from itertools import takewhile
 
 from shiftcheck.render.numbers import count, each, gap, spans
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
@@ -74,7 +76,16 @@ def _worst(report: Report, output: LayerResult) -> ShiftResult | None:
         for s in output.shifts
         if (s.verdict, s.reason) == (report.verdict, report.reason) and any(s.shift)
     ]
+    same = [s for s in same if _explains(report.guilty, s.shift)] or same
     return max(same, key=lambda s: s.relative_error or 0.0, default=None)
+
+
+def _explains(cause: Cause | None, shift: Sequence[int]) -> bool:
+    """Whether a shift is none of those that a cause does not affect."""
+    if cause is None or cause.period is None:
+        return True
+    along = shift if cause.axis is None else shift[cause.axis : cause.axis + 1]
+    return any(v % cause.period for v in along)
 
 
 def _evidence(report: Report, output: LayerResult) -> list[str]:
@@ -127,22 +138,24 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
             f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
             f" {meaning}{detail}"
         )
-        lines += _others(report, guilty)
+        lines += _others(report, guilty, output)
     remedy = remedy_for(report, output)
     if remedy:
         lines.append(f"remedy: {remedy}")
     return lines + _rule_to_add(report)
 
 
-AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "GLOBAL", "DATA_DEPENDENT")
-"""What no choice of shifts mends."""
+AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "DATA_DEPENDENT")
 
 
-def _others(report: Report, guilty: Cause) -> list[str]:
-    """The first layer of every other kind of cause that would still break the output."""
+def _others(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
+    """The first layer of every other kind of cause that no choice of shifts mends."""
+    endless = any(halo is None or math.inf in halo for halo in output.halo)
     first: dict[str, Cause] = {}
     for cause in report.causes:
-        if cause.kind in AT_EVERY_SHIFT and cause.kind != guilty.kind and not cause.latent:
+        known = cause.period is not None or cause.latent or cause.kind == guilty.kind
+        some = endless if cause.kind == "GLOBAL" else None in output.period
+        if some and not known and cause.kind in (*AT_EVERY_SHIFT, "GLOBAL", "RESIZE"):
             first.setdefault(cause.kind, cause)
     return [f"also: cause {c.kind} in layer {c.layer!r} ({c.op})" for c in first.values()]
 
@@ -170,7 +183,8 @@ def _rule_to_add(report: Report) -> list[str]:
 
 
 def _end_of_space(report: Report) -> list[str]:
-    first = next((row for row in report.layers if row.reason == "not spatial"), None)
+    rows = list(takewhile(lambda row: row.reason == "not spatial", reversed(report.layers)))
+    first = rows[-1] if rows else None
     if first is None or (report.guilty is not None and report.guilty.layer == first.name):
         return []
     return [f"the spatial axes end at layer {first.name!r} ({first.op})"]

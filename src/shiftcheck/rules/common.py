@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -91,16 +91,34 @@ def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: 
 
 
 def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
-    """Add PADDING for the axes that now have samples which read beyond the edge.
-
-    Where no sample was valid before, none of them is invalid for that.
-    """
+    """Add PADDING for the axes that now have samples which read beyond the edge."""
     out = after
     for axis in axes:
         old, new = before.axes[axis], after.axes[axis]
-        if not isinstance(old, Axis) or not isinstance(new, Axis):
+        if isinstance(old, Axis) and isinstance(new, Axis) and not new.valid.all():
+            out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+    return out
+
+
+def note_edges(
+    before: Signal,
+    after: Signal,
+    dims: Sequence[int],
+    change: Callable[[Axis, int], Axis],
+    detail: str,
+) -> Signal:
+    """Add PADDING for the axes in ``dims`` that ``change``, as given to map_axes, reads beyond.
+
+    Samples that were not valid before do not count, so it is this operation that does it.
+    """
+    out = after
+    for i, dim in enumerate(dims):
+        axis = before.axis_in(dim)
+        if axis is None:
             continue
-        if old.valid.any() and not new.valid.all():
+        state = before.geometry(axis)
+        every = replace(state, valid=np.ones(state.size, dtype=bool))
+        if not change(every, i).valid.all():
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
 

@@ -10,8 +10,8 @@ from shiftcheck.rules.common import (
     mix,
     need_signal,
     no_signal,
+    note_edges,
     note_new_causes,
-    note_padding,
     per_axis,
 )
 from shiftcheck.rules.operands import Constant
@@ -161,8 +161,7 @@ def _convolved(
     assert callable(change)
     assert callable(size)
     channels = weight.shape[out_channels] * groups
-    out = interleaved(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
-    moved = [a for a in (out.axis_in(d) for d in dims) if a is not None]
-    out = map_axes(out, dims, change, [size(i) for i in range(len(dims))])
+    given = interleaved(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
+    out = map_axes(given, dims, change, [size(i) for i in range(len(dims))])
     out = note_new_causes(signal, out)
-    return note_padding(signal, out, moved, "its own padding")
+    return note_edges(given, out, dims, change, "its own padding")

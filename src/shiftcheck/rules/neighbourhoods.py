@@ -24,8 +24,8 @@ from shiftcheck.rules.common import (
     join_dims,
     need_signal,
     no_signal,
+    note_edges,
     note_new_causes,
-    note_padding,
     per_axis,
     require_plain,
     stochastic,
@@ -57,9 +57,8 @@ def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints)
         taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
         return resample(axis, taps, sizes[i])
 
-    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
     out = note_new_causes(signal, map_axes(signal, dims, change, sizes))
-    out = note_padding(signal, out, moved, "its own padding")
+    out = note_edges(signal, out, dims, change, "its own padding")
     columns = plain(channels * kernels[0] * kernels[1])
     return with_dims(out, [*out.dims[:-3], columns, join_dims(out.dims[-2], out.dims[-1])])
 
@@ -84,9 +83,8 @@ def col2im(
         return resample(axis, spread(steps[i], kernels[i], dilations[i], pads[i]), sizes[i])
 
     dims = (rank - 1, rank)
-    moved = [a for a in (grid.axis_in(d) for d in dims) if a is not None]
     out = note_new_causes(grid, map_axes(grid, dims, change, sizes))
-    out = note_padding(grid, out, moved, "its edge, where fewer windows overlap")
+    out = note_edges(grid, out, dims, change, "its edge, where fewer windows overlap")
     return with_dim(out, rank - 2, plain(rows // (kernels[0] * kernels[1])))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, GeometryError, resample, window
 from shiftcheck.layout import Signal, interleaved, map_axes, more_frequencies
-from shiftcheck.rules.common import need_signal, note_padding
+from shiftcheck.rules.common import need_signal, note_edges
 from shiftcheck.rules.registry import register_rule
 
 
@@ -31,9 +31,8 @@ def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -
         left = sides[dims[i]][0]
         return resample(axis, window(1, [-left]), sizes[i], wrap=mode == "circular")
 
-    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
     out = map_axes(signal, dims, change, sizes)
-    return note_padding(signal, out, moved, f"{mode} padding")
+    return note_edges(signal, out, dims, change, f"{mode} padding")
 
 
 @register_rule(

@@ -11,8 +11,8 @@ from shiftcheck.layout import Dim, Signal, interleaved, lose, map_axes
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     need_signal,
+    note_edges,
     note_new_causes,
-    note_padding,
     per_axis,
     reduce_over,
 )
@@ -41,8 +41,7 @@ def _pool(
 
     out = map_axes(signal, dims, change, [size(i) for i in range(ndim)])
     out = note_new_causes(signal, out)
-    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
-    return note_padding(signal, out, moved, "windows that reach beyond the edge")
+    return note_edges(signal, out, dims, change, "windows that reach beyond the edge")
 
 
 def pooled_size(size: int, span: int, step: int, padding: int, ceil: bool) -> int:

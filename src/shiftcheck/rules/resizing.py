@@ -16,7 +16,7 @@ from shiftcheck.layout import (
     uniform,
     with_dim,
 )
-from shiftcheck.rules.common import need_signal, note_new_causes, note_padding, require_plain
+from shiftcheck.rules.common import need_signal, note_edges, note_new_causes, require_plain
 from shiftcheck.rules.registry import register_rule
 
 SOURCE = "torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h"
@@ -118,8 +118,7 @@ def _resize(
         if signal.dims[d] == ():
             out = with_dim(out, d, uniform(samples))
     out = note_new_causes(signal, out, kind="RESIZE")
-    moved = [a for a in (signal.axis_in(d) for d in dims) if a is not None]
-    return note_padding(signal, out, moved, "taps beyond the edge")
+    return note_edges(signal, out, dims, change, "taps beyond the edge")
 
 
 def _register(name: str, ndim: int, reads: Callable[[Fraction], Reads], centred: bool) -> None:

@@ -1,0 +1,1 @@
+"""Networks that others wrote, in small configurations with random weights."""
