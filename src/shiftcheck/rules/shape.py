@@ -387,6 +387,16 @@ def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
     "aten::alias",
     "aten::lift_fresh",
     "aten::positive",
+    "aten::resolve_conj",
+    "aten::resolve_neg",
+    law="1 -> 1",
+)
+def same(x: object, *_: object, **__: object) -> Signal | Constant:
+    """The same values, in another memory."""
+    return x if isinstance(x, Constant) else need_signal(x, "the tensor")
+
+
+@register_rule(
     "aten::to",
     "aten::_to_copy",
     "aten::type_as",
@@ -394,13 +404,11 @@ def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
     "aten::double",
     "aten::half",
     "aten::bfloat16",
-    "aten::resolve_conj",
-    "aten::resolve_neg",
     "aten::view_as",
     law="1 -> 1",
 )
-def same(x: object, *options: object, **_: object) -> Signal | Constant:
-    """The same values, in another memory, of another type, or in the shape of another tensor."""
+def converted(x: object, *options: object, **_: object) -> Signal | Constant:
+    """The same values, of another type, or in the shape of another tensor."""
     if isinstance(x, Constant):
         return x
     signal = need_signal(x, "the tensor")
