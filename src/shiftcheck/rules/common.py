@@ -28,6 +28,7 @@ from shiftcheck.layout import (
     canonical,
     contracted,
     flat,
+    interleaved,
     lose,
     lost_alike,
     no_longer_uniform,
@@ -222,13 +223,24 @@ def pointwise(*operands: object) -> Signal:
 
 def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
     """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE)."""
-    signals = aligned(lost_alike(signals))
+    signals = aligned(_side_by_side(lost_alike(signals)))
     clash = _stride_clash(signals)
     if clash is None:
         out = broadcast(signals, shapes)
         return _note_join(signals, out)
     lost = [lose(s, clash, Cause(kind="RESIZE", detail="strides differ")) for s in signals]
     return broadcast(lost, shapes)
+
+
+def _side_by_side(signals: Sequence[Signal]) -> list[Signal]:
+    """The signals, with channels of coarse samples as finer samples where another has an axis."""
+    out = list(signals)
+    for position in range(-max(len(s.dims) for s in out), 0):
+        given = [s for s in out if len(s.dims) >= -position]
+        if any(s.axis_in(len(s.dims) + position) is not None for s in given):
+            for i, s in enumerate(out):
+                out[i] = interleaved(s, [len(s.dims) + position]) if s in given else s
+    return out
 
 
 def _stride_clash(signals: Sequence[Signal]) -> list[int] | None:

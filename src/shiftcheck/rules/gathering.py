@@ -14,6 +14,7 @@ from shiftcheck.layout import (
     Dim,
     Signal,
     at_frequencies,
+    interleaved,
     lose,
     plain,
     with_axis,
@@ -42,6 +43,7 @@ Places = NDArray[np.intp]
 def taken(signal: Signal, dim: int, places: Places, what: str) -> Signal:
     """The samples at ``places`` along a dimension, counted from the front."""
     uncoupled(signal, [dim], what)
+    signal = interleaved(signal, [dim])
     waves = at_frequencies(signal, dim, places.tolist())
     if waves is not None:
         return waves
@@ -323,6 +325,7 @@ def sliding(x: object, dimension: int, size: int, step: int) -> Signal:
     signal = need_signal(x, "the unfolded tensor")
     at = normal_dim(dimension, len(signal.dims))
     uncoupled(signal, [at], "a sliding window")
+    signal = interleaved(signal, [at])
     count = (signal.shape[at] - size) // step + 1
     axis = signal.axis_in(at)
     if axis is None:

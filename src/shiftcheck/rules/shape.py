@@ -403,8 +403,8 @@ def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
     "aten::resolve_neg",
     law="1 -> 1",
 )
-def unchanged(x: object, *_: object, **__: object) -> Signal | Constant:
-    """The same values of the same type, in this or another memory."""
+def same(x: object, *_: object, **__: object) -> Signal | Constant:
+    """The same values in this or another memory."""
     return x if isinstance(x, Constant) else need_signal(x, "the tensor")
 
 
@@ -420,7 +420,7 @@ def unchanged(x: object, *_: object, **__: object) -> Signal | Constant:
     "aten::view_as",
     law="1 -> 1",
 )
-def same(x: object, *options: object, **_: object) -> Signal | Constant:
+def converted(x: object, *options: object, **_: object) -> Signal | Constant:
     """The same values, of another type, or in the shape of another tensor."""
     if isinstance(x, Constant):
         return x

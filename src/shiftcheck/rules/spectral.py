@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample
-from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_cause, with_dim
+from shiftcheck.layout import Factor, Gone, Signal, Waves, interleaved, plain, with_cause, with_dim
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.elementwise import copy
@@ -28,13 +28,13 @@ from shiftcheck.rules.shape import (
     movedim,
     narrow,
     permute,
+    same,
     slice_,
     split,
     squeeze,
     stack,
     t,
     transpose,
-    unchanged,
     unflatten,
     unsqueeze,
     view,
@@ -76,7 +76,7 @@ def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool)
     for d, n in zip(dims, _sizes(signal, dims, sizes), strict=True):
         if n not in (None, signal.shape[d]):
             raise GeometryError("a Fourier transform that crops or pads")
-    out = signal
+    out = signal = interleaved(signal, dims)
     for d in dims:
         size = signal.shape[d]
         kept = size // 2 + 1 if half and d == dims[-1] else size
@@ -299,7 +299,7 @@ KEEPING: set[Rule] = {
     magnitude,
     *(cat, chunk, expand, flatten, movedim, narrow, permute, slice_, split, squeeze, stack),
     *(t, transpose, unflatten, unsqueeze, view, matmul, roll, flip, index_select),
-    *(unchanged, copy, pad, constant_pad, zero_in_the_middle, zero_in_front),
+    *(same, copy, pad, constant_pad, zero_in_the_middle, zero_in_front),
 }
 """The rules that may be asked about frequencies: whatever else is done to them is not followed."""
 
