@@ -14,7 +14,7 @@ from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import Gap
 from shiftcheck.confirm import settled
 from shiftcheck.inputs import Inputs
-from shiftcheck.layout import Lost
+from shiftcheck.layout import Gone, Lost
 from shiftcheck.measurement import Job, Measured
 from shiftcheck.report import Cause, LayerResult, Report, Verdict
 from shiftcheck.structure import Model
@@ -92,7 +92,9 @@ def build_report(
     axes = len(job.inputs.pixels)
     moved = {a for s in job.shifts for a, v in enumerate(s) if v}
     required = moved if given else set(range(axes))
-    layers = tuple(_judged(e, job, tolerance, False, moved) for e in job.rows.values())
+    layers = tuple(
+        _judged(e, job, tolerance, False, moved - _reduced_axes(e)) for e in job.rows.values()
+    )
     outputs = tuple(
         _judged(e, job, tolerance, given, required, exact, noise) for e in job.outputs.values()
     )
@@ -115,6 +117,11 @@ def build_report(
         notes=tuple(job.notes),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
     )
+
+
+def _reduced_axes(entry: Measured) -> set[int]:
+    """The axes that a layer has no longer: only outputs must have all of them."""
+    return {a for a, state in enumerate(entry.row.signal.axes) if isinstance(state, Gone)}
 
 
 def _unjudged(name: str, shape: tuple[int, ...], reason: str, axes: int) -> LayerResult:

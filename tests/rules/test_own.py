@@ -126,7 +126,7 @@ def test_an_operation_that_returns_nothing_and_has_no_rule_is_named() -> None:
     report = shiftcheck.check_equivariance(scaled, image())
     assert report.reason == "unsupported operation"
     assert report.guilty is not None
-    assert report.guilty.detail == "no rule for own_rules.scale_.default"
+    assert report.guilty.detail.startswith("no rule for own_rules.scale_.default")
     assert report.guilty.layer == "own_rules::scale"
 
 

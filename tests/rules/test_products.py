@@ -190,9 +190,22 @@ def interleaved(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@pytest.mark.parametrize("model", [by_hand, added_to_a_part, interleaved])
-def test_writes_through_slices_are_not_passed(model: Model) -> None:
-    report = check(model)
+def test_a_step_aside_by_hand() -> None:
+    report = check(by_hand)
+    assert report.verdict is Verdict.EQUIVARIANT
+    size = report.outputs[0].shape[-1]
+    assert report.outputs[0].valid[-1] == ((1, size),)
+
+
+def test_what_is_added_to_a_part_is_at_fixed_places() -> None:
+    report = check(added_to_a_part)
+    assert report.verdict is Verdict.BROKEN
+    assert report.guilty is not None
+    assert report.guilty.kind == "POSITION"
+
+
+def test_writes_to_every_second_sample_are_not_passed() -> None:
+    report = check(interleaved)
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "unsupported operation")
 
 
