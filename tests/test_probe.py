@@ -234,6 +234,16 @@ def test_what_has_no_law_is_refused(name: str) -> None:
     assert refused(function, *shape)
 
 
+def test_values_that_do_not_float_are_named() -> None:
+    assert refused(lambda x: x.argsort(-1), 1, 2, 24) == "it gives values of type int64"
+    assert refused(torch.fft.fft, 1, 2, 24) == "it gives values of type complex128"
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-15])
+def test_random_numbers_are_named(size: float) -> None:
+    assert "again" in refused(lambda x: x + size * torch.rand_like(x), 1, 2, 24)
+
+
 def test_sparse_taps_are_all_seen() -> None:
     law = law_of(lambda x: x + F.pad(x, (40, 0))[..., :-40], 1, 1, 60)
     assert law.axes[0].spans == (((-40, 0),),)
