@@ -234,6 +234,16 @@ def test_what_has_no_law_is_refused(name: str) -> None:
     assert refused(function, *shape)
 
 
+def test_values_that_do_not_float_are_named() -> None:
+    assert refused(lambda x: x.argsort(-1), 1, 2, 24) == "it gives values of type int64"
+    assert refused(torch.fft.fft, 1, 2, 24) == "it gives values of type complex128"
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-15])
+def test_random_numbers_are_named(size: float) -> None:
+    assert "again" in refused(lambda x: x + size * torch.rand_like(x), 1, 2, 24)
+
+
 def test_sparse_taps_are_all_seen() -> None:
     law = law_of(lambda x: x + F.pad(x, (40, 0))[..., :-40], 1, 1, 60)
     assert law.axes[0].spans == (((-40, 0),),)
@@ -421,6 +431,21 @@ def _(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x)
 
 
+met: set[torch.dtype] = set()
+
+
+@torch.library.custom_op("probe::filtered", mutates_args=())
+def filtered(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """A convolution, which takes a signal and a weight of one type."""
+    met.add(x.dtype)
+    return F.conv2d(x, weight, padding=1)
+
+
+@filtered.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
 def image(*shape: int) -> torch.Tensor:
     return torch.randn(*(shape or (1, 2, 16, 24)), generator=torch.Generator().manual_seed(1))
 
@@ -463,6 +488,35 @@ def test_the_structure_without_values_says_the_same() -> None:
         checked.valid,
         checked.halo,
     )
+
+
+def test_constants_are_given_in_the_type_of_the_noise() -> None:
+    weight = double(2, 2, 3, 3).float()
+    met.clear()
+    report = shiftcheck.assert_equivariant(lambda x: filtered(x, weight), image())
+    assert report.outputs[0].valid == (((1, 15),), ((1, 23),))
+    assert met == {torch.float32, torch.float64}
+    assert weight.dtype == torch.float32
+
+
+def test_a_period_longer_than_the_stride() -> None:
+    def blocks(a: Any) -> Any:
+        return np.repeat(np.ascontiguousarray(a)[..., ::2], 2, -1)
+
+    row = shiftcheck.assert_equivariant(blocks, SIGNAL, shifts=[(1, 0), (0, 2)]).outputs[0]
+    assert (row.stride, row.period) == ((1, 1), (1, 2))
+    off = shiftcheck.check_equivariance(blocks, SIGNAL, shifts=[(0, 1)])
+    assert off.verdict is Verdict.INCONCLUSIVE
+    assert off.guilty is not None
+    assert (off.guilty.kind, off.guilty.period) == ("STRIDE", 2)
+    assert "use shifts that are multiples of (1, 2)" in str(off)
+
+
+def test_operations_that_share_memory_are_not_probed() -> None:
+    report = shiftcheck.check_equivariance(
+        lambda x: torch.as_strided(x, x.shape, x.stride()), image()
+    )
+    assert report.reason == UNSUPPORTED
 
 
 def test_a_rule_is_taken_before_probing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.axis import Axis, Taps, coarsen, invalidate, join, resample
+from shiftcheck.axis import Axis, Taps, coarsen, join, resample
 from shiftcheck.layout import Dim, Factor, Signal, merge_causes, plain, size_of
 from shiftcheck.probe import (
     AxisLaw,
@@ -217,4 +217,4 @@ def _axis(law: AxisLaw, operands: Sequence[Operand], states: Sequence[Axis], axi
     out = parts[0]
     for part in parts[1:]:
         out = join(out, part)
-    return out if law.circle else invalidate(out, law.valid)
+    return out

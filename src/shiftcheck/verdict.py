@@ -176,8 +176,7 @@ def find_guilty(
     """The first cause on the way to the output that explains its verdict."""
     if verdict is Verdict.EQUIVARIANT:
         return None
-    kinds = {**BLIND, "MEASURED": MEASURED_GAP}
-    blind = [c for c in causes if kinds.get(c.kind) == reason]
+    blind = [c for c in causes if BLIND.get(c.kind) == reason]
     if blind:
         return blind[0]
     same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
@@ -187,6 +186,8 @@ def find_guilty(
     if reason == AGAINST_RULES:
         return _first_measured(layers, shift)
     explaining = [c for c in causes if _explains(c, shift, reason, circular)]
+    if reason == MEASURED_GAP:
+        explaining += [c for c in causes if c.kind == "MEASURED"]
     if reason == NO_REGION:
         explaining.sort(key=lambda c: c.kind != "GLOBAL")
     return explaining[0] if explaining else None

@@ -191,6 +191,7 @@ def _end_of_space(report: Report) -> list[str]:
 
 
 UNSUPPORTED = "unsupported operation"
+MEASURED_GAP = "gap where the geometry was measured"
 NOTHING_KNOWN = (UNSUPPORTED, "nondeterministic", "batch coupled")
 """Reasons for which the gaps say nothing: it is not known which samples belong together."""
 
@@ -206,7 +207,7 @@ REMEDIES = {
     "tolerance larger than the signal": "give smaller tolerances; everything passes these",
     "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
     "gap not confirmed in float64": "run the check with the model and the input in float64",
-    "gap where the geometry was measured": "give the operation a rule, or a larger input",
+    MEASURED_GAP: "give the operation a rule, or a larger input",
     "nondeterministic": "switch the random operation off, for example with model.eval()",
     "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
     "output ignores the input": "leave the constant out of the outputs, or check up to a layer",
@@ -225,6 +226,8 @@ def remedy_for(report: Report, output: LayerResult) -> str:
     guilty = report.guilty
     if _lacks_rule(report):
         return WITHOUT_RULE
+    if report.reason == MEASURED_GAP and guilty is not None and guilty.kind != "MEASURED":
+        return _remedy_for_cause(guilty, output)
     if report.reason in REMEDIES:
         if report.reason == "no valid region" and guilty is not None and guilty.kind == "GLOBAL":
             if guilty.op in ("batch_norm", "instance_norm"):
