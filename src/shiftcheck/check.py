@@ -11,14 +11,20 @@ import torch
 
 from shiftcheck.compare import Scene
 from shiftcheck.confirm import doubtful, measured_in_float64
-from shiftcheck.errors import InputError
+from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
 from shiftcheck.measurement import Job, noise_floor, run_all
-from shiftcheck.modules import modules_of
+from shiftcheck.modules import eager, modules_of
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
 from shiftcheck.state import preserved
-from shiftcheck.structure import Model, choose_shifts, read_structure, smallest_input
+from shiftcheck.structure import (
+    Model,
+    choose_shifts,
+    needs_gradients,
+    read_structure,
+    smallest_input,
+)
 from shiftcheck.verdict import NO_REGION, Tolerance
 
 
@@ -69,25 +75,36 @@ def check_equivariance(
     """
     _check_options(layer=layer, seed=seed, max_batch=max_batch, training=training, measure=measure)
     tolerances = _tolerances(rtol, atol)
+    model = eager(model)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
-    given = chosen is not None
-    if chosen is None:
-        chosen = choose_shifts(model, inputs, layer=layer, seed=seed, training=training)
-    job = Job(
-        model=model,
-        inputs=inputs,
-        shifts=chosen,
-        seed=seed,
-        layer=layer,
-        training=training,
-        every_layer=measure == "layers",
-        scene=Scene(
-            pixels=inputs.pixels,
-            circular=inputs.circular,
-            tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
-        ),
-    )
+
+    def checked(inputs: Inputs) -> Report:
+        found = chosen or choose_shifts(model, inputs, layer=layer, seed=seed, training=training)
+        job = Job(
+            model=model,
+            inputs=inputs,
+            shifts=found,
+            seed=seed,
+            layer=layer,
+            training=training,
+            every_layer=measure == "layers",
+            scene=Scene(
+                pixels=inputs.pixels,
+                circular=inputs.circular,
+                tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
+            ),
+        )
+        return _report(job, tolerances, chosen is not None, max_batch, progress)
+
+    return _with_gradients_if_needed(checked, inputs)
+
+
+def _report(
+    job: Job, tolerances: dict[str, float], given: bool, max_batch: int | None, progress: bool
+) -> Report:
+    """Run a job, look a second time at what is in doubt, and judge."""
+    model, inputs, training = job.model, job.inputs, job.training
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
         run_all(job, originals, max_batch, progress)
         tolerance = Tolerance(eps=_eps(inputs), **tolerances)
@@ -96,10 +113,21 @@ def check_equivariance(
             exact = measured_in_float64(job, max_batch)
             noise = noise_floor(job, originals)
             report = build_report(job, tolerance, given, exact or {}, noise)
-    if report.reason == NO_REGION and measure == "layers":
-        needed = smallest_input(model, inputs, chosen, layer=layer, training=training)
+    if report.reason == NO_REGION and job.every_layer:
+        needed = smallest_input(model, inputs, job.shifts, layer=job.layer, training=training)
         report = replace(report, needed=needed)
     return report
+
+
+def _with_gradients_if_needed(checked: Callable[[Inputs], Report], inputs: Inputs) -> Report:
+    try:
+        return checked(inputs)
+    except ModelError as error:
+        if not needs_gradients(error):
+            raise
+    report = checked(replace(inputs, gradients=True))
+    note = "the model computes gradients in its forward: it ran outside inference mode"
+    return replace(report, notes=(*report.notes, note))
 
 
 def geometry(
@@ -132,7 +160,14 @@ def geometry(
         if min(x) < 0:
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
+    model = eager(model)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
+    return _with_gradients_if_needed(
+        lambda given: _structure(model, given, layer, training), inputs
+    )
+
+
+def _structure(model: Model, inputs: Inputs, layer: str | None, training: bool) -> Report:
     rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
     results = [layer_result(row) for row in rows]
     ends = [layer_result(row) for row in outputs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -31,13 +32,21 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The arguments of a model as a flat list, with what is needed to put them together again."""
+    """The arguments of a model as a flat list, with what is needed to put them together again.
+
+    ``gradients``: whether the model computes gradients inside its forward.
+    """
 
     leaves: tuple[Any, ...]
     structure: Any
     kind: str
     circular: tuple[bool, ...]
     main: Leaf
+    gradients: bool = False
+
+    def without_gradients(self) -> AbstractContextManager[Any]:
+        """Inference mode, or only no_grad, which a model may leave inside its forward."""
+        return torch.no_grad() if self.gradients else torch.inference_mode()
 
     @property
     def pixels(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ The only owner of the dispatch mode and of torch's semi-private names.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from shiftcheck.errors import ModelError
 from shiftcheck.layout import Signal, opaque, settled, with_cause
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
@@ -93,13 +95,21 @@ def run(
         tracer.signals[tensor] = signal
     stopped = False
     try:
-        with tracer.watching_modules(), _Reads(tracer), tracer:
+        with _not_compiled(), tracer.watching_modules(), _Reads(tracer), tracer:
             returned = model(*args, **kwargs)
     except Stop as stop:
         returned, stopped = stop.outputs, True
     if tracer.coupled is not None:  # the model may have caught it
         raise tracer.coupled
     return tracer.outputs(returned, stopped)
+
+
+@contextmanager
+def _not_compiled() -> Iterator[None]:
+    """Run compiled parts of a model as they were before, and without a word about hooks."""
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+        warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are")
+        yield
 
 
 @dataclass
@@ -307,6 +317,8 @@ class _Tracer(TorchDispatchMode):
         uniform: bool,
     ) -> None:
         tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        if any(t.is_nested for t in tensors):
+            raise ModelError(f"layer {name!r} gives a nested tensor, which has no grid: pad it")
         returned = len(tensors)
         tensors += [w for w in written if not any(w is t for t in tensors)]
         results = [found] if isinstance(found, Signal) else found
@@ -463,7 +475,13 @@ def pointwise_rule(*operands: Any, **named: Any) -> Any:
     return pointwise(*operands, *named.values())
 
 
+UNDECLARED = ("aten::batch_norm", "aten::instance_norm")
+"""In training they write to running statistics, their arguments 3 and 4, and do not say so."""
+
+
 def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+    if func._schema.name in UNDECLARED and args[5]:
+        return [t for t in args[3:5] if isinstance(t, torch.Tensor)]
     if not func._schema.is_mutable:
         return []
     found = []
