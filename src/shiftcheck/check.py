@@ -11,10 +11,10 @@ import torch
 
 from shiftcheck.compare import Scene
 from shiftcheck.confirm import doubtful, measured_in_float64
-from shiftcheck.errors import InputError
+from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
 from shiftcheck.measurement import Job, noise_floor, run_all
-from shiftcheck.modules import modules_of
+from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
@@ -23,6 +23,7 @@ from shiftcheck.structure import (
     Model,
     ValuesLeftError,
     choose_shifts,
+    needs_gradients,
     read_structure,
     smallest_input,
 )
@@ -77,6 +78,7 @@ def check_equivariance(
     """
     _check_options(layer=layer, seed=seed, max_batch=max_batch, training=training, measure=measure)
     tolerances = _tolerances(rtol, atol)
+    model = eager(model)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
@@ -96,8 +98,11 @@ def check_equivariance(
     )
 
     def check(callable_: Model) -> Report:
-        one = replace(job, model=callable_).fresh()
-        return _check(one, tolerances, max_batch, progress, given=chosen is not None)
+        def with_inputs(given: Inputs) -> Report:
+            one = replace(job, model=callable_, inputs=given).fresh()
+            return _check(one, tolerances, max_batch, progress, given=chosen is not None)
+
+        return _with_gradients_if_needed(with_inputs, inputs)
 
     if layer is not None or isinstance(model, Whole):
         return check(model)
@@ -137,6 +142,17 @@ def _check(
     return report
 
 
+def _with_gradients_if_needed(checked: Callable[[Inputs], Report], inputs: Inputs) -> Report:
+    try:
+        return checked(inputs)
+    except ModelError as error:
+        if not needs_gradients(error):
+            raise
+    report = checked(replace(inputs, gradients=True))
+    note = "the model computes gradients in its forward: it ran outside inference mode"
+    return replace(report, notes=(*report.notes, note))
+
+
 def geometry(
     model: Model,
     x: Any,
@@ -167,8 +183,15 @@ def geometry(
         if min(x) < 0:
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
+    model = eager(model)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     model = seen_as(model, inputs, x, training=training)
+    return _with_gradients_if_needed(
+        lambda given: _structure(model, given, layer, training), inputs
+    )
+
+
+def _structure(model: Model, inputs: Inputs, layer: str | None, training: bool) -> Report:
     rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
     results = [layer_result(row) for row in rows]
     ends = [layer_result(row) for row in outputs]

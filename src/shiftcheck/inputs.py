@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -34,6 +35,7 @@ class Inputs:
     """The arguments of a model as a flat list, with what is needed to put them together again.
 
     ``measured``: what was found out, with these arguments, of operations without a rule.
+    ``gradients``: whether the model computes gradients inside its forward.
     """
 
     leaves: tuple[Any, ...]
@@ -42,6 +44,11 @@ class Inputs:
     circular: tuple[bool, ...]
     main: Leaf
     measured: dict[Any, Any] = field(default_factory=dict)
+    gradients: bool = False
+
+    def without_gradients(self) -> AbstractContextManager[Any]:
+        """Inference mode, or only no_grad, which a model may leave inside its forward."""
+        return torch.no_grad() if self.gradients else torch.inference_mode()
 
     @property
     def pixels(self) -> tuple[int, ...]:

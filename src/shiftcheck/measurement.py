@@ -31,8 +31,9 @@ from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
+from shiftcheck.modules import modules_of
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.state import Originals
+from shiftcheck.state import Originals, held
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
 from shiftcheck.trace import Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
@@ -125,11 +126,12 @@ def _run_alone(job: Job, originals: Originals) -> None:
     batch, and at another time.
     """
     zero = (0,) * len(job.inputs.pixels)
-    before = _drawn_by_others()
+    before, state = _drawn_by_others(), held(modules_of(job.model))
     traced = _plain_run(job, originals, 0.0)
     job.alone = [tensor for _, tensor, _ in traced.outputs]
-    if _drawn_by_others() != before:
-        for _ in range(REPEATS):
+    random_ones = _drawn_by_others() != before
+    if random_ones or held(modules_of(job.model)) != state:
+        for _ in range(REPEATS if random_ones else 1):
             again = _plain_run(job, originals, 0.0)
             _compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
     rank, lead = len(zero) + 2, "output"
@@ -150,7 +152,7 @@ def _drawn_by_others() -> bytes:
 def _plain_run(job: Job, originals: Originals, noise: float) -> Traced:
     """The model on x by itself; with ``noise``, every value of x is off by about so much."""
     zero = (0,) * len(job.inputs.pixels)
-    with torch.inference_mode():
+    with job.inputs.without_gradients():
         values = job.inputs.shifted(zero, job.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
@@ -256,11 +258,12 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
         elif row.name not in job.rows:
             job.rows[row.name] = Measured(row=row)
 
-    before = _drawn_by_others()
-    with torch.inference_mode():
+    before, state = _drawn_by_others(), held(modules_of(job.model))
+    with job.inputs.without_gradients():
         values = job.inputs.stacked(chunk, job.seed)
         traced = _guarded(job, values, len(chunk) + 1, originals, on_row)
-        odd = bool(traced.ignoring or traced.unknown or _drawn_by_others() != before)
+        changed = _drawn_by_others() != before or held(modules_of(job.model)) != state
+        odd = bool(traced.ignoring or traced.unknown) or changed
         if odd and not job.alone:
             _run_alone(job, originals)
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
@@ -403,7 +406,7 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
         if kind == "output" or job.every_layer:
             bases[kind, row.name] = base
 
-    with torch.inference_mode():
+    with job.inputs.without_gradients():
         values = job.inputs.shifted(zero, job.seed)
         traced = _guarded(job, values, 1, originals, lambda r, t: note("row", job.rows, r, t))
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):

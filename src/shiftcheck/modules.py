@@ -15,6 +15,13 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 from shiftcheck.whole import Whole
 
 
+def eager(model: Any) -> Any:
+    """What was given to torch.compile, where the model is what that returned."""
+    if isinstance(model, torch.nn.Module):
+        return getattr(model, "_orig_mod", model)
+    return getattr(model, "_torchdynamo_orig_callable", model)
+
+
 def modules_of(model: Any) -> list[torch.nn.Module]:
     """Every module that a model consists of, those that a plain function refers to included."""
     return list({id(m): m for m in named_modules_of(model).values()}.values())
@@ -47,6 +54,8 @@ def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
             yield from _referred(value, depth - 1)
     if isinstance(function, types.MethodType):
         yield "", function.__self__
+        if not isinstance(function.__self__, torch.nn.Module):
+            yield from getattr(function.__self__, "__dict__", {}).items()
         yield from _referred(function.__func__, depth - 1)
     if isinstance(function, types.FunctionType):
         try:

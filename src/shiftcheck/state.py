@@ -42,6 +42,17 @@ class Originals:
                 own.data.copy_(values)
 
 
+def held(modules: Sequence[torch.nn.Module]) -> list[tuple[int, str, int, int]]:
+    """What the attributes of modules refer to, and how much is in it: state shows as a change."""
+    found = []
+    for module in modules:
+        kept = {**vars(module), **module._buffers, **module._parameters}
+        for name, value in kept.items():
+            length = len(value) if isinstance(value, list | dict | set) else -1
+            found.append((id(module), name, id(value), length))
+    return found
+
+
 def _memory(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 

@@ -6,6 +6,7 @@ import difflib
 import logging
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,7 +43,7 @@ def read_structure(
             return rows, output_rows(traced), []
         try:
             fake = FakeTensorMode(allow_non_fake_inputs=True)
-            with torch.inference_mode(), fake, quiet():
+            with inputs.without_gradients(), fake, quiet():
                 values = [_faked(leaf, fake) for leaf in inputs.leaves]
                 rows, traced = _pass(model, inputs, values, layer, originals)
             return rows, output_rows(traced), []
@@ -52,7 +53,7 @@ def read_structure(
             if inputs.main.tensor.device.type == "meta":
                 raise ModelError(raised(error, inputs.main.tensor.shape)) from error
             note = f"the structure comes from a real run: without values the model raised {error}"
-        with torch.inference_mode():
+        with inputs.without_gradients():
             values = inputs.shifted((0,) * len(inputs.pixels), 0)
             rows, traced = _guarded_pass(model, inputs, values, layer, originals)
         return rows, output_rows(traced), [note.splitlines()[0][:200]]
@@ -320,5 +321,28 @@ def raised(error: Exception, shape: Sequence[int], rows: Sequence[Row] = ()) -> 
     after = f" after layer {rows[-1].name!r}" if rows else ""
     return (
         f"the model raised {type(error).__name__} on an input of shape {tuple(shape)}{after}:"
-        f" {error}\nIf a later layer needs another size, stop before it with layer=..."
+        f" {error}\n{_remedy(str(error))}"
     )
+
+
+def _remedy(error: str) -> str:
+    if any(words in error for words in GRADIENTS):
+        return (
+            "The check runs without gradients: a forward that needs them has to ask for them,"
+            " inside torch.enable_grad()"
+        )
+    if re.search(r"\b\d-?D\b|dimension", error):
+        return (
+            "The shape is [batch, channels, *spatial]; a batch dimension is added with x[None]."
+            " If a later layer needs another size, stop before it with layer=..."
+        )
+    return "If a later layer needs another size, stop before it with layer=..."
+
+
+GRADIENTS = ("does not require grad", "Inference tensors", "inference tensor")
+"""Words of torch about a model that needs gradients in its forward, where there are none."""
+
+
+def needs_gradients(error: ModelError) -> bool:
+    """Whether a model failed because it computes gradients in its forward."""
+    return any(words in str(error.__cause__) for words in GRADIENTS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
+from shiftcheck.errors import ModelError
 from shiftcheck.fallback import Prober, Subject
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal, as_slice, no_longer_uniform, opaque, settled, with_cause
@@ -122,7 +124,7 @@ def run(
         tracer.signals[tensor] = signal
     stopped = False
     try:
-        with tracer.watching_modules(), _Reads(tracer), tracer:
+        with _not_compiled(), tracer.watching_modules(), _Reads(tracer), tracer:
             whole = isinstance(model, Whole)
             returned = tracer.follow_whole(model, args, kwargs) if whole else model(*args, **kwargs)
     except Stop as stop:
@@ -130,6 +132,14 @@ def run(
     if tracer.coupled is not None:  # the model may have caught it
         raise tracer.coupled
     return tracer.outputs(returned, stopped)
+
+
+@contextmanager
+def _not_compiled() -> Iterator[None]:
+    """Run compiled parts of a model as they were before, and without a word about hooks."""
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+        warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are")
+        yield
 
 
 @dataclass
@@ -434,6 +444,8 @@ class _Tracer(TorchDispatchMode):
         uniform: bool,
     ) -> None:
         tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        if any(t.is_nested for t in tensors):
+            raise ModelError(f"layer {name!r} gives a nested tensor, which has no grid: pad it")
         returned = len(tensors)
         tensors += [w for w in written if not any(w is t for t in tensors)]
         results = [found] if isinstance(found, Signal) else found
@@ -627,7 +639,13 @@ def pointwise_rule(*operands: Any, **named: Any) -> Any:
     return pointwise(*operands, *named.values())
 
 
+UNDECLARED = ("aten::batch_norm", "aten::instance_norm")
+"""In training they write to running statistics, their arguments 3 and 4, and do not say so."""
+
+
 def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+    if func._schema.name in UNDECLARED and args[5]:
+        return [t for t in args[3:5] if isinstance(t, torch.Tensor)]
     if not func._schema.is_mutable:
         return []
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shiftcheck.axis import Axis, Taps, resample, window
+from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
 from shiftcheck.layout import Signal, interleaved, map_axes
 from shiftcheck.rules.common import (
     mix,
@@ -91,7 +91,9 @@ def transposed_convolution(
     return _convolved(signal, weight, dims, change, size, out_channels=1, groups=groups)
 
 
-@register_rule("aten::convolution", law="as conv and conv_transpose", source=ARITHMETIC)
+@register_rule(
+    "aten::convolution", "aten::_convolution", law="as conv and conv_transpose", source=ARITHMETIC
+)
 def any_convolution(
     x: object,
     weight: object,
@@ -102,6 +104,7 @@ def any_convolution(
     transposed: bool,
     output_padding: Ints,
     groups: int,
+    *_: bool,
 ) -> Signal:
     """The one operation that all convolutions become outside inference mode."""
     if transposed:
@@ -130,6 +133,8 @@ def _operands(x: object, weight: object, bias: object) -> tuple[Signal, tuple[in
 
 def _spatial(signal: Signal, ndim: int) -> tuple[int, ...]:
     rank = len(signal.dims)
+    if rank == ndim + 1 and len(signal.axes) < ndim:
+        raise GeometryError("the input is taken for one without a batch: add it with x[None]")
     return tuple(range(rank - ndim, rank))
 
 
