@@ -25,14 +25,8 @@ from shiftcheck.layout import Signal, no_longer_uniform, opaque, settled, with_c
 from shiftcheck.ledger import Ledger, is_fake
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.report import Cause
-from shiftcheck.rules import (
-    BatchCoupledError,
-    Constant,
-    find_rule,
-    is_told_uniform,
-    keeps_uniform,
-    pointwise,
-)
+from shiftcheck.rules import BatchCoupledError, Constant, find_rule, pointwise
+from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 RANDOM = "random numbers are drawn"

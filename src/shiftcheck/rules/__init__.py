@@ -28,8 +28,6 @@ from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import (
     Rule,
     find_rule,
-    is_told_uniform,
-    keeps_uniform,
     register_rule,
     table,
 )
@@ -67,8 +65,6 @@ __all__ = [
     "Signal",
     "Taps",
     "find_rule",
-    "is_told_uniform",
-    "keeps_uniform",
     "lose",
     "map_axes",
     "note_new_causes",
