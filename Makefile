@@ -66,8 +66,10 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	    || { cat $(STAMPS)/build.log; exit 1; }
 	touch $@
 
-# The dependencies of an extra, then the wheel itself even where its version is installed already.
+EXTRAS_dev := dev,zoo
+
+# The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel
-	$(PIP) "$$(echo $(WHEELS)/*.whl)[$*]"
+	$(PIP) "$$(echo $(WHEELS)/*.whl)[$(or $(EXTRAS_$*),$*)]"
 	$(PIP) --force-reinstall --no-deps $(WHEELS)/*.whl
 	touch $@

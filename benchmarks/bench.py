@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import shiftcheck
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.networks.resnet import resnet50
+from tests.networks.resnet import ResNet, resnet50
 
 Work = Callable[[], Any]
 
@@ -125,7 +126,9 @@ def memory(case: str, work: str) -> int:
 
 def print_memory(case: str, work: str) -> None:
     """How far one call makes this process's resident memory grow at its largest."""
-    chosen = CASES[case]()
+    chosen = STRUCTURES[case] if case in STRUCTURES else CASES[case]()
+    if isinstance(chosen, Structure):
+        assert not chosen.model.training
     small = shiftcheck.check_equivariance(nn.Conv2d(1, 1, 3), torch.rand(1, 1, 9, 9))
     assert small.verdict is not None
     Path("/proc/self/clear_refs").write_text("5")
@@ -141,18 +144,61 @@ def resident() -> dict[str, int]:
     return {name: int(value.split()[0]) for name, value in pairs}
 
 
-def static(size: int, rounds: int) -> tuple[str, str, float, float]:
-    """The ratio of geometry to the same forward on fake tensors without rules."""
-    model = resnet50().eval()
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """A network without values, and the size of the image whose structure is read."""
 
-    def bare() -> None:
+    name: str
+    make: Callable[[], nn.Module]
+    size: int
+
+    def bare(self) -> None:
+        """The forward pass on fake tensors, without rules."""
         with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
-            model(torch.empty(1, 3, size, size))
+            self.model(torch.empty(1, 3, self.size, self.size))
 
-    def ruled() -> None:
-        shiftcheck.geometry(model, (1, 3, size, size))
+    def ruled(self) -> None:
+        """The geometry."""
+        shiftcheck.geometry(self.model, (1, 3, self.size, self.size))
 
-    return ("ResNet-50", f"geometry at {size}, time", ratio(ruled, bare, rounds), 4.0)
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network, in eval mode."""
+        return self.make().eval()
+
+
+def vit_large() -> nn.Module:
+    """The ViT-L of the paper, with patches of 16 and the positions of an image of 1024 pixels."""
+    import transformers  # comes with the extra zoo
+
+    config = transformers.ViTConfig(
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        image_size=1024,
+    )
+    network: nn.Module = transformers.ViTModel(config)
+    return network
+
+
+STRUCTURES = {
+    "resnet-224": Structure(name="ResNet-50 at 224", make=resnet50, size=224),
+    "resnet-4096": Structure(name="ResNet-50 at 4096", make=resnet50, size=4096),
+    "resnet-152": Structure(
+        name="ResNet-152 at 4096", make=lambda: ResNet((3, 8, 36, 3)), size=4096
+    ),
+    "vit": Structure(name="ViT-L at 1024", make=vit_large, size=1024),
+}
+
+
+def static(key: str, rounds: int) -> list[tuple[str, str, float, float]]:
+    """The cost of geometry: time against the same forward pass without rules, and memory."""
+    chosen = STRUCTURES[key]
+    return [
+        (chosen.name, "geometry, time", ratio(chosen.ruled, chosen.bare, rounds), 4.0),
+        (chosen.name, "geometry, MB beyond the model", memory(key, "ruled") / 1000, 200.0),
+    ]
 
 
 def main() -> None:
@@ -172,8 +218,9 @@ def main() -> None:
             (case.name, "report, time", ratio(case.reported, case.bare, options.rounds), 1.3),
             (case.name, "report, memory", memory(key, "reported") / memory(key, "bare"), 1.2),
         ]
-    rows += [static(size, options.rounds) for size in (224, 4096)]
-    table = Table("network", "what", "ratio", "at most")
+    for key in STRUCTURES:
+        rows += static(key, options.rounds)
+    table = Table("network", "what", "measured", "at most")
     for name, what, value, bound in rows:
         table.add_row(name, what, f"{value:.2f}", f"{bound:.2f}")
     Console(width=100).print(table)

@@ -35,11 +35,10 @@ from shiftcheck.rules import (
     BatchCoupledError,
     Constant,
     find_rule,
-    is_told_uniform,
-    keeps_uniform,
     pointwise,
 )
 from shiftcheck.rules.common import note_missing_causes
+from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.spectral import refuse_frequencies
 from shiftcheck.whole import Whole
 

@@ -29,8 +29,6 @@ from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import (
     Rule,
     find_rule,
-    is_told_uniform,
-    keeps_uniform,
     register_rule,
     ship,
     table,
@@ -72,8 +70,6 @@ __all__ = [
     "Signal",
     "Taps",
     "find_rule",
-    "is_told_uniform",
-    "keeps_uniform",
     "lose",
     "map_axes",
     "note_new_causes",
