@@ -11,6 +11,7 @@ import numpy as np
 from shiftcheck.axis import GeometryError, resample, window
 from shiftcheck.layout import (
     Signal,
+    Waves,
     as_slice,
     at_frequencies,
     broadcast,
@@ -301,6 +302,8 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     fixed = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
     if len(fixed) > 1:
         raise GeometryError("samples that were taken at fixed places are put together again")
+    if constants and any(isinstance(state, Waves) for s in signals for state in s.axes):
+        raise GeometryError("a constant is joined to the frequencies of a signal")
     axes = {a for s in signals for a in s.axes_in([at])}
     if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
         return _joined(tensors, at)
