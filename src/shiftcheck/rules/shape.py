@@ -291,9 +291,10 @@ def _unsqueezed(tensor: object, at: int) -> object:
 )
 def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     """Tensors one after the other along a dimension."""
+    at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Signal)).dims))
+    tensors = [_with_samples(t, at) if isinstance(t, Signal) else t for t in tensors]
     signals = [t for t in tensors if isinstance(t, Signal)]
     constants = [t for t in tensors if isinstance(t, Constant)]
-    at = normal_dim(dim, len(signals[0].dims))
     ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
     if len(ranks) > 1:
         raise GeometryError("tensors of different rank are joined")
@@ -312,6 +313,12 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
     out = combined([with_dim(s, at, ()) for s in signals])
     return with_dim(with_constants(out, constants), at, plain(total))
+
+
+def _with_samples(signal: Signal, at: int) -> Signal:
+    """The signal with the channels of coarse samples along ``at`` as finer samples."""
+    ranked = at < len(signal.dims)
+    return interleaved(signal, [at]) if ranked else signal
 
 
 def _joined(tensors: Sequence[object], at: int) -> Signal:
