@@ -269,7 +269,7 @@ def with_break(axis: Axis) -> Axis:
     return replace(axis, broken=True)
 
 
-def coarsen(axis: Axis, samples: int) -> Axis:
+def coarsen(axis: Axis, samples: int | Fraction) -> Axis:
     """The same axis, equivariant only at shifts that are multiples of ``samples`` samples."""
     lattice = math.lcm(axis.lattice, abs((axis.stride * samples).numerator))
     index = np.arange(int(lattice / abs(axis.stride)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Literal
 
 from shiftcheck.axis import Axis, GeometryError, Taps, globalise, join, resample, window
@@ -23,9 +24,10 @@ class Factor:
 
     ``copies``: the stacked copies. ``axis``: a spatial axis, or one factor of it, whose neighbours
     are ``step`` samples of the axis apart. ``key``: the same of the positions that each sample is
-    related to, as along the last dimension of attention scores. ``frequency``: the frequencies of
-    an axis. ``joined``: ``pieces`` one after another. ``uniform``: one value for every index, as
-    after a size of 1 was expanded. ``plain``: anything else.
+    related to, as along the last dimension of attention scores, with the ``stride`` that they have.
+    ``frequency``: the frequencies of an axis. ``joined``: ``pieces`` one after another.
+    ``uniform``: one value for every index, as after a size of 1 was expanded. ``plain``: anything
+    else.
     """
 
     kind: Literal["copies", "axis", "key", "frequency", "joined", "uniform", "plain"]
@@ -33,6 +35,7 @@ class Factor:
     axis: int = -1
     step: int = 1
     pieces: tuple[tuple[Factor, ...], ...] = ()
+    stride: Fraction = Fraction(0)
 
 
 Dim = tuple[Factor, ...]
@@ -214,8 +217,8 @@ def canonical(factors: Iterable[Factor]) -> Dim:
 
 
 def _continues(outer: Factor, inner: Factor) -> bool:
-    same = (outer.kind, outer.axis) == (inner.kind, inner.axis) and outer.kind in SPLIT
-    return same and outer.step == inner.size * inner.step
+    of_one = (outer.kind, outer.axis, outer.stride) == (inner.kind, inner.axis, inner.stride)
+    return of_one and outer.kind in SPLIT and outer.step == inner.size * inner.step
 
 
 def with_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
@@ -559,10 +562,19 @@ def _part_of_plain(piece: Dim, chosen: range, dim: Dim) -> Dim | None:
     return plain(len(chosen)) if inside and all(f.kind == "plain" for f in piece) else None
 
 
-def as_keys(dim: Dim, axes: Iterable[int]) -> Dim:
-    """A dimension whose factors of ``axes`` are the positions that samples are related to."""
-    wanted = set(axes)
-    return mapped(dim, lambda f: replace(f, kind="key") if f.axis in wanted else f)
+def as_keys(signal: Signal, dim: int, axes: Iterable[int] | None = None) -> Dim:
+    """A dimension whose factors of ``axes`` are the positions that samples are related to.
+
+    All axes by default. The positions keep their stride: others are not the same positions.
+    """
+    wanted = signal.axes_in([dim]) if axes is None else set(axes)
+
+    def related(factor: Factor) -> Factor:
+        if factor.kind != "axis" or factor.axis not in wanted:
+            return factor
+        return replace(factor, kind="key", stride=signal.geometry(factor.axis).stride)
+
+    return mapped(signal.dims[dim], related)
 
 
 def interleaved(signal: Signal, dims: Iterable[int]) -> Signal:
@@ -681,10 +693,9 @@ def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
 
 
 def _join_waves(waves: Sequence[Waves], states: Sequence[AxisState]) -> Waves:
-    if len({w.bins for w in waves}) > 1 or any(isinstance(s, Axis) for s in states):
-        raise GeometryError("frequencies are combined with others, or with samples")
-    inside: list[AxisState] = [s.axis if isinstance(s, Waves) else s for s in states]
-    axis = join_states(inside, present=True)
+    if len({w.bins for w in waves}) > 1 or len(waves) < len(states):
+        raise GeometryError("frequencies are combined with others, or with what has none")
+    axis = join_states([w.axis for w in waves], present=True)
     assert isinstance(axis, Axis)
     return Waves(axis, waves[0].bins)
 

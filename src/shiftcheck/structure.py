@@ -22,8 +22,9 @@ from shiftcheck.compare import is_flattened, size_at, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
 from shiftcheck.laws import Laws
-from shiftcheck.layout import Lost, Signal
+from shiftcheck.layout import Lost, Signal, lose
 from shiftcheck.modules import modules_of
+from shiftcheck.report import Cause
 from shiftcheck.state import Originals, preserved
 from shiftcheck.trace import Row, Traced, run
 from shiftcheck.whole import Whole
@@ -181,10 +182,25 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
 
 def output_rows(traced: Traced) -> list[Row]:
     """The outputs as rows, named by their place in what the model returned."""
-    return [
-        Row(name=_output_name(path, len(traced.outputs)), op="output", signal=signal)
-        for path, _, signal in traced.outputs
-    ]
+    rows = []
+    for path, _, signal in traced.outputs:
+        name = _output_name(path, len(traced.outputs))
+        rows.append(Row(name=name, op="output", signal=_in_order(signal, name)))
+    return rows
+
+
+def _in_order(signal: Signal, name: str) -> Signal:
+    """The signal of an output; axes that have changed places move along others than the input's.
+
+    Where they differ in size the shape shows it; where it does not, nothing else would.
+    """
+    placed = signal.axes_in(range(len(signal.dims)))
+    sizes = [getattr(signal.axes[a], "size", 0) for a in placed]
+    seen = sizes != [getattr(signal.axes[a], "size", 0) for a in sorted(placed)]
+    if list(placed) == sorted(placed) or seen:
+        return signal
+    detail = "the axes have changed places, as after a transpose"
+    return lose(signal, placed, Cause(kind="INDEX", layer=name, op="output", detail=detail))
 
 
 def _output_name(path: str, count: int) -> str:

@@ -126,9 +126,9 @@ def compare_many(dims, chunk, count):
     def the_claims_hold(network):
         if repr(network) in seen:
             return
-        seen[repr(network)] = True
         for boundary in BOUNDARIES[dims]:
             compare(network, boundary, counts)
+        seen[repr(network)] = True
 
     the_claims_hold()
     counts["networks"] = len(seen)

@@ -44,6 +44,8 @@ def attention(
         uncoupled(signal, [len(signal.dims) - 2, len(signal.dims) - 1], "attention")
         require_plain(signal, len(signal.dims) - 1, "attention")
     rank = len(v.dims)
+    if as_keys(k, len(k.dims) - 2) != as_keys(v, rank - 2):
+        raise GeometryError("keys and values are not of the same positions")
     keys = [contracted(x, [rank - 2, rank - 1], related=True) for x in (k, v)]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
     out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
@@ -57,7 +59,7 @@ def _masked(out: Signal, q: Signal, k: Signal, mask: Constant) -> Signal:
     keys = len(k.dims) - 2
     related = [a for a in k.axes_in([keys]) if isinstance(out.axes[a], Axis)]
     unrelated = [a for a in k.axes_in([keys]) if a not in related]
-    dim = as_keys(lose(k, unrelated, Cause(kind="POSITION")).dims[keys], related)
+    dim = as_keys(lose(k, unrelated, Cause(kind="POSITION")), keys, related)
     scores = with_constants(Signal((*q.dims[:-1], dim), out.axes, out.causes), [mask])
     out = Signal(out.dims, scores.axes, scores.causes)
     if not unrelated or mask.repeats(1, math.prod(mask.shape), 1) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -305,13 +306,47 @@ def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None
             coarsest = f.kind == "axis" and f == signal.factors_of(f.axis)[0]
             sizes.append(1 if single else f.size)
             names.append(f.axis if coarsest and not single else -1)
-    if not set(names) - {-1} or set(names) - {-1} > set(split):
+    across = [i for i, name in enumerate(names) if name != -1]
+    if not across or not set(names) - {-1} <= set(split):
+        return None
+    factors = [f for d in dims for f in signal.dims[d]]
+    inner = [f for i, f in enumerate(factors) if i not in across and sizes[i] > 1]
+    if not all(
+        f.kind == "copies" or _is_within(signal, f, [names[i] for i in across]) for f in inner
+    ):
         return None
     within = [i for i, name in enumerate(names) if name == -1]
-    across = [i for i, name in enumerate(names) if name != -1]
-    grid = values.reshape(sizes).transpose(*across, *within)
+    alike = _of_one_copy(values.reshape(sizes), factors)
+    if alike is None:
+        return None
+    grid = alike.transpose(*across, *within)
     flat_grid = grid.reshape(*grid.shape[: len(across)], -1)
     return _invalid_windows(signal, flat_grid, [names[i] for i in across])
+
+
+def _of_one_copy(
+    values: NDArray[np.float64], factors: Sequence[Factor]
+) -> NDArray[np.float64] | None:
+    """Values with a dimension for each factor, for one copy; None where the copies differ."""
+    for i, factor in enumerate(factors):
+        if factor.kind == "copies":
+            one = values.take([0], axis=i)
+            if not bool((values == one).all()):
+                return None
+            values = one
+    return values
+
+
+def _is_within(signal: Signal, factor: Factor, windows: Sequence[int]) -> bool:
+    """Whether a factor tells apart no more than the samples of a window of the axes ``windows``."""
+    if factor.kind not in ("axis", "key"):
+        return factor.kind == "plain"
+    if factor.axis not in windows:
+        return False
+    state = signal.geometry(factor.axis)
+    stride = factor.stride if factor.kind == "key" else state.stride
+    width = signal.factors_of(factor.axis)[0].step * state.stride
+    return abs(factor.step * factor.size * stride) <= abs(width)
 
 
 def _invalid_windows(
@@ -385,7 +420,7 @@ def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant)
         )
         return with_cause(signal, cause) if constant.parameter else signal
     state = signal.geometry(axis)
-    period = factor.step * (step or factor.size)
+    period = _repetition(factor, step, state)
     if period < state.size:
         return _periodic(signal, axis, period)
     what = "a parameter" if constant.parameter else "a constant"
@@ -394,7 +429,18 @@ def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant)
     return with_cause(with_axis(signal, axis, with_break(state)), cause)
 
 
-def _periodic(signal: Signal, axis: int, samples: int) -> Signal:
+def _repetition(factor: Factor, step: int | None, axis: Axis) -> Fraction:
+    """After how many samples of the axis a constant repeats that has ``step`` along a factor.
+
+    A pattern that starts anew in every window repeats with the window, unless it divides it.
+    """
+    whole = factor.kind == "axis" and factor.step * factor.size == axis.size
+    repeats = step is not None and (whole or factor.size % step == 0)
+    period = Fraction(factor.step * (step if step and repeats else factor.size))
+    return period * abs(factor.stride / axis.stride) if factor.kind == "key" else period
+
+
+def _periodic(signal: Signal, axis: int, samples: int | Fraction) -> Signal:
     """Combine with a constant that repeats every so many samples of the axis."""
     state = signal.geometry(axis)
     new = coarsen(state, samples)

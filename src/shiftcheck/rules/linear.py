@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, as_keys, broadcast, contracted, flat, plain, with_dims
+from shiftcheck.layout import Signal, Waves, as_keys, broadcast, contracted, flat, plain, with_dims
 from shiftcheck.rules.common import (
     WINDOWS,
     combined,
@@ -90,22 +90,20 @@ def _stacked(x: Signal, y: Constant) -> Signal:
 def _matmul_signals(x: Signal, y: Signal) -> Signal:
     if len(x.dims) < 2 or len(y.dims) < 2:
         raise GeometryError("a product of signals that are vectors")
+    if any(isinstance(state, Waves) for state in (*x.axes, *y.axes)):
+        raise GeometryError("a product with the frequencies of a signal that depends on the input")
     last, before = len(x.dims) - 1, len(y.dims) - 2
     uncoupled(x, [last], "a product")
     uncoupled(y, [before, before + 1], "a product")
-    if as_keys(x.dims[last], AXES) != as_keys(y.dims[before], AXES):
+    if as_keys(x, last) != as_keys(y, before):
         raise GeometryError("a product over dimensions of different meaning")
     key_dim = any(f.kind == "key" for f in flat(x.dims[last]))
     left = contracted(x, [last])
     right = contracted(y, [before], related=key_dim)
     related = [a for a in y.axes_in([before + 1]) if x.factors_of(a, range(last))]
     out = combined([left, _without_keys(right, related)])
-    dim = as_keys(y.dims[-1], related)
+    dim = as_keys(y, before + 1, related)
     return note_new_causes(x, with_dims(out, (*out.dims[:-1], dim)), detail=WINDOWS)
-
-
-AXES = range(3)
-"""There are no more spatial axes than these."""
 
 
 def _without_keys(signal: Signal, axes: Sequence[int]) -> Signal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, GeometryError, resample, window
-from shiftcheck.layout import Signal, interleaved, map_axes, more_frequencies
+from shiftcheck.layout import Signal, Waves, interleaved, map_axes, more_frequencies
 from shiftcheck.rules.common import need_signal, note_edges
 from shiftcheck.rules.registry import register_rule
 
@@ -23,6 +23,8 @@ def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -
         side = pad[2 * (rank - 1 - d) :]
         signal = more_frequencies(signal, d, side[0], side[1])
         dims.remove(d)
+    if value and any(isinstance(state, Waves) for state in signal.axes):
+        raise GeometryError("something else than zero is put beside the frequencies of a signal")
     signal = interleaved(signal, dims)
     sides = {rank - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(padded)}
     sizes = [signal.shape[d] + sum(sides[d]) for d in dims]

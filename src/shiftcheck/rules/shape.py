@@ -11,6 +11,7 @@ import numpy as np
 from shiftcheck.axis import GeometryError, resample, window
 from shiftcheck.layout import (
     Signal,
+    Waves,
     as_slice,
     at_frequencies,
     broadcast,
@@ -298,9 +299,9 @@ def _unsqueezed(tensor: object, at: int) -> object:
 )
 def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     """Tensors one after the other along a dimension."""
-    first = next(t for t in tensors if isinstance(t, Signal))
-    at = normal_dim(dim, len(first.dims))
+    at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Signal)).dims))
     tensors = [no_longer_uniform(t, [at]) if isinstance(t, Signal) else t for t in tensors]
+    tensors = [_with_samples(t, at) if isinstance(t, Signal) else t for t in tensors]
     signals = [t for t in tensors if isinstance(t, Signal)]
     constants = [t for t in tensors if isinstance(t, Constant)]
     ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
@@ -311,6 +312,8 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     fixed = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
     if len(fixed) > 1:
         raise GeometryError("samples that were taken at fixed places are put together again")
+    if constants and any(isinstance(state, Waves) for s in signals for state in s.axes):
+        raise GeometryError("a constant is joined to the frequencies of a signal")
     axes = {a for s in signals for a in s.axes_in([at])}
     if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
         return _joined(tensors, at)
@@ -319,6 +322,12 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
     total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
     out = combined([with_dim(s, at, ()) for s in signals])
     return with_dim(with_constants(out, constants), at, plain(total))
+
+
+def _with_samples(signal: Signal, at: int) -> Signal:
+    """The signal with the channels of coarse samples along ``at`` as finer samples."""
+    ranked = at < len(signal.dims)
+    return interleaved(signal, [at]) if ranked else signal
 
 
 def _joined(tensors: Sequence[object], at: int) -> Signal:
