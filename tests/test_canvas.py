@@ -292,3 +292,16 @@ def test_circular_padding_in_pieces() -> None:
     assert out.valid == (((1, 11),), ((1, 13),))
     ring = shiftcheck.check_equivariance(Needs(), image(), boundary="circular")
     assert ring.verdict is not Verdict.BROKEN
+
+
+def test_a_canvas_is_named_and_written_again() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        out = framed(x)
+        out[..., 5] = 3.0
+        return out
+
+    ring = shiftcheck.geometry(framed, image(), boundary="circular")
+    assert {cause.layer for cause in ring.causes} == {"copy"}
+    report = shiftcheck.geometry(model, image())
+    assert report.outputs[0].period == (1, None)
+    assert report.causes[-1].layer == "fill"
