@@ -36,3 +36,56 @@ def test_figures_of_a_measured_report() -> None:
     assert "PADDING" in text
     assert report.layers[0].border_error is not None
     assert f"{report.layers[0].border_error:.1e}" in text
+
+
+class Deep(nn.Module):
+    """Layers with long names, of which two break the output, and one a branch beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.ModuleDict({"a_convolution_of_" + "long_name" * 2: nn.Conv2d(2, 2, 3)})
+        self.stages_of_the_encoder = nn.ModuleDict({"first_of_all": inner})
+        self.place = nn.Parameter(torch.linspace(0, 1, 14))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = next(iter(self.stages_of_the_encoder["first_of_all"].values()))(x) * self.place
+        return {"map": x * x.mean((2, 3), keepdim=True), "side": x.flatten(1) @ torch.ones(392, 3)}
+
+
+def test_long_names_break_at_dots_and_no_word_is_lost() -> None:
+    report = shiftcheck.check_equivariance(Deep(), torch.randn(1, 2, 16, 16))
+    text = str(report)
+    table = text.split("\n\n")[1].splitlines()
+    assert max(map(len, table)) <= 120
+    cells = [line.split("  ")[0].strip() for line in table]
+    name = report.layers[0].name
+    start = next(i for i, cell in enumerate(cells) if cell and name.startswith(cell))
+    assert "".join(cells[start : start + 2]) == name
+    assert cells[start + 1].startswith(".")
+    assert "GLOBAL; not\n" in text
+    assert any(line.strip() == "spatial" for line in table)
+
+
+def test_the_other_causes_are_named_where_they_break_this_output() -> None:
+    x = torch.randn(1, 2, 16, 16)
+    text = str(shiftcheck.check_equivariance(Deep(), x))
+    assert "cause GLOBAL: every sample" in text
+    assert "also: cause POSITION in layer 'mul' (mul)" in text
+    assert "no larger input helps; check up to a layer before it\n" in text
+    local = str(shiftcheck.check_equivariance(Deep(), x, layer="mul"))
+    assert "cause POSITION: a constant" in local
+    assert "also" not in local
+
+
+def test_the_shift_that_is_shown_is_one_that_the_cause_explains() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.MaxPool2d(4), nn.Upsample(scale_factor=4)
+    )
+    report = shiftcheck.check_equivariance(
+        model, torch.randn(1, 1, 32, 32), shifts=[(1, 0), (2, 0)]
+    )
+    assert report.guilty is not None
+    assert (report.guilty.layer, report.guilty.period) == ("0", 2)
+    assert all(s.verdict is shiftcheck.Verdict.BROKEN for s in report.outputs[0].shifts)
+    assert "shift (1, 0): gap" in str(report)
