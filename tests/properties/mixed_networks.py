@@ -144,7 +144,9 @@ def leaves(dims):
     """How to draw the options of each piece, and how often to draw it."""
     axis, how = st.integers(0, dims - 1), one_of(*ATTENTIONS)
     width = st.tuples(*[one_of(2, 4, 3, 2, 4, 3, 1, "all")] * dims)
-    inner = one_of(*ATTENTIONS, "products", "fused", "mlp", "norm", "centred", "softmax", "none")
+    inner = one_of(
+        *ATTENTIONS, "products", "fused", "mlp", "norm", "centred", "softmax", "pattern", "none"
+    )
     windows = options(
         width=width,
         inner=inner,
@@ -161,6 +163,8 @@ def leaves(dims):
         axis=axis,
         coarse=one_of(1, 1, 2, 3),
         with_token=st.booleans(),
+        mirrored=one_of(False, False, False, True),
+        every=one_of(0, 0, 2, 3),
     )
     kinds = one_of(
         "roll", "roll by hand", "flip", "every second", "swapped", "moved", "zeros by hand",

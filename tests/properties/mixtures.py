@@ -117,6 +117,8 @@ class Windows(Layer):
             self.mask = self.seam() if self.masked and any(self.steps) else None
         if self.inner == "mlp":
             self.mixing = self.matrix(self.samples, self.samples)
+        if self.inner == "pattern":
+            self.values = self.numbers(2)[torch.arange(self.samples) % 2]
         if self.inner == "norm":
             self.scale = self.numbers(self.samples, self.channels)
 
@@ -156,6 +158,8 @@ class Windows(Layer):
             return (t.transpose(-2, -1) @ self.mixing).relu().transpose(-2, -1) + t
         if self.inner == "norm":
             return F.layer_norm(t, t.shape[-2:], self.scale)
+        if self.inner == "pattern":
+            return t * self.values[:, None]
         if self.inner == "centred":
             return t - t.mean(-2, keepdim=True)
         if self.inner == "softmax":
@@ -174,12 +178,16 @@ class Windows(Layer):
 
 
 class Global(Layer):
-    """Attention over all samples, or along one axis; keys may be those of a coarser map."""
+    """Attention over all samples, or along one axis; keys may be those of a coarser map.
+
+    Keys may be in reverse, with the values or without them, and have a bias that repeats.
+    """
 
     def prepare(self):
         shape, options = (1, self.channels), {"how": self.how, "heads": self.heads}
         self.attention = Attention(self.generator, shape, **options)
         self.token = self.numbers(1, 1, self.channels)
+        self.values = self.numbers(max(self.every, 1))
         self.need(all(n % self.coarse == 0 for n in self.sizes) or self.coarse == 1)
         self.need(not (self.axial and self.with_token))
 
@@ -197,9 +205,15 @@ class Global(Layer):
             if self.axial:
                 step = [self.coarse if a == self.axis else 1 for a in range(self.dims)]
             source = self.tokens(pools[self.dims](x, step, step))
+        if self.mirrored:
+            source = (t if source is None else source).flip(-2)
+        keys = (t if source is None else source).shape[-2] + (source is None and self.with_token)
+        bias = self.values[torch.arange(keys) % self.every] if self.every else None
         if self.with_token:
             t = torch.cat([self.token.expand(x.shape[0], -1, -1), t], 1)
-        out = self.attention(t, source)
+        if bias is not None and self.how == "fused":
+            bias = bias.expand(t.shape[-2], keys)
+        out = self.attention(t, source, bias=bias)
         if self.with_token:
             out = out[:, 1:]
         if not self.axial:

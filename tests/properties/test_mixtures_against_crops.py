@@ -24,8 +24,8 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 BOUNDARIES = {1: ("valid", "circular"), 2: ("valid", "circular", ("valid", "circular"))}
-KEPT = 0.7
-LEAST = 0.95
+KEPT = 0.7  # of the networks
+LEAST = 0.95  # of the claimed periods
 
 
 def claims_of(network, boundary):
@@ -68,6 +68,8 @@ def compare(network, boundary, counts):
     kinds = (boundary,) * dims if isinstance(boundary, str) else boundary
     circular = [kind == "circular" for kind in kinds]
     claims = claims_of(network, boundary)
+    counts["runs"] += 1
+    counts["kept"] += None not in claims
     views = Views(network, network.shape, circular, seed=network.seed)
     for axis, claim in enumerate(claims):
         counts["axes"] += 1
@@ -112,8 +114,6 @@ def compare_axis(network, views, claims, axis, circular, counts):
     whole = [v for v in smaller if (v / claim.stride).denominator == 1]
     least = all(gap(v) is None or gap(v)[0] > TOLERANCE for v in whole)
     counts["least" if least else "longer"] += 1
-    if not least:
-        counts.setdefault("examples", []).append((network, axis, claim))
 
 
 def compare_many(dims, chunk, count):
@@ -135,18 +135,19 @@ def compare_many(dims, chunk, count):
     return counts
 
 
-def share(counts):
-    return 1 - counts["lost"] / counts["axes"]
+def summary(counts):
+    kept = counts["kept"] / counts["runs"]
+    return f"{kept:.0%} kept their layout; {dict(counts)}"
 
 
-QUICK = {1: 75, 2: 30}
+QUICK = {1: 65, 2: 35}
 SWEEP = {1: 120, 2: 65}
 
 
 @pytest.mark.parametrize("dims", QUICK)
 def test_claims_hold_on_crops_and_on_the_torus(dims):
     counts = compare_many(dims, 0, QUICK[dims])
-    assert share(counts) >= KEPT, dict(counts)
+    assert counts["kept"] >= KEPT * counts["runs"], summary(counts)
 
 
 @pytest.mark.slow
@@ -154,9 +155,10 @@ def test_claims_hold_on_crops_and_on_the_torus(dims):
 @pytest.mark.parametrize("dims", SWEEP)
 def test_claims_hold_on_crops_and_on_the_torus_for_many_networks(dims, chunk):
     counts = compare_many(dims, chunk, SWEEP[dims])
-    assert share(counts) >= KEPT, dict(counts)
-    assert counts["least"] >= LEAST * counts["claims"], dict(counts)
-    assert counts["networks"] >= 0.7 * SWEEP[dims], dict(counts)
+    assert counts["kept"] >= KEPT * counts["runs"], summary(counts)
+    assert counts["least"] >= LEAST * counts["claims"], summary(counts)
+    assert counts["networks"] >= 0.7 * SWEEP[dims], summary(counts)
+    print(summary(counts))
 
 
 SHAPE = (1, 3, 12)
