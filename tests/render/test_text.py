@@ -89,3 +89,17 @@ def test_the_shift_that_is_shown_is_one_that_the_cause_explains() -> None:
     assert (report.guilty.layer, report.guilty.period) == ("0", 2)
     assert all(s.verdict is shiftcheck.Verdict.BROKEN for s in report.outputs[0].shifts)
     assert "shift (1, 0): gap" in str(report)
+
+
+def test_a_pooled_side_output_is_not_told_of_the_map() -> None:
+    up = nn.Upsample(scale_factor=2)
+
+    def model(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = up(nn.functional.max_pool2d(x, 2))
+        return {"map": y, "pooled": y.mean((2, 3)), "classes": y.flatten(1) @ torch.ones(512, 3)}
+
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 2, 16, 16))
+    assert {"GLOBAL", "MIXING"} <= {cause.kind for cause in report.causes}
+    text = str(report)
+    assert "cause STRIDE" in text
+    assert "also" not in text
