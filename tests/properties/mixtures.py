@@ -1,7 +1,8 @@
 """Layers that split, join, relate and transform axes, of maps ``[batch, channels, *spatial]``.
 
 Each takes a generator for its weights and the shape that it was made for, and raises ValueError
-where it does not fit. ``ratios``: what each axis's stride is multiplied by.
+where it does not fit. ``ratios``: what each axis's stride is multiplied by, 0 where no stride is
+left.
 """
 
 import math
@@ -347,6 +348,7 @@ class Places(Layer):
             self.places = torch.arange(n).reshape(-1, 2).flip(1).flatten()
         elif self.kind == "shuffled":
             self.places = torch.randperm(n, generator=self.generator)
+            self.one_axis(Fraction(0))
         elif self.kind == "moved":
             self.places = (torch.arange(n) + k) % n
         elif self.kind == "flip":
