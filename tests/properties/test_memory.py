@@ -124,6 +124,6 @@ def test_thousands_of_temporaries() -> None:
         return total
 
     report = shiftcheck.geometry(model, SIZE)
-    assert len(reused) < 1500
+    assert len(reused) < 3000 - 500  # of 3000 temporaries, many had the id of an earlier one
     assert report.outputs[0].halo == ((0.0, 0.0), (0.0, 0.0))
     assert not report.causes
