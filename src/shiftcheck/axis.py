@@ -226,14 +226,15 @@ LONGEST_PATTERN = 64
 """The largest number of samples after which a list of indices is looked at for a repetition."""
 
 
-def take(axis: Axis, indices: Indices) -> Axis:
+def take(axis: Axis, indices: Indices, *, forward: bool = False) -> Axis:
     """The geometry after a gather of the samples ``indices``, on a closed circle modulo its turn.
 
     The longest part of ``indices`` that advances regularly decides the stride; samples outside
-    that pattern are not valid. Raises GeometryError where no half of them follows a pattern.
+    that pattern are not valid. ``forward``: the pattern is none that goes backwards. Raises
+    GeometryError where no half of them follows a pattern.
     """
     turn = axis.circle if axis.closed else None
-    taps = _regular_part(indices, turn)
+    taps = _regular_part(indices, turn, forward)
     if taps is None:
         raise GeometryError("the indices follow no pattern")
     source = coarsen(axis, abs(taps.num)) if taps.den > 1 else axis
@@ -382,14 +383,14 @@ def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
     return np.asarray(inside & axis.valid[np.clip(index, 0, axis.size - 1)], dtype=bool)
 
 
-def _regular_part(indices: Indices, turn: int | None) -> Taps | None:
+def _regular_part(indices: Indices, turn: int | None, forward: bool) -> Taps | None:
     """The shortest pattern that half of the indices follow, modulo ``turn``; None where few do."""
     best = max(min(len(indices) - 1, 2), (len(indices) - 1) // 2)
     for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
         start, stop, num = _longest_run(_advances(indices, den, turn))
         covered = stop - start + den
         enough = 2 * den if covered == len(indices) else 3 * den
-        if num != 0 and covered > best and covered >= enough:
+        if (num > 0 or (num < 0 and not forward)) and covered > best and covered >= enough:
             return _pattern(indices, start, num, den)
     return None
 

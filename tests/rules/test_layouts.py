@@ -416,3 +416,25 @@ def test_pieces_are_taken_whole() -> None:
     assert whole[0].size == 7
     with pytest.raises(GeometryError, match="each hold"):
         joined([(Factor("axis", 5, 0),), (Factor("axis", 5, 0),)])
+
+
+MIXED = seeded(WINDOW**2, WINDOW**2)
+
+
+def mixed_windows(x: torch.Tensor) -> torch.Tensor:
+    """A linear map over the samples of each window, beside the windows themselves."""
+    t = windows(x)
+    return merged(t + (t.transpose(1, 2) @ MIXED).transpose(1, 2), x)
+
+
+def test_samples_of_windows_meet_what_was_made_of_windows() -> None:
+    row = shiftcheck.geometry(mixed_windows, seeded(1, 3, *SIZE)).outputs[0]
+    assert (row.stride, row.period) == ((1, 1), (WINDOW, WINDOW))
+    for shift in ((WINDOW, 0), (0, -WINDOW)):
+        assert gap(Case(mixed_windows, 1, WINDOW), shift) < 1e-12
+    assert gap(Case(mixed_windows, 1, WINDOW), (1, 0)) > 1e-6
+
+
+def test_a_roll_of_two_samples_is_no_flip() -> None:
+    row = shiftcheck.geometry(lambda x: x.roll(1, -1), (1, 3, 12, 2)).outputs[0]
+    assert row.stride != (1, -1)

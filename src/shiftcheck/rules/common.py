@@ -35,6 +35,7 @@ from shiftcheck.layout import (
     no_longer_uniform,
     plain,
     reduce_dims,
+    settled,
     size_of,
     with_axis,
     with_cause,
@@ -223,7 +224,19 @@ def pointwise(*operands: object) -> Signal:
 
 
 def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
-    """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE)."""
+    """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE).
+
+    Samples of windows that meet what is no longer an axis are channels of their window.
+    """
+    try:
+        return _combined(signals, shapes)
+    except GeometryError:
+        if not any(s.splits(a) for s in signals for a in range(len(s.axes))):
+            raise
+        return _combined([settled(s) for s in signals], shapes)
+
+
+def _combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Signal:
     signals = aligned(_side_by_side(lost_alike(signals)))
     clash = _stride_clash(signals)
     if clash is None:

@@ -40,7 +40,7 @@ LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no
 Places = NDArray[np.intp]
 
 
-def taken(signal: Signal, dim: int, places: Places, what: str) -> Signal:
+def taken(signal: Signal, dim: int, places: Places, what: str, *, forward: bool = False) -> Signal:
     """The samples at ``places`` along a dimension, counted from the front."""
     uncoupled(signal, [dim], what)
     signal = interleaved(signal, [dim])
@@ -56,7 +56,7 @@ def taken(signal: Signal, dim: int, places: Places, what: str) -> Signal:
         raise GeometryError(f"{what} takes nothing of a spatial axis")
     state = signal.geometry(axis)
     try:
-        new = take(state, places)
+        new = take(state, places, forward=forward)
     except GeometryError as error:
         lost = lose(signal, [axis], Cause(kind="INDEX", detail=f"{what}: {error}"))
         return with_dim(lost, dim, plain(len(places)))
@@ -97,7 +97,7 @@ def roll(x: object, shifts: int | Sequence[int], dims: int | Sequence[int] = ())
     for step, dim in zip(steps, places, strict=True):
         at = normal_dim(dim, len(signal.dims))
         size = signal.shape[at]
-        signal = taken(signal, at, (np.arange(size) - step) % max(size, 1), "a roll")
+        signal = taken(signal, at, (np.arange(size) - step) % max(size, 1), "a roll", forward=True)
     return signal
 
 
