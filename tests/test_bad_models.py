@@ -227,3 +227,26 @@ def test_a_quantized_model_never_passes_by_mistake() -> None:
         )
         with pytest.raises(shiftcheck.ModelError, match="raised"):
             shiftcheck.check_equivariance(model, image())
+
+
+class Counting(nn.Module):
+    """Its calls are counted in a buffer, and the weight decays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: torch.Tensor
+        self.register_buffer("calls", torch.zeros(()))
+        self.conv = nn.Conv2d(1, 1, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.conv(x)
+
+
+def test_a_model_that_writes_to_its_own_buffers_is_told_of() -> None:
+    model = nn.Sequential(Counting().eval())
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 1, 12, 13))
+    assert "the model writes to '0.calls' in its forward; it was put back" in report.notes
+    assert model[0].calls.item() == 0
+    quiet = shiftcheck.check_equivariance(nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13))
+    assert not quiet.notes

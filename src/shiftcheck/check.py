@@ -14,7 +14,7 @@ from shiftcheck.confirm import doubtful, measured_in_float64
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
 from shiftcheck.measurement import Job, noise_floor, run_all
-from shiftcheck.modules import eager, modules_of
+from shiftcheck.modules import eager, modules_of, names_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.report import Report
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
@@ -130,6 +130,10 @@ def _check(
         job = replace(job, shifts=chosen).fresh()
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
         run_all(job, originals, max_batch, progress)
+        written = [] if training else names_of(model, originals.changed())
+        job.notes += [
+            f"the model writes to {name!r} in its forward; it was put back" for name in written
+        ]
         tolerance = Tolerance(eps=_eps(inputs), **tolerances)
         report = build_report(job, tolerance, given)
         if not tolerances and doubtful(report.outputs):

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -68,6 +68,17 @@ def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
     plain = isinstance(function, types.FunctionType | types.MethodType | functools.partial)
     if callable(function) and not plain and not isinstance(function, torch.nn.Module):
         yield from getattr(function, "__dict__", {}).items()
+
+
+def names_of(model: Any, tensors: Iterable[torch.Tensor]) -> list[str]:
+    """The names of those of the tensors that are parameters or buffers of the model."""
+    wanted = {id(t) for t in tensors}
+    return [
+        f"{path}.{name}" if path else name
+        for path, module in named_modules_of(model).items()
+        for name, own in (*module._parameters.items(), *module._buffers.items())
+        if own is not None and id(own) in wanted
+    ]
 
 
 def is_leaf(module: torch.nn.Module) -> bool:

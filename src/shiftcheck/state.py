@@ -35,11 +35,20 @@ class Originals:
             if _memory(own) == memory and not any(own is kept for kept, _ in self.saved):
                 self.saved.append((own, own.detach().clone()))
 
+    def changed(self) -> list[torch.Tensor]:
+        """The tensors that hold other values than the kept ones."""
+        return [own for own, values in self.saved if not _same_values(own, values)]
+
     def restore(self) -> None:
         """Write the kept values back."""
         with torch.no_grad():
             for own, values in self.saved:
                 own.data.copy_(values)
+
+
+def _same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
+    neither_is_a_number = (one != one) & (other != other)
+    return bool(((one == other) | neither_is_a_number).all())
 
 
 def held(modules: Sequence[torch.nn.Module]) -> list[tuple[int, str, int, int]]:
