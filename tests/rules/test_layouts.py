@@ -438,3 +438,5 @@ def test_samples_of_windows_meet_what_was_made_of_windows() -> None:
 def test_a_roll_of_two_samples_is_no_flip() -> None:
     row = shiftcheck.geometry(lambda x: x.roll(1, -1), (1, 3, 12, 2)).outputs[0]
     assert row.stride != (1, -1)
+    by_hand = shiftcheck.geometry(lambda x: torch.cat([x[..., 1:], x[..., :1]], -1), (1, 3, 12, 2))
+    assert by_hand.outputs[0].stride != (1, -1)

@@ -356,7 +356,7 @@ def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signa
         raise GeometryError("pieces of different meaning are joined along a spatial axis")
     again = _slices_of_one(pieces, at)
     if again is not None:
-        return taken(*again, "a concatenation")
+        return taken(*again, "a concatenation", forward=True)
     longest = max(owners, key=lambda p: p.shape[at])
     state = longest.geometry(axis)
     offset = sum(p.shape[at] for p in pieces[: pieces.index(longest)])
