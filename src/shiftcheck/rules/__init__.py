@@ -4,7 +4,18 @@ Besides the table of rules, this module offers what a rule of your own is writte
 """
 
 from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.layout import Factor, Gone, Lost, Signal, lose, map_axes, with_axis, with_cause
+from shiftcheck.layout import (
+    Factor,
+    Gone,
+    Lost,
+    Signal,
+    Slice,
+    Waves,
+    lose,
+    map_axes,
+    with_axis,
+    with_cause,
+)
 from shiftcheck.rules import (
     attention,
     convolution,
@@ -68,7 +79,9 @@ __all__ = [
     "Lost",
     "Rule",
     "Signal",
+    "Slice",
     "Taps",
+    "Waves",
     "find_rule",
     "lose",
     "map_axes",
