@@ -250,3 +250,59 @@ def test_a_model_that_writes_to_its_own_buffers_is_told_of() -> None:
     assert model[0].calls.item() == 0
     quiet = shiftcheck.check_equivariance(nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13))
     assert not quiet.notes
+
+
+class FirstMean(nn.Module):
+    """It is divided by the mean of the first signal that it ever saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean: torch.Tensor | None = None
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mean is None:
+            self.mean = x.mean()
+        return self.drop(x) / self.mean
+
+
+class BySize(nn.Module):
+    """Another gain for small batches."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (1.0 if len(x) < 4 else 1.5)
+
+
+def test_what_is_kept_of_the_first_signal_is_found_out() -> None:
+    model = FirstMean().train()
+    x = torch.randn(1, 1, 12, 13)
+    report = shiftcheck.check_equivariance(model, x)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "nondeterministic")
+    assert model.mean is None
+    assert model.drop.training
+
+
+def test_what_is_kept_is_found_out_where_copies_run_one_at_a_time() -> None:
+    model = nn.Sequential(FirstMean().eval(), nn.Flatten(0, 1), nn.Unflatten(0, (1, 1)))
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 1, 12, 13))
+    assert report.notes
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "nondeterministic")
+
+
+def test_a_table_made_at_the_first_call_is_no_state() -> None:
+    class Lazy(nn.Module):
+        table: torch.Tensor | None = None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.table is None:
+                self.table = torch.full((1, x.shape[1], 1, 1), 2.0)
+            return x * self.table
+
+    shiftcheck.assert_equivariant(Lazy(), torch.randn(1, 2, 12, 13))
+
+
+@pytest.mark.parametrize("max_batch", [None, 5, 6])
+def test_a_gain_that_depends_on_the_size_of_the_batch(max_batch: int | None) -> None:
+    x = torch.randn(1, 1, 12, 13)
+    report = shiftcheck.check_equivariance(BySize(), x, max_batch=max_batch)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")

@@ -101,8 +101,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
     """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
     chunks = _chunks(job, max_batch)
     try:
-        if len({len(chunk) for chunk in chunks}) < 2:
-            _run_alone(job, originals)
+        _run_alone(job, originals)
         for chunk in _tracked(chunks, progress):
             _run_chunk(job, chunk, originals)
         return
@@ -114,7 +113,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
         reason = "the model raises on a batch of copies"
     job.rows.clear()
     job.outputs.clear()
-    job.doubt = ""
+    job.doubt = job.doubt if job.doubt == UNSTEADY else ""
     _run_one_by_one(job, originals, progress)
     job.notes.append(f"the copies ran one at a time: {reason}")
 
@@ -122,15 +121,19 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
 def _run_alone(job: Job, originals: Originals) -> None:
     """Keep the outputs for x by itself: in the batch, the base must come out the same.
 
-    Passes of different sizes need no such run: their bases must agree, with other partners in the
-    batch, and at another time.
+    What a model keeps must not come from what it saw before: it must give the same again, also
+    after a shifted signal.
     """
     zero = (0,) * len(job.inputs.pixels)
     before, state = _drawn_by_others(), held(modules_of(job.model))
     traced = _plain_run(job, originals, 0.0)
     job.alone = [tensor for _, tensor, _ in traced.outputs]
     random_ones = _drawn_by_others() != before
-    if random_ones or held(modules_of(job.model)) != state:
+    keeps = held(modules_of(job.model)) != state
+    if keeps and job.shifts:
+        originals.rewind()
+        _plain_run(job, originals, 0.0, job.shifts[0])
+    if random_ones or keeps:
         for _ in range(REPEATS if random_ones else 1):
             again = _plain_run(job, originals, 0.0)
             _compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
@@ -149,11 +152,11 @@ def _drawn_by_others() -> bytes:
     return pickle.dumps((random.getstate(), np.random.get_state()))
 
 
-def _plain_run(job: Job, originals: Originals, noise: float) -> Traced:
+def _plain_run(job: Job, originals: Originals, noise: float, shift: Shift | None = None) -> Traced:
     """The model on x by itself; with ``noise``, every value of x is off by about so much."""
-    zero = (0,) * len(job.inputs.pixels)
+    shift = shift or (0,) * len(job.inputs.pixels)
     with job.inputs.without_gradients():
-        values = job.inputs.shifted(zero, job.seed)
+        values = job.inputs.shifted(shift, job.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
         return _guarded(job, values, 1, originals, lambda row, tensor: None, geometry=False)
@@ -199,7 +202,7 @@ def _compare_alone(
 ) -> None:
     """Set the doubt where an output is not what it was for x by itself, beyond its noise."""
     if len(outputs) != len(job.alone):
-        job.doubt = doubt
+        job.doubt = job.doubt or doubt
         return
     far = [
         i
@@ -212,7 +215,7 @@ def _compare_alone(
     for i in far:
         same = outputs[i].shape == job.alone[i].shape and i < len(floors)
         if not same or not _close(outputs[i], job.alone[i], NOISE_MARGIN * floors[i]):
-            job.doubt = doubt
+            job.doubt = job.doubt or doubt
 
 
 NOISE_MARGIN = 32.0
@@ -236,16 +239,14 @@ def _tracked(chunks: Sequence[Any], progress: bool) -> Any:
 
 
 def _chunks(job: Job, max_batch: int | None) -> list[tuple[Shift, ...]]:
-    """The shifts of each pass; of several passes, one has another size than the others."""
+    """The shifts of each pass, about as many in each."""
     values = sum(t.numel() for t in job.inputs.tensors)
     room = STACK.get(job.inputs.main.tensor.device.type, LARGE_STACK)
     most = max(1, room // max(values, 1) - 1)
-    cap = len(job.shifts) if max_batch is None else max_batch - 1
-    passes = max(1, math.ceil(len(job.shifts) / min(most, cap)))
+    most = most if max_batch is None else min(most, max_batch - 1)
+    passes = max(1, math.ceil(len(job.shifts) / most))
     most = max(1, math.ceil(len(job.shifts) / passes))
-    first = min(most + 1, cap) if len(job.shifts) == passes * most and most > 1 < passes else most
-    rest = job.shifts[first:]
-    return [job.shifts[:first], *(rest[i : i + most] for i in range(0, len(rest), most))]
+    return [job.shifts[i : i + most] for i in range(0, len(job.shifts), most)]
 
 
 def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
@@ -258,22 +259,14 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
         elif row.name not in job.rows:
             job.rows[row.name] = Measured(row=row)
 
-    before, state = _drawn_by_others(), held(modules_of(job.model))
     with job.inputs.without_gradients():
         values = job.inputs.stacked(chunk, job.seed)
         traced = _guarded(job, values, len(chunk) + 1, originals, on_row)
-        changed = _drawn_by_others() != before or held(modules_of(job.model)) != state
-        odd = bool(traced.ignoring or traced.unknown) or changed
-        if odd and not job.alone:
-            _run_alone(job, originals)
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
             _compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
         copies = len(chunk) + 1
         bases = [_first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
-        if job.alone:
-            _compare_alone(job, bases, APART, originals)
-        else:
-            job.alone = [base.clone() for base in bases]
+        _compare_alone(job, bases, APART, originals)
     if job.every_layer and met != set(job.rows):
         raise BatchCoupledError("the layers differ from pass to pass")
 

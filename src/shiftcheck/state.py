@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ class Originals:
 
     watched: dict[int, torch.Tensor]
     saved: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    modules: list[Restore] = field(default_factory=list)
+    start: Restore = lambda: None
 
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
@@ -39,8 +42,15 @@ class Originals:
         """The tensors that hold other values than the kept ones."""
         return [own for own, values in self.saved if not _same_values(own, values)]
 
+    def rewind(self) -> None:
+        """Begin the check again, with the modules as they were given."""
+        self.restore()
+        self.start()
+
     def restore(self) -> None:
-        """Write the kept values back."""
+        """Put the modules back, and write the kept values."""
+        for put_back in self.modules:
+            put_back()
         with torch.no_grad():
             for own, values in self.saved:
                 own.data.copy_(values)
@@ -72,18 +82,23 @@ def preserved(
 ) -> Iterator[Originals]:
     """Evaluate in eval mode (unless ``training``) and put everything back, also on exceptions."""
     originals = Originals({id(t): t for t in tensors})
-    restores = [_process(), *(_module(m, originals.watched) for m in modules)]
+    process = _process()
+    originals.modules = [_module(m, originals.watched) for m in modules]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(devices):
-            for module in modules:
-                module.training = module.training and training
+            originals.start = partial(_evaluate, modules, training)
+            originals.start()
             yield originals
     finally:
-        for restore in restores:
-            restore()
+        process()
         originals.restore()
+
+
+def _evaluate(modules: Sequence[torch.nn.Module], training: bool) -> None:
+    for module in modules:
+        module.training = module.training and training
 
 
 def _process() -> Restore:
