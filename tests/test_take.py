@@ -212,3 +212,13 @@ def test_a_running_sum_over_phases_sees_what_the_samples_before_saw() -> None:
     wide = resample(open_axis(), Taps(num=1, phases=((5,), (0,))), 20)
     assert list(accumulate(wide).last) == [5.0, 5.0]
     assert list(accumulate(wide, backwards=True).first) == [0.0, 0.0]
+
+
+def test_half_in_order_and_half_in_none_is_no_pattern() -> None:
+    axis = input_axis(20, circular=False)
+    order, disorder = np.arange(11), np.array([15, 12, 19, 11, 13, 14, 18, 17, 16])
+    with pytest.raises(GeometryError):
+        take(axis, np.concatenate([order, disorder]))
+    assert take(axis, np.concatenate([order, order[:3]])).valid[:11].all()
+    tiles = np.tile(np.arange(20), 4)
+    assert take(input_axis(20, circular=True), tiles).valid.all()

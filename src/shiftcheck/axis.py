@@ -222,6 +222,9 @@ def globalise(
     )
 
 
+MOST_RUNS = 7
+"""Four pieces and their seams: a list of places in more pieces than that is in no order."""
+
 LONGEST_PATTERN = 64
 """The largest number of samples after which a list of indices is looked at for a repetition."""
 
@@ -230,7 +233,8 @@ def take(axis: Axis, indices: Indices, *, forward: bool = False) -> Axis:
     """The geometry after a gather of the samples ``indices``, on a closed circle modulo its turn.
 
     The longest part of ``indices`` that advances regularly decides the stride; samples outside
-    that pattern are not valid. ``forward``: the pattern is none that goes backwards. Raises
+    that pattern are not valid, and may be few pieces, as a padding or a seam leaves them.
+    ``forward``: the pattern is none that goes backwards. Raises
     GeometryError where no half of them follows a pattern.
     """
     turn = axis.circle if axis.closed else None
@@ -387,11 +391,13 @@ def _regular_part(indices: Indices, turn: int | None, forward: bool) -> Taps | N
     """The shortest pattern that half of the indices follow, modulo ``turn``; None where few do."""
     best = max(min(len(indices) - 1, 2), (len(indices) - 1) // 2)
     for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
-        start, stop, num = _longest_run(_advances(indices, den, turn))
+        advances = _advances(indices, den, turn)
+        start, stop, num = _longest_run(advances)
         covered = stop - start + den
         enough = 2 * den if covered == len(indices) else 3 * den
         if (num > 0 or (num < 0 and not forward)) and covered > best and covered >= enough:
-            return _pattern(indices, start, num, den)
+            pieces = 1 + np.count_nonzero(np.diff(advances))
+            return _pattern(indices, start, num, den) if pieces <= MOST_RUNS * den else None
     return None
 
 

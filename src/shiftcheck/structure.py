@@ -190,14 +190,9 @@ def output_rows(traced: Traced) -> list[Row]:
 
 
 def _in_order(signal: Signal, name: str) -> Signal:
-    """The signal of an output; axes that have changed places move along others than the input's.
-
-    Where they differ in size the shape shows it; where it does not, nothing else would.
-    """
+    """The signal of an output; axes that have changed places move along others than the input's."""
     placed = signal.axes_in(range(len(signal.dims)))
-    sizes = [getattr(signal.axes[a], "size", 0) for a in placed]
-    seen = sizes != [getattr(signal.axes[a], "size", 0) for a in sorted(placed)]
-    if list(placed) == sorted(placed) or seen:
+    if list(placed) == sorted(placed):
         return signal
     detail = "the axes have changed places, as after a transpose"
     return lose(signal, placed, Cause(kind="INDEX", layer=name, op="output", detail=detail))

@@ -176,6 +176,26 @@ def rows_and_columns(x: torch.Tensor) -> torch.Tensor:
     return tokens(x.transpose(2, 3))
 
 
+@pytest.mark.parametrize("size", [(8, 8), (8, 12)])
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda x: x.mT,
+        lambda x: x.rot90(1, (2, 3)),
+        lambda x: x.rot90(3, (-2, -1)),
+        lambda x: x.permute(0, 3, 2, 1),
+    ],
+    ids=["transpose", "quarter", "three quarters", "channels last"],
+)
+def test_no_turn_of_the_axes_passes(turned: Model, size: tuple[int, int]) -> None:
+    report = shiftcheck.check_equivariance(turned, seeded(1, 3, *size))
+    assert report.verdict is not Verdict.EQUIVARIANT
+    assert report.guilty is not None
+    assert "changed places" in report.guilty.detail
+    kept = shiftcheck.check_equivariance(lambda x: x.permute(2, 3, 0, 1), seeded(1, 3, *size))
+    assert kept.verdict is Verdict.EQUIVARIANT
+
+
 @pytest.mark.parametrize("boundary", ["valid", "circular"])
 @pytest.mark.parametrize(
     "model",

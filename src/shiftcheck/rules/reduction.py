@@ -88,7 +88,9 @@ def extreme(x: object, dim: int, keepdim: bool = False) -> tuple[Signal, Signal]
     return reduction(x, dim, keepdim), argument(x, dim, keepdim)
 
 
-@register_rule("aten::argmax", "aten::argmin", law="over channels DATA_DEPENDENT; else INDEX")
+@register_rule(
+    "aten::argmax", "aten::argmin", law="1 -> 1 over channels; over an axis: none (INDEX)"
+)
 def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Signal:
     """The index of the extreme value: over an axis it counts from a fixed place."""
     signal = need_signal(x, "the tensor")
