@@ -69,7 +69,8 @@ class Ledger:
         What holds the tensor as a box has another signal inside it; anything else that shares the
         memory is lost. ``by``: what is to be said of it, with the layer that wrote.
         """
-        for other in [*self.signals.keys(), *self.blank.keys()]:
+        blank = [t for t in list(self.blank) if t not in self.signals]
+        for other in [*self.signals.keys(), *blank]:
             if other is not tensor and self.shared(other, tensor):
                 found = self._written_into(other, tensor, signal, by)
                 self.signals[other] = _by(found, by)
@@ -89,7 +90,7 @@ class Ledger:
         dims = list(signal.dims)
         for d in box.missing:
             dims.insert(d, ())
-        part = replace(signal, dims=tuple(dims))
+        part = replace(signal, dims=tuple(dims)) if box.missing else signal
         try:
             if known is None:
                 return framed(

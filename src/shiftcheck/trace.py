@@ -554,8 +554,15 @@ class _Reads(TorchFunctionMode):
 def _for_each(
     results: Any, tensors: Sequence[torch.Tensor], returned: int, parents: Sequence[Signal]
 ) -> list[Any]:
-    """The rule's answers: for what is returned, and for what is only written, where it has any."""
+    """The rule's answers: for what is returned, and for what is only written, where it has any.
+
+    Answers that end with ``...`` leave the rest open: nothing is known of it.
+    """
     answers = list(results)
+    if answers and answers[-1] is ...:
+        cause = Cause(kind="UNSUPPORTED_OP", detail="what is returned beside the result")
+        rest = tensors[len(answers) - 1 :]
+        return answers[:-1] + [opaque(t.shape, parents, cause) for t in rest]
     if len(answers) == len(tensors):
         return answers
     detail = f"the rule answers for {len(answers)} outputs, torch gives {returned}"
@@ -638,7 +645,7 @@ def pointwise_rule(*operands: Any, **named: Any) -> Any:
     return pointwise(*operands, *named.values())
 
 
-UNDECLARED = ("aten::batch_norm", "aten::instance_norm")
+UNDECLARED = ("aten::batch_norm", "aten::native_batch_norm", "aten::instance_norm")
 """In training they write to running statistics, their arguments 3 and 4, and do not say so."""
 
 

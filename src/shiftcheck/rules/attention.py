@@ -38,8 +38,8 @@ def attention(
 ) -> Signal:
     """``softmax(query @ key.T + mask) @ value``, batched over all but the last two dimensions."""
     q, k, v = (need_signal(x, "an operand of attention") for x in (query, key, value))
-    if is_causal or isinstance(attn_mask, Signal):
-        raise GeometryError("attention with a mask that is causal or depends on the input")
+    if isinstance(attn_mask, Signal):
+        raise GeometryError("attention with a mask that depends on the input")
     for signal in (q, k, v):
         uncoupled(signal, [len(signal.dims) - 2, len(signal.dims) - 1], "attention")
         require_plain(signal, len(signal.dims) - 1, "attention")
@@ -47,11 +47,89 @@ def attention(
     if as_keys(k, len(k.dims) - 2) != as_keys(v, rank - 2):
         raise GeometryError("keys and values are not of the same positions")
     keys = [contracted(x, [rank - 2, rank - 1], related=True) for x in (k, v)]
+    if is_causal:
+        keys = [_of_the_past(x) for x in keys]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
     out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
     if isinstance(attn_mask, Constant):
         out = _masked(out, q, k, attn_mask)
     return stochastic(out) if dropout_p > 0 else out
+
+
+def _of_the_past(keys: Signal) -> Signal:
+    """Keys of which each query sees those before it: what is gone is no function of all of them.
+
+    Windows all have the same past within themselves.
+    """
+    axes = [replace(s, exact=False) if isinstance(s, Gone) else s for s in keys.axes]
+    return replace(keys, axes=tuple(axes))
+
+
+@register_rule("aten::_scaled_dot_product_flash_attention_for_cpu", law="as attention")
+def flash_attention(
+    query: object,
+    key: object,
+    value: object,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *_: object,
+    attn_mask: object = None,
+    **__: object,
+) -> tuple[object, ...]:
+    """Attention as outside inference mode; what is beside it is for gradients."""
+    return attention(query, key, value, attn_mask, dropout_p, is_causal), ...
+
+
+@register_rule(
+    "aten::_scaled_dot_product_flash_attention",
+    law="as attention",
+)
+def flash_attention_without_bias(
+    query: object,
+    key: object,
+    value: object,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *_: object,
+    **__: object,
+) -> tuple[object, ...]:
+    """The same on an accelerator."""
+    return attention(query, key, value, None, dropout_p, is_causal), ...
+
+
+@register_rule(
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+    law="as attention",
+)
+def efficient_attention(
+    query: object,
+    key: object,
+    value: object,
+    attn_bias: object,
+    compute_log_sumexp: bool,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *_: object,
+    **__: object,
+) -> tuple[object, ...]:
+    """The same on an accelerator, with a bias."""
+    return attention(query, key, value, attn_bias, dropout_p, is_causal), ...
+
+
+@register_rule("aten::_scaled_dot_product_fused_attention_overrideable", law="as attention")
+def fused_attention(
+    query: object,
+    key: object,
+    value: object,
+    attn_bias: object = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *_: object,
+    **__: object,
+) -> tuple[object, ...]:
+    """The same on a device that brings its own."""
+    return attention(query, key, value, attn_bias, dropout_p, is_causal), ...
 
 
 def _masked(out: Signal, q: Signal, k: Signal, mask: Constant) -> Signal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, broadcast
+from shiftcheck.layout import Signal, as_slice, broadcast
 from shiftcheck.rules.common import (
     need_signal,
     pointwise,
@@ -63,7 +63,10 @@ def copy(target: object, source: object, *_: object) -> Signal:
         return target
     if not isinstance(source, Signal) or not isinstance(target, Signal | Constant):
         raise GeometryError("an operand that is no tensor")
-    return broadcast([source], [target.shape])
+    out = broadcast([source], [target.shape])
+    known = source.source
+    same = known is not None and out.dims == source.dims
+    return as_slice(out, known.whole, known.dim, known.chosen) if known and same else out
 
 
 @register_rule("aten::prelu", "aten::_prelu_kernel", law="1 -> 1")

@@ -31,11 +31,10 @@ def _affine(signal: Signal, dim: int, *parameters: object) -> Signal:
     return with_constants(signal, vectors)
 
 
-@register_rule(
-    "aten::batch_norm",
-    "aten::native_batch_norm",
-    law="1 -> 1 with running statistics; else it couples the batch",
-)
+BATCH = "1 -> 1 with running statistics; else it couples the batch"
+
+
+@register_rule("aten::batch_norm", law=BATCH)
 def batch_norm(
     x: object,
     weight: object,
@@ -52,6 +51,20 @@ def batch_norm(
         dims = [d for d in range(len(signal.dims)) if d != 1]
         signal = spread_over(signal, dims, "statistics of the whole axis")
     return _affine(signal, 1, weight, bias, running_mean, running_var)
+
+
+@register_rule("aten::native_batch_norm", "aten::_native_batch_norm_legit", law=BATCH)
+def native_batch_norm(x: object, *arguments: object) -> tuple[object, ...]:
+    """BatchNorm as outside inference mode; the statistics beside it are for gradients."""
+    return batch_norm(x, *arguments), ...  # type: ignore[arg-type]
+
+
+@register_rule("aten::_native_batch_norm_legit_no_training", law=BATCH)
+def frozen_batch_norm(
+    x: object, weight: object, bias: object, running_mean: object, running_var: object, *_: object
+) -> tuple[object, ...]:
+    """BatchNorm with running statistics, as outside inference mode."""
+    return batch_norm(x, weight, bias, running_mean, running_var, False), ...
 
 
 @register_rule("aten::instance_norm", law="global; 1 -> 1 with running statistics in eval mode")
@@ -100,6 +113,29 @@ def layer_norm(
     for p in (weight, bias):
         no_signal(p, "a parameter of a normalisation")
     return with_constants(signal, [p for p in (weight, bias) if isinstance(p, Constant)])
+
+
+@register_rule("aten::native_layer_norm", law="as layer_norm")
+def native_layer_norm(
+    x: object, normalized_shape: Sequence[int], weight: object, bias: object, *_: object
+) -> tuple[object, ...]:
+    """LayerNorm as outside inference mode; the statistics beside it are for gradients."""
+    return layer_norm(x, normalized_shape, weight, bias), ...
+
+
+@register_rule("aten::native_group_norm", law="global")
+def native_group_norm(
+    x: object,
+    weight: object,
+    bias: object,
+    batch: int,
+    channels: int,
+    places: int,
+    groups: int,
+    *_: object,
+) -> tuple[object, ...]:
+    """GroupNorm as outside inference mode; the statistics beside it are for gradients."""
+    return group_norm(x, groups, weight, bias), ...
 
 
 @register_rule(

@@ -108,6 +108,7 @@ def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Signal
     "aten::log_softmax",
     "aten::_log_softmax",
     "aten::softmin",
+    "aten::_safe_softmax",
     law="1 -> 1 over channels; over an axis: global",
 )
 def softmax(x: object, dim: int, *_: object, **__: object) -> Signal:

@@ -60,32 +60,13 @@ def cumulative_extreme(x: object, dim: int) -> tuple[Signal, Signal]:
     return out, lose(out, axes, cause)
 
 
-@register_rule("aten::lstm.input", law=LAW, source="torch.nn.LSTM, shape section")
-def lstm(
-    x: object,
-    hx: Sequence[object],
-    params: Sequence[object],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Signal, Signal, Signal]:
-    """A stack of LSTM layers; the last hidden state may be a projection."""
-    states = [_state(h) for h in hx]
-    noisy = train and dropout > 0 and num_layers > 1
-    out = _recurrent(x, states, params, bidirectional, batch_first, noisy)
-    finals = [_final(out, state, batch_first) for state in states]
-    return out, finals[0], finals[1]
-
-
 @register_rule(
+    "aten::lstm.input",
     "aten::gru.input",
     "aten::rnn_tanh.input",
     "aten::rnn_relu.input",
     law=LAW,
-    source="torch.nn.GRU and torch.nn.RNN, shape section",
+    source="torch.nn.LSTM, torch.nn.GRU and torch.nn.RNN, shape sections",
 )
 def recurrent(
     x: object,
@@ -97,12 +78,32 @@ def recurrent(
     train: bool,
     bidirectional: bool,
     batch_first: bool,
-) -> tuple[Signal, Signal]:
-    """A stack of recurrent layers with one hidden state."""
-    state = _state(hx)
+) -> tuple[Signal, ...]:
+    """A stack of recurrent layers; an LSTM has two states, of which one may be a projection."""
+    states = [_state(h) for h in (hx if isinstance(hx, Sequence) else [hx])]
     noisy = train and dropout > 0 and num_layers > 1
-    out = _recurrent(x, [state], params, bidirectional, batch_first, noisy)
-    return out, _final(out, state, batch_first)
+    out = _recurrent(x, states, params, bidirectional, batch_first, noisy)
+    return (out, *(_final(out, state, batch_first) for state in states))
+
+
+@register_rule("aten::mkldnn_rnn_layer", law=LAW, source="torch.nn.LSTM, shape section")
+def one_layer(
+    x: object,
+    weight0: object,
+    weight1: object,
+    weight2: object,
+    weight3: object,
+    hx: object,
+    cx: object,
+    reverse: bool,
+    *_: object,
+) -> tuple[object, ...]:
+    """One layer of an LSTM in one direction, as outside inference mode on a CPU."""
+    states = [replace(s, shape=(1, *s.shape)) for s in (_state(hx), _state(cx))]
+    params = [weight0, weight1, weight2, weight3]
+    out = _recurrent(x, states, params, False, False, False, backwards=reverse)
+    finals = [_final(out, state, False) for state in states]
+    return (out, *(with_dims(f, f.dims[1:]) for f in finals), ...)
 
 
 def _state(hx: object) -> Constant:
@@ -118,6 +119,8 @@ def _recurrent(
     bidirectional: bool,
     batch_first: bool,
     noisy: bool,
+    *,
+    backwards: bool = False,
 ) -> Signal:
     """The states of the last layer for each sample; ``states`` start ``[layers, batch, size]``."""
     signal = need_signal(x, "the input of a recurrent layer")
@@ -126,7 +129,7 @@ def _recurrent(
     steps, batch = (1, 0) if batch_first else (0, 1)
     size = states[0].shape[-1] * (2 if bidirectional else 1)
     out = mix(signal, 2, size, "a recurrent layer")
-    out = running(out, steps, "a recurrent layer", both=bidirectional)
+    out = running(out, steps, "a recurrent layer", both=bidirectional or backwards)
     for state in states:
         place = replace(out, dims=(plain(state.shape[0]), out.dims[batch], plain(state.shape[2])))
         met = with_constants(place, [state])

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from shiftcheck.axis import GeometryError, with_break
 from shiftcheck.layout import Signal, Waves, lose, plain, with_axis, with_cause, with_dim
 from shiftcheck.report import Cause
@@ -160,8 +162,30 @@ def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
     out = Signal(tuple(layout), tuple(states), rest.causes)
     for d, axis in places.items():
         if axis is not None:
-            out = _at_places(out, axis, slice(starts[d], starts[d] + part.shape[d]))
+            at = slice(starts[d], starts[d] + part.shape[d])
+            out = _once_more(out, whole, part, d, at) or _at_places(out, axis, at)
     return out
+
+
+def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) -> Signal | None:
+    """Where what is written are samples of the same tensor, whole turns of the circle away.
+
+    So a ring is closed by hand: the samples are those of the circle, and as valid as their source.
+    """
+    source, axis = part.source, whole.axis_in(dim)
+    if axis is None or source is None or source.whole is not whole or source.dim != dim:
+        return None
+    state = out.geometry(axis)
+    places, chosen = np.arange(at.start, at.stop), np.asarray(source.chosen)
+    if state.circle is None or ((places - chosen) % state.circle).any():
+        return None
+    valid = state.valid.copy()
+    valid[places] = state.valid[chosen]
+    closed = with_axis(out, axis, replace(state, valid=valid))
+    if not valid.all():
+        return closed
+    rest = tuple(c for c in closed.causes if (c.kind, c.axis) != ("PADDING", axis))
+    return replace(closed, causes=rest)
 
 
 def _more_frequencies(
