@@ -552,12 +552,12 @@ def pieces_in(dim: Dim, chosen: range) -> Dim | None:
         if chosen.start <= start and stop <= chosen.stop:
             taken.append(piece)
         elif chosen.start < stop and start < chosen.stop:
-            return _part_of_plain(piece, range(chosen.start - start, chosen.stop - start), dim)
+            return _part_of_plain(piece, range(chosen.start - start, chosen.stop - start))
         start = stop
     return taken[0] if len(taken) == 1 else joined(taken)
 
 
-def _part_of_plain(piece: Dim, chosen: range, dim: Dim) -> Dim | None:
+def _part_of_plain(piece: Dim, chosen: range) -> Dim | None:
     inside = chosen.start >= 0 and chosen.stop <= size_of(piece)
     return plain(len(chosen)) if inside and all(f.kind == "plain" for f in piece) else None
 

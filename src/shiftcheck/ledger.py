@@ -17,6 +17,7 @@ from shiftcheck.boxes import box_of
 from shiftcheck.layout import Signal, opaque
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
+from shiftcheck.rules.operands import HIDES
 from shiftcheck.rules.writing import framed, overwritten
 
 MOST_REPLAYED = 2**16
@@ -301,8 +302,8 @@ def is_fake(tensor: torch.Tensor) -> bool:
 
 
 def _mask(tensor: torch.Tensor) -> NDArray[np.float64] | None:
-    """All values where some are far below zero, as in an additive mask; else None."""
-    if not tensor.is_floating_point() or not bool((tensor <= -1.0).any()):
+    """All values where some hide what they are added to, as in an additive mask; else None."""
+    if not tensor.is_floating_point() or not bool((tensor <= HIDES).any()):
         return None
     return np.asarray(tensor.detach().double().cpu().numpy())
 

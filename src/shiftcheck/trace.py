@@ -5,6 +5,7 @@ The only owner of the dispatch mode and of torch's semi-private names.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import warnings
@@ -620,6 +621,7 @@ def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | Non
     return find_rule(packet, overload, tagged=tagged) or (pointwise_rule if tagged else None)
 
 
+@functools.cache
 def _is_pointwise(func: Any) -> bool:
     """Whether torch says so of an operation, or of what it does when not in place."""
     tags = {*func.tags, *getattr(_out_of_place(func), "tags", ())}

@@ -42,7 +42,7 @@ from shiftcheck.layout import (
     with_dim,
 )
 from shiftcheck.report import Cause
-from shiftcheck.rules.operands import BatchCoupledError, Constant
+from shiftcheck.rules.operands import HIDES, BatchCoupledError, Constant
 
 
 def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
@@ -94,11 +94,16 @@ def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: 
 
 
 def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
-    """Add PADDING for the axes that now have samples which read beyond the edge."""
+    """Add PADDING for the axes that now have samples which read beyond the edge.
+
+    Where nothing was valid before, nothing became invalid.
+    """
     out = after
     for axis in axes:
         old, new = before.axes[axis], after.axes[axis]
-        if isinstance(old, Axis) and isinstance(new, Axis) and not new.valid.all():
+        if not isinstance(old, Axis) or not isinstance(new, Axis) or not old.valid.any():
+            continue
+        if not new.valid.all():
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
 
@@ -190,7 +195,7 @@ def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
         if not inside:
             continue
         state = out.geometry(axis)
-        if inside[0] is every[0] or inside[0] == every[0]:
+        if inside[0] == every[0]:
             new = globalise(state)
         else:
             new = over_windows(state, inside[0].step * inside[0].size)
@@ -386,10 +391,6 @@ def _invalid_windows(
         out = _periodic(out, axis, signal.factors_of(axis)[0].step)
     every = left.reshape(-1, left.shape[-1])
     return out if len(every) and bool((every == every[:1]).all()) else None
-
-
-HIDES = -50.0
-"""What is added to a score hides it where it is at most this: its share of a softmax is nothing."""
 
 
 def _with_varying(signal: Signal, constant: Constant, dim: int) -> Signal:

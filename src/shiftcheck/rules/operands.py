@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from shiftcheck.errors import ShiftcheckError
 
+HIDES = -50.0
+"""What is added to a score hides it where it is at most this: its share of a softmax is nothing."""
+
 
 class BatchCoupledError(ShiftcheckError):
     """The operation mixes the elements of the batch, so copies can't share one."""
