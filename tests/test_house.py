@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
     0: {"errors", "axis", "report"},
-    1: {"shifts", "compare", "differences", "layout", "rules", "inputs"},
+    1: LAYOUT | {"shifts", "compare", "differences", "rules", "inputs"},
     2: {"state", "modules", "boxes", "ledger", "laws", "whole", "probe", "fallback", "trace"},
     3: {"structure", "outside", "measurement", "verdict", "confirm", "results", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from shiftcheck.axis import Axis, Indices, Pairing, pair, pair_lost, runs, whole_axis
-from shiftcheck.layout import Dim, Factor, Lost, Signal, main_piece, narrowed, size_of
+from shiftcheck.joining import main_piece, narrowed
+from shiftcheck.layout import Dim, Factor, Lost, Signal, size_of
 
 
 @dataclass(frozen=True, kw_only=True)

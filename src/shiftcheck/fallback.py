@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from shiftcheck.axis import Axis, Taps, coarsen, join, resample
 from shiftcheck.layout import Dim, Factor, Signal, merge_causes, plain, size_of
+from shiftcheck.ledger import Ledger
 from shiftcheck.probe import (
     AxisLaw,
     Law,
@@ -22,7 +25,7 @@ from shiftcheck.probe import (
 )
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.rules.common import note_new_causes, note_padding
+from shiftcheck.rules.causes import note_new_causes, note_padding
 
 MEASURED = Cause(kind="MEASURED", detail="its geometry comes from experiments, not from a rule")
 """What marks a signal whose geometry rests on experiments, and everything computed from it."""
@@ -218,3 +221,68 @@ def _axis(law: AxisLaw, operands: Sequence[Operand], states: Sequence[Axis], axi
     for part in parts[1:]:
         out = join(out, part)
     return out
+
+
+def subject_of(
+    call: Any, leaves: Sequence[Any], structure: Any, key: Any, ledger: Ledger
+) -> Subject:
+    """Something that takes the tensors among ``leaves``, as what can be called on others.
+
+    Raises NoAnswerError where an argument that does not depend on the input is not known.
+    """
+    places, constants = [], {}
+    for i, leaf in enumerate(leaves):
+        if not isinstance(leaf, torch.Tensor):
+            continue
+        if ledger.signal(leaf) is not None:
+            places.append(i)
+        else:
+            constants[i] = _known(leaf, ledger)
+    tensors = [leaves[i] for i in places]
+    signals = [ledger.signal(t) for t in tensors]
+
+    def outputs(given: list[torch.Tensor]) -> list[torch.Tensor]:
+        values = list(leaves)
+        for i, real in constants.items():
+            values[i] = _of_type(real, given[0].dtype)
+        for i, tensor in zip(places, given, strict=True):
+            values[i] = tensor
+        args, kwargs = tree_unflatten(values, structure)
+        returned = tree_leaves(call(*args, **kwargs))
+        if not all(isinstance(t, torch.Tensor) for t in returned):
+            raise NoAnswerError("it gives something that is no tensor")
+        return returned
+
+    with ledger.untraced():
+        rest = tuple(
+            _fingerprint(constants[i]) if i in constants else repr(leaf)
+            for i, leaf in enumerate(leaves)
+            if i not in places
+        )
+    return Subject(
+        call=outputs,
+        tensors=tensors,
+        signals=[s for s in signals if s is not None],
+        key=(key, tuple(places), rest),
+    )
+
+
+def _known(constant: torch.Tensor, ledger: Ledger) -> torch.Tensor:
+    real = None if ledger.is_random(constant) else ledger.real_of(constant)
+    if real is None:
+        raise NoAnswerError("the values of one of its arguments are not known")
+    if real.layout != torch.strided:
+        raise NoAnswerError("one of its arguments is not dense")
+    return real
+
+
+def _fingerprint(constant: torch.Tensor) -> tuple[Any, ...]:
+    """What tells a constant from another one: its shape, its type and its values."""
+    data = constant.detach().contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes()
+    return tuple(constant.shape), constant.dtype, hashlib.sha256(data).digest()
+
+
+def _of_type(constant: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A constant in the type of the noise."""
+    own = constant.detach()
+    return own.to(dtype) if own.is_floating_point() else own

@@ -6,7 +6,6 @@ The only owner of the dispatch mode and of torch's semi-private names.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import warnings
 from collections import Counter
@@ -25,9 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from shiftcheck.errors import ModelError
-from shiftcheck.fallback import Prober, Subject
+from shiftcheck.fallback import Prober, Subject, subject_of
 from shiftcheck.laws import Laws
-from shiftcheck.layout import Signal, as_slice, no_longer_uniform, opaque, settled, with_cause
+from shiftcheck.layout import Signal, as_slice, no_longer_uniform, opaque, with_cause
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.probe import NoAnswerError
@@ -38,10 +37,11 @@ from shiftcheck.rules import (
     find_rule,
     pointwise,
 )
-from shiftcheck.rules.common import note_missing_causes
+from shiftcheck.rules.causes import note_missing_causes
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.spectral import refuse_frequencies
 from shiftcheck.whole import Whole
+from shiftcheck.windows import settled
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
@@ -367,49 +367,7 @@ class _Tracer(TorchDispatchMode):
         if schema.is_mutable or any(r.alias_info is not None for r in schema.returns):
             raise NoAnswerError("it shares memory with its arguments")
         leaves, structure = tree_flatten((list(args), dict(kwargs)))
-        return self._subject_of(func, leaves, structure, str(func))
-
-    def _subject_of(self, call: Any, leaves: Sequence[Any], structure: Any, key: Any) -> Subject:
-        places, constants = [], {}
-        for i, leaf in enumerate(leaves):
-            if not isinstance(leaf, torch.Tensor):
-                continue
-            if self.ledger.signal(leaf) is not None:
-                places.append(i)
-                continue
-            real = None if self.ledger.is_random(leaf) else self.ledger.real_of(leaf)
-            if real is None:
-                raise NoAnswerError("the values of one of its arguments are not known")
-            if real.layout != torch.strided:
-                raise NoAnswerError("one of its arguments is not dense")
-            constants[i] = real
-        tensors = [leaves[i] for i in places]
-        signals = [self.ledger.signal(t) for t in tensors]
-
-        def outputs(given: list[torch.Tensor]) -> list[torch.Tensor]:
-            values = list(leaves)
-            for i, real in constants.items():
-                values[i] = _of_type(real, given[0].dtype)
-            for i, tensor in zip(places, given, strict=True):
-                values[i] = tensor
-            args, kwargs = tree_unflatten(values, structure)
-            returned = tree_leaves(call(*args, **kwargs))
-            if not all(isinstance(t, torch.Tensor) for t in returned):
-                raise NoAnswerError("it gives something that is no tensor")
-            return returned
-
-        with _disabled():
-            rest = tuple(
-                _fingerprint(constants[i]) if i in constants else repr(leaf)
-                for i, leaf in enumerate(leaves)
-                if i not in places
-            )
-        return Subject(
-            call=outputs,
-            tensors=tensors,
-            signals=[s for s in signals if s is not None],
-            key=(key, tuple(places), rest),
-        )
+        return subject_of(func, leaves, structure, str(func), self.ledger)
 
     def follow_whole(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a callable that torch does not see into, as one operation."""
@@ -425,7 +383,7 @@ class _Tracer(TorchDispatchMode):
             out = model(*given[0], **given[1])
         found = self._probed(
             "a callable that torch does not see into",
-            lambda: self._subject_of(model, leaves, structure, "callable"),
+            lambda: subject_of(model, leaves, structure, "callable", self.ledger),
         )
         self._attach(name, "callable", "callable", found, parents, out, (), False, False)
         self._finish(name, "callable", out, None)
@@ -598,18 +556,6 @@ def _constant_of(
         return func(*args, **kwargs)
     with _disabled(), torch.inference_mode(False), torch.no_grad():
         return func(*args, **kwargs)
-
-
-def _fingerprint(constant: torch.Tensor) -> tuple[Any, ...]:
-    """What tells a constant from another one: its shape, its type and its values."""
-    data = constant.detach().contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes()
-    return tuple(constant.shape), constant.dtype, hashlib.sha256(data).digest()
-
-
-def _of_type(constant: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A constant in the type of the noise."""
-    own = constant.detach()
-    return own.to(dtype) if own.is_floating_point() else own
 
 
 def _names(func: Any) -> tuple[str, str]:

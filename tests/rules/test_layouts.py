@@ -17,19 +17,9 @@ from torch import nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.axis import GeometryError, input_axis
-from shiftcheck.layout import (
-    Factor,
-    Gone,
-    Signal,
-    contracted,
-    interleaved,
-    joined,
-    pieces_in,
-    plain,
-    regroup,
-    settled,
-    with_dims,
-)
+from shiftcheck.joining import joined, pieces_in
+from shiftcheck.layout import Factor, Gone, Signal, plain, regroup, with_dims
+from shiftcheck.windows import contracted, interleaved, settled
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 WINDOW = 4

@@ -15,7 +15,8 @@ from torch import nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.axis import input_axis
-from shiftcheck.layout import Factor, Signal, broadcast, no_longer_uniform, plain, uniform
+from shiftcheck.combining import broadcast
+from shiftcheck.layout import Factor, Signal, no_longer_uniform, plain, uniform
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 SHAPE = (1, 4, 12, 16)

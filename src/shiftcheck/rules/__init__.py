@@ -35,7 +35,8 @@ from shiftcheck.rules import (
     spectral,
     writing,
 )
-from shiftcheck.rules.common import note_new_causes, note_padding, pointwise, spread_over
+from shiftcheck.rules.causes import note_new_causes, note_padding
+from shiftcheck.rules.common import pointwise, spread_over
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import (
     Rule,

@@ -6,20 +6,14 @@ import math
 from dataclasses import replace
 
 from shiftcheck.axis import Axis, GeometryError
-from shiftcheck.layout import Gone, Signal, as_keys, contracted, lose, with_cause, with_dims
+from shiftcheck.layout import Gone, Signal, lose, with_cause, with_dims
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import (
-    WINDOWS,
-    combined,
-    need_signal,
-    note_new_causes,
-    require_plain,
-    stochastic,
-    uncoupled,
-    with_constants,
-)
+from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.rules.common import WINDOWS, combined, need_signal, require_plain, uncoupled
+from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import as_keys, contracted
 
 
 @register_rule(

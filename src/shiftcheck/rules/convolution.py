@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.layout import Signal, interleaved, map_axes
-from shiftcheck.rules.common import (
-    mix,
-    need_signal,
-    no_signal,
-    note_edges,
-    note_new_causes,
-    per_axis,
-)
+from shiftcheck.layout import Signal, map_axes
+from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.rules.common import mix, need_signal, no_signal, per_axis
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import interleaved
 
 ARITHMETIC = "Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016"
 

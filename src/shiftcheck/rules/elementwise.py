@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, as_slice, broadcast
-from shiftcheck.rules.common import (
-    need_signal,
-    pointwise,
-    require_plain,
-    stochastic,
-    with_constants,
-)
+from shiftcheck.combining import broadcast
+from shiftcheck.layout import Signal, as_slice
+from shiftcheck.rules.common import need_signal, pointwise, require_plain
+from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
 

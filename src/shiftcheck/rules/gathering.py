@@ -10,31 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcheck.axis import Axis, GeometryError, resample, take, window
-from shiftcheck.layout import (
-    Dim,
-    Signal,
-    at_frequencies,
-    interleaved,
-    lose,
-    plain,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.frequencies import at_frequencies
+from shiftcheck.layout import Dim, Signal, lose, plain, with_axis, with_cause, with_dim, with_dims
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import (
-    combined,
-    need_signal,
-    no_signal,
-    normal_dim,
-    note_new_causes,
-    stochastic,
-    uncoupled,
-    with_constants,
-)
+from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.rules.common import combined, need_signal, no_signal, normal_dim, uncoupled
+from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import interleaved
 
 LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
 Places = NDArray[np.intp]

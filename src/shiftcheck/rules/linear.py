@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, Waves, as_keys, broadcast, contracted, flat, plain, with_dims
-from shiftcheck.rules.common import (
-    WINDOWS,
-    combined,
-    mix,
-    need_signal,
-    no_signal,
-    note_new_causes,
-    uncoupled,
-    with_constants,
-)
+from shiftcheck.combining import broadcast
+from shiftcheck.layout import Signal, Waves, flat, plain, with_dims
+from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.rules.common import WINDOWS, combined, mix, need_signal, no_signal, uncoupled
+from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import as_keys, contracted
 
 LAW = "1 -> 1 over channels; over a spatial axis: none (MIXING)"
 

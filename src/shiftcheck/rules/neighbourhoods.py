@@ -19,18 +19,17 @@ from shiftcheck.layout import (
     with_dims,
 )
 from shiftcheck.report import Cause
+from shiftcheck.rules.causes import note_edges, note_new_causes
 from shiftcheck.rules.common import (
     combined,
     join_dims,
     need_signal,
     no_signal,
-    note_edges,
-    note_new_causes,
     per_axis,
     require_plain,
-    stochastic,
     uncoupled,
 )
+from shiftcheck.rules.constants import stochastic
 from shiftcheck.rules.convolution import spread
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pooling import PoolIndices

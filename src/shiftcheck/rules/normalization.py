@@ -7,14 +7,8 @@ from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal
-from shiftcheck.rules.common import (
-    need_signal,
-    no_signal,
-    spread_over,
-    stochastic,
-    uncoupled,
-    with_constants,
-)
+from shiftcheck.rules.common import need_signal, no_signal, spread_over, uncoupled
+from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.axis import Axis, GeometryError, resample, window
-from shiftcheck.layout import Signal, Waves, interleaved, map_axes, more_frequencies
-from shiftcheck.rules.common import need_signal, note_edges
+from shiftcheck.frequencies import more_frequencies
+from shiftcheck.layout import Signal, Waves, map_axes
+from shiftcheck.rules.causes import note_edges
+from shiftcheck.rules.common import need_signal
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import interleaved
 
 
 def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -> Signal:

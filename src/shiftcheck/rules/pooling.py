@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Dim, Signal, interleaved, lose, map_axes
+from shiftcheck.layout import Dim, Signal, lose, map_axes
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import (
-    need_signal,
-    note_edges,
-    note_new_causes,
-    per_axis,
-    reduce_over,
-)
+from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.rules.common import need_signal, per_axis, reduce_over
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import interleaved
 
 Ints = int | Sequence[int]
 

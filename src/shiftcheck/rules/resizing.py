@@ -7,17 +7,11 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import (
-    Signal,
-    interleaved,
-    map_axes,
-    no_longer_uniform,
-    plain,
-    uniform,
-    with_dim,
-)
-from shiftcheck.rules.common import need_signal, note_edges, note_new_causes, require_plain
+from shiftcheck.layout import Signal, map_axes, no_longer_uniform, plain, uniform, with_dim
+from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.rules.common import need_signal, require_plain
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import interleaved
 
 SOURCE = "torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h"
 LAW = (

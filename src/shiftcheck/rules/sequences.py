@@ -8,16 +8,8 @@ from dataclasses import replace
 from shiftcheck.axis import GeometryError, accumulate
 from shiftcheck.layout import Signal, lose, plain, with_axis, with_cause, with_dims
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import (
-    combined,
-    mix,
-    need_signal,
-    no_signal,
-    normal_dim,
-    stochastic,
-    uncoupled,
-    with_constants,
-)
+from shiftcheck.rules.common import combined, mix, need_signal, no_signal, normal_dim, uncoupled
+from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 

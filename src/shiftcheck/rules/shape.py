@@ -9,19 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from shiftcheck.axis import GeometryError, resample, window
+from shiftcheck.combining import broadcast, join_states
+from shiftcheck.frequencies import at_frequencies
+from shiftcheck.joining import joined, pieces_in
 from shiftcheck.layout import (
     Signal,
     Waves,
     as_slice,
-    at_frequencies,
-    broadcast,
-    interleaved,
-    join_states,
-    joined,
     lose,
     no_longer_uniform,
-    picked,
-    pieces_in,
     plain,
     regroup,
     uniform,
@@ -31,19 +27,20 @@ from shiftcheck.layout import (
     with_dims,
 )
 from shiftcheck.report import Cause
+from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.common import (
     combined,
     join_dims,
     moved_dims,
     need_signal,
     normal_dim,
-    note_new_causes,
     uncoupled,
-    with_constants,
 )
+from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.gathering import Places, taken
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.windows import interleaved, picked
 
 SAME = "1 -> 1; a view that cuts across an axis loses it"
 

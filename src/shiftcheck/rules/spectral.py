@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample
-from shiftcheck.layout import Factor, Gone, Signal, Waves, interleaved, plain, with_cause, with_dim
+from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_cause, with_dim
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.elementwise import copy
@@ -39,6 +39,7 @@ from shiftcheck.rules.shape import (
     unsqueeze,
     view,
 )
+from shiftcheck.windows import interleaved
 
 SOURCE = "the shift theorem; torch.fft"
 FORWARD = "global; to frequencies: exact on one turn of a circle, and only for linear maps of each"

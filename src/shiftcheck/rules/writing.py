@@ -11,14 +11,8 @@ import numpy as np
 from shiftcheck.axis import GeometryError, with_break
 from shiftcheck.layout import Signal, Waves, lose, plain, with_axis, with_cause, with_dim
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import (
-    combined,
-    need_signal,
-    normal_dim,
-    stochastic,
-    uncoupled,
-    with_constants,
-)
+from shiftcheck.rules.common import combined, need_signal, normal_dim, uncoupled
+from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.padding import constant_pad
 from shiftcheck.rules.registry import register_rule

@@ -1,0 +1,127 @@
+"""The layout of a value that is computed from several tensors, or from many samples of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from shiftcheck.axis import Axis, GeometryError, globalise, join
+from shiftcheck.layout import (
+    SPATIAL,
+    AxisState,
+    Dim,
+    Gone,
+    Lost,
+    Signal,
+    Waves,
+    _without_geometry,
+    flat,
+    merge_causes,
+    plain,
+    size_of,
+    uniform,
+    with_dims,
+)
+from shiftcheck.windows import aligned, contracted
+
+
+def _common(gone: Sequence[Gone]) -> Gone:
+    return Gone(
+        exact=all(g.exact for g in gone),
+        lattice=math.lcm(*(g.lattice for g in gone)),
+        broken=any(g.broken for g in gone),
+    )
+
+
+def lost_alike(signals: Sequence[Signal]) -> list[Signal]:
+    """The signals, each without the geometry of every axis that another one has lost before.
+
+    What is made of them has lost it too, for the cause that the other one holds.
+    """
+    states = [(a, state) for s in signals for a, state in enumerate(s.axes)]
+    lost = {a: state for a, state in reversed(states) if isinstance(state, Lost)}
+    return [_without_geometry(s, lost) if lost else s for s in signals]
+
+
+def reduce_dims(signal: Signal, dims: Sequence[int], *, keepdim: bool) -> tuple[Signal, list[int]]:
+    """The layout after a reduction over ``dims``, and the axes that it reduced."""
+    reduced = list(signal.axes_in(dims))
+    signal = contracted(signal, dims)
+    left = [
+        () if d in dims else dim for d, dim in enumerate(signal.dims) if keepdim or d not in dims
+    ]
+    return with_dims(signal, left), reduced
+
+
+def broadcast(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
+    """The layout of a pointwise operation on several signals and constants of ``shapes``.
+
+    Raises GeometryError where their dimensions do not line up.
+    """
+    signals = aligned(signals)
+    rank = max(len(s) for s in [*(s.shape for s in signals), *shapes])
+    dims = [_broadcast_dim(signals, shapes, d - rank) for d in range(rank)]
+    return _combine(signals, dims)
+
+
+def _combine(signals: Sequence[Signal], dims: Sequence[Dim]) -> Signal:
+    found = [f for dim in dims for f in flat(dim) if f.kind == "axis"]
+    placed = {f.axis for dim in dims for f in flat(dim) if f.kind in SPATIAL}
+    states = tuple(
+        join_states([s.axes[a] for s in signals], present=a in placed)
+        for a in range(len(signals[0].axes))
+    )
+    for axis, state in enumerate(states):
+        sizes = [f.size for f in found if f.axis == axis]
+        if sizes and isinstance(state, Axis) and math.prod(sizes) != state.size:
+            raise GeometryError("one spatial axis would fill two dimensions")
+    return Signal(tuple(dims), states, merge_causes(signals))
+
+
+def _broadcast_dim(
+    signals: Sequence[Signal], shapes: Sequence[Sequence[int]], position: int
+) -> Dim:
+    given = [s.dims[position] for s in signals if len(s.dims) >= -position]
+    sizes = [shape[position] for shape in shapes if len(shape) >= -position]
+    size = max([1, *(size_of(d) for d in given), *sizes])
+    if 0 in [*(size_of(d) for d in given), *sizes]:
+        raise GeometryError("a dimension is empty")
+    same = uniform(size)
+    named = {d for d in given if size_of(d) == size and any(f.kind != "plain" for f in d)} - {same}
+    stretched = [d for d in given if size_of(d) < size and any(f.kind in SPATIAL for f in flat(d))]
+    if stretched:
+        raise GeometryError("a spatial axis of size 1 is stretched")
+    if len(named) > 1 or (named and size > 1 and plain(size) in given):
+        raise GeometryError("dimensions of different meaning are combined")
+    return next(iter(named), same if same in given and plain(size) not in given else plain(size))
+
+
+def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
+    """One axis of a value made of several; ``present``: the result has a dimension for it."""
+    lost = [s for s in states if isinstance(s, Lost)]
+    if lost:
+        if present:
+            raise GeometryError("an axis without geometry meets one that has it")
+        return lost[0]
+    waves = [s for s in states if isinstance(s, Waves)]
+    if waves:
+        return _join_waves(waves, states)
+    axes = [s for s in states if isinstance(s, Axis)]
+    gone = [s for s in states if isinstance(s, Gone)]
+    if not axes:
+        return _common(gone) if gone else None
+    out = axes[0]
+    for other in axes[1:]:
+        out = join(out, other)
+    if not gone:
+        return out
+    common = _common(gone)
+    return globalise(out, exact=common.exact, lattice=common.lattice, broken=common.broken)
+
+
+def _join_waves(waves: Sequence[Waves], states: Sequence[AxisState]) -> Waves:
+    if len({w.bins for w in waves}) > 1 or len(waves) < len(states):
+        raise GeometryError("frequencies are combined with others, or with what has none")
+    axis = join_states([w.axis for w in waves], present=True)
+    assert isinstance(axis, Axis)
+    return Waves(axis, waves[0].bins)

@@ -1,0 +1,107 @@
+"""The causes of what an operation did to an axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from shiftcheck.axis import Axis
+from shiftcheck.layout import Signal, with_cause
+from shiftcheck.report import Cause
+
+
+def note_new_causes(
+    before: Signal, after: Signal, kind: str = "STRIDE", detail: str = ""
+) -> Signal:
+    """Name what an operation on single axes did: samples invalidated, or the period made longer."""
+    out = after
+    for a, (old, new) in enumerate(zip(before.axes, after.axes, strict=True)):
+        if isinstance(old, Axis) and isinstance(new, Axis):
+            out = _note_axis(out, a, old, new, kind, detail)
+    return out
+
+
+def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: str) -> Signal:
+    if new.lattice > old.lattice:
+        out = with_cause(out, Cause(kind=kind, axis=axis, period=new.lattice, detail=detail))
+    if new.circular and new.circle is None and old.circle is not None:
+        pixels, step = new.pixels, abs(new.stride.numerator)
+        below = pixels // step * step
+        sizes = " and ".join(str(n) for n in (below, below + step) if n)
+        detail = f"{pixels} pixels are no whole number of samples, {sizes} would be"
+        out = with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
+    return out
+
+
+def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
+    """Add PADDING for the axes that now have samples which read beyond the edge.
+
+    Where nothing was valid before, nothing became invalid.
+    """
+    out = after
+    for axis in axes:
+        old, new = before.axes[axis], after.axes[axis]
+        if not isinstance(old, Axis) or not isinstance(new, Axis) or not old.valid.any():
+            continue
+        if not new.valid.all():
+            out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+    return out
+
+
+def note_edges(
+    before: Signal,
+    after: Signal,
+    dims: Sequence[int],
+    change: Callable[[Axis, int], Axis],
+    detail: str,
+) -> Signal:
+    """Add PADDING for the axes in ``dims`` that ``change``, as given to map_axes, reads beyond.
+
+    Samples that were not valid before do not count, so it is this operation that does it.
+    """
+    out = after
+    for i, dim in enumerate(dims):
+        axis = before.axis_in(dim)
+        if axis is None:
+            continue
+        state = before.geometry(axis)
+        every = replace(state, valid=np.ones(state.size, dtype=bool))
+        if not change(every, i).valid.all():
+            out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+    return out
+
+
+UNNAMED = "its rule names no cause"
+
+
+def note_missing_causes(before: Sequence[Signal], after: Signal) -> Signal:
+    """Add the causes that a rule left out, so that whatever an axis lost has a guilty layer."""
+    out = after
+    for axis, new in enumerate(after.axes):
+        old = [s for s in (signal.axes[axis] for signal in before) if isinstance(s, Axis)]
+        if isinstance(new, Axis) and old:
+            known = [c for c in after.causes if c.axis in (None, axis) and not c.latent]
+            for kind, period in _missing(old, new, known):
+                cause = Cause(kind=kind, axis=axis, period=period, detail=UNNAMED)
+                out = with_cause(out, cause)
+    return out
+
+
+def _missing(
+    old: Sequence[Axis], new: Axis, known: Sequence[Cause]
+) -> Iterator[tuple[str, int | None]]:
+    """The kind and period of what happened between two geometries and no cause explains."""
+    always = {c.kind for c in known if c.period is None}
+    periods = math.lcm(*(c.period for c in known if c.period is not None))
+    if new.broken and not any(s.broken for s in old) and not always:
+        yield "POSITION", None
+    if new.lattice > math.lcm(*(s.lattice for s in old)) and periods % new.lattice:
+        yield "STRIDE", new.lattice
+    if new.circular and new.circle is None and all(s.circle is not None for s in old):
+        if not always & {"STRIDE", "RESIZE"}:
+            yield "STRIDE", None
+    elif not new.valid.all() and all(s.valid.all() for s in old) and not always and periods == 1:
+        yield ("GLOBAL" if math.inf in new.halo else "PADDING"), None

@@ -1,0 +1,211 @@
+"""Constants that meet a signal: positions, patterns that repeat, masks of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftcheck.axis import Axis, coarsen, invalidate, with_break
+from shiftcheck.layout import (
+    Dim,
+    Factor,
+    Signal,
+    no_longer_uniform,
+    size_of,
+    with_axis,
+    with_cause,
+)
+from shiftcheck.report import Cause
+from shiftcheck.rules.operands import HIDES, BatchCoupledError, Constant
+
+
+def stochastic(signal: Signal) -> Signal:
+    """The signal after something random was done to it."""
+    return with_cause(signal, Cause(kind="STOCHASTIC", detail="random numbers differ per copy"))
+
+
+def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
+    """The signal after it was combined, sample by sample, with constants that broadcast to it."""
+    out = signal
+    for constant in constants:
+        at = [d for d in range(-len(constant.shape), 0) if constant.shape[d] > 1]
+        out = no_longer_uniform(out, [len(out.dims) + d for d in at])
+        if constant.random:
+            out = stochastic(out)
+        unmasked = _without_masked_windows(out, constant)
+        if unmasked is not None:
+            out = unmasked
+            continue
+        for position in range(-min(len(constant.shape), len(out.dims)), 0):
+            if constant.shape[position] > 1:
+                out = _with_varying(out, constant, len(out.dims) + position)
+    return out
+
+
+def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None:
+    """Where a constant masks what lies beyond a seam, the windows there are not valid.
+
+    None where it is no such mask, or not of windows.
+    """
+    rank = len(signal.dims)
+    dims = [d for d in range(rank) if d >= rank - len(constant.shape)]
+    split = [a for a in signal.axes_in(dims) if signal.splits(a)]
+    values = constant.mask() if split else None
+    if values is None or len(constant.shape) > rank:
+        return None
+    sizes, names = [], []
+    for d in dims:
+        single = constant.shape[d - rank] == 1
+        for f in signal.dims[d]:
+            coarsest = f.kind == "axis" and f == signal.factors_of(f.axis)[0]
+            sizes.append(1 if single else f.size)
+            names.append(f.axis if coarsest and not single else -1)
+    across = [i for i, name in enumerate(names) if name != -1]
+    if not across or not set(names) - {-1} <= set(split):
+        return None
+    factors = [f for d in dims for f in signal.dims[d]]
+    inner = [f for i, f in enumerate(factors) if i not in across and sizes[i] > 1]
+    if not all(
+        f.kind == "copies" or _is_within(signal, f, [names[i] for i in across]) for f in inner
+    ):
+        return None
+    within = [i for i, name in enumerate(names) if name == -1]
+    alike = _of_one_copy(values.reshape(sizes), factors)
+    if alike is None:
+        return None
+    grid = alike.transpose(*across, *within)
+    flat_grid = grid.reshape(*grid.shape[: len(across)], -1)
+    return _invalid_windows(signal, flat_grid, [names[i] for i in across])
+
+
+def _of_one_copy(
+    values: NDArray[np.float64], factors: Sequence[Factor]
+) -> NDArray[np.float64] | None:
+    """Values with a dimension for each factor, for one copy; None where the copies differ."""
+    for i, factor in enumerate(factors):
+        if factor.kind == "copies":
+            one = values.take([0], axis=i)
+            if not bool((values == one).all()):
+                return None
+            values = one
+    return values
+
+
+def _is_within(signal: Signal, factor: Factor, windows: Sequence[int]) -> bool:
+    """Whether a factor tells apart no more than the samples of a window of the axes ``windows``."""
+    if factor.kind not in ("axis", "key"):
+        return factor.kind == "plain"
+    if factor.axis not in windows:
+        return False
+    state = signal.geometry(factor.axis)
+    stride = factor.stride if factor.kind == "key" else state.stride
+    width = signal.factors_of(factor.axis)[0].step * state.stride
+    return abs(factor.step * factor.size * stride) <= abs(width)
+
+
+def _invalid_windows(
+    signal: Signal, values: NDArray[np.float64], axes: Sequence[int]
+) -> Signal | None:
+    """Windows of which ``values``, ``[*windows, values of a window]``, hide a part are not valid.
+
+    None where the others differ from window to window.
+    """
+    out = signal
+    masked = np.asarray((values <= HIDES).any(axis=-1))
+    left = values
+    if not masked.any():
+        return None
+    for i, axis in enumerate(axes):
+        others = tuple(j for j in range(len(axes)) if j != i)
+        cut = np.asarray(masked.all(axis=others))
+        left = np.compress(~cut, left, axis=i)
+        state = out.geometry(axis)
+        keep = np.repeat(~cut, state.size // len(cut))
+        out = with_axis(out, axis, invalidate(state, keep))
+        cause = Cause(kind="PADDING", axis=axis, detail="windows that are masked in part")
+        out = with_cause(out, cause) if cut.any() else out
+        out = _periodic(out, axis, signal.factors_of(axis)[0].step)
+    every = left.reshape(-1, left.shape[-1])
+    return out if len(every) and bool((every == every[:1]).all()) else None
+
+
+def _with_varying(signal: Signal, constant: Constant, dim: int) -> Signal:
+    position = dim - len(signal.dims)
+    outer = _product(constant.shape[:position])
+    inner = _product(constant.shape[position:][1:])
+    return _along(signal, constant, signal.dims[dim], outer, inner)
+
+
+def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int) -> Signal:
+    """Combine with a constant whose values are ``[before, size of dim, inner]``."""
+    out = signal
+    sizes = [f.size for f in dim]
+    for i, factor in enumerate(dim):
+        after = inner * _product(sizes[i + 1 :])
+        if factor.kind == "joined":
+            start = 0
+            for piece in factor.pieces:
+                n = size_of(piece)
+                part = constant.part(before, factor.size, after, start, n)
+                out = _along(out, part, piece, before, after)
+                start += n
+        elif factor.kind not in ("plain", "frequency") and factor.size > 1:
+            out = _place(out, factor, constant.repeats(before, factor.size, after), constant)
+        before *= factor.size
+    return out
+
+
+def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant) -> Signal:
+    axis = factor.axis
+    if factor.kind == "copies":
+        if step == 1:
+            return signal
+        raise BatchCoupledError("a constant differs between the elements of the batch")
+    if step == 1:
+        cause = Cause(
+            kind="POSITION",
+            axis=axis,
+            latent=True,
+            detail="a parameter for each place, uniform now",
+        )
+        return with_cause(signal, cause) if constant.parameter else signal
+    state = signal.geometry(axis)
+    period = _repetition(factor, step, state)
+    if period < state.size:
+        return _periodic(signal, axis, period)
+    what = "a parameter" if constant.parameter else "a constant"
+    known = "that varies along the axis" if step is not None else "whose values are not known here"
+    cause = Cause(kind="POSITION", axis=axis, detail=f"{what} {known}")
+    return with_cause(with_axis(signal, axis, with_break(state)), cause)
+
+
+def _repetition(factor: Factor, step: int | None, axis: Axis) -> Fraction:
+    """After how many samples of the axis a constant repeats that has ``step`` along a factor.
+
+    A pattern that starts anew in every window repeats with the window, unless it divides it.
+    """
+    whole = factor.kind == "axis" and factor.step * factor.size == axis.size
+    repeats = step is not None and (whole or factor.size % step == 0)
+    period = Fraction(factor.step * (step if step and repeats else factor.size))
+    return period * abs(factor.stride / axis.stride) if factor.kind == "key" else period
+
+
+def _periodic(signal: Signal, axis: int, samples: int | Fraction) -> Signal:
+    """Combine with a constant that repeats every so many samples of the axis."""
+    state = signal.geometry(axis)
+    new = coarsen(state, samples)
+    out = with_axis(signal, axis, new)
+    if new.lattice == state.lattice and bool((new.valid == state.valid).all()):
+        return out
+    detail = f"a constant that repeats every {samples} samples"
+    return with_cause(out, Cause(kind="POSITION", axis=axis, period=new.lattice, detail=detail))
+
+
+def _product(sizes: Iterable[int]) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total

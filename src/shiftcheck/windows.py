@@ -1,0 +1,196 @@
+"""Axes that are spread over several factors, as in windows and pixel shuffles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.layout import (
+    Dim,
+    Factor,
+    Signal,
+    mapped,
+    no_longer_uniform,
+    reduced,
+    with_cause,
+    with_dims,
+)
+from shiftcheck.report import Cause
+
+
+def contracted(signal: Signal, dims: Sequence[int], *, related: bool = False) -> Signal:
+    """The layout after everything along ``dims`` went into each result; they keep size 1.
+
+    An axis that is all in ``dims`` is gone. One of which they hold the innermost factors becomes
+    coarser: each sample then sees a whole window. Raises GeometryError for any other factors,
+    unless the result is ``related`` to a signal that has them: then the outermost may be in
+    ``dims``, which every sample sees at all windows, and so at the whole axis.
+    """
+    out = signal
+    for axis in signal.axes_in(dims):
+        inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
+        if not inside or len(inside) == len(every):
+            continue
+        if related and inside == every[: len(inside)]:
+            out = _seen_whole(out, axis, dims)
+            continue
+        width = math.prod(f.size for f in inside)
+        if inside != every[len(every) - len(inside) :]:
+            raise GeometryError(f"windows of axis {axis} are combined, not samples of a window")
+        out = _coarser(out, axis, dims, window(width, range(width)))
+    return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
+
+
+def _seen_whole(signal: Signal, axis: int, dims: Sequence[int]) -> Signal:
+    state = reduced(signal.geometry(axis))
+    kept = [
+        tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
+        for d, dim in enumerate(signal.dims)
+    ]
+    axes = tuple(state if a == axis else old for a, old in enumerate(signal.axes))
+    return Signal(tuple(kept), axes, signal.causes)
+
+
+def _coarser(signal: Signal, axis: int, dims: Sequence[int], taps: Taps) -> Signal:
+    """The signal with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
+
+    def coarse(factor: Factor) -> Factor:
+        mine = factor.axis == axis and factor.kind == "axis"
+        return replace(factor, step=factor.step // taps.num) if mine else factor
+
+    kept = [
+        tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
+        for d, dim in enumerate(signal.dims)
+    ]
+    state = signal.geometry(axis)
+    axes = list(signal.axes)
+    axes[axis] = resample(state, taps, state.size // taps.num)
+    return Signal(tuple(mapped(dim, coarse) for dim in kept), tuple(axes), signal.causes)
+
+
+def picked(signal: Signal, dim: int, index: int) -> Signal | None:
+    """The layout after taking sample ``index`` of each window along ``dim``, which stays as 1.
+
+    None where the dimension is no innermost factor of a split axis.
+    """
+    factors = signal.dims[dim]
+    if len(factors) != 1 or factors[0].kind != "axis" or factors[0].step != 1:
+        return None
+    if not signal.splits(factors[0].axis):
+        return None
+    width = factors[0].size
+    taps = Taps(num=width, phases=((index % width,),))
+    return _coarser(signal, factors[0].axis, [dim], taps)
+
+
+def refined(signal: Signal, axis: int, width: int) -> Signal:
+    """The layout where each sample of ``axis`` stands for ``width`` samples of a finer one.
+
+    Only the geometry changes: the finer samples have no dimension yet, so the caller combines the
+    result with a signal that has one.
+    """
+    if width == 1:
+        return signal
+    state = signal.geometry(axis)
+    taps = Taps(num=1, phases=((0,),) * width)
+
+    def finer(factor: Factor) -> Factor:
+        mine = factor.axis == axis and factor.kind == "axis"
+        return replace(factor, step=factor.step * width) if mine else factor
+
+    axes = list(signal.axes)
+    axes[axis] = resample(state, taps, state.size * width)
+    return Signal(tuple(mapped(d, finer) for d in signal.dims), tuple(axes), signal.causes)
+
+
+def settled(signal: Signal) -> Signal:
+    """What the tensor is where it stands: a split axis is its windows, their samples are channels.
+
+    Only a tensor that is looked at is settled; merging the factors again restores the axis.
+    """
+    signal = no_longer_uniform(signal)
+    maps = len(signal.dims) == len(signal.axes) + 2
+    out = interleaved(signal, range(1, len(signal.dims))) if maps else signal
+    for axis in range(len(signal.axes)):
+        if not signal.splits(axis):
+            continue
+        width = signal.factors_of(axis)[0].step
+        out = _windows(out, axis, width)
+    return out
+
+
+def _windows(signal: Signal, axis: int, width: int) -> Signal:
+    def coarse(factor: Factor) -> Factor:
+        if factor.axis != axis:
+            return factor
+        if factor.step < width:
+            return Factor("plain", factor.size)
+        return replace(factor, step=factor.step // width)
+
+    state = signal.geometry(axis)
+    new = resample(state, window(width, range(width)), state.size // width)
+    axes = tuple(new if a == axis else old for a, old in enumerate(signal.axes))
+    out = replace(signal, dims=tuple(mapped(d, coarse) for d in signal.dims), axes=axes)
+    if new.lattice == state.lattice:
+        return out
+    cause = Cause(
+        kind="STRIDE", axis=axis, period=new.lattice, detail=f"windows of {width} samples"
+    )
+    return with_cause(out, cause)
+
+
+def as_keys(signal: Signal, dim: int, axes: Iterable[int] | None = None) -> Dim:
+    """A dimension whose factors of ``axes`` are the positions that samples are related to.
+
+    All axes by default. The positions keep their stride: others are not the same positions.
+    """
+    wanted = signal.axes_in([dim]) if axes is None else set(axes)
+
+    def related(factor: Factor) -> Factor:
+        if factor.kind != "axis" or factor.axis not in wanted:
+            return factor
+        return replace(factor, kind="key", stride=signal.geometry(factor.axis).stride)
+
+    return mapped(signal.dims[dim], related)
+
+
+def interleaved(signal: Signal, dims: Iterable[int]) -> Signal:
+    """The same values; each of ``dims`` that is a whole axis times something plain is a finer axis.
+
+    So a view puts the channels of a coarse sample side by side, as a pixel shuffle does.
+    """
+    out = signal
+    for d in dims:
+        dim = out.dims[d]
+        if [f.kind for f in dim] != ["axis", "plain"]:
+            continue
+        axis, width = dim[0].axis, dim[1].size
+        if dim[0].size != out.geometry(axis).size:
+            continue
+        fine = refined(out, axis, width)
+        whole = (Factor("axis", fine.geometry(axis).size, axis),)
+        out = replace(fine, dims=tuple(whole if e == d else f for e, f in enumerate(fine.dims)))
+    return out
+
+
+def aligned(signals: Sequence[Signal]) -> list[Signal]:
+    """The signals with every axis as finely split as in the finest of them.
+
+    A value of each window is a value of each of its samples.
+    """
+    out = list(signals)
+    for axis in range(len(signals[0].axes) if len(out) > 1 else 0):
+        widths = [_width(s, axis) for s in out]
+        finest = max((w for w in widths if w), default=1)
+        for i, width in enumerate(widths):
+            if width and finest % width == 0:
+                out[i] = refined(out[i], axis, finest // width)
+    return out
+
+
+def _width(signal: Signal, axis: int) -> int:
+    """How many samples the coarsest factor of an axis steps over; 0 where there is none."""
+    factors = signal.factors_of(axis)
+    return factors[0].step if factors and isinstance(signal.axes[axis], Axis) else 0
