@@ -56,6 +56,16 @@ def test_an_axis_that_is_gone_was_not_compared(model: Any, reason: str) -> None:
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, reason)
 
 
+def test_an_output_of_an_unknown_operation_after_a_long_stride_says_so() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.matrix_exp(nn.functional.max_pool2d(x, 12))
+
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 2, 12, 12))
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "unsupported operation")
+    assert report.guilty is not None
+    assert report.guilty.layer == "linalg_matrix_exp"
+
+
 def test_the_axes_that_are_left_can_be_asked_for() -> None:
     x = torch.randn(1, 2, 12, 13)
     report = shiftcheck.check_equivariance(lambda x: x.mean(-1), x)

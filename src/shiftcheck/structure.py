@@ -209,8 +209,10 @@ def choose_shifts(
     rows, outputs, _ = read_structure(model, inputs, layer=layer, training=training)
     axes = len(inputs.pixels)
     spatial = [r.signal for r in outputs if _is_spatial(r.signal, axes)]
-    if not spatial:
-        spatial = [r.signal for r in rows if _is_spatial(r.signal, axes)][-1:]
+    if not spatial:  # so that the layers on the way are compared; one pixel tells of the outputs
+        last = [r.signal for r in rows if _is_spatial(r.signal, axes)][-1:]
+        fits = [_unit(last, inputs, a) < n for a, n in enumerate(inputs.pixels)]
+        spatial = last if all(fits) else []
     units = [_unit(spatial, inputs, a) for a in range(axes)]
     room = [_room(spatial, inputs, a, units[a]) for a in range(axes)]
     draw = random.Random(seed)
