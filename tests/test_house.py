@@ -11,7 +11,7 @@ import pytest
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
     0: {"errors", "axis", "report"},
-    1: LAYOUT | {"shifts", "compare", "differences", "rules", "inputs"},
+    1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
     2: {"state", "modules", "boxes", "ledger", "laws", "whole", "probe", "fallback", "trace"},
     3: {"structure", "outside", "measurement", "verdict", "confirm", "results", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},

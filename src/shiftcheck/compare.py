@@ -6,7 +6,7 @@ Only scalars leave this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from shiftcheck.arrangement import (
+    all_factors,
+    is_flattened,
+    size_at,
+    spatial_places,
+    valid_spans,
+)
 from shiftcheck.axis import Axis, Indices, Pairing, pair, pair_lost, runs, whole_axis
-from shiftcheck.joining import main_piece, narrowed
-from shiftcheck.layout import Dim, Factor, Lost, Signal, size_of
+from shiftcheck.layout import Signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,84 +109,6 @@ def _index_at(span: Span, place: int) -> int:
     return int(span[place]) if isinstance(span, torch.Tensor) else span[0] + place
 
 
-def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> torch.Tensor:
-    """The tensor as ``[copies, everything else, *spatial]``, each spatial axis a dimension.
-
-    Of pieces that were joined, only the one that holds an axis: the others have no place.
-    """
-    joined = [f for dim in signal.dims for f in dim]
-    whole = tensor
-    if any(f.kind == "joined" for f in joined):
-        whole = tensor.reshape([f.size for f in joined])
-        for i, factor in enumerate(joined):
-            if factor.kind == "joined":
-                start, piece = main_piece(factor)
-                whole = whole.narrow(i, start, size_of(piece))
-    factors = _factors(signal)
-    whole = whole.reshape([f.size for f in factors])
-    spatial = [places[a] for a in sorted(places)]
-    copies = [i for i, f in enumerate(factors) if f.kind == "copies"]
-    rest = [i for i in range(len(factors)) if i not in spatial and i not in copies]
-    order = [*copies, *rest, *spatial]
-    count = math.prod(factors[i].size for i in copies)
-    sizes = [factors[i].size for i in spatial]
-    others = math.prod(factors[i].size for i in rest)
-    return whole.permute(order).reshape(count, others, *sizes)
-
-
-def place_in_tensor(
-    worst: tuple[int, ...], signal: Signal, places: dict[int, int]
-) -> tuple[int, ...]:
-    """An index ``(everything else, *spatial)`` of the arranged tensor as one of the tensor."""
-    factors = _factors(signal)
-    spatial = [places[a] for a in sorted(places)]
-    rest = [i for i in range(len(factors)) if i not in spatial]
-    split = np.unravel_index(worst[0], tuple(factors[i].size for i in rest)) if rest else ()
-    at = dict(zip([*rest, *spatial], [*map(int, split), *worst[1:]], strict=True))
-    digits = iter([at[i] for i in range(len(factors))])
-    return tuple(_index_in(dim, digits) for dim in signal.dims)
-
-
-def _index_in(dim: Dim, digits: Iterator[int]) -> int:
-    """An index of a dimension from those of its factors, in their order."""
-    value = 0
-    for factor in dim:
-        if factor.kind == "joined":
-            start, piece = main_piece(factor)
-            value = value * factor.size + start + _index_in(piece, digits)
-        else:
-            value = value * factor.size + next(digits)
-    return value
-
-
-def _factors(signal: Signal) -> list[Factor]:
-    return [f for dim in signal.dims for f in narrowed(dim)]
-
-
-def spatial_places(signal: Signal, axes: int) -> dict[int, int]:
-    """The factor that is each spatial axis; a lost one is looked for in the last ``axes``."""
-    factors = _factors(signal)
-    places = {f.axis: i for i, f in enumerate(factors) if f.kind == "axis"}
-    if len(signal.dims) != axes + 2:
-        return places
-    starts = np.cumsum([0, *(len(narrowed(d)) for d in signal.dims)])
-    for axis in range(axes):
-        dim = signal.dims[2 + axis]
-        if axis not in places and isinstance(signal.axes[axis], Lost) and _is_plain(dim):
-            places[axis] = int(starts[2 + axis])
-    return places
-
-
-def _is_plain(dim: Sequence[object]) -> bool:
-    return len(dim) == 1 and getattr(dim[0], "kind", "") == "plain"
-
-
-def is_flattened(signal: Signal) -> bool:
-    """Whether a dimension holds a spatial axis together with channels, as after a flatten."""
-    kinds = [{f.kind for f in narrowed(dim)} for dim in signal.dims]
-    return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Region:
     """The samples to compare under a shift, along each axis; which share of a layer they are."""
@@ -228,7 +156,7 @@ class Planner:
     def __init__(self, signal: Signal, scene: Scene) -> None:
         self.signal, self.scene = signal, scene
         self.places = spatial_places(signal, len(scene.pixels))
-        related = any(f.kind in ("key", "frequency") for f in _factors(signal))
+        related = any(f.kind in ("key", "frequency") for f in all_factors(signal))
         self.flat = related or is_flattened(signal)
         self.steps: dict[tuple[int, int], Placed | None] = {}
         self.plans: dict[tuple[int, ...], Plan] = {}
@@ -259,11 +187,6 @@ class Planner:
         pairing = _pairing(self.signal, axis, v, self.scene, place)
         size = size_at(self.signal, place)
         return None if pairing is None else _placed(dim, size, v != 0, pairing)
-
-
-def size_at(signal: Signal, place: int) -> int:
-    """The size of a factor by its place."""
-    return _factors(signal)[place].size
 
 
 def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
@@ -309,18 +232,6 @@ class Base:
     def finite(self) -> bool:
         """Whether every value is finite."""
         return math.isfinite(self.peak)
-
-
-def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
-    """From the first to the last valid sample of each spatial axis; all of it where none is."""
-    spans = []
-    places = spatial_places(signal, axes)
-    for axis in sorted(places):
-        state = signal.axes[axis]
-        size = size_at(signal, places[axis])
-        found = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
-        spans.append((found[0][0], found[-1][1]) if found else (0, size))
-    return spans
 
 
 def measure(

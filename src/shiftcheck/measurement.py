@@ -13,19 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.compare import (
-    Base,
-    Gap,
-    Map,
-    Plan,
-    Planner,
-    Scene,
-    arranged,
-    measure,
-    place_in_tensor,
-    spatial_places,
-    valid_spans,
-)
+from shiftcheck.arrangement import arranged, place_in_tensor, spatial_places, valid_spans
+from shiftcheck.compare import Base, Gap, Map, Plan, Planner, Scene, measure
 from shiftcheck.differences import maps
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift

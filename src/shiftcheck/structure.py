@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from shiftcheck.arrangement import is_flattened, size_at, spatial_places
 from shiftcheck.axis import Axis, pair, smallest_size
-from shiftcheck.compare import is_flattened, size_at, spatial_places
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
 from shiftcheck.laws import Laws

@@ -15,8 +15,9 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
+from shiftcheck.arrangement import spatial_places, valid_spans
 from shiftcheck.axis import input_axis
-from shiftcheck.compare import Base, Gap, Scene, _span, measure, plan, spatial_places, valid_spans
+from shiftcheck.compare import Base, Gap, Scene, _span, measure, plan
 from shiftcheck.layout import Factor, Gone, Lost, Signal, plain
 from shiftcheck.measurement import _chunks, _close
 

@@ -1,0 +1,128 @@
+"""A tensor as ``[copies, everything else, *spatial]``, whatever its dimensions hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from shiftcheck.axis import Axis, runs
+from shiftcheck.joining import main_piece, narrowed
+from shiftcheck.layout import Dim, Factor, Lost, Signal, size_of
+
+
+def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> torch.Tensor:
+    """The tensor as ``[copies, everything else, *spatial]``, each spatial axis a dimension.
+
+    Of pieces that were joined, only the one that holds an axis: the others have no place.
+    """
+    factors = all_factors(signal)
+    order, copies, rest = _order(factors, places)
+    count, others = (math.prod(factors[i].size for i in part) for part in (copies, rest))
+    sizes = [factors[i].size for i in order[len(copies) + len(rest) :]]
+    return _opened(tensor, signal).permute(order).reshape(count, others, *sizes)
+
+
+def put_back(
+    values: torch.Tensor, tensor: torch.Tensor, signal: Signal, places: dict[int, int]
+) -> None:
+    """Write values that are arranged to their places in the tensor."""
+    order, _, _ = _order(all_factors(signal), places)
+    target = _opened(tensor, signal).permute(order)
+    target.copy_(values.reshape(target.shape))
+
+
+def _order(
+    factors: Sequence[Factor], places: dict[int, int]
+) -> tuple[list[int], list[int], list[int]]:
+    """The order of the factors of an arranged tensor; those of the copies, those of the rest."""
+    spatial = [places[a] for a in sorted(places)]
+    copies = [i for i, f in enumerate(factors) if f.kind == "copies"]
+    rest = [i for i in range(len(factors)) if i not in spatial and i not in copies]
+    return [*copies, *rest, *spatial], copies, rest
+
+
+def _opened(tensor: torch.Tensor, signal: Signal) -> torch.Tensor:
+    """A view of the tensor with a dimension for each factor."""
+    joined = [f for dim in signal.dims for f in dim]
+    whole = tensor
+    if any(f.kind == "joined" for f in joined):
+        whole = tensor.reshape([f.size for f in joined])
+        for i, factor in enumerate(joined):
+            if factor.kind == "joined":
+                start, piece = main_piece(factor)
+                whole = whole.narrow(i, start, size_of(piece))
+    return whole.reshape([f.size for f in all_factors(signal)])
+
+
+def place_in_tensor(
+    worst: tuple[int, ...], signal: Signal, places: dict[int, int]
+) -> tuple[int, ...]:
+    """An index ``(everything else, *spatial)`` of the arranged tensor as one of the tensor."""
+    factors = all_factors(signal)
+    spatial = [places[a] for a in sorted(places)]
+    rest = [i for i in range(len(factors)) if i not in spatial]
+    split = np.unravel_index(worst[0], tuple(factors[i].size for i in rest)) if rest else ()
+    at = dict(zip([*rest, *spatial], [*map(int, split), *worst[1:]], strict=True))
+    digits = iter([at[i] for i in range(len(factors))])
+    return tuple(_index_in(dim, digits) for dim in signal.dims)
+
+
+def _index_in(dim: Dim, digits: Iterator[int]) -> int:
+    """An index of a dimension from those of its factors, in their order."""
+    value = 0
+    for factor in dim:
+        if factor.kind == "joined":
+            start, piece = main_piece(factor)
+            value = value * factor.size + start + _index_in(piece, digits)
+        else:
+            value = value * factor.size + next(digits)
+    return value
+
+
+def all_factors(signal: Signal) -> list[Factor]:
+    """The factors of every dimension; of joined pieces, those of the one that holds an axis."""
+    return [f for dim in signal.dims for f in narrowed(dim)]
+
+
+def spatial_places(signal: Signal, axes: int) -> dict[int, int]:
+    """The factor that is each spatial axis; a lost one is looked for in the last ``axes``."""
+    factors = all_factors(signal)
+    places = {f.axis: i for i, f in enumerate(factors) if f.kind == "axis"}
+    if len(signal.dims) != axes + 2:
+        return places
+    starts = np.cumsum([0, *(len(narrowed(d)) for d in signal.dims)])
+    for axis in range(axes):
+        dim = signal.dims[2 + axis]
+        if axis not in places and isinstance(signal.axes[axis], Lost) and _is_plain(dim):
+            places[axis] = int(starts[2 + axis])
+    return places
+
+
+def _is_plain(dim: Sequence[object]) -> bool:
+    return len(dim) == 1 and getattr(dim[0], "kind", "") == "plain"
+
+
+def is_flattened(signal: Signal) -> bool:
+    """Whether a dimension holds a spatial axis together with channels, as after a flatten."""
+    kinds = [{f.kind for f in narrowed(dim)} for dim in signal.dims]
+    return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
+
+
+def size_at(signal: Signal, place: int) -> int:
+    """The size of a factor by its place."""
+    return all_factors(signal)[place].size
+
+
+def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
+    """From the first to the last valid sample of each spatial axis; all of it where none is."""
+    spans = []
+    places = spatial_places(signal, axes)
+    for axis in sorted(places):
+        state = signal.axes[axis]
+        size = size_at(signal, places[axis])
+        found = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
+        spans.append((found[0][0], found[-1][1]) if found else (0, size))
+    return spans
