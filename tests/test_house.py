@@ -12,8 +12,19 @@ LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
     0: {"errors", "axis", "report"},
     1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
-    2: {"state", "modules", "boxes", "ledger", "laws", "whole", "probe", "fallback", "trace"},
-    3: {"structure", "outside", "measurement", "verdict", "confirm", "results", "check"},
+    2: {
+        "state",
+        "modules",
+        "boxes",
+        "ledger",
+        "laws",
+        "whole",
+        "probe",
+        "fallback",
+        "circular",
+        "trace",
+    },
+    3: {"structure", "outside", "measurement", "local", "verdict", "confirm", "results", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }

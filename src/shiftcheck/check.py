@@ -10,13 +10,14 @@ from typing import Any, Literal
 import torch
 
 from shiftcheck.compare import Scene
-from shiftcheck.confirm import doubtful, measured_in_float64
+from shiftcheck.confirm import doubtful, look_again
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.measurement import Job, noise_floor, run_all
+from shiftcheck.local import measure_local
+from shiftcheck.measurement import Job, run_all
 from shiftcheck.modules import eager, modules_of, names_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
-from shiftcheck.report import Report
+from shiftcheck.report import Report, Verdict
 from shiftcheck.results import build_report, causes_of, circumstances, layer_result
 from shiftcheck.state import preserved
 from shiftcheck.structure import (
@@ -94,6 +95,7 @@ def check_equivariance(
             pixels=inputs.pixels,
             circular=inputs.circular,
             tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
+            allowed=Tolerance(eps=_eps(inputs)).relative(None),
         ),
     )
 
@@ -136,10 +138,13 @@ def _check(
         ]
         tolerance = Tolerance(eps=_eps(inputs), **tolerances)
         report = build_report(job, tolerance, given)
-        if not tolerances and doubtful(report.outputs):
-            exact = measured_in_float64(job, max_batch)
-            noise = noise_floor(job, originals)
-            report = build_report(job, tolerance, given, exact or {}, noise)
+        look = None
+        if not tolerances and doubtful((*report.outputs, *report.layers)):
+            look = look_again(job, originals, max_batch)
+            report = build_report(job, tolerance, given, look)
+        if report.verdict is not Verdict.EQUIVARIANT and job.every_layer:
+            local = measure_local(job, originals, max_batch)
+            report = build_report(job, tolerance, given, look, local)
     if report.reason == NO_REGION and job.every_layer:
         needed = smallest_input(model, inputs, job.shifts, layer=layer, training=training)
         report = replace(report, needed=needed)

@@ -53,6 +53,11 @@ class ShiftResult:
     are not valid. ``relative_error``: the largest gap of a channel over its largest magnitude.
     ``allowance``: the largest relative error that passes. ``null_error``: the same comparison with
     the shift left out, relative; where it is small, a break could not have been seen.
+    ``float64_error``: the relative error in float64, where a second look was needed; it is then
+    what ``allowance`` is compared with. ``local_interior``, ``local_border``: the relative error of
+    this layer alone when it is fed with exact shifts, on samples that do not see its own padding
+    and on those that do; measured where the verdict is not EQUIVARIANT. ``differing``: the share of
+    the compared values whose gap is larger than allowed.
     """
 
     shift: tuple[int, ...]
@@ -66,6 +71,10 @@ class ShiftResult:
     null_error: float | None = None
     share: float | None = None
     worst: tuple[int, ...] | None = None
+    differing: float | None = None
+    float64_error: float | None = None
+    local_interior: float | None = None
+    local_border: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +119,16 @@ class LayerResult:
         return _largest(s.border_error for s in self.shifts)
 
     @property
+    def local_interior(self) -> float | None:
+        """The largest relative local error over all shifts where it does not see its padding."""
+        return _largest(s.local_interior for s in self.shifts)
+
+    @property
+    def local_border(self) -> float | None:
+        """The largest relative local error over all shifts where it sees its own padding."""
+        return _largest(s.local_border for s in self.shifts)
+
+    @property
     def worst(self) -> ShiftResult | None:
         """The shift with the largest relative error, with the index of the largest gap."""
         compared = [s for s in self.shifts if s.relative_error is not None]
@@ -124,6 +143,7 @@ class Report:
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
+    ``sensitivity``: the smallest relative break that this run would have caught.
     """
 
     verdict: Verdict | None
@@ -142,6 +162,7 @@ class Report:
     device: str = ""
     seed: int = 0
     needed: tuple[int, ...] | None = None
+    sensitivity: float | None = None
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -225,8 +246,8 @@ def _cause_from(data: Mapping[str, Any]) -> Cause:
 
 def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
     values = _known(ShiftResult, data)
-    numbers = ("error", "relative_error", "border_error", "scale", "allowance", "null_error")
-    values |= {k: _number(values[k]) for k in numbers}
+    numbers = [f.name for f in fields(ShiftResult) if f.type == "float | None"]
+    values |= {k: _number(values[k]) for k in numbers if k in values}
     return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
 
 

@@ -26,7 +26,7 @@ from shiftcheck.layout import Lost, Signal, lose
 from shiftcheck.modules import modules_of
 from shiftcheck.report import Cause
 from shiftcheck.state import Originals, preserved
-from shiftcheck.trace import Row, Traced, run
+from shiftcheck.trace import OnRow, Row, Traced, run
 from shiftcheck.whole import Whole
 
 Model = Callable[..., Any]
@@ -132,9 +132,10 @@ def call(
     copies: int,
     layer: str | None,
     originals: Originals,
-    on_row: Callable[[Row, torch.Tensor], None],
+    on_row: OnRow,
     laws: Laws | None = None,
     geometry: bool = True,
+    circular_padding: bool = False,
 ) -> Traced:
     """Run the model on a flat list of its arguments, following their signals."""
     args, kwargs = inputs.call(values)
@@ -156,6 +157,7 @@ def call(
         laws=laws,
         geometry=geometry,
         measured=inputs.measured,
+        circular_padding=circular_padding,
     )
 
 

@@ -30,6 +30,7 @@ IGNORES, UNREAD = "output ignores the input", "output cannot be read"
 APART, UNSTEADY = "batch coupled", "nondeterministic"
 UNCONFIRMED = "gap not confirmed in float64"
 MEASURED_GAP = "gap where the geometry was measured"
+LOW_PRECISION = "only in low precision"
 SKIPPED = (IDENTITY, OFF_LATTICE)
 
 
@@ -71,6 +72,7 @@ def judge(
         null_error=_finite(gap.null),
         share=gap.share,
         worst=gap.worst,
+        differing=gap.differing,
     )
 
 
@@ -173,24 +175,47 @@ def find_guilty(
     circular: Sequence[bool],
     layers: Sequence[LayerResult],
 ) -> Cause | None:
-    """The first cause on the way to the output that explains its verdict."""
+    """The first cause on the way to the output that explains its verdict.
+
+    A cause that does nothing to exactly shifted inputs, as measured, comes after the others.
+    """
     if verdict is Verdict.EQUIVARIANT:
         return None
     blind = [c for c in causes if BLIND.get(c.kind) == reason]
     if blind:
         return blind[0]
     same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
-    shift = next((s.shift for s in same if any(s.shift)), None)
-    if shift is None:
+    shifts = [s.shift for s in same if any(s.shift)]
+    if not shifts:
         return None
     if reason == AGAINST_RULES:
-        return _first_measured(layers, shift)
-    explaining = [c for c in causes if _explains(c, shift, reason, circular)]
+        return _first_measured(layers, shifts[0])
+    explaining = [c for c in causes if _explains(c, shifts[0], reason, circular)]
     if reason == MEASURED_GAP:
         explaining += [c for c in causes if c.kind == "MEASURED"]
     if reason == NO_REGION:
         explaining.sort(key=lambda c: c.kind != "GLOBAL")
+    elif verdict is Verdict.BROKEN:
+        explaining.sort(key=lambda c: _does_nothing(c, shifts, layers))
     return explaining[0] if explaining else None
+
+
+def _does_nothing(
+    cause: Cause, shifts: Sequence[tuple[int, ...]], layers: Sequence[LayerResult]
+) -> bool:
+    """Whether a layer was fed with exact shifts, and gave exact shifts."""
+    found = [
+        s.local_border if cause.kind == "PADDING" else s.local_interior
+        for row in layers
+        if row.name == cause.layer or row.name.startswith(f"{cause.layer}[")
+        for s in row.shifts
+        if s.shift in shifts
+    ]
+    return bool(found) and all(f is not None and f <= QUIET for f in found)
+
+
+QUIET = 1e-13
+"""A local error of that much is rounding, in any type."""
 
 
 def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequence[bool]) -> bool:
@@ -209,11 +234,18 @@ def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequenc
 
 
 def _first_measured(layers: Sequence[LayerResult], shift: tuple[int, ...]) -> Cause | None:
-    for row in layers:
-        if any(s.shift == shift and s.verdict is Verdict.BROKEN for s in row.shifts):
-            detail = "the rules promise agreement here: one of them is wrong, or the model is"
-            return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
+    """The first layer that breaks what it is fed with; where that was not measured, any gap."""
+    rows = [(row, s) for row in layers for s in row.shifts if s.shift == shift]
+    local = [row for row, s in rows if _over_allowance(s.local_interior, s)]
+    broken = [row for row, s in rows if s.verdict is Verdict.BROKEN]
+    for row in (*local, *broken):
+        detail = "the rules promise agreement here: one of them is wrong, or the model is"
+        return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
     return None
+
+
+def _over_allowance(error: float | None, result: ShiftResult) -> bool:
+    return error is not None and error > (result.allowance or 0.0)
 
 
 def _finite(value: float | None) -> float | None:
