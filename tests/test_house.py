@@ -24,7 +24,8 @@ FLOORS = {
         "circular",
         "trace",
     },
-    3: {"structure", "outside", "measurement", "local", "verdict", "confirm", "results", "check"},
+    3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
+    | {"examination", "diagnosis", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }

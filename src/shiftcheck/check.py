@@ -10,25 +10,22 @@ from typing import Any, Literal
 import torch
 
 from shiftcheck.compare import Scene
-from shiftcheck.confirm import doubtful, look_again
+from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
+from shiftcheck.examination import Asked, eps_of, examine, with_shifts
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.local import measure_local
-from shiftcheck.measurement import Job, run_all
-from shiftcheck.modules import eager, modules_of, names_of
+from shiftcheck.measurement import Job
+from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.report import Report, Verdict
-from shiftcheck.results import build_report, causes_of, circumstances, layer_result
-from shiftcheck.state import preserved
+from shiftcheck.results import causes_of, circumstances, layer_result
 from shiftcheck.structure import (
     Model,
     ValuesLeftError,
-    choose_shifts,
     needs_gradients,
     read_structure,
-    smallest_input,
 )
-from shiftcheck.verdict import BLIND, NO_REGION, Tolerance
+from shiftcheck.verdict import BLIND, Tolerance
 from shiftcheck.whole import Whole
 
 
@@ -83,6 +80,12 @@ def check_equivariance(
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
+    asked = Asked(
+        tolerances=tolerances,
+        shifts=chosen is not None,
+        max_batch=max_batch,
+        progress=progress,
+    )
     job = Job(
         model=model,
         inputs=inputs,
@@ -95,14 +98,14 @@ def check_equivariance(
             pixels=inputs.pixels,
             circular=inputs.circular,
             tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
-            allowed=Tolerance(eps=_eps(inputs)).relative(None),
+            allowed=Tolerance(eps=eps_of(inputs.main.tensor.dtype)).relative(None),
         ),
     )
 
     def check(callable_: Model) -> Report:
         def with_inputs(given: Inputs) -> Report:
             one = replace(job, model=callable_, inputs=given).fresh()
-            return _check(one, tolerances, max_batch, progress, given=chosen is not None)
+            return _check(one, asked)
 
         return _with_gradients_if_needed(with_inputs, inputs)
 
@@ -122,33 +125,13 @@ def _noted(report: Report) -> Report:
     return replace(report, notes=(*report.notes, NOTE))
 
 
-def _check(
-    job: Job, tolerances: dict[str, float], max_batch: int | None, progress: bool, *, given: bool
-) -> Report:
-    """Choose shifts where none were given, run, and judge."""
-    model, inputs, layer, training = job.model, job.inputs, job.layer, job.training
-    if not given:
-        chosen = choose_shifts(model, inputs, layer=layer, seed=job.seed, training=training)
-        job = replace(job, shifts=chosen).fresh()
-    with preserved(modules_of(model), inputs.tensors, training=training) as originals:
-        run_all(job, originals, max_batch, progress)
-        written = [] if training else names_of(model, originals.changed())
-        job.notes += [
-            f"the model writes to {name!r} in its forward; it was put back" for name in written
-        ]
-        tolerance = Tolerance(eps=_eps(inputs), **tolerances)
-        report = build_report(job, tolerance, given)
-        look = None
-        if not tolerances and doubtful((*report.outputs, *report.layers)):
-            look = look_again(job, originals, max_batch)
-            report = build_report(job, tolerance, given, look)
-        if report.verdict is not Verdict.EQUIVARIANT and job.every_layer:
-            local = measure_local(job, originals, max_batch)
-            report = build_report(job, tolerance, given, look, local)
-    if report.reason == NO_REGION and job.every_layer:
-        needed = smallest_input(model, inputs, job.shifts, layer=layer, training=training)
-        report = replace(report, needed=needed)
-    return report
+def _check(job: Job, asked: Asked) -> Report:
+    """Choose shifts where none were given, run, judge, and try what may help."""
+    job = with_shifts(job, asked)
+    report = examine(job, asked)
+    if report.verdict is Verdict.EQUIVARIANT or not job.every_layer:
+        return report
+    return diagnosed(report, job, asked)
 
 
 def _with_gradients_if_needed(checked: Callable[[Inputs], Report], inputs: Inputs) -> Report:
@@ -310,7 +293,3 @@ def _dtype_of(model: Model) -> torch.dtype:
             if parameter.is_floating_point():
                 return parameter.dtype
     return torch.get_default_dtype()
-
-
-def _eps(inputs: Inputs) -> float:
-    return float(torch.finfo(inputs.main.tensor.dtype).eps)

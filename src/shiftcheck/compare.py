@@ -30,7 +30,8 @@ class Gap:
     """One layer under one shift; None where nothing was compared.
 
     ``predicted``: the structure promises agreement. ``onto_lattice``: the shift is a whole number
-    of samples. ``spatial``: the layer has every axis that the shift moves.
+    of samples. ``spatial``: the layer has every axis that the shift moves. ``variation``: how much
+    the base varies over space, relative; only where the shift hardly makes a difference.
     """
 
     spatial: bool = True
@@ -46,6 +47,7 @@ class Gap:
     share: float | None = None
     worst: tuple[int, ...] | None = None
     differing: float | None = None
+    variation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +275,7 @@ def measure(
         border=edge,
         null=relative_null,
         null_excess=null_excess,
+        variation=_variation(base, region, relative_null),
         excess=None if base.tolerance is None else 0.0,
         scale=base.peak if null == "measure" else None,
     )
@@ -283,6 +286,10 @@ def measure(
     if torch.equal(shifted, expected):
         return gap
     return _with_gap(gap, base, shifted, expected, region.along)
+
+
+HARDLY = 0.25
+"""A null comparison below this may be one of a base that does not vary at all."""
 
 
 def _index(spans: Sequence[Span]) -> tuple[Any, ...]:
@@ -479,6 +486,17 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
     if not relative:
         return None, None
     return min(relative), None if base.tolerance is None else min(excess)
+
+
+def _variation(base: Base, region: Region, null: float | None) -> float | None:
+    """How much the base varies over space; None where the shift makes a difference."""
+    if null is None or null > HARDLY or not base.finite:
+        return None
+    inside = _take(base.values, region.along, [p.valid[0] for p in region.along])
+    flat = _wide(inside.flatten(1))
+    if flat.is_complex():
+        return None
+    return _relative((flat.amax(1) - flat.amin(1)).double(), base)[0]
 
 
 def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
 from shiftcheck.compare import Gap
-from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.measurement import NOISE_MARGIN, Job, noise_floor, run_all
-from shiftcheck.modules import modules_of
+from shiftcheck.modules import in_dtype, modules_of
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import Originals, preserved
 from shiftcheck.verdict import (
@@ -78,33 +75,13 @@ def _eps(dtype: torch.dtype) -> float:
 def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
     """The same job in float64, on a copy of the model; None where that does not run in float64."""
     try:
-        model = doubled(job.model)
-        exact = replace(job, model=model, inputs=_doubled_inputs(job.inputs)).fresh()
+        model, inputs = in_dtype(job.model, torch.float64), job.inputs.in_dtype(torch.float64)
+        exact = replace(job, model=model, inputs=inputs).fresh()
         with preserved(modules_of(model), [], training=job.training) as originals:
             run_all(exact, originals, max_batch, progress=False)
     except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
         return None
     return None if any(_eps(t) > EPS for t in exact.dtypes) else exact
-
-
-def doubled(model: Any) -> Any:
-    """A copy of a module in float64; a plain function is its own copy."""
-    if isinstance(model, torch.nn.Module):
-        return copy.deepcopy(model).double()
-    if modules_of(model):
-        raise TypeError("a bound method has no copy in float64")
-    return model
-
-
-def _doubled_inputs(inputs: Inputs) -> Inputs:
-    def double(leaf: Any) -> Any:
-        if isinstance(leaf, Leaf) and leaf.tensor.is_floating_point():
-            return replace(leaf, tensor=leaf.tensor.double())
-        return leaf
-
-    leaves = tuple(double(leaf) for leaf in inputs.leaves)
-    index = next(i for i, leaf in enumerate(inputs.leaves) if leaf is inputs.main)
-    return replace(inputs, leaves=leaves, main=leaves[index])
 
 
 def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) -> ShiftResult:

@@ -160,7 +160,8 @@ def _plain_run(job: Job, originals: Originals, noise: float, shift: Shift | None
         values = job.inputs.shifted(shift, job.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
-        return guarded(job, values, 1, originals, lambda row, tensor: None, geometry=False)
+        known = job.circular_padding  # which dimensions are circles tells the geometry
+        return guarded(job, values, 1, originals, lambda row, tensor: None, geometry=known)
 
 
 def _perturbed(value: Any, noise: float) -> Any:

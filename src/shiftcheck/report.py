@@ -136,6 +136,45 @@ class LayerResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a check was repeated with; what is empty stayed as it was.
+
+    ``circular_padding``: whatever pads a circle, as if it padded circularly. ``multiples``: shifts
+    by these pixels along each axis. ``shifts``: these. ``layer``: up to this layer. ``size``: noise
+    of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
+    ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
+    eval mode.
+    """
+
+    circular_padding: bool = False
+    multiples: tuple[int, ...] = ()
+    shifts: tuple[tuple[int, ...], ...] = ()
+    layer: str = ""
+    size: tuple[int, ...] = ()
+    boundary: tuple[str, ...] = ()
+    signal: bool = False
+    dtype: str = ""
+    tolerances: bool = False
+    evaluation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What the same check gives after a change: the largest relative error, and what is left."""
+
+    change: Change
+    verdict: Verdict
+    reason: str = ""
+    relative_error: float | None = None
+    guilty: Cause | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the changed check passes."""
+        return self.verdict is Verdict.EQUIVARIANT
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
@@ -143,7 +182,8 @@ class Report:
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
-    ``sensitivity``: the smallest relative break that this run would have caught.
+    ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
+    was tried to make the check pass; a remedy is one that did.
     """
 
     verdict: Verdict | None
@@ -163,6 +203,7 @@ class Report:
     seed: int = 0
     needed: tuple[int, ...] | None = None
     sensitivity: float | None = None
+    trials: tuple[Trial, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -262,6 +303,14 @@ def _layer_from(data: Mapping[str, Any]) -> LayerResult:
     return LayerResult(**values)
 
 
+def _trial_from(data: Mapping[str, Any]) -> Trial:
+    values = _known(Trial, data)
+    values["change"] = Change(**_known(Change, data["change"]))
+    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
+    values["relative_error"] = _number(data["relative_error"])
+    return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
+
+
 def _report_from(data: Mapping[str, Any]) -> Report:
     values = _known(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
@@ -269,5 +318,7 @@ def _report_from(data: Mapping[str, Any]) -> Report:
     values["causes"] = tuple(_cause_from(c) for c in data["causes"])
     values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
+    values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
+    values["sensitivity"] = _number(data.get("sensitivity"))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)

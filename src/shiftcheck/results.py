@@ -13,7 +13,7 @@ import torch
 from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import Gap
 from shiftcheck.confirm import SecondLook, settled
-from shiftcheck.inputs import Inputs
+from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.layout import Gone, Lost
 from shiftcheck.local import Found
 from shiftcheck.measurement import Job, Measured
@@ -21,12 +21,14 @@ from shiftcheck.report import Cause, LayerResult, Report, Verdict
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row
 from shiftcheck.verdict import (
+    CLEARLY,
     Tolerance,
     find_guilty,
     judge,
     judge_layer,
     judge_model,
     unproven,
+    why_constant,
 )
 
 
@@ -108,6 +110,8 @@ def build_report(
     outputs = tuple(
         _judged(e, job, tolerance, given, required, look, None) for e in job.outputs.values()
     )
+    constant = _is_constant(job.inputs)
+    outputs = tuple(why_constant(o, layers, constant) for o in outputs)
     outputs += tuple(_unjudged(*odd, axes) for odd in job.odd)
     verdict, reason = judge_model(outputs)
     if job.doubt and verdict is not Verdict.INCONCLUSIVE:
@@ -128,6 +132,19 @@ def build_report(
         notes=tuple(job.notes),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
     )
+
+
+def _is_constant(inputs: Inputs) -> bool:
+    """Whether nothing that is shifted varies over space, beyond rounding."""
+    moved = [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
+    return not any(_varies(leaf) for leaf in moved)
+
+
+def _varies(leaf: Leaf) -> bool:
+    x = leaf.tensor.detach()
+    noise = CLEARLY * Tolerance(eps=float(torch.finfo(x.dtype).eps)).relative(None)
+    spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)
+    return bool((spread > noise * x.abs().amax(leaf.spatial)).any())
 
 
 def sensitivity_of(outputs: Sequence[LayerResult]) -> float | None:

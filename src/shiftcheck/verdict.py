@@ -23,6 +23,8 @@ BLIND = {
 
 IDENTITY, NOT_SPATIAL, OFF_LATTICE = "identity shift", "not spatial", "off the lattice"
 NO_REGION, NOT_FINITE, DEAD = "no valid region", "not finite", "dead output"
+CONSTANT, CONSTANT_INPUT = "constant output", "constant input"
+SATURATED = "saturated output"
 INVISIBLE, IN_NOISE = "shift not visible", "within noise of a break"
 AGAINST_RULES = "disagrees with the structure"
 NEVER_MOVED, TOO_TOLERANT = "axis never moved", "tolerance larger than the signal"
@@ -102,8 +104,15 @@ def _decide(
     visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance)
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
-        return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else INVISIBLE
+        return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
     return Verdict.EQUIVARIANT, ""
+
+
+def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
+    """Whether the layer varies over space at all, beyond rounding."""
+    noise = replace(tolerance, rtol=None, atol=None).relative(None)
+    varies = gap.variation is None or gap.variation > CLEARLY * noise
+    return INVISIBLE if varies else CONSTANT
 
 
 def _over(null: float | None, tolerance: Tolerance) -> float | None:
@@ -149,6 +158,30 @@ def judge_layer(
     if not moved.issuperset(set(required)):
         return Verdict.INCONCLUSIVE, NEVER_MOVED
     return Verdict.EQUIVARIANT, ""
+
+
+SATURATING = ("sigmoid", "tanh", "softmax", "softsign", "relu6", "clamp", "clip", "erf")
+"""In the names of what gives nearly one value for all inputs beyond some size."""
+
+
+def why_constant(
+    output: LayerResult, layers: Sequence[LayerResult], constant_input: bool
+) -> LayerResult:
+    """The output with a better reason, where it is constant or dead for one."""
+    if output.reason not in (CONSTANT, DEAD):
+        return output
+    if constant_input:
+        return _with_reason(output, CONSTANT_INPUT)
+    first = next((row for row in layers if row.reason in (CONSTANT, DEAD)), None)
+    saturates = first is not None and any(word in first.op.lower() for word in SATURATING)
+    return _with_reason(output, SATURATED) if saturates else output
+
+
+def _with_reason(output: LayerResult, reason: str) -> LayerResult:
+    shifts = tuple(
+        replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
+    )
+    return replace(output, reason=reason, shifts=shifts)
 
 
 def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, str]:
