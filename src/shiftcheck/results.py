@@ -148,9 +148,10 @@ def _varies(leaf: Leaf) -> bool:
 
 
 def sensitivity_of(outputs: Sequence[LayerResult]) -> float | None:
-    """The smallest relative break that the comparison of every output at every shift catches."""
-    allowed = [s.allowance for o in outputs for s in o.shifts if s.allowance is not None]
-    return max(allowed, default=None)
+    """The smallest relative break that every comparison which told something catches."""
+    told = (Verdict.EQUIVARIANT, Verdict.BROKEN)
+    shifts = [s for o in outputs for s in o.shifts if s.verdict in told]
+    return max((s.allowance for s in shifts if s.allowance is not None), default=None)
 
 
 def _reduced_axes(entry: Measured) -> set[int]:
