@@ -25,7 +25,7 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "check"},
+    | {"examination", "diagnosis", "randomized", "check"},
     4: {"testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }

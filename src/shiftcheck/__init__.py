@@ -9,7 +9,7 @@ from shiftcheck.errors import (
     NotEquivariantError,
     ShiftcheckError,
 )
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
 from shiftcheck.testing import assert_equivariant
@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cause",
+    "Change",
+    "Draw",
     "InconclusiveError",
     "InputError",
     "LayerResult",
@@ -26,6 +28,7 @@ __all__ = [
     "Report",
     "ShiftResult",
     "ShiftcheckError",
+    "Trial",
     "Verdict",
     "assert_equivariant",
     "check_equivariance",

@@ -175,6 +175,16 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What the check gives with one draw of randomised weights."""
+
+    seed: int
+    verdict: Verdict
+    reason: str = ""
+    relative_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
@@ -183,7 +193,8 @@ class Report:
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
     ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
-    was tried to make the check pass; a remedy is one that did.
+    was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
+    randomised, what each draw gave; the rest of the report is of the draw that decided.
     """
 
     verdict: Verdict | None
@@ -204,9 +215,15 @@ class Report:
     needed: tuple[int, ...] | None = None
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
+    draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def relative_error(self) -> float | None:
+        """The largest relative error of an output; None where none was compared."""
+        return _largest(o.relative_error for o in self.outputs)
 
     def __getitem__(self, name: str) -> LayerResult:
         """The row called ``name``; raises KeyError with the names there are."""
@@ -311,6 +328,11 @@ def _trial_from(data: Mapping[str, Any]) -> Trial:
     return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
+def _draw_from(data: Mapping[str, Any]) -> Draw:
+    values = _known(Draw, data) | {"relative_error": _number(data["relative_error"])}
+    return Draw(**(values | {"verdict": Verdict(data["verdict"])}))
+
+
 def _report_from(data: Mapping[str, Any]) -> Report:
     values = _known(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
@@ -319,6 +341,7 @@ def _report_from(data: Mapping[str, Any]) -> Report:
     values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
     values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
+    values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
     values["sensitivity"] = _number(data.get("sensitivity"))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)
