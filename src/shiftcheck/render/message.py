@@ -191,12 +191,13 @@ def _local(report: Report, guilty: Cause) -> list[str]:
     return [f"alone, fed with exact shifts: relative error {', '.join(known)}"] if known else []
 
 
-FROM_SOME_LAYER_ON = ("not finite", "dead output", "constant output", "saturated output")
+NOTHING_VARIES = ("dead output", "constant output", "saturated output")
+FROM_SOME_LAYER_ON = ("not finite", *NOTHING_VARIES)
 
 
 def _first_like_that(report: Report) -> list[str]:
-    like = {report.reason, "constant output"} if report.reason == "saturated output" else None
-    first = next((r for r in report.layers if r.reason in (like or {report.reason})), None)
+    like = NOTHING_VARIES if report.reason in NOTHING_VARIES else (report.reason,)
+    first = next((r for r in report.layers if r.reason in like), None)
     return [] if first is None else [f"it begins at layer {first.name!r} ({first.op})"]
 
 
