@@ -9,9 +9,9 @@ from itertools import takewhile
 import torch
 
 from shiftcheck.compare import Scene
-from shiftcheck.examination import Asked, eps_of, examine, with_shifts
+from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs
-from shiftcheck.measurement import Job
+from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import in_dtype
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.sizes import next_on_the_circle, smallest_input
