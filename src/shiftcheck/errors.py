@@ -21,3 +21,7 @@ class NotEquivariantError(ShiftcheckError, AssertionError):
 
 class InconclusiveError(ShiftcheckError, AssertionError):
     """A check could not tell whether the model is equivariant; that never counts as a pass."""
+
+
+class MissingExtraError(ShiftcheckError, ImportError):
+    """A package of an extra is not installed; the message holds the line that installs it."""

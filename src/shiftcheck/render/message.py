@@ -45,8 +45,8 @@ def headline(report: Report) -> str:
     return f"{what} on {shape}: {report.verdict.upper()}{reason} over {moved}"
 
 
-def explain(report: Report, *, columns: int = COLUMNS) -> str:
-    """The headline and what explains it, in at most 30 lines."""
+def sentences(report: Report) -> list[str]:
+    """The headline and what explains it, a sentence each."""
     lines = [headline(report)]
     output = _decisive(report)
     if report.verdict is not None and output is not None:
@@ -54,9 +54,14 @@ def explain(report: Report, *, columns: int = COLUMNS) -> str:
     if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
         lines += _blame(report, output)
         lines.append(f"reproduce: {reproduce(report, output)}")
+    return lines
+
+
+def explain(report: Report, *, columns: int = COLUMNS) -> str:
+    """The headline and what explains it, in at most 30 lines."""
     wrapped = [
         part
-        for line in lines
+        for line in sentences(report)
         for part in textwrap.wrap(
             line,
             min(columns, COLUMNS),
