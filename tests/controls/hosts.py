@@ -9,18 +9,25 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tests.networks.resnet import Bottleneck
+from tests.zoo.models import make
 from torch import nn
+
+SITES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU)
 
 
 @dataclass(frozen=True)
 class Host:
-    """How a network is made, the size of its input, the options of its check, where faults fit."""
+    """How a network is made, the size of its input, the options of its check, where faults fit.
+
+    ``halo``: no sample sees further, in pixels; a multiple of the stride.
+    """
 
     make: Callable[[], nn.Module]
     size: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    sites: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ReLU)
+    sites: tuple[type[nn.Module], ...] = SITES
     channels: int = 3
+    halo: int = 32
 
     @property
     def circular(self) -> bool:
@@ -28,6 +35,14 @@ class Host:
 
     def x(self, generator: torch.Generator) -> torch.Tensor:
         return torch.randn(1, self.channels, *self.size, generator=generator)
+
+    def network(self, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return self.make().eval()
+
+    def places(self, model: nn.Module) -> list[str]:
+        """The layers that a fault may follow."""
+        return [path for path, module in model.named_modules() if isinstance(module, self.sites)]
 
 
 RING: dict[str, Any] = {"boundary": "circular"}
@@ -146,11 +161,17 @@ def deep(layers: int = 20) -> nn.Module:
     return nn.Sequential(first, *(m for conv in convs for m in (nn.ReLU(), conv)))
 
 
+def prefix(name: str, *parts: str, **settings: Any) -> nn.Module:
+    """The first parts of a network of the package transformers."""
+    network = make(name, **settings)
+    return nn.Sequential(*(network.get_submodule(part) for part in parts))
+
+
 FOURS = {"shifts": [(4, 0), (0, -4), (8, 4)]}
 HOSTS: dict[str, Host] = {
     "residual, 1-D": Host(lambda: residual(1, 3), (50,)),
     "residual, 2-D": Host(lambda: residual(2, 2), (26, 30)),
-    "residual, 3-D": Host(lambda: residual(3, 1), (14, 15, 16)),
+    "residual, 3-D": Host(lambda: residual(3, 1), (14, 15, 16), halo=4),
     "residual on a circle": Host(lambda: residual(2, 3, "circular"), (12, 14), RING),
     "residual on a ring": Host(lambda: residual(1, 4, "circular"), (24,), RING),
     "residual on a 3-D torus": Host(lambda: residual(3, 1, "circular"), (6, 7, 8), RING),
@@ -165,4 +186,58 @@ HOSTS: dict[str, Host] = {
     "U-Net on a circle": Host(UNet, (24, 32), RING | FOURS),
     "window attention on the torus": Host(WindowAttention, (16, 24), RING | FOURS),
     "20 layers on a circle": Host(deep, (12, 14), RING),
+    "prefix of ResNet": Host(
+        lambda: prefix(
+            "ResNetModel",
+            "embedder",
+            "encoder.stages.0",
+            embedding_size=8,
+            hidden_sizes=[16, 16],
+            depths=[2, 1],
+        ),
+        (64, 72),
+    ),
+    "prefix of RegNet": Host(
+        lambda: prefix(
+            "RegNetModel",
+            "embedder",
+            "encoder.stages.0",
+            embedding_size=8,
+            hidden_sizes=[8, 16],
+            depths=[2, 1],
+            groups_width=4,
+            layer_type="x",
+        ),
+        (48, 56),
+    ),
+    "prefix of ConvNeXt": Host(
+        lambda: prefix(
+            "ConvNextModel",
+            "embeddings",
+            "encoder.stages.0",
+            hidden_sizes=[8, 8],
+            depths=[2, 1],
+            num_stages=2,
+            layer_scale_init_value=0.5,
+        ),
+        (80, 96),
+    ),
+    "prefix of Wav2Vec2": Host(
+        lambda: prefix(
+            "Wav2Vec2Model",
+            *(f"feature_extractor.conv_layers.{i}" for i in range(3)),
+            conv_dim=[6, 6, 6],
+            conv_kernel=[5, 3, 3],
+            conv_stride=[2, 2, 1],
+            feat_extract_norm="layer",
+            hidden_size=16,
+            num_attention_heads=2,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_conv_pos_embeddings=8,
+            num_conv_pos_embedding_groups=2,
+        ),
+        (200,),
+        channels=1,
+    ),
 }

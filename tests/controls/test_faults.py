@@ -1,316 +1,307 @@
-"""One fault in a network that is equivariant without it: caught, and at the layer where it is."""
+"""One fault in a network that is equivariant without it: caught, at its layer, by its cause."""
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+from tests.controls.faults import ANYWHERE, ON_A_CIRCLE, ON_THE_PLANE, OTHER_PADDING, Site
 from tests.controls.hosts import HOSTS, Host
 from torch import nn
 
 import shiftcheck
 from shiftcheck import Report, Verdict
+from shiftcheck.rules import registry
 
-ROOM = 24
-"""Pixels of the canvas around the input; no shift is larger."""
+REAL = 1e-11
+"""A relative break in float64 above this is one; rounding stays below 1e-13."""
 
-CIRCULAR_CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SEEN = 1e-4
+"""What has no sign in the structure is seen in float32 from about a tenth of this on."""
 
-
-@torch.library.custom_op("faults::tinted", mutates_args=())
-def tinted(x: torch.Tensor, strength: float) -> torch.Tensor:
-    """Multiplies by a hidden ramp; the rule that it has here calls it pointwise."""
-    n = x.shape[-1]
-    return x * (1 + strength * torch.arange(n, dtype=x.dtype).cos())
+UNSIGNED = frozenset({"UNEXPLAINED"})
 
 
-@tinted.register_fake
-def _(x: torch.Tensor, strength: float) -> torch.Tensor:
-    return torch.empty_like(x)
-
-
-@pytest.fixture(autouse=True)
-def _wrong_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shiftcheck.rules import registry
-
+@pytest.fixture(autouse=True, name="_wrong_rule")
+def wrong_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_table", dict(registry._table))
-    shiftcheck.register_rule("faults::tinted")(shiftcheck.rules.pointwise)
-
-
-def table(x: torch.Tensor, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(1, 1, *x.shape[2:], generator=generator, dtype=torch.float64).to(x.dtype)
-
-
-def ramp(x: torch.Tensor) -> torch.Tensor:
-    return torch.linspace(-1, 1, x.shape[-1], dtype=x.dtype)
-
-
-def one_row(x: torch.Tensor, seed: int) -> torch.Tensor:
-    keep = torch.ones(x.shape[2], dtype=x.dtype)
-    keep[x.shape[2] // 2] = 1.5
-    return keep.reshape(-1, *[1] * (x.ndim - 3))
-
-
-def held(x: torch.Tensor, step: int) -> torch.Tensor:
-    """Every so many samples, each held until the next."""
-    n = x.shape[-1]
-    return x[..., ::step].repeat_interleave(step, -1)[..., :n]
-
-
-def seam(x: torch.Tensor) -> torch.Tensor:
-    """A neighbour around the circle, with a wrong row where it closes."""
-    y = x.roll(1, -1).clone()
-    y[..., 0] = x[..., -2]
-    return y
-
-
-def mixed(x: torch.Tensor, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    n = x.shape[-1]
-    weight = torch.randn(n, n, generator=generator, dtype=torch.float64).to(x.dtype)
-    return F.linear(x, weight / n**0.5)
-
-
-class Fault(nn.Module):
-    """Changes what a layer gives."""
-
-    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.change = change
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.change(x)
-
-
-Change = Callable[[random.Random], Callable[[torch.Tensor], torch.Tensor]]
-
-
-def strength(draw: random.Random, least: float = 1e-6) -> float:
-    return float(10 ** draw.uniform(torch.tensor(least).log10().item(), 0))
-
-
-def added_table(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s, seed = strength(draw), draw.randrange(1000)
-    return lambda x: x + s * table(x, seed)
-
-
-def multiplied_ramp(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s = strength(draw)
-    return lambda x: x * (1 + s * ramp(x))
-
-
-def row(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: x * one_row(x, 0)
-
-
-def mixing(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s, seed = strength(draw), draw.randrange(1000)
-    return lambda x: x + s * mixed(x, seed)
-
-
-def flipped(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s = strength(draw)
-    return lambda x: x + s * x.flip(-1)
-
-
-def hidden(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s = strength(draw, 1e-4)
-    return lambda x: tinted(x, s)
-
-
-def holding(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: 0.5 * (x + held(x, 3))
-
-
-def wrong_seam(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: x + 0.5 * seam(x)
-
-
-def zero_padded_blur(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s = strength(draw)
-    return lambda x: x + s * F.avg_pool1d(x.flatten(1, -2), 3, 1, 1).reshape(x.shape)
-
-
-def global_term(draw: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
-    s = strength(draw)
-    return lambda x: x + s * x.mean(-1, keepdim=True)
-
-
-ANYWHERE: dict[str, Change] = {
-    "table added": added_table,
-    "ramp multiplied": multiplied_ramp,
-    "one row": row,
-    "mixing": mixing,
-    "flip beside": flipped,
-    "wrong rule": hidden,
-    "held samples": holding,
-}
-ON_A_CIRCLE: dict[str, Change] = {"wrong seam": wrong_seam, "zero-padded blur": zero_padded_blur}
-ON_THE_PLANE: dict[str, Change] = {"global term": global_term}
+    shiftcheck.register_rule("faults::hidden")(shiftcheck.rules.pointwise)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network with one fault, where it is, and the same network without."""
+    """A network with one fault, where it is, what it is, and the same network without."""
 
     name: str
     host: Host
     model: nn.Module
     layer: str
+    kinds: frozenset[str]
     plain: nn.Module
     x: torch.Tensor
 
+    def report(self, model: nn.Module) -> Report:
+        return shiftcheck.check_equivariance(model, self.x, **self.host.options)
+
 
 def case_of(seed: int) -> Case:
+    """A random network, layer and fault: drawn again until float64 sees that it breaks."""
     draw = random.Random(seed)
+    while True:
+        case = drawn(draw, seed)
+        if true_break(case, case.model) > (SEEN if case.kinds == UNSIGNED else REAL):
+            return case
+
+
+def weak_case_of(seed: int) -> Case:
+    """One with a fault that has no sign in the structure, and is next to nothing."""
+    draw = random.Random(seed)
+    while True:
+        case = drawn(draw, seed, weakness=1e4)
+        if case.kinds == UNSIGNED:
+            return case
+
+
+def drawn(draw: random.Random, seed: int, weakness: float = 1.0) -> Case:
     name = draw.choice(sorted(HOSTS))
     host = HOSTS[name]
-    models = []
-    for _ in range(2):
-        torch.manual_seed(seed)
-        models.append(host.make().eval())
-    model, plain = models
-    sites = [path for path, m in model.named_modules() if isinstance(m, host.sites)]
-    path = draw.choice(sites)
-    where = model.get_submodule(path)
-    kinds = ANYWHERE | (ON_A_CIRCLE if host.circular else ON_THE_PLANE)
-    padded = isinstance(where, CIRCULAR_CONV) and where.padding_mode == "circular"
-    kind = draw.choice(sorted(kinds) + ["zeros for circular"] * padded)
-    if kind == "zeros for circular":
-        where.padding_mode = "zeros"
-        layer = path
-    else:
-        fault = Fault(kinds[kind](draw))
-        model.set_submodule(path, nn.Sequential(where, fault))
-        layer = f"{path}.1"
+    model, plain = host.network(seed), host.network(seed)
     x = host.x(torch.Generator().manual_seed(seed))
-    return Case(f"{name}: {kind} at {path}", host, model, layer, plain, x)
+    path = draw.choice(host.places(plain))
+    where = model.get_submodule(path)
+    other = getattr(where, "padding_mode", "") == "circular"
+    kinds = ANYWHERE | (ON_A_CIRCLE if host.circular else ON_THE_PLANE)
+    kind = draw.choice(sorted(kinds) + sorted(OTHER_PADDING) * other)
+    told = f"{name}: {kind} at {path}"
+    if kind in OTHER_PADDING:
+        where.padding_mode = OTHER_PADDING[kind]
+        where._reversed_padding_repeated_twice = [1, 1] * len(host.size)
+        return Case(
+            f"{name}: {kind} at {path}", host, model, path, frozenset({"PADDING"}), plain, x
+        )
+    make, causes = kinds[kind]
+    shape, magnitude = seen_at(plain, path, x)
+    site = Site(draw, shape, draw.randrange(2, len(shape)), magnitude, weakness)
+    model.set_submodule(path, nn.Sequential(where, make(site)))
+    return Case(told, host, model, f"{path}.1", causes, plain, x)
 
 
-def check(case: Case, model: nn.Module) -> Report:
-    return shiftcheck.check_equivariance(model, case.x, **case.host.options)
+def seen_at(model: nn.Module, path: str, x: torch.Tensor) -> tuple[tuple[int, ...], float]:
+    """The shape of what a layer gives, and its magnitude."""
+    seen: list[torch.Tensor] = []
+    handle = model.get_submodule(path).register_forward_hook(lambda *a: seen.append(a[2].clone()))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    assert len({tuple(t.shape) for t in seen}) == 1
+    return tuple(seen[0].shape), float(seen[0].std())
 
 
-def true_break(case: Case, report: Report) -> float:
-    """The relative gap in float64, with what enters cut from a larger canvas, by plain torch."""
-    model = case.model.double()
+Shifts = Sequence[tuple[int, ...]]
+
+
+def true_break(case: Case, model: nn.Module, shifts: Shifts | None = None) -> float:
+    """The largest relative gap in float64, by plain torch alone; at one step along each axis."""
+    model = in_float64(model)
     x = case.x.double()
-    output = report.outputs[0]
-    largest = 0.0
-    for result in report.shifts:
-        step = [int(v / s) for v, s in zip(result, output.stride, strict=True) if s is not None]
-        if len(step) != len(result):
-            step = [v * n // m for v, n, m in
-                    zip(result, output.shape[2:], x.shape[2:], strict=True)]  # fmt: skip
-        dims = tuple(range(2, x.ndim))
-        with torch.no_grad():
-            if case.host.circular:
-                base, moved = model(x), model(x.roll(result, dims))
-                gap, region = (moved - base.roll(step, dims)).abs(), base
+    dims = tuple(range(2, x.ndim))
+    with torch.no_grad():
+        base = model(x)
+        strides = [n // m for n, m in zip(x.shape[2:], base.shape[2:], strict=True)]
+        if shifts is None:
+            own = [[s * (a == b) for b in range(len(strides))] for a, s in enumerate(strides)]
+            shifts = case.host.options.get("shifts") or [tuple(step) for step in own]
+        spans = None if case.host.circular else spans_of(case, base.shape, strides)
+        room = max(abs(v) for shift in shifts for v in shift)
+        around = canvas(case.x, room, 1)
+        gaps = []
+        for shift in shifts:
+            assert all(v % s == 0 for v, s in zip(shift, strides, strict=True))
+            step = [v // s for v, s in zip(shift, strides, strict=True)]
+            if spans is None:
+                there, here = base.roll(step, dims), model(x.roll(shift, dims))
             else:
-                canvas = torch.randn(
-                    [*x.shape[:2], *(n + 2 * ROOM for n in x.shape[2:])],
-                    generator=torch.Generator().manual_seed(1),
-                    dtype=torch.float64,
-                )
-                base, moved = (
-                    model(cut(canvas, x, [ROOM] * len(dims))),
-                    model(cut(canvas, x, [ROOM - v for v in result])),
-                )
-                gap, region = inner_gap(base, moved, step, report)
-        if gap.numel():
-            scale = region.abs().amax(tuple(d for d in range(region.ndim) if d != 1))
-            worst = gap.amax(tuple(d for d in range(gap.ndim) if d != 1))
-            largest = max(largest, float((worst / scale).nan_to_num().max()))
-    return largest
+                moved = model(cut(around, x.shape[2:], [room - v for v in shift]))
+                here, there = overlap(moved, base, step, spans)
+            gaps.append(relative(here, there))
+    return max(gaps)
 
 
-def cut(canvas: torch.Tensor, x: torch.Tensor, starts: list[int]) -> torch.Tensor:
-    for d, start in enumerate(starts):
-        canvas = canvas.narrow(2 + d, start, x.shape[2 + d])
-    return canvas
+def in_float64(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(model).double()
 
 
-def inner_gap(
-    base: torch.Tensor, moved: torch.Tensor, step: list[int], report: Report
+def relative(here: torch.Tensor, there: torch.Tensor) -> float:
+    """The largest gap of a channel over its largest magnitude; infinite where it is NaN."""
+    if not here.numel():
+        return 0.0
+    dims = tuple(d for d in range(here.ndim) if d != 1)
+    gap, scale = (here - there).abs().amax(dims), there.abs().amax(dims)
+    return float((gap / scale)[scale != 0].nan_to_num(torch.inf, torch.inf).max())
+
+
+def canvas(x: torch.Tensor, room: int, seed: int) -> torch.Tensor:
+    """Noise with x in its middle, and so many pixels around it."""
+    generator = torch.Generator().manual_seed(seed)
+    size = [n + 2 * room for n in x.shape[2:]]
+    out = torch.randn(*x.shape[:2], *size, generator=generator, dtype=torch.float64)
+    cut(out, x.shape[2:], [room] * len(size)).copy_(x)
+    return out
+
+
+def cut(tensor: torch.Tensor, size: Sequence[int], starts: Sequence[int]) -> torch.Tensor:
+    for d, (start, n) in enumerate(zip(starts, size, strict=True)):
+        tensor = tensor.narrow(2 + d, start, n)
+    return tensor
+
+
+Spans = list[tuple[int, int]]
+
+
+def spans_of(case: Case, shape: Sequence[int], strides: Sequence[int]) -> Spans:
+    """The samples along each axis that do not depend on what surrounds the input, by trying."""
+    plain = in_float64(case.plain)
+    same = torch.ones(tuple(shape[2:]), dtype=torch.bool)
+    for seed in range(8):  # a rectifier that is shut hides what a sample sees, for some signals
+        x = torch.randn(case.x.shape, generator=torch.Generator().manual_seed(100 + seed))
+        alone, whole = plain(x.double()), plain(canvas(x, case.host.halo, seed))
+        part = cut(whole, shape[2:], [case.host.halo // s for s in strides])
+        same &= ((part - alone).abs() < 1e-12).all(1).all(0)
+    middle = [slice(n * 3 // 8, n * 5 // 8 + 1) for n in same.shape]
+    spans = []
+    for d, n in enumerate(same.shape):
+        slab = same[tuple(slice(None) if a == d else m for a, m in enumerate(middle))]
+        line = slab.movedim(d, 0).reshape(n, -1).all(1).tolist()
+        low = high = n // 2
+        while low > 0 and line[low - 1]:
+            low -= 1
+        while high < n and line[high]:
+            high += 1
+        spans.append((low, high))
+    assert all(low < high for low, high in spans)
+    assert bool(same[tuple(slice(*s) for s in spans)].all())
+    return spans
+
+
+def overlap(
+    moved: torch.Tensor, base: torch.Tensor, step: Sequence[int], spans: Spans
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Only where both samples are valid: the first to the last run of each axis."""
-    here, there = moved, base
-    for d, (v, spans) in enumerate(zip(step, report.outputs[0].valid, strict=True)):
-        n = base.shape[2 + d]
-        a, b = (spans[0][0], spans[-1][1]) if spans else (0, n)
-        low, high = max(a, a + v), min(b, b + v)
-        high = max(low, high)
-        here, there = here.narrow(2 + d, low, high - low), there.narrow(2 + d, low - v, high - low)
-    return (here - there).abs(), there
+    """The samples p of one and p - step of the other, where both are valid.
+
+    Along an axis that is not moved, every sample counts.
+    """
+    for d, (v, (a, b)) in enumerate(zip(step, spans, strict=True)):
+        low, high = (max(a, a + v), min(b, b + v)) if v else (0, base.shape[2 + d])
+        n = max(0, high - low)
+        moved, base = moved.narrow(2 + d, low, n), base.narrow(2 + d, low - v, n)
+    return moved, base
 
 
-def run(seeds: range) -> None:
-    missed, false_claims, elsewhere = [], [], []
+@dataclass(frozen=True)
+class Tally:
+    """What became of faults."""
+
+    missed: list[str]
+    false_claims: list[str]
+    elsewhere: list[object]
+    otherwise: list[object]
+
+
+def tally(seeds: range) -> Tally:
+    out = Tally([], [], [], [])
     for seed in seeds:
         case = case_of(seed)
-        report = check(case, case.model)
+        report = case.report(case.model)
+        found = report.guilty and (report.guilty.kind, report.guilty.layer)
+        told = (seed, case.name, case.layer, str(report.verdict), report.reason, found)
         if report.verdict is Verdict.EQUIVARIANT:
-            missed.append(case.name)
-            if true_break(case, report) > (report.sensitivity or 0.0):
-                false_claims.append(case.name)
+            out.missed.append(case.name)
+            assert report.sensitivity is not None
+            if true_break(case, case.model, report.shifts) > report.sensitivity:
+                out.false_claims.append(case.name)
         elif report.guilty is None or report.guilty.layer != case.layer:
-            found = report.guilty and (report.guilty.kind, report.guilty.layer)
-            elsewhere.append((case.name, case.layer, str(report.verdict), report.reason, found))
-    assert false_claims == []
-    assert len(missed) <= 0.01 * len(seeds), missed
-    assert len(elsewhere) <= 0.02 * len(seeds), elsewhere
+            out.elsewhere.append(told)
+        elif report.guilty.kind not in case.kinds:
+            out.otherwise.append(told)
+    return out
 
 
-def run_unaltered(seeds: range) -> None:
-    alarms = []
+def judge(found: Tally, count: int) -> None:
+    assert found.false_claims == []
+    assert len(found.missed) <= 0.01 * count, found.missed
+    assert len(found.elsewhere) <= 0.02 * count, found.elsewhere
+    assert len(found.otherwise) <= 0.02 * count, found.otherwise
+
+
+def alarms(seeds: range) -> list[object]:
+    """What is said of networks without a fault other than that they pass."""
+    said = []
     for seed in seeds:
-        case = case_of(seed)
-        report = check(case, case.plain)
+        case = drawn(random.Random(seed), seed)
+        report = case.report(case.plain)
         if report.verdict is not Verdict.EQUIVARIANT:
-            alarms.append((case.name, report.reason))
-    assert alarms == []
+            said.append((seed, case.name, report.reason, report.guilty))
+    return said
 
 
 def test_some_faults_are_caught_where_they_are() -> None:
-    run(range(40))
+    judge(tally(range(1000, 1020)), 20)
 
 
 def test_some_networks_without_a_fault_pass() -> None:
-    run_unaltered(range(0, 40, 2))
+    assert alarms(range(1000, 1020)) == []
 
 
-CHUNKS = [range(start, start + 50) for start in range(0, 500, 50)]
+def claims(seeds: range) -> tuple[int, list[str]]:
+    """How many weak faults pass, and those of them that the report's sensitivity leaves no room."""
+    passed, false = 0, []
+    for seed in seeds:
+        case = weak_case_of(seed)
+        report = case.report(case.model)
+        if report.verdict is Verdict.EQUIVARIANT:
+            passed += 1
+            assert report.sensitivity is not None
+            if true_break(case, case.model, report.shifts) > report.sensitivity:
+                false.append(case.name)
+    return passed, false
+
+
+def test_what_passes_is_smaller_than_the_sensitivity() -> None:
+    passed, false = claims(range(2000, 2016))
+    assert false == []
+    assert passed >= 3
+
+
+HUNDREDS = [range(start, start + 100) for start in range(0, 500, 100)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", CHUNKS, ids=lambda s: f"{s.start}-{s.stop}")
+@pytest.mark.parametrize("seeds", HUNDREDS, ids=lambda s: f"{s.start}-{s.stop}")
 def test_faults_are_caught_where_they_are(seeds: range) -> None:
-    run(seeds)
+    judge(tally(seeds), len(seeds))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", CHUNKS, ids=lambda s: f"{s.start}-{s.stop}")
+@pytest.mark.parametrize("seeds", HUNDREDS, ids=lambda s: f"{s.start}-{s.stop}")
 def test_networks_without_a_fault_pass(seeds: range) -> None:
-    run_unaltered(seeds)
+    assert alarms(seeds) == []
 
 
-def test_a_fault_can_be_told_from_none_by_plain_torch() -> None:
-    """The oracle itself: it sees faults where there are some, and none where there is none."""
-    seen: list[Any] = []
-    for seed in range(12):
-        case = case_of(seed)
-        report = check(case, case.plain)
-        altered, plain = (
-            true_break(case, report),
-            true_break(Case(case.name, case.host, case.plain, "", case.plain, case.x), report),
-        )
-        assert plain < 1e-12
-        seen.append(altered > 1e-9)
-    assert sum(seen) >= 10
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", HUNDREDS[:2], ids=lambda s: f"{s.start}-{s.stop}")
+def test_whatever_passes_is_smaller_than_the_sensitivity(seeds: range) -> None:
+    assert claims(seeds)[1] == []
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_plain_torch_finds_no_break_in_a_network_without_a_fault(name: str) -> None:
+    host = HOSTS[name]
+    model = host.network(3)
+    x = host.x(torch.Generator().manual_seed(3))
+    case = Case(name, host, model, "", frozenset(), model, x)
+    shifts = case.report(model).shifts
+    assert true_break(case, model, shifts) < 1e-13

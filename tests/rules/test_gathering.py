@@ -182,6 +182,7 @@ BROKEN: dict[str, tuple[Model, tuple[int, ...], str]] = {
     "a permutation": (lambda x: x[..., PERMUTATION], SIGNAL, "INDEX"),
     "one sample": (lambda x: x[..., [7]] + 0 * x, SIGNAL, "INDEX"),
     "a flip added": (lambda x: x + x.flip(-1), SIGNAL, "INDEX"),
+    "one sample added to all": (lambda x: x + x[..., 7:8], SIGNAL, "INDEX"),
     "other indices for each place": (
         lambda x: x.gather(1, torch.arange(24).remainder(4).expand(2, 4, -1)),
         SIGNAL,
@@ -206,9 +207,9 @@ def test_what_does_not_move(name: str) -> None:
     assert kind in {cause.kind for cause in report.causes}
 
 
-def test_a_flip_that_is_added_is_broken_and_a_permutation_too() -> None:
-    assert check(BROKEN["a flip added"][0], SIGNAL).verdict is Verdict.BROKEN
-    assert check(BROKEN["a permutation"][0], SIGNAL).verdict is Verdict.BROKEN
+@pytest.mark.parametrize("name", ["a flip added", "one sample added to all", "a permutation"])
+def test_what_is_taken_from_elsewhere_is_broken(name: str) -> None:
+    assert check(BROKEN[name][0], SIGNAL).verdict is Verdict.BROKEN
 
 
 def test_held_samples_have_the_period_of_what_they_hold() -> None:
