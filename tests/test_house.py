@@ -10,7 +10,7 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "report"},
+    0: {"errors", "axis", "records", "report"},
     1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
     2: {
         "state",
