@@ -27,7 +27,7 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "check"}
+    | {"examination", "diagnosis", "randomized", "check"}
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"},
     4: {"testing", "invariance_testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},

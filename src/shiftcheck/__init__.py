@@ -19,7 +19,7 @@ from shiftcheck.invariance_report import (
     InvariantOutput,
 )
 from shiftcheck.invariance_testing import assert_invariant
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
 from shiftcheck.testing import assert_equivariant
@@ -28,6 +28,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cause",
+    "Change",
+    "Draw",
     "InconclusiveError",
     "InputError",
     "InvarianceReport",
@@ -42,6 +44,7 @@ __all__ = [
     "Report",
     "ShiftResult",
     "ShiftcheckError",
+    "Trial",
     "Verdict",
     "assert_equivariant",
     "assert_invariant",

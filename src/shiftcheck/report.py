@@ -174,6 +174,16 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What the check gives with one draw of randomised weights."""
+
+    seed: int
+    verdict: Verdict
+    reason: str = ""
+    relative_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
@@ -182,7 +192,8 @@ class Report:
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
     ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
-    was tried to make the check pass; a remedy is one that did.
+    was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
+    randomised, what each draw gave; the rest of the report is of the draw that decided.
     """
 
     verdict: Verdict | None
@@ -203,9 +214,15 @@ class Report:
     needed: tuple[int, ...] | None = None
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
+    draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def relative_error(self) -> float | None:
+        """The largest relative error of an output; None where none was compared."""
+        return _largest(o.relative_error for o in self.outputs)
 
     def __getitem__(self, name: str) -> LayerResult:
         """The row called ``name``; raises KeyError with the names there are."""
@@ -273,6 +290,10 @@ def _trial_from(data: Mapping[str, Any]) -> Trial:
     return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
+def _draw_from(data: Mapping[str, Any]) -> Draw:
+    return Draw(**(known_fields(Draw, data) | {"verdict": Verdict(data["verdict"])}))
+
+
 def _report_from(data: Mapping[str, Any]) -> Report:
     values = known_fields(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
@@ -281,5 +302,6 @@ def _report_from(data: Mapping[str, Any]) -> Report:
     values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
     values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
+    values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)

@@ -99,13 +99,11 @@ def _decide(
     over = gap.excess if tolerance.given else gap.relative / tolerance.relative(gap.scale)
     if over is not None and over > 1:
         return Verdict.BROKEN, "" if not gap.predicted else AGAINST_RULES
-    if not gap.predicted:
-        return Verdict.INCONCLUSIVE, IN_NOISE
     visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance)
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
         return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
-    return Verdict.EQUIVARIANT, ""
+    return (Verdict.EQUIVARIANT, "") if gap.predicted else (Verdict.INCONCLUSIVE, IN_NOISE)
 
 
 def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
