@@ -103,9 +103,8 @@ class InvariantOutput:
 
     @property
     def worst(self) -> InvarianceShift | None:
-        """The shift with the largest relative error."""
-        measured = [s for s in self.moved if s.relative_error is not None]
-        return max(measured, key=lambda s: s.relative_error or 0.0, default=None)
+        """The shift with the largest relative error; of equally bad ones, the smallest."""
+        return worst_of(self.moved)
 
     @property
     def proven(self) -> bool:
@@ -245,6 +244,18 @@ class InvarianceReport:
 
 renderers: dict[str, Callable[[InvarianceReport], str]] = {}
 """How these reports are shown; filled by the renderers, which live above this module."""
+
+
+def worst_of(results: Sequence[InvarianceShift]) -> InvarianceShift | None:
+    """The result with the largest relative error; the smallest shift where rounding decides."""
+    measured = [s for s in results if s.relative_error is not None]
+    largest = max((s.relative_error or 0.0 for s in measured), default=0.0)
+    tied = [s for s in measured if (s.relative_error or 0.0) >= (1 - TIED) * largest]
+    return min(tied, key=lambda s: (sum(map(abs, s.shift)), [-v for v in s.shift]), default=None)
+
+
+TIED = 1e-4
+"""Relative errors that are so close to each other are equal."""
 
 
 def _known(values: Iterator[float | None]) -> Iterator[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,3 +95,25 @@ def test_line_to_reproduce_shows_the_same():
     scope = {"shiftcheck": shiftcheck, "model": perceptron(96, 10), "x": signals(3, 1, 14, 12)}
     with pytest.raises(shiftcheck.NotInvariantError):
         eval(call, scope)
+
+
+def test_every_reason_of_a_verdict_has_a_hint():
+    from shiftcheck import invariance_measurement, invariance_verdict
+    from shiftcheck.render.invariance import HINTS
+
+    own = {**vars(invariance_measurement), **vars(invariance_verdict)}
+    reasons = {
+        value
+        for name, value in own.items()
+        if name.isupper()
+        and type(value) is str
+        and not isinstance(value, shiftcheck.InvarianceVerdict)
+    }
+    assert reasons <= set(HINTS)
+    assert {"still spatial", "bound below the noise", "empty output"} <= reasons
+
+
+def test_worst_of_equally_bad_shifts_is_the_smallest():
+    output = REPORTS["stride"]().outputs[0]
+    same = [replace(s, relative_error=0.5 + 1e-7 * i) for i, s in enumerate(output.moved)]
+    assert replace(output, shifts=tuple(same)).worst.shift == (1, 0)

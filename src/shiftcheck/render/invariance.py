@@ -16,6 +16,7 @@ from shiftcheck.invariance_report import (
     InvarianceTrial,
     InvarianceVerdict,
     InvariantOutput,
+    worst_of,
 )
 from shiftcheck.render.message import COLUMNS, MEANING
 from shiftcheck.render.numbers import count, gap
@@ -114,7 +115,7 @@ def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
     if output.variation is not None:
         lines.append(
             f"different signals are {output.variation:.3g} apart"
-            f" (median of {count(output.pairs, 'pair')}, {FROM[report.signals]})"
+            f" (median of {count(output.pairs, 'pair')} {FROM[report.signals]})"
         )
     if worst is not None:
         lines.append(
@@ -130,7 +131,7 @@ def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
     return lines
 
 
-FROM = {"batch": "of the batch", "drawn": "with drawn ones"}
+FROM = {"batch": "of the batch", "drawn": "with drawn signals"}
 TELL_NOTHING = ("nondeterministic", "still spatial")
 """Reasons for which the distances say nothing."""
 
@@ -139,7 +140,9 @@ def _promised(output: InvariantOutput) -> str:
     if output.reason == "still spatial":
         return "it still has an axis that is shifted"
     if None in output.period:
-        return "its structure does not promise invariance; what agrees was measured"
+        passed = output.verdict is InvarianceVerdict.INVARIANT
+        measured = "; that it agrees was measured" if passed else ""
+        return f"its structure does not promise invariance{measured}"
     known = "as far as probing tells, its structure" if output.measured else "its structure"
     if all(p == 1 for p in output.period):
         return f"{known} is invariant to every shift"
@@ -163,8 +166,10 @@ def _top1(output: InvariantOutput) -> list[str]:
     line = f"secondary: top-1 agrees in {output.top1_agreement:.1%}"
     if output.top1_between is None:
         return [line]
-    worth = "; this tells nothing" if output.top1_between == 1.0 else ""
-    return [f"{line}, between different signals in {output.top1_between:.1%}{worth}"]
+    worth = ""
+    if output.top1_agreement <= output.top1_between:
+        worth = ", no less often" if output.top1_agreement < 1.0 else ": this tells nothing"
+    return [f"{line}; different signals agree in {output.top1_between:.1%}{worth}"]
 
 
 def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
@@ -176,9 +181,8 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
     lines += [_trial(trial, report) for trial in report.trials]
     if report.reason in HINTS:
         lines.append(f"remedy: {HINTS[report.reason]}")
-    works = any(t.works for t in report.trials)
-    if report.guilty is not None and not works and report.guilty.kind in CAUSES:
-        lines.append(f"remedy: {CAUSES[report.guilty.kind]}")
+    if report.guilty is not None and not any(t.works for t in report.trials):
+        lines += [f"to try: {CAUSES[kind]}" for kind in _kinds(report) if kind in CAUSES]
     image = len(output.shape) >= len(report.fill) + 2
     if report.verdict is InvarianceVerdict.NOT_INVARIANT and image:
         lines.append("if this output is to move with the input, use shiftcheck.assert_equivariant")
@@ -190,18 +194,25 @@ def _accusation(
 ) -> list[str]:
     meaning = MEANING.get(guilty.kind, guilty.detail)
     lines = [f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}: {meaning}"]
-    first: dict[str, Cause] = {}
-    for cause in report.causes:
-        if cause.kind not in (guilty.kind, "MEASURED") and not cause.latent:
-            first.setdefault(cause.kind, cause)
-    lines += [f"also: cause {c.kind} in layer {c.layer!r} ({c.op})" for c in first.values()]
+    for kind in _kinds(report)[1:]:
+        first = next(c for c in report.causes if c.kind == kind and not c.latent)
+        lines.append(f"also: cause {kind} in layer {first.layer!r} ({first.op})")
     return lines
+
+
+def _kinds(report: InvarianceReport) -> list[str]:
+    """Every kind of cause on the way, that of the guilty layer first."""
+    known = [c.kind for c in report.causes if c.kind != "MEASURED" and not c.latent]
+    first = [report.guilty.kind] if report.guilty is not None else []
+    return list(dict.fromkeys([*first, *known]))
 
 
 def _trial(trial: InvarianceTrial, report: InvarianceReport) -> str:
     words = _words(trial.change)
     if trial.works:
-        return f"remedy: {words}: then it passes, relative error {gap(trial.relative_error)}"
+        bounded = report.max_relative_error is not None
+        error = f", relative error {gap(trial.relative_error)}" if bounded else ""
+        return f"remedy: {words}: then it passes{error}"
     why = f" ({trial.reason})" if trial.reason else ""
     return f"tried: {words}: relative error {gap(trial.relative_error)}, no pass{why}"
 
@@ -217,7 +228,7 @@ def _words(change: Change) -> str:
 def _reproduce(report: InvarianceReport, output: InvariantOutput) -> str:
     """The call that shows the worst shift again."""
     same = [s for s in output.moved if (s.verdict, s.reason) == (report.verdict, report.reason)]
-    worst = max(same, key=lambda s: s.relative_error or 0.0, default=None)
+    worst = worst_of(same)
     parts = [f"layer={report.layer!r}"] if report.layer else []
     parts += [f"shifts=[{worst.shift}]"] if worst is not None else []
     if report.crop is not None:
