@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,12 @@ class Values:
     def finite(self) -> bool:
         """Whether no value is NaN or infinite."""
         return self.labels or bool(torch.isfinite(self.tensor).all())
+
+    @property
+    def saturated(self) -> bool:
+        """Whether every entry is 0, 1 or -1: as steps and saturated functions give."""
+        ends = (self.tensor == 0) | (self.tensor.abs() == 1)
+        return not self.labels and bool(ends.all())
 
     @property
     def per_channel(self) -> torch.Tensor:
@@ -73,9 +79,9 @@ def distances(one: Values, other: Values) -> torch.Tensor:
     return apart
 
 
-def magnitudes(values: Iterable[Values]) -> torch.Tensor:
-    """The largest magnitude of each channel over several values of one output."""
-    return torch.stack([v.per_channel.double().abs().amax(1) for v in values]).amax(0)
+def magnitude_of(values: Values) -> torch.Tensor:
+    """The largest magnitude of each channel."""
+    return values.per_channel.double().abs().amax(1)
 
 
 def norm_of_magnitudes(magnitude: torch.Tensor, values: Values) -> float:

@@ -226,7 +226,7 @@ def _judged_shift(
     variation = measured.variations[name]
     promise, demand = _promise(job, row, shift, asked.circles), _demand(job, asked, shift)
     answer = judge_shift(found, variation, promise, demand, measured.visible[i])
-    if look is not None and doubtful(answer, promise, demand, variation.labels):
+    if look is not None and doubtful(answer, promise, demand):
         answer = settled(answer, found, variation, promise, look)
     else:
         look = None
@@ -255,7 +255,6 @@ def _is_doubtful(output: InvariantOutput, rows: Mapping[str, Row], asked: Asked,
             (s.verdict, s.reason),
             _promise(job, row, s.shift, asked.circles),
             _demand(job, asked, s.shift),
-            labels=False,
         )
         for s in output.moved
     )

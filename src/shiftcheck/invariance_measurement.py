@@ -14,7 +14,7 @@ from shiftcheck.distances import (
     agreement,
     distances,
     largest_gap,
-    magnitudes,
+    magnitude_of,
     norm_of_magnitudes,
     values_of,
 )
@@ -54,11 +54,13 @@ class Variation:
     """One output for different signals: the median distance, over how many pairs, and its scale.
 
     ``magnitude``: the norm of a signal all of whose entries are as large as their channel gets;
-    ``peak``: the largest entry; ``labels``: the entries are whole numbers.
+    ``peak``: the largest entry; ``labels``: the entries are whole numbers; ``saturated``: they are
+    all at the ends of what a softmax, sigmoid or tanh gives.
     """
 
     finite: bool
     labels: bool = False
+    saturated: bool = False
     distance: float | None = None
     pairs: int = 0
     between: float | None = None
@@ -115,11 +117,13 @@ def measure(
     out.odd += [(name, shape, reason) for name, shape, reason in job.odd if reason == UNREAD]
     out.ignoring = [("output" + path, shape) for path, shape in first.ignoring]
     out.signals, others = other_signals(job.inputs, job.seed)
-    alike = [_again(job, o.inputs.shifted(zero, job.seed), originals, base) for o in others]
-    for name, values in base.items():
-        out.shapes[name] = tuple(values.tensor.shape)
-        out.variations[name] = _variation(values, [a[name] for a in alike], others)
-    scales = {n: magnitudes([v, *(a[n] for a in alike)]) for n, v in base.items()}
+    spreads = {name: _Spread(values) for name, values in base.items()}
+    for k, other in enumerate(others):
+        unlike = _again(job, other.inputs.shifted(zero, job.seed), originals, base)
+        for name, spread in spreads.items():
+            spread.add(unlike[name], k, other)
+    out.shapes = {name: tuple(values.tensor.shape) for name, values in base.items()}
+    out.variations = {name: spread.result() for name, spread in spreads.items()}
     out.constant = not any(varies(leaf) for leaf in _moving(job.inputs))
     out.found = {name: [] for name in base}
     for shift in shifts:
@@ -127,7 +131,7 @@ def measure(
         out.visible.append(any(_differing(job.inputs, moved)))
         copy = _again(job, moved, originals, base)
         for name, values in base.items():
-            out.found[name].append(_found(values, copy[name], scales[name]))
+            out.found[name].append(_found(values, copy[name], spreads[name].magnitude))
     again = _traced(job, surroundings.shifted(zero, job.seed), originals)
     compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
     out.doubt = job.doubt
@@ -201,31 +205,45 @@ def _found(one: Values, other: Values, magnitude: torch.Tensor) -> Found:
     )
 
 
-def _variation(base: Values, alike: Sequence[Values], others: Sequence[Other]) -> Variation:
-    every = [base, *alike]
-    if not all(v.finite for v in every):
-        return Variation(finite=False, labels=base.labels)
-    magnitude = magnitudes(every)
-    apart: list[float] = []
-    same: list[float] = []
-    pairs: set[tuple[int, ...]] = set()
-    whole = base.per_signal.shape[0] != base.lead
-    for k, (values, other) in enumerate(zip(alike, others, strict=True)):
+class _Spread:
+    """How far one output is apart for different signals, which come one after another."""
+
+    def __init__(self, base: Values) -> None:
+        self.base = base
+        self.finite, self.saturated = base.finite, base.saturated
+        self.magnitude = magnitude_of(base)
+        self.apart: list[float] = []
+        self.same: list[float] = []
+        self.pairs: set[tuple[int, ...]] = set()
+
+    def add(self, values: Values, k: int, other: Other) -> None:
+        """Compare with the k-th of the different signals."""
+        base = self.base
+        self.finite = self.finite and values.finite
+        self.saturated = self.saturated and values.saturated
+        self.magnitude = torch.maximum(self.magnitude, magnitude_of(values))
+        whole = base.per_signal.shape[0] != base.lead
         chosen = [0] * bool(other.differing) if whole else list(other.differing)
         each = distances(base, values)
-        apart += [float(each[b]) for b in chosen]
+        self.apart += [float(each[b]) for b in chosen]
         between = agreement(base, values, chosen)
-        same += [] if between is None else [between] * len(chosen)
-        pairs |= {_pair(b, k, 0 if whole else other.step, base.lead) for b in chosen}
-    return Variation(
-        finite=True,
-        labels=base.labels,
-        distance=statistics.median(apart) if apart else None,
-        pairs=len(pairs),
-        between=statistics.fmean(same) if same else None,
-        magnitude=norm_of_magnitudes(magnitude, base),
-        peak=float(magnitude.max()),
-    )
+        self.same += [] if between is None else [between] * len(chosen)
+        self.pairs |= {_pair(b, k, 0 if whole else other.step, base.lead) for b in chosen}
+
+    def result(self) -> Variation:
+        """What is known of it after all of them."""
+        if not self.finite:
+            return Variation(finite=False, labels=self.base.labels)
+        return Variation(
+            finite=True,
+            labels=self.base.labels,
+            saturated=self.saturated,
+            distance=statistics.median(self.apart) if self.apart else None,
+            pairs=len(self.pairs),
+            between=statistics.fmean(self.same) if self.same else None,
+            magnitude=norm_of_magnitudes(self.magnitude, self.base),
+            peak=float(self.magnitude.max()),
+        )
 
 
 def _pair(b: int, k: int, step: int, batch: int) -> tuple[int, ...]:

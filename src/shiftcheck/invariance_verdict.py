@@ -37,6 +37,7 @@ STILL_SPATIAL = "still spatial"
 NO_BOUND = "no bound on an open axis"
 BELOW_NOISE = "bound below the noise"
 INSENSITIVE = "variation within rounding"
+ONLY_CLASSES = "only classes agree"
 
 INVARIANT = InvarianceVerdict.INVARIANT
 NOT_INVARIANT = InvarianceVerdict.NOT_INVARIANT
@@ -139,11 +140,25 @@ def judge_shift(
     nothing = _why_nothing(variation, demand)
     if nothing:
         return INCONCLUSIVE, nothing
+    proven = promise is Promise.INVARIANT and demand.exact
     if demand.bound is not None:
-        return _bounded(found, variation, demand, demand.bound)
+        answer = _bounded(found, variation, demand, demand.bound)
+        hides = variation.saturated and not proven and answer[0] is INVARIANT
+        return (INCONCLUSIVE, SATURATED) if hides else answer
     if not demand.exact:
         return None, NO_BOUND
-    return (INCONCLUSIVE, IN_NOISE) if promise is Promise.BROKEN else (INVARIANT, "")
+    return _agreed(variation, promise)
+
+
+def _agreed(variation: Variation, promise: Promise) -> Answer:
+    """No gap on circles: a pass, unless the structure breaks or the values may hide one."""
+    if promise is Promise.BROKEN:
+        return INCONCLUSIVE, IN_NOISE
+    if promise is Promise.UNKNOWN and variation.saturated:
+        return INCONCLUSIVE, SATURATED
+    if promise is Promise.UNKNOWN and variation.labels:
+        return INCONCLUSIVE, ONLY_CLASSES
+    return INVARIANT, ""
 
 
 def _noise(demand: Demand, variation: Variation) -> float:
@@ -178,11 +193,10 @@ def _bounded(found: Found, variation: Variation, demand: Demand, bound: float) -
     return (INCONCLUSIVE, BELOW_NOISE) if noise else (NOT_INVARIANT, "")
 
 
-def doubtful(answer: Answer, promise: Promise, demand: Demand, labels: bool) -> bool:
+def doubtful(answer: Answer, promise: Promise, demand: Demand) -> bool:
     """Whether float64 may tell more: a gap, or agreement that no structure guarantees."""
     verdict, reason = answer
-    exact = demand.exact and demand.bound is None
-    if not exact or (labels and verdict is INVARIANT):
+    if not (demand.exact and demand.bound is None):
         return False
     unproven = verdict is INVARIANT and promise is not Promise.INVARIANT
     return unproven or verdict is NOT_INVARIANT or reason == IN_NOISE

@@ -11,7 +11,7 @@ import torch
 from tests.invariance.networks import classifier, signals
 
 import shiftcheck
-from shiftcheck.distances import Values, distances, largest_gap, magnitudes, norm_of_magnitudes
+from shiftcheck.distances import Values, distances, largest_gap, magnitude_of, norm_of_magnitudes
 from shiftcheck.surrogates import surrogate
 
 
@@ -159,14 +159,14 @@ def test_distance_of_classes_is_the_share_that_differs():
 
 def test_gap_is_that_of_the_worst_channel():
     one, other = values([1e6, 1.0]), values([1e6 + 1, 1.5])
-    assert largest_gap(one, other, magnitudes([one])) == pytest.approx(0.5 / 1.5)
+    assert largest_gap(one, other, magnitude_of(one)) == pytest.approx(0.5 / 1.5)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 3, 5)])
 def test_sensitivity_bounds_every_gap_that_is_allowed(shape):
     draw = torch.Generator().manual_seed(0)
     one = Values(torch.randn(shape, generator=draw, dtype=torch.float64), 4)
-    magnitude = magnitudes([one])
+    magnitude = magnitude_of(one)
     channels = magnitude if len(shape) > 1 else magnitude.expand(1)
     view = [1, -1] + [1] * (len(shape) - 2) if len(shape) > 1 else [-1]
     signs = torch.randint(2, shape, generator=draw) * 2 - 1

@@ -158,6 +158,20 @@ def test_saturated_softmax_is_named():
     assert report.same_from == "1"
 
 
+def opaque(x):
+    """The class, or one score for each of two classes, by a way that no rule follows."""
+    return torch.from_numpy((x.numpy().mean((1, 2, 3)) > 0).copy())
+
+
+def test_classes_that_agree_are_no_proof_of_scores_that_do():
+    x = signals(6, 1, 12, 8) + torch.tensor([-1.0, 1, -1, 1, -1, 1])[:, None, None, None]
+    assert answer(opaque, x) == (INCONCLUSIVE, "only classes agree")
+    assert answer(lambda x: opaque(x).float(), x) == (INCONCLUSIVE, "saturated output")
+    bounded = {"fill": "reflect", "max_relative_error": 0.5}
+    assert answer(opaque, x, **bounded)[0] is INVARIANT
+    assert answer(lambda x: opaque(x).float(), x, **bounded) == (INCONCLUSIVE, "saturated output")
+
+
 def test_output_that_is_zero():
     assert answer(lambda x: 0 * x.mean((2, 3)), signals(4, 1, 12, 8)) == (
         INCONCLUSIVE,
@@ -389,6 +403,7 @@ def test_classes_are_compared_as_classes():
 
     x = signals(6, 1, 12, 8)
     assert answer(model, x)[0] is INVARIANT
+    assert answer(model, x, layer="mul", max_relative_error=0.5)[0] is INVARIANT
     output = shiftcheck.check_invariance(lambda x: x[:, 0, 0, 0] > 0, x).outputs[0]
     assert output.verdict is NOT_INVARIANT
     assert output.variation in (0.0, 1.0)

@@ -29,9 +29,12 @@ HINTS = {
     "still spatial": "the output moves with the input: use shiftcheck.assert_equivariant for it",
     OPEN: "what enters changes the output, so this was measured and not judged: give"
     " max_relative_error=...",
-    "constant output": "look at the weights and the signal that lead to that layer",
-    "dead output": "look at the weights and the signal that lead to that layer",
+    "constant output": "look at the weights that lead to that layer, and give signals that differ"
+    " by more than a shift",
+    "dead output": "look at the weights that lead to that layer",
     "saturated output": "give a signal of smaller magnitude, or check the logits with layer=...",
+    "only classes agree": "classes stay the same while scores move: check the scores, with"
+    " layer=..., or state a bound with max_relative_error=...",
     "variation within rounding": "signals differ by no more than rounding does in this type: run"
     " the check in a finer one, or give signals that differ more",
     "constant input": "give a signal that varies over space",
