@@ -161,8 +161,7 @@ def _in_float64(job: Job, asked: Asked) -> Measurement | None:
 
 def _demand(job: Job, asked: Asked, shift: Shift) -> Demand:
     exact = all(circle for circle, v in zip(asked.circles, shift, strict=True) if v)
-    eps = max((_eps(t) for t in job.dtypes), default=EPS)
-    return Demand(bound=asked.bound, exact=exact, eps=max(eps, _eps(job.inputs.main.tensor.dtype)))
+    return Demand(bound=asked.bound, exact=exact, eps=eps_of(job.inputs.main.tensor.dtype))
 
 
 def _promise(job: Job, row: Row | None, shift: Shift, circles: Sequence[bool]) -> Promise:

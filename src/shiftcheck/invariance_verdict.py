@@ -208,26 +208,31 @@ def settled(
     """The verdict after the second look: a break keeps its size, rounding shrinks with eps."""
     verdict, _ = answer
     if look.gap is None:
-        return _by_noise(answer, found, promise, look)
+        return _by_noise(answer, found, variation, promise, look)
     if verdict is not NOT_INVARIANT:
         return (NOT_INVARIANT, "") if look.gap > BREAK else answer
     if look.gap > max(ROUNDING, STEEP * found.gap * EPS / look.eps):
         return answer
-    hidden = CLEARLY * found.distance > (variation.distance or 0.0)
-    return (NOT_INVARIANT, LOW_PRECISION) if hidden else _as_rounding(promise)
+    if _hides(found, variation):
+        return NOT_INVARIANT, LOW_PRECISION
+    return _agreed(variation, promise)
 
 
-def _as_rounding(promise: Promise) -> Answer:
-    return (INCONCLUSIVE, IN_NOISE) if promise is Promise.BROKEN else (INVARIANT, "")
+def _hides(found: Found, variation: Variation) -> bool:
+    """Whether rounding moves the output about as much as different signals do."""
+    return CLEARLY * found.distance > (variation.distance or 0.0)
 
 
-def _by_noise(answer: Answer, found: Found, promise: Promise, look: SecondLook) -> Answer:
+def _by_noise(
+    answer: Answer, found: Found, variation: Variation, promise: Promise, look: SecondLook
+) -> Answer:
     """Where float64 says nothing: whether a gap is one that rounding makes."""
     verdict, reason = answer
     if verdict is not NOT_INVARIANT:
         return answer
     if found.error <= NOISE_MARGIN * look.noise:
-        return _as_rounding(promise)
+        hidden = _hides(found, variation)
+        return (INCONCLUSIVE, INSENSITIVE) if hidden else _agreed(variation, promise)
     return (INCONCLUSIVE, UNCONFIRMED) if reason == AGAINST_RULES else answer
 
 
@@ -260,9 +265,6 @@ def judge_output(results: Sequence[InvarianceShift], required: set[int]) -> Answ
                 return verdict, result.reason
     moved = {a for r in counted for a, v in enumerate(r.shift) if v}
     return (INVARIANT, "") if moved >= required else (INCONCLUSIVE, NEVER_MOVED)
-
-
-ASIDE = (STILL_SPATIAL,)
 
 
 def judge_model(outputs: Sequence[InvariantOutput], batch: int) -> Answer:

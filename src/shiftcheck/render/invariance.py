@@ -48,8 +48,8 @@ HINTS = {
     "output ignores the input": "leave the constant out of the outputs, or check a layer",
     "output cannot be read": "return dense tensors, or check a layer with layer=...",
     "within noise of a break": "the structure breaks here but no gap was seen: give another signal",
-    "bound below the noise": "the outputs differ by rounding alone, which exceeds the bound: give"
-    " a larger one, or none",
+    "bound below the noise": "the outputs differ by no more than rounding may do, and by more than"
+    " the bound: give a larger one, or none",
     "gap not confirmed in float64": "run the check with the model and the input in float64",
     "only in low precision": "compute this part of the model in a finer type",
     "disagrees with the structure": "please report this as a bug of shiftcheck, unless the rule is"
