@@ -140,3 +140,11 @@ def test_same_seed_gives_the_same_report():
     )
     assert one == other
     assert one.shifts != third.shifts or one.relative_error != third.relative_error
+
+
+def test_progress_is_shown_where_it_is_asked_for(capsys):
+    model, x = classifier(), signals(2, 1, 6, 6)
+    shiftcheck.check_invariance(model, x, shifts=[(1, 0)])
+    assert capsys.readouterr().out == ""
+    shiftcheck.check_invariance(model, x, shifts=[(1, 0)], progress=True)
+    assert "shifts" in capsys.readouterr().out
