@@ -10,8 +10,10 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "report"},
-    1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
+    0: {"errors", "axis", "records", "report", "invariance_report"},
+    1: LAYOUT
+    | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"}
+    | {"surroundings", "surrogates", "distances"},
     2: {
         "state",
         "modules",
@@ -25,8 +27,9 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "randomized", "check"},
-    4: {"testing", "render", "models", "datasets", "demo"},
+    | {"examination", "diagnosis", "randomized", "check"}
+    | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"},
+    4: {"testing", "invariance_testing", "render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -7,8 +7,18 @@ from shiftcheck.errors import (
     InputError,
     ModelError,
     NotEquivariantError,
+    NotInvariantError,
     ShiftcheckError,
 )
+from shiftcheck.invariance import check_invariance
+from shiftcheck.invariance_report import (
+    InvarianceReport,
+    InvarianceShift,
+    InvarianceTrial,
+    InvarianceVerdict,
+    InvariantOutput,
+)
+from shiftcheck.invariance_testing import assert_invariant
 from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
@@ -22,16 +32,24 @@ __all__ = [
     "Draw",
     "InconclusiveError",
     "InputError",
+    "InvarianceReport",
+    "InvarianceShift",
+    "InvarianceTrial",
+    "InvarianceVerdict",
+    "InvariantOutput",
     "LayerResult",
     "ModelError",
     "NotEquivariantError",
+    "NotInvariantError",
     "Report",
     "ShiftResult",
     "ShiftcheckError",
     "Trial",
     "Verdict",
     "assert_equivariant",
+    "assert_invariant",
     "check_equivariance",
+    "check_invariance",
     "datasets",
     "geometry",
     "models",
