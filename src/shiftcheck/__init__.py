@@ -1,6 +1,7 @@
 """Test the translation equivariance of PyTorch modules."""
 
 from shiftcheck import datasets, models
+from shiftcheck.budgets import budget_file
 from shiftcheck.check import check_equivariance, geometry
 from shiftcheck.errors import (
     InconclusiveError,
@@ -9,6 +10,7 @@ from shiftcheck.errors import (
     NotEquivariantError,
     ShiftcheckError,
 )
+from shiftcheck.layer_tests import parametrize_with_layers
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
@@ -28,10 +30,12 @@ __all__ = [
     "ShiftcheckError",
     "Verdict",
     "assert_equivariant",
+    "budget_file",
     "check_equivariance",
     "datasets",
     "geometry",
     "models",
+    "parametrize_with_layers",
     "register_rule",
     "shift",
 ]
