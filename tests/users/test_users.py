@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.plugin_runs import environment
+from tests.plugin.runs import environment
 
 PROJECT = Path(__file__).parent / "project"
 BUDGETS = "shiftcheck-budgets.json"
@@ -134,3 +134,30 @@ def test_workers_give_the_same_summary_and_write_once(project: Project) -> None:
     assert project.budgets.read_text("utf-8") == (PROJECT / BUDGETS).read_text("utf-8")
     assert len(list((project.path / "reports").glob("*.json"))) == 12
     assert not list(project.path.glob(".shiftcheck*"))
+
+
+def test_two_workers_with_one_name_fail_the_run_and_nothing_is_stored_for_it(
+    project: Project,
+) -> None:
+    text = """
+import os, time, pathlib, pytest, torch, shiftcheck
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one(n):
+    pathlib.Path(os.environ["PYTEST_XDIST_WORKER"]).touch()  # each worker runs one of the tests
+    for _ in range(600):
+        if pathlib.Path("gw0").exists() and pathlib.Path("gw1").exists():
+            break
+        time.sleep(0.1)
+    x = torch.randn(1, 1, 12, 14, generator=torch.Generator().manual_seed(0))
+    model = lambda x: x + 0.01 * torch.arange(x.shape[-2])[:, None]
+    shiftcheck.assert_equivariant(model, x, budget=f"mine {n}")
+    shiftcheck.assert_equivariant(model, x, budget="the same")
+"""
+    (project.path / "tests" / "test_twice.py").write_text(text, encoding="utf-8")
+    code, printed = project.pytest("-n", "2", "--shiftcheck-update", "tests/test_twice.py")
+    assert "2 passed" in printed
+    assert code == 1
+    assert "budget 'the same' is used twice, in tests/test_twice.py::test_one[1] and " in printed
+    budgets = json.loads(project.budgets.read_text("utf-8"))["budgets"]
+    assert sorted(budgets) == [NAME, "mine 1", "mine 2"]

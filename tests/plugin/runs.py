@@ -6,6 +6,8 @@ import os
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 SETTINGS = ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_PLUGINS")
 
 
@@ -31,6 +33,16 @@ def environment(folder: Path) -> dict[str, str]:
     """The environment of a process whose pytest has the plugin and nothing of this run's."""
     own = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     path = [*announce(folder), *filter(None, [own.get("PYTHONPATH")])]
-    source = Path(__file__).parent.parent / "src"
+    source = Path(__file__).parents[2] / "src"
     path = [str(source) if entry == "src" else entry for entry in os.pathsep.join(path).split(":")]
     return own | {"PYTHONPATH": os.pathsep.join(path), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+
+
+OTHERS = ("cacheprovider", "xdist", "hypothesispytest", "anyio")
+"""Plugins that a suite inside of a test would load anew each time."""
+
+
+def run_tests(suite: pytest.Pytester, tests: str, *arguments: str) -> pytest.RunResult:
+    """Run one file of tests in this process."""
+    suite.makepyfile(test_it=tests)
+    return suite.runpytest_inprocess(*(f"-pno:{plugin}" for plugin in OTHERS), *arguments)
