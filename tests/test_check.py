@@ -260,7 +260,7 @@ def test_a_module_called_twice_has_two_rows() -> None:
 
 VACUOUS: dict[str, tuple[Any, str]] = {
     "dead": (lambda x: F.relu(x - 1e6), "dead output"),
-    "constant": (lambda x: x * 0 + 3, "shift not visible"),
+    "constant": (lambda x: x * 0 + 3, "constant output"),
     "nan": (lambda x: x * float("nan"), "not finite"),
     "infinite": (lambda x: x * 1e38 * 1e38, "not finite"),
     "nan after equality": (lambda x: torch.where(x > 0, x, x / 0 * 0), "not finite"),

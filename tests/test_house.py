@@ -12,18 +12,22 @@ LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
     0: {"errors", "axis", "report", "budget_store"},
     1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
-    2: {"state", "modules", "boxes", "ledger", "laws", "whole", "probe", "fallback", "trace"},
-    3: {"structure", "outside", "measurement", "verdict", "confirm", "results", "check"},
-    4: {
-        "testing",
-        "budgets",
-        "layer_tests",
-        "under_pytest",
-        "render",
-        "models",
-        "datasets",
-        "demo",
+    2: {
+        "state",
+        "modules",
+        "boxes",
+        "ledger",
+        "laws",
+        "whole",
+        "probe",
+        "fallback",
+        "circular",
+        "trace",
     },
+    3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
+    | {"examination", "diagnosis", "randomized", "check"},
+    4: {"testing", "budgets", "layer_tests", "under_pytest"}
+    | {"render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

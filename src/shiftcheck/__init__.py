@@ -11,7 +11,7 @@ from shiftcheck.errors import (
     ShiftcheckError,
 )
 from shiftcheck.layer_tests import parametrize_with_layers
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
 from shiftcheck.testing import assert_equivariant
@@ -20,6 +20,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cause",
+    "Change",
+    "Draw",
     "InconclusiveError",
     "InputError",
     "LayerResult",
@@ -28,6 +30,7 @@ __all__ = [
     "Report",
     "ShiftResult",
     "ShiftcheckError",
+    "Trial",
     "Verdict",
     "assert_equivariant",
     "budget_file",

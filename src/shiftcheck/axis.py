@@ -299,13 +299,15 @@ class Pairing:
     """Which samples of the shifted run (``here``) to compare with those of the base (``there``).
 
     ``ok`` marks the pairs that count; the others overlap but are not valid. ``predicted`` says
-    whether the structure promises that the pairs that count agree.
+    whether the structure promises that the pairs that count agree. ``inner`` marks the pairs of
+    which both samples are valid; on a circle, the others count as well.
     """
 
     here: Indices
     there: Indices
     ok: Mask
     predicted: bool
+    inner: Mask
 
 
 def pair(axis: Axis, shift: int) -> Pairing | None:
@@ -318,11 +320,11 @@ def pair(axis: Axis, shift: int) -> Pairing | None:
         return whole_axis(axis.size)
     turn = (axis.circle or axis.size) if axis.circular else None
     here, there = overlap(axis.size, int(steps), turn)
-    if axis.circular:
-        everything = np.ones(len(here), dtype=bool)
-        return Pairing(here=here, there=there, ok=everything, predicted=on_period and axis.closed)
     both = axis.valid[here] & axis.valid[there]
-    return Pairing(here=here, there=there, ok=both, predicted=on_period)
+    counts, predicted = both, on_period
+    if axis.circular:
+        counts, predicted = np.ones(len(here), dtype=bool), on_period and axis.closed
+    return Pairing(here=here, there=there, ok=counts, predicted=predicted, inner=both)
 
 
 def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing | None:
@@ -333,13 +335,14 @@ def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing 
     if shift == 0:
         return whole_axis(size)
     here, there = overlap(size, int(steps), size if circular else None)
-    return Pairing(here=here, there=there, ok=np.ones(len(here), dtype=bool), predicted=False)
+    every = np.ones(len(here), dtype=bool)
+    return Pairing(here=here, there=there, ok=every, predicted=False, inner=every)
 
 
 def whole_axis(size: int) -> Pairing:
     """Every sample with itself: the axis does not move, so nothing on it can be wrong."""
-    index = np.arange(size)
-    return Pairing(here=index, there=index, ok=np.ones(size, dtype=bool), predicted=True)
+    index, every = np.arange(size), np.ones(size, dtype=bool)
+    return Pairing(here=index, there=index, ok=every, predicted=True, inner=every)
 
 
 def overlap(size: int, steps: int, turn: int | None) -> tuple[Indices, Indices]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import ROUND_CEILING, Context
 from os import PathLike
 from pathlib import Path
+
+import torch
 
 from _shiftcheck_listeners import budget_files
 from shiftcheck.budget_store import Budget, OutputBudget, read_budgets, write_budgets
 from shiftcheck.errors import InputError
 from shiftcheck.report import LayerResult, Report, ShiftResult, Verdict
-from shiftcheck.verdict import CLEARLY, IDENTITY, IN_NOISE, NEVER_MOVED, NOT_SPATIAL, OFF_LATTICE
+from shiftcheck.verdict import (
+    CLEARLY,
+    IDENTITY,
+    IN_NOISE,
+    NEVER_MOVED,
+    NOT_SPATIAL,
+    OFF_LATTICE,
+    Tolerance,
+)
 
 DIGITS = 4
 """Errors are rounded up to so many digits, so that a file changes only where a model did."""
@@ -111,9 +121,10 @@ class OpenedBudget:
                 line = f"budget {self.name!r}: {hidden}"
                 return Ruling(name=self.name, within=False, unclear=True, line=line)
         ruling = self._compared(report, now, against, perfect)
-        if self.file.update:
-            self.file.measured[self.name] = now
-        return ruling
+        if not self.file.update:
+            return ruling
+        self.file.measured[self.name] = _rounded(now)
+        return replace(ruling, stored=self.file.measured[self.name])
 
     def _check_circumstances(self, now: Budget, stored: Budget) -> None:
         differing = []
@@ -139,7 +150,7 @@ class OpenedBudget:
 
         name = max(now.outputs.keys() & stored.outputs.keys(), key=over, default=None)
         if name is None:
-            return Ruling(name=self.name, within=perfect, stored=now)
+            return Ruling(name=self.name, within=perfect)
         within = perfect or over(name) <= 0
         error, allowed = now.outputs[name].relative_error, stored.outputs[name].relative_error
         line = (
@@ -153,7 +164,6 @@ class OpenedBudget:
             line="" if within else line,
             measured=error,
             allowed=allowed,
-            stored=now if self.file.update else None,
         )
 
 
@@ -169,7 +179,7 @@ def measured_budget(report: Report, *, given: bool) -> tuple[Budget | None, str]
         compared = _compared_shifts(output)
         largest = max(s.relative_error or 0.0 for s in compared)
         outputs[output.name] = OutputBudget(
-            relative_error=_rounded_up(largest), shifts=tuple(str(s.shift) for s in compared)
+            relative_error=largest, shifts=tuple(str(s.shift) for s in compared)
         )
     budget = Budget(
         outputs=outputs,
@@ -240,9 +250,23 @@ def _limit(report: Report, budget: Budget, name: str) -> float:
 
 
 def _noise(report: Report, name: str) -> float:
-    """What rounding may do to an output: its allowance, since no tolerances were given."""
+    """What rounding may do to an output: that of its type, or what the check found it to do.
+
+    An allowance that was compared in float64 says nothing of the type itself.
+    """
+    own = Tolerance(eps=float(torch.finfo(getattr(torch, report.dtype)).eps)).relative(None)
     shifts = next(o.shifts for o in report.outputs if o.name == name)
-    return max((s.allowance for s in shifts if s.allowance is not None), default=0.0)
+    found = (s.allowance for s in shifts if s.allowance is not None and s.float64_error is None)
+    return max((own, *found))
+
+
+def _rounded(budget: Budget) -> Budget:
+    """A budget as it is stored."""
+    outputs = {
+        name: replace(output, relative_error=_rounded_up(output.relative_error))
+        for name, output in budget.outputs.items()
+    }
+    return replace(budget, outputs=outputs)
 
 
 def _rounded_up(value: float) -> float:
@@ -250,8 +274,15 @@ def _rounded_up(value: float) -> float:
     return float(upward.create_decimal_from_float(value))
 
 
-def claim_budget(name: str, rtol: float | None, atol: float | None) -> OpenedBudget:
+def claim_budget(
+    name: str, rtol: float | None, atol: float | None, weights: str = "own"
+) -> OpenedBudget:
     """The budget of a check; raises InputError where it cannot be used."""
+    if weights != "own":
+        raise InputError(
+            f"budget={name!r} with weights={weights!r}: a budget is measured with the model's own"
+            " weights"
+        )
     if rtol is not None or atol is not None:
         raise InputError(
             f"budget={name!r} with rtol={rtol}, atol={atol}: a budget is a tolerance that was"

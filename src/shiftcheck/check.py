@@ -10,24 +10,23 @@ from typing import Any, Literal
 import torch
 
 from shiftcheck.compare import Scene
-from shiftcheck.confirm import doubtful, measured_in_float64
+from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
+from shiftcheck.examination import Asked, eps_of, examine, with_shifts
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.measurement import Job, noise_floor, run_all
-from shiftcheck.modules import eager, modules_of, names_of
+from shiftcheck.measurement import Job
+from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
-from shiftcheck.report import Report
-from shiftcheck.results import build_report, causes_of, circumstances, layer_result
-from shiftcheck.state import preserved
+from shiftcheck.randomized import check_randomized
+from shiftcheck.report import Report, Verdict
+from shiftcheck.results import causes_of, circumstances, layer_result
 from shiftcheck.structure import (
     Model,
     ValuesLeftError,
-    choose_shifts,
     needs_gradients,
     read_structure,
-    smallest_input,
 )
-from shiftcheck.verdict import BLIND, NO_REGION, Tolerance
+from shiftcheck.verdict import BLIND, Tolerance
 from shiftcheck.whole import Whole
 
 
@@ -46,6 +45,8 @@ def check_equivariance(
     progress: bool = False,
     training: bool = False,
     measure: Literal["layers", "outputs"] = "layers",
+    weights: Literal["own", "randomized"] = "own",
+    draws: int = 3,
 ) -> Report:
     """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
 
@@ -63,6 +64,10 @@ def check_equivariance(
         progress: show a progress bar.
         training: leave the training flags as they are; else the model is checked in eval mode.
         measure: ``"layers"`` or only the ``"outputs"``.
+        weights: the model's ``"own"``, or ``"randomized"`` ones: normal noise with the mean and the
+            standard deviation of each parameter. What is found then is a property of the
+            architecture, and not of these weights.
+        draws: how many times randomised weights are drawn; the worst verdict counts.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -76,12 +81,26 @@ def check_equivariance(
         >>> report.verdict
         <Verdict.EQUIVARIANT: 'equivariant'>
     """
-    _check_options(layer=layer, seed=seed, max_batch=max_batch, training=training, measure=measure)
+    _check_options(
+        layer=layer,
+        seed=seed,
+        max_batch=max_batch,
+        training=training,
+        measure=measure,
+        weights=weights,
+        draws=draws,
+    )
     tolerances = _tolerances(rtol, atol)
     model = eager(model)
     inputs = _checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
+    asked = Asked(
+        tolerances=tolerances,
+        shifts=chosen is not None,
+        max_batch=max_batch,
+        progress=progress,
+    )
     job = Job(
         model=model,
         inputs=inputs,
@@ -94,16 +113,29 @@ def check_equivariance(
             pixels=inputs.pixels,
             circular=inputs.circular,
             tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
+            allowed=Tolerance(eps=eps_of(inputs.main.tensor.dtype)).relative(None),
         ),
     )
 
     def check(callable_: Model) -> Report:
         def with_inputs(given: Inputs) -> Report:
             one = replace(job, model=callable_, inputs=given).fresh()
-            return _check(one, tolerances, max_batch, progress, given=chosen is not None)
+            return _check(one, asked)
 
         return _with_gradients_if_needed(with_inputs, inputs)
 
+    def check_as_it_is() -> Report:
+        return _as_whole_if_needed(check, model, layer)
+
+    if weights == "own":
+        return check_as_it_is()
+    return check_randomized(check_as_it_is, modules_of(model), seed, draws)
+
+
+def _as_whole_if_needed(
+    check: Callable[[Model], Report], model: Model, layer: str | None
+) -> Report:
+    """Look at a callable from outside alone where its values leave torch and come back."""
     if layer is not None or isinstance(model, Whole):
         return check(model)
     try:
@@ -120,30 +152,13 @@ def _noted(report: Report) -> Report:
     return replace(report, notes=(*report.notes, NOTE))
 
 
-def _check(
-    job: Job, tolerances: dict[str, float], max_batch: int | None, progress: bool, *, given: bool
-) -> Report:
-    """Choose shifts where none were given, run, and judge."""
-    model, inputs, layer, training = job.model, job.inputs, job.layer, job.training
-    if not given:
-        chosen = choose_shifts(model, inputs, layer=layer, seed=job.seed, training=training)
-        job = replace(job, shifts=chosen).fresh()
-    with preserved(modules_of(model), inputs.tensors, training=training) as originals:
-        run_all(job, originals, max_batch, progress)
-        written = [] if training else names_of(model, originals.changed())
-        job.notes += [
-            f"the model writes to {name!r} in its forward; it was put back" for name in written
-        ]
-        tolerance = Tolerance(eps=_eps(inputs), **tolerances)
-        report = build_report(job, tolerance, given)
-        if not tolerances and doubtful(report.outputs):
-            exact = measured_in_float64(job, max_batch)
-            noise = noise_floor(job, originals)
-            report = build_report(job, tolerance, given, exact or {}, noise)
-    if report.reason == NO_REGION and job.every_layer:
-        needed = smallest_input(model, inputs, job.shifts, layer=layer, training=training)
-        report = replace(report, needed=needed)
-    return report
+def _check(job: Job, asked: Asked) -> Report:
+    """Choose shifts where none were given, run, judge, and try what may help."""
+    job = with_shifts(job, asked)
+    report = examine(job, asked)
+    if report.verdict is Verdict.EQUIVARIANT or not job.every_layer:
+        return report
+    return diagnosed(report, job, asked)
 
 
 def _with_gradients_if_needed(checked: Callable[[Inputs], Report], inputs: Inputs) -> Report:
@@ -226,6 +241,8 @@ VALID: dict[str, Callable[[Any], bool]] = {
     "max_batch": lambda v: v is None or (_is_whole(v) and v >= 2),
     "training": lambda v: isinstance(v, bool),
     "measure": lambda v: v in ("layers", "outputs"),
+    "weights": lambda v: v in ("own", "randomized"),
+    "draws": lambda v: _is_whole(v) and v >= 1,
 }
 MEANT = {
     "layer": "the name of a layer, or None",
@@ -233,6 +250,8 @@ MEANT = {
     "max_batch": "a whole number of at least 2 (the base and a copy), or None",
     "training": "True or False",
     "measure": "'layers' or 'outputs'",
+    "weights": "'own' or 'randomized'",
+    "draws": "a whole number of at least 1",
 }
 
 
@@ -305,7 +324,3 @@ def _dtype_of(model: Model) -> torch.dtype:
             if parameter.is_floating_point():
                 return parameter.dtype
     return torch.get_default_dtype()
-
-
-def _eps(inputs: Inputs) -> float:
-    return float(torch.finfo(inputs.main.tensor.dtype).eps)

@@ -30,7 +30,8 @@ class Gap:
     """One layer under one shift; None where nothing was compared.
 
     ``predicted``: the structure promises agreement. ``onto_lattice``: the shift is a whole number
-    of samples. ``spatial``: the layer has every axis that the shift moves.
+    of samples. ``spatial``: the layer has every axis that the shift moves. ``variation``: how much
+    the base varies over space, relative; only where the shift hardly makes a difference.
     """
 
     spatial: bool = True
@@ -45,15 +46,23 @@ class Gap:
     null_excess: float | None = None
     share: float | None = None
     worst: tuple[int, ...] | None = None
+    differing: float | None = None
+    variation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The input's spatial sizes, in pixels, which axes are circles, and the user's tolerances."""
+    """The input's spatial sizes, in pixels, which axes are circles, and the user's tolerances.
+
+    ``allowed``: the relative gap that is noise. ``interior``: only valid samples count on a circle,
+    too; else every sample of it does.
+    """
 
     pixels: tuple[int, ...]
     circular: tuple[bool, ...]
     tolerance: tuple[float, float] | None = None
+    allowed: float = 0.0
+    interior: bool = False
 
 
 Span = tuple[int, int] | torch.Tensor
@@ -192,7 +201,9 @@ class Planner:
 def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
     state = signal.axes[axis]
     if isinstance(state, Axis):
-        return pair(state, v)
+        pairing = pair(state, v)
+        inner = scene.interior and v != 0 and pairing is not None
+        return replace(pairing, ok=pairing.inner) if inner and pairing is not None else pairing
     size = size_at(signal, place)
     if v == 0:
         return whole_axis(size)
@@ -210,8 +221,10 @@ class Base:
         values: torch.Tensor,
         tolerance: tuple[float, float] | None,
         valid: Sequence[tuple[int, int]],
+        allowed: float = 0.0,
     ) -> None:
         self.values, self.tolerance, self.valid = values, tolerance, valid
+        self.allowed = allowed
         self.stays: dict[tuple[int, Placed], tuple[Map, Map | None]] = {}
 
     @cached_property
@@ -262,6 +275,7 @@ def measure(
         border=edge,
         null=relative_null,
         null_excess=null_excess,
+        variation=_variation(base, region, relative_null),
         excess=None if base.tolerance is None else 0.0,
         scale=base.peak if null == "measure" else None,
     )
@@ -274,11 +288,24 @@ def measure(
     return _with_gap(gap, base, shifted, expected, region.along)
 
 
+HARDLY = 0.25
+"""A null comparison below this may be one of a base that does not vary at all."""
+
+
 def _index(spans: Sequence[Span]) -> tuple[Any, ...]:
     """The places that are in every one of the spans, as an index of a map."""
     if any(isinstance(span, torch.Tensor) for span in spans):
         return np.ix_(*map(_indices, spans))
     return tuple(slice(span[0], span[0] + span[1]) for span in spans)
+
+
+def whole_index(region: Region) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Every pair of places that overlap, as an index of the shifted and one of the base tensor."""
+    here, there = (
+        np.ix_(*(_indices(p.all[side]) for p in region.along)) if region.along else ()
+        for side in (0, 1)
+    )
+    return (slice(None), *map(torch.from_numpy, here)), (slice(None), *map(torch.from_numpy, there))
 
 
 def _indices(span: Span) -> Indices:
@@ -310,7 +337,18 @@ def _with_gap(
         excess=_excess(errors, base),
         scale=float(base.scales[channel]),
         worst=worst,
+        differing=_differing(shifted, expected, base) if relative > base.allowed else None,
     )
+
+
+def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> float:
+    """The share of the compared values whose gap is larger than allowed for their channel."""
+    rtol, atol = base.tolerance or (base.allowed, 0.0)
+    allowed = (rtol * base.scales + atol).to(shifted.device).reshape(-1, *[1] * (shifted.ndim - 1))
+    step = max(1, BLOCK * shifted.shape[0] // shifted.numel())
+    parts = zip(shifted.split(step), expected.split(step), allowed.split(step), strict=True)
+    count = sum(int(((_wide(a) - _wide(b)).abs() > c).sum()) for a, b, c in parts)
+    return count / shifted.numel()
 
 
 def _excess(errors: torch.Tensor, base: Base) -> float | None:
@@ -448,6 +486,17 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
     if not relative:
         return None, None
     return min(relative), None if base.tolerance is None else min(excess)
+
+
+def _variation(base: Base, region: Region, null: float | None) -> float | None:
+    """How much the base varies over space; None where the shift makes a difference."""
+    if null is None or null > HARDLY or not base.finite:
+        return None
+    inside = _take(base.values, region.along, [p.valid[0] for p in region.along])
+    flat = _wide(inside.flatten(1))
+    if flat.is_complex():
+        return None
+    return _relative((flat.amax(1) - flat.amin(1)).double(), base)[0]
 
 
 def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -54,6 +54,26 @@ class Inputs:
     def pixels(self) -> tuple[int, ...]:
         """The spatial sizes of the first shifted tensor."""
         return tuple(self.main.tensor.shape[d] for d in self.main.spatial)
+
+    def mapped(self, change: Callable[[Leaf], Leaf]) -> Inputs:
+        """The same arguments with every tensor changed, of which nothing was measured yet."""
+        changed = {id(leaf): change(leaf) for leaf in self.leaves if isinstance(leaf, Leaf)}
+        leaves = tuple(changed.get(id(leaf), leaf) for leaf in self.leaves)
+        return replace(self, leaves=leaves, main=changed[id(self.main)], measured={})
+
+    def with_main(self, tensor: torch.Tensor) -> Inputs:
+        """The same arguments with another main tensor."""
+        new = replace(self.main, tensor=tensor)
+        return self.mapped(lambda leaf: new if leaf is self.main else leaf)
+
+    def in_dtype(self, dtype: torch.dtype) -> Inputs:
+        """The same arguments with every floating tensor in another type."""
+
+        def cast(leaf: Leaf) -> Leaf:
+            floating = leaf.tensor.is_floating_point()
+            return replace(leaf, tensor=leaf.tensor.to(dtype)) if floating else leaf
+
+        return self.mapped(cast)
 
     @property
     def tensors(self) -> list[torch.Tensor]:

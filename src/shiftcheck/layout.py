@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+
 from shiftcheck.axis import Axis, GeometryError
 from shiftcheck.report import Cause
 
@@ -276,6 +278,15 @@ def with_dim(signal: Signal, dim: int, new: Dim) -> Signal:
     dims = list(signal.dims)
     dims[dim] = new
     return with_dims(signal, dims)
+
+
+def valid_everywhere(signal: Signal) -> Signal:
+    """The signal as if no sample of it had seen padding, and nothing had broken it."""
+    states = [
+        replace(s, valid=np.ones(s.size, dtype=bool), broken=False) if isinstance(s, Axis) else s
+        for s in signal.axes
+    ]
+    return replace(signal, axes=tuple(states), causes=())
 
 
 def with_cause(signal: Signal, cause: Cause) -> Signal:

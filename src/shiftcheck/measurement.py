@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,7 +25,7 @@ from shiftcheck.modules import modules_of
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals, held
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
-from shiftcheck.trace import Row, Traced
+from shiftcheck.trace import OnRow, Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
 
 STACK = {"cpu": 2**20}
@@ -48,8 +49,9 @@ class Measured:
 class Job:
     """Everything that one check is about.
 
-    ``odd``: outputs that no signal leads to, with the reason. ``doubt``: why no comparison of this
-    run can be trusted. ``alone``: the outputs for x by itself.
+    ``circular_padding``: as if whatever pads a circle padded circularly. ``odd``: outputs that no
+    signal leads to, with the reason. ``doubt``: why no comparison of this run can be trusted.
+    ``dtypes``: of every tensor on the way. ``alone``: the outputs for x by itself.
     """
 
     model: Model
@@ -60,11 +62,13 @@ class Job:
     training: bool
     every_layer: bool
     scene: Scene
+    circular_padding: bool = False
     rows: dict[str, Measured] = field(default_factory=dict)
     outputs: dict[str, Measured] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
     doubt: str = ""
+    dtypes: set[torch.dtype] = field(default_factory=set)
     alone: list[torch.Tensor] = field(default_factory=list)
     plans: dict[Any, Planner] = field(default_factory=dict)
     laws: Laws = field(default_factory=Laws)
@@ -75,10 +79,18 @@ class Job:
         single = {a: s for s in reversed(self.shifts) if (a := _only_axis(s)) is not None}
         return frozenset(single.values())
 
+    def planner(self, signal: Signal) -> Planner:
+        """The plans of a signal, kept as long as the same geometry comes again."""
+        dims = tuple(tuple((f.kind, f.size, f.axis) for f in dim) for dim in signal.dims)
+        key = (dims, tuple(map(id, signal.axes)))
+        if key not in self.plans:
+            self.plans[key] = Planner(signal, self.scene)
+        return self.plans[key]
+
     def fresh(self) -> Job:
         """The same job with nothing measured yet."""
         empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
-        return replace(self, notes=[], odd=[], alone=[], doubt="", **empty)
+        return replace(self, notes=[], odd=[], alone=[], doubt="", dtypes=set(), **empty)
 
 
 def _only_axis(shift: Shift) -> int | None:
@@ -88,7 +100,7 @@ def _only_axis(shift: Shift) -> int | None:
 
 def run_all(job: Job, originals: Originals, max_batch: int | None, progress: bool) -> None:
     """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
-    chunks = _chunks(job, max_batch)
+    chunks = chunks_of(job, max_batch)
     try:
         _run_alone(job, originals)
         for chunk in _tracked(chunks, progress):
@@ -148,7 +160,8 @@ def _plain_run(job: Job, originals: Originals, noise: float, shift: Shift | None
         values = job.inputs.shifted(shift, job.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
-        return _guarded(job, values, 1, originals, lambda row, tensor: None, geometry=False)
+        known = job.circular_padding  # which dimensions are circles tells the geometry
+        return guarded(job, values, 1, originals, lambda row, tensor: None, geometry=known)
 
 
 def _perturbed(value: Any, noise: float) -> Any:
@@ -159,7 +172,7 @@ def _perturbed(value: Any, noise: float) -> Any:
 
 
 def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
-    """How far each output moves when every value of x is off by one eps: the largest change.
+    """How far each output moves when every value of x and of the weights is off by one eps.
 
     Nothing is known, and so nothing is forgiven, where the same x gives something else again.
     """
@@ -170,7 +183,8 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
         return {}
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
-        off = _plain_run(job, originals, eps)
+        with weights_off_by(eps, modules_of(job.model)):
+            off = _plain_run(job, originals, eps)
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True
         ):
@@ -178,6 +192,20 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
             if dense and one.shape == two.shape and one.numel():
                 floor[row.name] = max(floor[row.name], float((one - two).abs().max()))
     return floor
+
+
+@contextmanager
+def weights_off_by(eps: float, modules: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """Have every floating parameter in another memory, each value off by about ``eps``."""
+    own = {id(p): p for m in modules for p in m.parameters(False) if p.is_floating_point()}
+    before = {key: p.data for key, p in own.items()}
+    try:
+        for p in own.values():
+            p.data = _perturbed(p.data, eps)
+        yield
+    finally:
+        for key, p in own.items():
+            p.data = before[key]
 
 
 def _same(one: Traced, other: Traced) -> bool:
@@ -227,7 +255,7 @@ def _tracked(chunks: Sequence[Any], progress: bool) -> Any:
     return track(chunks, description="shifts")
 
 
-def _chunks(job: Job, max_batch: int | None) -> list[tuple[Shift, ...]]:
+def chunks_of(job: Job, max_batch: int | None) -> list[tuple[Shift, ...]]:
     """The shifts of each pass, about as many in each."""
     values = sum(t.numel() for t in job.inputs.tensors)
     room = STACK.get(job.inputs.main.tensor.device.type, LARGE_STACK)
@@ -250,7 +278,7 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
 
     with job.inputs.without_gradients():
         values = job.inputs.stacked(chunk, job.seed)
-        traced = _guarded(job, values, len(chunk) + 1, originals, on_row)
+        traced = guarded(job, values, len(chunk) + 1, originals, on_row)
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
             _compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
         copies = len(chunk) + 1
@@ -260,20 +288,21 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
         raise BatchCoupledError("the layers differ from pass to pass")
 
 
-def _guarded(
+def guarded(
     job: Job,
     values: list[Any],
     copies: int,
     originals: Originals,
-    on_row: Callable[[Row, torch.Tensor], None],
+    on_row: OnRow,
     *,
     geometry: bool = True,
 ) -> Traced:
+    """One traced pass; what the model raises gets our sentence above it."""
     rows: list[Row] = []
 
-    def seen(row: Row, tensor: torch.Tensor) -> None:
+    def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
         rows.append(row)
-        on_row(row, tensor)
+        return on_row(row, tensor)
 
     shape = tuple(job.inputs.main.tensor.shape)
     try:
@@ -287,12 +316,14 @@ def _guarded(
             on_row=seen,
             laws=job.laws,
             geometry=geometry,
+            circular_padding=job.circular_padding,
         )
     except ShiftcheckError:
         raise
     except Exception as error:
         raise ModelError(raised(error, shape, rows)) from error
     check_traced(traced, job.layer, rows)
+    job.dtypes |= traced.dtypes
     return traced
 
 
@@ -305,7 +336,7 @@ def _compare_stacked(
     *,
     ends: bool,
 ) -> None:
-    _require_copies(row.signal)
+    require_copies(row.signal)
     if tensor.layout != torch.strided:
         entry = into.setdefault(row.name, Measured(row=row))
         entry.gaps += [Gap(spatial=False, predicted=False)] * len(chunk)
@@ -313,8 +344,8 @@ def _compare_stacked(
     whole = arranged(tensor, row.signal, spatial_places(row.signal, len(job.scene.pixels)))
     entry = into.setdefault(row.name, Measured(row=row))
     signal = without_copies(row.signal)
-    planner = _planner(job, signal)
-    base = Base(whole[0], job.scene.tolerance, planner.valid)
+    planner = job.planner(signal)
+    base = Base(whole[0], job.scene.tolerance, planner.valid, job.scene.allowed)
     if not entry.gaps:
         entry.peak = base.peak
     plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
@@ -336,7 +367,8 @@ def _first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tens
     return first
 
 
-def _require_copies(signal: Signal) -> None:
+def require_copies(signal: Signal) -> None:
+    """Raise BatchCoupledError where no dimension holds the copies any more."""
     if not any(f.kind == "copies" for dim in signal.dims for f in dim):
         raise BatchCoupledError("a layer mixes the elements of the batch")
 
@@ -367,15 +399,6 @@ def _gap_of(
     return replace(gap, worst=place_in_tensor(gap.worst, signal, places))
 
 
-def _planner(job: Job, signal: Signal) -> Planner:
-    """The plans of a signal, kept as long as the same geometry comes again."""
-    dims = tuple(tuple((f.kind, f.size, f.axis) for f in dim) for dim in signal.dims)
-    key = (dims, tuple(map(id, signal.axes)))
-    if key not in job.plans:
-        job.plans[key] = Planner(signal, job.scene)
-    return job.plans[key]
-
-
 def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
     bases: dict[tuple[str, str], Base] = {}
     zero = (0,) * len(job.inputs.pixels)
@@ -383,20 +406,21 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
     def note(kind: str, into: dict[str, Measured], row: Row, tensor: torch.Tensor) -> None:
         places = spatial_places(row.signal, len(zero))
         whole = arranged(tensor, row.signal, places)[0].clone()
-        base = Base(whole, job.scene.tolerance, valid_spans(row.signal, len(zero)))
+        spans = valid_spans(row.signal, len(zero))
+        base = Base(whole, job.scene.tolerance, spans, job.scene.allowed)
         into[row.name] = Measured(row=row, peak=base.peak)
         if kind == "output" or job.every_layer:
             bases[kind, row.name] = base
 
     with job.inputs.without_gradients():
         values = job.inputs.shifted(zero, job.seed)
-        traced = _guarded(job, values, 1, originals, lambda r, t: note("row", job.rows, r, t))
+        traced = guarded(job, values, 1, originals, lambda r, t: note("row", job.rows, r, t))
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
             note("output", job.outputs, row, tensor)
         for shift in _tracked(job.shifts, progress):
             _run_single(job, shift, bases, originals)
         again = job.inputs.shifted(zero, job.seed)
-        repeat = _guarded(job, again, 1, originals, lambda row, tensor: None)
+        repeat = guarded(job, again, 1, originals, lambda row, tensor: None)
         job.alone = [tensor for _, tensor, _ in traced.outputs]
         _compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
 
@@ -416,12 +440,12 @@ def _run_single(
                 f" shifted by {shift}: shapes must not depend on the values"
             )
         ends = kind == "output"
-        placed = _planner(job, row.signal).plan(shift) if any(shift) else Gap()
+        placed = job.planner(row.signal).plan(shift) if any(shift) else Gap()
         gap = _gap_of(job, row.signal, shift, base, copy, placed, ends)
         into[row.name].gaps.append(gap)
 
     values = job.inputs.shifted(shift, job.seed)
-    traced = _guarded(job, values, 1, originals, lambda r, t: compare("row", job.rows, r, t))
+    traced = guarded(job, values, 1, originals, lambda r, t: compare("row", job.rows, r, t))
     for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
         compare("output", job.outputs, row, tensor)
     expected = len(next(iter(job.outputs.values())).gaps)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -100,3 +101,16 @@ def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
         else:
             found.append((name, leaf))
     return found
+
+
+def in_dtype(model: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:
+    """A copy of a module in another floating type; a plain function is its own copy.
+
+    Raises TypeError for a bound method, whose module cannot be exchanged.
+    """
+    if isinstance(model, torch.nn.Module):
+        new = copy.deepcopy(model)
+        return new.double() if dtype is torch.float64 else new.to(dtype)
+    if modules_of(model):
+        raise TypeError("a bound method has no copy in another type")
+    return model

@@ -53,6 +53,11 @@ class ShiftResult:
     are not valid. ``relative_error``: the largest gap of a channel over its largest magnitude.
     ``allowance``: the largest relative error that passes. ``null_error``: the same comparison with
     the shift left out, relative; where it is small, a break could not have been seen.
+    ``float64_error``: the relative error in float64, where a second look was needed; it is then
+    what ``allowance`` is compared with. ``local_interior``, ``local_border``: the relative error of
+    this layer alone when it is fed with exact shifts, on samples that do not see its own padding
+    and on those that do; measured where the verdict is not EQUIVARIANT. ``differing``: the share of
+    the compared values whose gap is larger than allowed.
     """
 
     shift: tuple[int, ...]
@@ -66,6 +71,10 @@ class ShiftResult:
     null_error: float | None = None
     share: float | None = None
     worst: tuple[int, ...] | None = None
+    differing: float | None = None
+    float64_error: float | None = None
+    local_interior: float | None = None
+    local_border: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +119,69 @@ class LayerResult:
         return _largest(s.border_error for s in self.shifts)
 
     @property
+    def local_interior(self) -> float | None:
+        """The largest relative local error over all shifts where it does not see its padding."""
+        return _largest(s.local_interior for s in self.shifts)
+
+    @property
+    def local_border(self) -> float | None:
+        """The largest relative local error over all shifts where it sees its own padding."""
+        return _largest(s.local_border for s in self.shifts)
+
+    @property
     def worst(self) -> ShiftResult | None:
         """The shift with the largest relative error, with the index of the largest gap."""
         compared = [s for s in self.shifts if s.relative_error is not None]
         return max(compared, key=lambda s: s.relative_error or 0.0, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a check was repeated with; what is empty stayed as it was.
+
+    ``circular_padding``: whatever pads a circle, as if it padded circularly. ``multiples``: shifts
+    by these pixels along each axis. ``shifts``: these. ``layer``: up to this layer. ``size``: noise
+    of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
+    ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
+    eval mode.
+    """
+
+    circular_padding: bool = False
+    multiples: tuple[int, ...] = ()
+    shifts: tuple[tuple[int, ...], ...] = ()
+    layer: str = ""
+    size: tuple[int, ...] = ()
+    boundary: tuple[str, ...] = ()
+    signal: bool = False
+    dtype: str = ""
+    tolerances: bool = False
+    evaluation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What the same check gives after a change: the largest relative error, and what is left."""
+
+    change: Change
+    verdict: Verdict
+    reason: str = ""
+    relative_error: float | None = None
+    guilty: Cause | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the changed check passes."""
+        return self.verdict is Verdict.EQUIVARIANT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What the check gives with one draw of randomised weights."""
+
+    seed: int
+    verdict: Verdict
+    reason: str = ""
+    relative_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +192,9 @@ class Report:
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
+    ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
+    was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
+    randomised, what each draw gave; the rest of the report is of the draw that decided.
     """
 
     verdict: Verdict | None
@@ -142,9 +213,17 @@ class Report:
     device: str = ""
     seed: int = 0
     needed: tuple[int, ...] | None = None
+    sensitivity: float | None = None
+    trials: tuple[Trial, ...] = ()
+    draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def relative_error(self) -> float | None:
+        """The largest relative error of an output; None where none was compared."""
+        return _largest(o.relative_error for o in self.outputs)
 
     def __getitem__(self, name: str) -> LayerResult:
         """The row called ``name``; raises KeyError with the names there are."""
@@ -225,8 +304,8 @@ def _cause_from(data: Mapping[str, Any]) -> Cause:
 
 def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
     values = _known(ShiftResult, data)
-    numbers = ("error", "relative_error", "border_error", "scale", "allowance", "null_error")
-    values |= {k: _number(values[k]) for k in numbers}
+    numbers = [f.name for f in fields(ShiftResult) if f.type == "float | None"]
+    values |= {k: _number(values[k]) for k in numbers if k in values}
     return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
@@ -241,6 +320,19 @@ def _layer_from(data: Mapping[str, Any]) -> LayerResult:
     return LayerResult(**values)
 
 
+def _trial_from(data: Mapping[str, Any]) -> Trial:
+    values = _known(Trial, data)
+    values["change"] = Change(**_known(Change, data["change"]))
+    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
+    values["relative_error"] = _number(data["relative_error"])
+    return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
+
+
+def _draw_from(data: Mapping[str, Any]) -> Draw:
+    values = _known(Draw, data) | {"relative_error": _number(data["relative_error"])}
+    return Draw(**(values | {"verdict": Verdict(data["verdict"])}))
+
+
 def _report_from(data: Mapping[str, Any]) -> Report:
     values = _known(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
@@ -248,5 +340,8 @@ def _report_from(data: Mapping[str, Any]) -> Report:
     values["causes"] = tuple(_cause_from(c) for c in data["causes"])
     values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
+    values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
+    values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
+    values["sensitivity"] = _number(data.get("sensitivity"))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)

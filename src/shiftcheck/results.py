@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,20 +12,23 @@ import torch
 
 from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import Gap
-from shiftcheck.confirm import settled
-from shiftcheck.inputs import Inputs
+from shiftcheck.confirm import SecondLook, settled
+from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.layout import Gone, Lost
+from shiftcheck.local import Found
 from shiftcheck.measurement import Job, Measured
 from shiftcheck.report import Cause, LayerResult, Report, Verdict
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row
 from shiftcheck.verdict import (
+    CLEARLY,
     Tolerance,
     find_guilty,
     judge,
     judge_layer,
     judge_model,
     unproven,
+    why_constant,
 )
 
 
@@ -57,9 +60,11 @@ def _judged(
     tolerance: Tolerance,
     strict: bool,
     required: set[int],
-    exact: Mapping[str, Sequence[Gap]] | None = None,
-    noise: Mapping[str, float] | None = None,
+    look: SecondLook | None,
+    local: Found | None,
 ) -> LayerResult:
+    """One layer, judged; an output has no ``local`` errors."""
+    ends = local is None
     result = layer_result(entry.row)
     if not entry.gaps:
         return result
@@ -68,10 +73,19 @@ def _judged(
         judge(gap, shift, causes, entry.peak, tolerance)
         for gap, shift in zip(entry.gaps, job.shifts, strict=True)
     )
-    if exact is not None:
-        floor = (noise or {}).get(entry.row.name, 0.0)
-        second: Sequence[Gap | None] = exact.get(entry.row.name) or [None] * len(shifts)
-        shifts = tuple(settled(s, gap, floor) for s, gap in zip(shifts, second, strict=True))
+    name = entry.row.name
+    if look is not None:
+        seen = look.outputs if ends else look.rows
+        exact: Sequence[Gap | None] = seen.get(name) or [None] * len(shifts)
+        noise = look.noise.get(name, 0.0) if ends else 0.0
+        shifts = tuple(
+            settled(s, gap, noise, look.eps) for s, gap in zip(shifts, exact, strict=True)
+        )
+    if local is not None and name in local:
+        shifts = tuple(
+            replace(s, local_interior=own.interior, local_border=own.border)
+            for s, own in zip(shifts, local[name], strict=True)
+        )
     if result.measured:
         shifts = tuple(unproven(s, job.inputs.circular) for s in shifts)
     verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
@@ -82,22 +96,22 @@ def build_report(
     job: Job,
     tolerance: Tolerance,
     given: bool,
-    exact: Mapping[str, Sequence[Gap]] | None = None,
-    noise: Mapping[str, float] | None = None,
+    look: SecondLook | None = None,
+    local: Found | None = None,
 ) -> Report:
-    """The report of what a job measured.
-
-    ``exact``, ``noise``: a second look in float64, and how far rounding alone moves each output.
-    """
+    """The report of what a job measured, with a second look at it, and the local errors."""
     axes = len(job.inputs.pixels)
     moved = {a for s in job.shifts for a, v in enumerate(s) if v}
     required = moved if given else set(range(axes))
     layers = tuple(
-        _judged(e, job, tolerance, False, moved - _reduced_axes(e)) for e in job.rows.values()
+        _judged(e, job, tolerance, False, moved - _reduced_axes(e), look, local or {})
+        for e in job.rows.values()
     )
     outputs = tuple(
-        _judged(e, job, tolerance, given, required, exact, noise) for e in job.outputs.values()
+        _judged(e, job, tolerance, given, required, look, None) for e in job.outputs.values()
     )
+    constant = _is_constant(job.inputs)
+    outputs = tuple(why_constant(o, layers, constant) for o in outputs)
     outputs += tuple(_unjudged(*odd, axes) for odd in job.odd)
     verdict, reason = judge_model(outputs)
     if job.doubt and verdict is not Verdict.INCONCLUSIVE:
@@ -114,9 +128,30 @@ def build_report(
         guilty=find_guilty(verdict, reason, decisive, causes_of(own), circular, layers),
         causes=causes,
         shifts=job.shifts,
+        sensitivity=sensitivity_of(outputs),
         notes=tuple(job.notes),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
     )
+
+
+def _is_constant(inputs: Inputs) -> bool:
+    """Whether nothing that is shifted varies over space, beyond rounding."""
+    moved = [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
+    return not any(_varies(leaf) for leaf in moved)
+
+
+def _varies(leaf: Leaf) -> bool:
+    x = leaf.tensor.detach()
+    noise = CLEARLY * Tolerance(eps=float(torch.finfo(x.dtype).eps)).relative(None)
+    spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)
+    return bool((spread > noise * x.abs().amax(leaf.spatial)).any())
+
+
+def sensitivity_of(outputs: Sequence[LayerResult]) -> float | None:
+    """The smallest relative break that every comparison which told something catches."""
+    told = (Verdict.EQUIVARIANT, Verdict.BROKEN)
+    shifts = [s for o in outputs for s in o.shifts if s.verdict in told]
+    return max((s.allowance for s in shifts if s.allowance is not None), default=None)
 
 
 def _reduced_axes(entry: Measured) -> set[int]:

@@ -7,9 +7,8 @@ import logging
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from shiftcheck.arrangement import is_flattened, size_at, spatial_places
-from shiftcheck.axis import Axis, pair, smallest_size
+from shiftcheck.axis import Axis, pair
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Leaf, Shift
 from shiftcheck.laws import Laws
@@ -26,7 +25,7 @@ from shiftcheck.layout import Lost, Signal, lose
 from shiftcheck.modules import modules_of
 from shiftcheck.report import Cause
 from shiftcheck.state import Originals, preserved
-from shiftcheck.trace import Row, Traced, run
+from shiftcheck.trace import OnRow, Row, Traced, run
 from shiftcheck.whole import Whole
 
 Model = Callable[..., Any]
@@ -132,9 +131,10 @@ def call(
     copies: int,
     layer: str | None,
     originals: Originals,
-    on_row: Callable[[Row, torch.Tensor], None],
+    on_row: OnRow,
     laws: Laws | None = None,
     geometry: bool = True,
+    circular_padding: bool = False,
 ) -> Traced:
     """Run the model on a flat list of its arguments, following their signals."""
     args, kwargs = inputs.call(values)
@@ -156,6 +156,7 @@ def call(
         laws=laws,
         geometry=geometry,
         measured=inputs.measured,
+        circular_padding=circular_padding,
     )
 
 
@@ -227,71 +228,6 @@ def choose_shifts(
     return tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
 
 
-LARGER = 64
-"""How many times larger an input is looked for that leaves a valid region."""
-
-
-def smallest_input(
-    model: Model,
-    inputs: Inputs,
-    shifts: Sequence[Shift],
-    *,
-    layer: str | None,
-    training: bool,
-) -> tuple[int, ...] | None:
-    """The smallest spatial size at which every shifted axis leaves something to compare.
-
-    None where none was found, the model takes this size only, sees all of an axis, was measured, or
-    has several inputs.
-    """
-    if len(inputs.tensors) > 1:
-        return None
-    _, given, _ = read_structure(model, inputs, layer=layer, training=training)
-    sizes = list(inputs.pixels)
-    for axis, size in enumerate(inputs.pixels):
-        steps = [abs(s[axis]) for s in shifts if s[axis]]
-        if not steps:
-            continue
-        if any(_endless(row.signal.axes[axis]) or _is_measured(row.signal) for row in given):
-            return None
-
-        def works(n: int, axis: int = axis, step: int = min(steps)) -> bool:
-            resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
-            try:
-                _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
-            except ShiftcheckError:
-                return False
-            return all(_compares(row.signal.axes[axis], step) for row in outputs)
-
-        guess = next((n for n in sizes[:axis] if n > size), None)
-        if guess is not None and works(guess) and not works(guess - 1):
-            found: int | None = guess
-        else:
-            found = smallest_size(works, size, LARGER * size)
-        if found is None:
-            return None
-        sizes[axis] = found
-    return tuple(sizes)
-
-
-def _is_measured(signal: Signal) -> bool:
-    return any(cause.kind == "MEASURED" for cause in signal.causes)
-
-
-def _endless(state: Any) -> bool:
-    return isinstance(state, Axis) and math.inf in state.halo
-
-
-def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:
-    x = inputs.main.tensor
-    shape = list(x.shape)
-    for axis, dim in enumerate(inputs.main.spatial):
-        shape[dim] = sizes[axis]
-    leaf = replace(inputs.main, tensor=torch.empty(shape, dtype=x.dtype, device="meta"))
-    leaves = tuple(leaf if given is inputs.main else given for given in inputs.leaves)
-    return replace(inputs, leaves=leaves, main=leaf)
-
-
 def _is_spatial(signal: Signal, axes: int) -> bool:
     return len(spatial_places(signal, axes)) == axes and not is_flattened(signal)
 
@@ -317,12 +253,13 @@ def _room(signals: Sequence[Signal], inputs: Inputs, axis: int, unit: int) -> in
     """The largest number of unit steps, up to a quarter of the signal, that leave something."""
     most = max(1, inputs.pixels[axis] // (4 * unit))
     for steps in range(most, 1, -1):
-        if all(_compares(s.axes[axis], steps * unit) for s in signals):
+        if all(compares(s.axes[axis], steps * unit) for s in signals):
             return steps
     return 1
 
 
-def _compares(state: Any, v: int) -> bool:
+def compares(state: Any, v: int) -> bool:
+    """Whether a shift of ``v`` pixels leaves something to compare along an axis."""
     if not isinstance(state, Axis):
         return True
     pairing = pair(state, v)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.budgets import claim_budget
@@ -27,6 +27,8 @@ def assert_equivariant(
     max_batch: int | None = None,
     progress: bool = False,
     training: bool = False,
+    weights: Literal["own", "randomized"] = "own",
+    draws: int = 3,
     budget: str | None = None,
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
@@ -67,9 +69,11 @@ def assert_equivariant(
             progress=progress,
             training=training,
             measure=what,
+            weights=weights,
+            draws=draws,
         )
 
-    opened = None if budget is None else claim_budget(budget, rtol, atol)
+    opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
     report = check("outputs")
     ruling = None if opened is None else opened.rule_on(report, given=shifts is not None)
     if report.verdict is Verdict.EQUIVARIANT if ruling is None else ruling.within:

@@ -22,11 +22,20 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from shiftcheck.circular import twin_of
 from shiftcheck.errors import ModelError
 from shiftcheck.fallback import Prober, Subject, subject_of
 from shiftcheck.laws import Laws
-from shiftcheck.layout import Signal, as_slice, no_longer_uniform, opaque, with_cause
+from shiftcheck.layout import (
+    Signal,
+    as_slice,
+    no_longer_uniform,
+    opaque,
+    valid_everywhere,
+    with_cause,
+)
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.probe import NoAnswerError
@@ -48,6 +57,7 @@ LOCAL = frozenset(
 )
 """Operations whose results depend on the input wherever their first operand does."""
 
+NONE: frozenset[int] = frozenset()
 NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 WRITTEN = "written through a view of the same memory"
 RANDOM = "random numbers are drawn"
@@ -61,12 +71,16 @@ FACTORIES = frozenset(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """A layer as it was met: its name, operation, and what is known of its output."""
+    """A layer as it was met: its name, operation, and what is known of its output.
+
+    ``strayed``: the copies that were fed with something else than an exact shift.
+    """
 
     name: str
     op: str
     signal: Signal
     path: str = ""
+    strayed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +88,8 @@ class Traced:
     """What a pass returned: the output tensors that depend on the input, with their signals.
 
     ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
-    ``leak``: the operation by which values were read from a tensor, if any were.
+    ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
+    every tensor on the way.
     """
 
     outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
@@ -82,6 +97,7 @@ class Traced:
     unknown: tuple[tuple[str, str], ...]
     stopped: bool
     leak: str = ""
+    dtypes: frozenset[torch.dtype] = frozenset()
 
 
 class Stop(BaseException):
@@ -92,7 +108,10 @@ class Stop(BaseException):
         self.outputs = outputs
 
 
-OnRow = Callable[[Row, torch.Tensor], None]
+OnRow = Callable[[Row, torch.Tensor], frozenset[int] | None]
+"""Looks at a layer's output. What it returns, if anything, says that it put the exact shifts of the
+base in the place of the copies, all but these; the layers that follow then start anew from there.
+"""
 
 
 def run(
@@ -108,6 +127,7 @@ def run(
     laws: Laws | None = None,
     geometry: bool = True,
     measured: dict[Any, Any] | None = None,
+    circular_padding: bool = False,
 ) -> Traced:
     """Run the model, calling ``on_row`` with each layer's output while it is there.
 
@@ -115,10 +135,10 @@ def run(
     model mixes them. ``layer``: stop after that layer, whose output is then the output. ``laws``:
     what the rules answered in an earlier pass of this model; ``measured``: what was measured of
     operations without a rule. Without ``geometry``, the signals only say which tensors depend on
-    the input.
+    the input. With ``circular_padding``, whatever pads an axis that is a circle pads it circularly.
     """
     tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
-    tracer.geometry = geometry
+    tracer.geometry, tracer.circular_padding = geometry, circular_padding
     tracer.prober = Prober(_disabled, measured)
     for tensor, signal in signals:
         tracer.signals[tensor] = signal
@@ -166,9 +186,12 @@ class _Tracer(TorchDispatchMode):
         self.stacked, self.layer, self.laws = stacked, layer, laws
         self.laws.watch(modules.values())
         self.geometry = True
+        self.circular_padding = False
         self.ledger = Ledger(_disabled)
         self.signals = self.ledger.signals
         self.prober = Prober(_disabled)
+        self.dtypes: set[torch.dtype] = set()
+        self.strays: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.leak: Cause | None = None
         self.coupled: BatchCoupledError | None = None
         self.frames: list[_Frame] = []
@@ -232,9 +255,40 @@ class _Tracer(TorchDispatchMode):
         for i, tensor in enumerate(tracked):
             label = name if len(tracked) == 1 else f"{name}[{i}]"
             signal = self._settled(self.signals[tensor], name, op)
-            row = Row(name=label, op=op, signal=signal, path=name)
+            strayed = self.strays.get(tensor, NONE)
+            row = Row(name=label, op=op, signal=signal, path=name, strayed=strayed)
             with torch._C.DisableTorchFunction(), _disabled():
-                self.on_row(row, tensor)
+                left = self.on_row(row, tensor)
+            if left is not None:
+                self._start_anew(tensor, left)
+
+    def _start_anew(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
+        """Follow a tensor as if it came from nowhere: all its samples are valid."""
+        signal = self.signals[tensor]
+        self.signals[tensor] = self.laws.again(
+            (id(signal), "anew"), [signal], lambda: valid_everywhere(signal)
+        )
+        self._stray(tensor, strayed)
+
+    def _stray(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
+        if strayed:
+            self.strays[tensor] = strayed
+        else:
+            self.strays.pop(tensor, None)
+
+    def _led_astray(
+        self, inputs: Sequence[torch.Tensor], out: Any, written: Sequence[torch.Tensor]
+    ) -> None:
+        """What comes from a copy that is no exact shift is none either."""
+        if not self.strays:
+            return
+        strayed = NONE.union(*(self.strays.get(t, NONE) for t in inputs))
+        for tensor in [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]:
+            self._stray(tensor, strayed)
+        for tensor in written:
+            for other in list(self.signals) if strayed else ():
+                if self.ledger.shared(other, tensor):
+                    self._stray(other, strayed | self.strays.get(other, NONE))
 
     # -- operations ------------------------------------------------------------------------------
 
@@ -286,13 +340,13 @@ class _Tracer(TorchDispatchMode):
         outer = next((f for f in self.frames if f.leaf), None)
         name = outer.name if outer else self._function_name(op)
         rule = _rule_for(func, packet, overload)
-        if rule is None and not written:
-            self.frames.append(_Frame(outer.path if outer else "", True, name, op))
-            try:
-                with self:
-                    out = func.decompose(*args, **kwargs)
-            finally:
-                self.frames.pop()
+        parts = functools.partial(func.decompose, *args, **kwargs)
+        twin = None
+        if self.circular_padding:
+            twin = twin_of(packet, self.ledger.signal(inputs[0]), args, kwargs)
+        if twin is not None or (rule is None and not written):
+            frame = _Frame(outer.path if outer else "", True, name, op)
+            out = self._inside(frame, twin or parts, twin is None and self.circular_padding)
             if out is not NotImplemented:
                 self._finish(name, op, out, outer)
                 return out
@@ -307,8 +361,20 @@ class _Tracer(TorchDispatchMode):
         drawn = any(self.ledger.is_random(t) for t in inputs)
         uniform = any(self.ledger.is_uniform(t) for t in inputs)
         self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
+        self._led_astray(inputs, out, written)
         self._finish(name, op, out, outer)
         return out
+
+    def _inside(self, frame: _Frame, steps: Callable[[], Any], circular_padding: bool) -> Any:
+        """Follow what one operation consists of, as parts of the layer that it is."""
+        self.frames.append(frame)
+        before, self.circular_padding = self.circular_padding, circular_padding
+        try:
+            with self:
+                return steps()
+        finally:
+            self.frames.pop()
+            self.circular_padding = before
 
     def _finish(self, name: str, op: str, out: Any, outer: _Frame | None) -> None:
         if outer is not None:
@@ -416,6 +482,7 @@ class _Tracer(TorchDispatchMode):
                 self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
             return
         results = _for_each(results, tensors, returned, parents)
+        self.dtypes.update(t.dtype for t in tensors)
         for tensor, signal in zip(tensors, results, strict=True):
             signal = note_missing_causes(parents, _matching(signal, tensor, parents))
             if drawn:
@@ -486,6 +553,7 @@ class _Tracer(TorchDispatchMode):
             unknown=tuple(unknown),
             stopped=stopped,
             leak=self.leak.op if self.leak is not None else "",
+            dtypes=frozenset(self.dtypes),
         )
 
 

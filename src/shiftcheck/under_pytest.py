@@ -18,7 +18,7 @@ from shiftcheck.budgets import Ruling
 from shiftcheck.check import check_equivariance
 from shiftcheck.errors import InputError, ShiftcheckError
 from shiftcheck.render.message import headline
-from shiftcheck.report import Report
+from shiftcheck.report import Report, ShiftResult
 from shiftcheck.testing import assert_equivariant
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     """What the summary needs of a check: numbers, strings and lists, which travel."""
     report = outcome.report
     compared = [
-        (shift.relative_error, shift.allowance, str(shift.shift))
+        (gap, shift.allowance, str(shift.shift))
         for output in report.outputs
         for shift in output.shifts
-        if shift.relative_error is not None and shift.allowance
+        if (gap := _judged(shift)) is not None and shift.allowance
     ]
     worst = max(compared, key=lambda entry: entry[0] / entry[1], default=None)
     return {
@@ -117,6 +117,11 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
         "worst": worst,
         "budget": None if outcome.ruling is None else budget_record(outcome.ruling),
     }
+
+
+def _judged(shift: ShiftResult) -> float | None:
+    """The gap that was held against the allowance."""
+    return shift.relative_error if shift.float64_error is None else shift.float64_error
 
 
 def budget_record(ruling: Ruling) -> dict[str, Any]:

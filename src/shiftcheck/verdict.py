@@ -23,6 +23,8 @@ BLIND = {
 
 IDENTITY, NOT_SPATIAL, OFF_LATTICE = "identity shift", "not spatial", "off the lattice"
 NO_REGION, NOT_FINITE, DEAD = "no valid region", "not finite", "dead output"
+CONSTANT, CONSTANT_INPUT = "constant output", "constant input"
+SATURATED = "saturated output"
 INVISIBLE, IN_NOISE = "shift not visible", "within noise of a break"
 AGAINST_RULES = "disagrees with the structure"
 NEVER_MOVED, TOO_TOLERANT = "axis never moved", "tolerance larger than the signal"
@@ -30,6 +32,7 @@ IGNORES, UNREAD = "output ignores the input", "output cannot be read"
 APART, UNSTEADY = "batch coupled", "nondeterministic"
 UNCONFIRMED = "gap not confirmed in float64"
 MEASURED_GAP = "gap where the geometry was measured"
+LOW_PRECISION = "only in low precision"
 SKIPPED = (IDENTITY, OFF_LATTICE)
 
 
@@ -71,6 +74,7 @@ def judge(
         null_error=_finite(gap.null),
         share=gap.share,
         worst=gap.worst,
+        differing=gap.differing,
     )
 
 
@@ -100,8 +104,15 @@ def _decide(
     visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance)
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
-        return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else INVISIBLE
+        return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
     return Verdict.EQUIVARIANT, ""
+
+
+def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
+    """Whether the layer varies over space at all, beyond rounding."""
+    noise = replace(tolerance, rtol=None, atol=None).relative(None)
+    varies = gap.variation is None or gap.variation > CLEARLY * noise
+    return INVISIBLE if varies else CONSTANT
 
 
 def _over(null: float | None, tolerance: Tolerance) -> float | None:
@@ -149,6 +160,30 @@ def judge_layer(
     return Verdict.EQUIVARIANT, ""
 
 
+SATURATING = ("sigmoid", "tanh", "softmax", "softsign", "relu6", "clamp", "clip", "erf")
+"""In the names of what gives nearly one value for all inputs beyond some size."""
+
+
+def why_constant(
+    output: LayerResult, layers: Sequence[LayerResult], constant_input: bool
+) -> LayerResult:
+    """The output with a better reason, where it is constant or dead for one."""
+    if output.reason not in (CONSTANT, DEAD):
+        return output
+    if constant_input:
+        return _with_reason(output, CONSTANT_INPUT)
+    first = next((row for row in layers if row.reason in (CONSTANT, DEAD)), None)
+    saturates = first is not None and any(word in first.op.lower() for word in SATURATING)
+    return _with_reason(output, SATURATED) if saturates else output
+
+
+def _with_reason(output: LayerResult, reason: str) -> LayerResult:
+    shifts = tuple(
+        replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
+    )
+    return replace(output, reason=reason, shifts=shifts)
+
+
 def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, str]:
     """The verdict on the model: BROKEN beats INCONCLUSIVE beats EQUIVARIANT over its outputs.
 
@@ -173,24 +208,47 @@ def find_guilty(
     circular: Sequence[bool],
     layers: Sequence[LayerResult],
 ) -> Cause | None:
-    """The first cause on the way to the output that explains its verdict."""
+    """The first cause on the way to the output that explains its verdict.
+
+    A cause that does nothing to exactly shifted inputs, as measured, comes after the others.
+    """
     if verdict is Verdict.EQUIVARIANT:
         return None
     blind = [c for c in causes if BLIND.get(c.kind) == reason]
     if blind:
         return blind[0]
     same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
-    shift = next((s.shift for s in same if any(s.shift)), None)
-    if shift is None:
+    shifts = [s.shift for s in same if any(s.shift)]
+    if not shifts:
         return None
     if reason == AGAINST_RULES:
-        return _first_measured(layers, shift)
-    explaining = [c for c in causes if _explains(c, shift, reason, circular)]
+        return _first_measured(layers, shifts[0])
+    explaining = [c for c in causes if _explains(c, shifts[0], reason, circular)]
     if reason == MEASURED_GAP:
         explaining += [c for c in causes if c.kind == "MEASURED"]
     if reason == NO_REGION:
         explaining.sort(key=lambda c: c.kind != "GLOBAL")
+    elif verdict is Verdict.BROKEN:
+        explaining.sort(key=lambda c: _does_nothing(c, shifts, layers))
     return explaining[0] if explaining else None
+
+
+def _does_nothing(
+    cause: Cause, shifts: Sequence[tuple[int, ...]], layers: Sequence[LayerResult]
+) -> bool:
+    """Whether a layer was fed with exact shifts, and gave exact shifts."""
+    found = [
+        s.local_border if cause.kind == "PADDING" else s.local_interior
+        for row in layers
+        if row.name == cause.layer or row.name.startswith(f"{cause.layer}[")
+        for s in row.shifts
+        if s.shift in shifts
+    ]
+    return bool(found) and all(f is not None and f <= QUIET for f in found)
+
+
+QUIET = 1e-13
+"""A local error of that much is rounding, in any type."""
 
 
 def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequence[bool]) -> bool:
@@ -209,11 +267,18 @@ def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequenc
 
 
 def _first_measured(layers: Sequence[LayerResult], shift: tuple[int, ...]) -> Cause | None:
-    for row in layers:
-        if any(s.shift == shift and s.verdict is Verdict.BROKEN for s in row.shifts):
-            detail = "the rules promise agreement here: one of them is wrong, or the model is"
-            return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
+    """The first layer that breaks what it is fed with; where that was not measured, any gap."""
+    rows = [(row, s) for row in layers for s in row.shifts if s.shift == shift]
+    local = [row for row, s in rows if _over_allowance(s.local_interior, s)]
+    broken = [row for row, s in rows if s.verdict is Verdict.BROKEN]
+    for row in (*local, *broken):
+        detail = "the rules promise agreement here: one of them is wrong, or the model is"
+        return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
     return None
+
+
+def _over_allowance(error: float | None, result: ShiftResult) -> bool:
+    return error is not None and error > (result.allowance or 0.0)
 
 
 def _finite(value: float | None) -> float | None:

@@ -19,7 +19,7 @@ from shiftcheck.arrangement import spatial_places, valid_spans
 from shiftcheck.axis import input_axis
 from shiftcheck.compare import Base, Gap, Scene, _span, measure, plan
 from shiftcheck.layout import Factor, Gone, Lost, Signal, plain
-from shiftcheck.measurement import _chunks, _close
+from shiftcheck.measurement import _close, chunks_of
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)
@@ -248,5 +248,5 @@ def test_a_pass_stays_in_the_cache_and_the_passes_are_alike() -> None:
         main=SimpleNamespace(tensor=torch.empty(1)),
     )
     job: Any = SimpleNamespace(inputs=inputs, shifts=tuple((v, 0) for v in range(1, 5)))
-    assert [len(chunk) for chunk in _chunks(job, None)] == [2, 2]
-    assert [len(chunk) for chunk in _chunks(job, 2)] == [1, 1, 1, 1]
+    assert [len(chunk) for chunk in chunks_of(job, None)] == [2, 2]
+    assert [len(chunk) for chunk in chunks_of(job, 2)] == [1, 1, 1, 1]

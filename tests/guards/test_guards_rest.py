@@ -21,7 +21,7 @@ from shiftcheck.axis import input_axis
 from shiftcheck.compare import Gap, Scene
 from shiftcheck.confirm import BREAK, EPS, settled
 from shiftcheck.layout import Factor, Signal, plain
-from shiftcheck.measurement import _planner
+from shiftcheck.measurement import Job
 from shiftcheck.report import Cause, LayerResult, ShiftResult
 from shiftcheck.rules import registry
 from shiftcheck.verdict import Tolerance, find_guilty, judge, judge_layer, judge_model
@@ -110,31 +110,67 @@ def test_no_outputs_are_no_pass() -> None:
 # -- the second look -------------------------------------------------------------------------------
 
 AGAINST, NOISE = "disagrees with the structure", "within noise of a break"
-SECOND: dict[str, tuple[str, Gap | None, float, tuple[Verdict, str]]] = {
-    "not doubtful": ("shift not visible", Gap(relative=0.0), 0.0, (OPEN, "shift not visible")),
-    "what rounding can do": (AGAINST, None, 1e-6, (GOOD, "")),
-    "more than rounding": (AGAINST, Gap(relative=1e-5), 1e-7, (BAD, AGAINST)),
-    "unconfirmed": (AGAINST, None, 0.0, (OPEN, "gap not confirmed in float64")),
-    "gone in float64": (AGAINST, Gap(relative=1e-10), 0.0, (GOOD, "")),
-    "gone to the last bits": (AGAINST, Gap(relative=32 * EPS), 0.0, (GOOD, "")),
-    "still there": (AGAINST, Gap(relative=1e-8), 0.0, (BAD, AGAINST)),
-    "seen in float64 only": (NOISE, Gap(relative=2 * BREAK), 0.0, (BAD, "")),
-    "not seen in float64": (NOISE, Gap(relative=0.5 * BREAK), 0.0, (OPEN, NOISE)),
+LOW, NO_LOOK = "only in low precision", "gap not confirmed in float64"
+STRUCTURE = ""  # the reason of a gap that the structure explains
+FLOAT, BFLOAT = 2.0**-23, 2.0**-7
+# the reason at first, the relative gap, the same in float64, what rounding does, then the verdict
+SECOND: dict[str, tuple[str, float, float | None, float, tuple[Verdict, str]]] = {
+    "not doubtful": ("shift not visible", 1e-5, 0.0, 0.0, (OPEN, "shift not visible")),
+    "what rounding can do": (AGAINST, 1e-5, None, 1e-6, (GOOD, "")),
+    "more than rounding": (AGAINST, 1e-5, None, 1e-7, (OPEN, NO_LOOK)),
+    "a break below what rounding can do": (AGAINST, 1e-5, 1e-5, 1e-6, (BAD, AGAINST)),
+    "unconfirmed": (AGAINST, 1e-5, None, 0.0, (OPEN, NO_LOOK)),
+    "gone in float64": (AGAINST, 1e-5, 4e-12, 0.0, (GOOD, "")),
+    "gone to the last bits": (AGAINST, 1e-13, 32 * EPS, 0.0, (GOOD, "")),
+    "smaller, but not as rounding is": (AGAINST, 1e-5, 1e-11, 0.0, (BAD, AGAINST)),
+    "still there": (AGAINST, 1e-5, 1e-8, 0.0, (BAD, AGAINST)),
+    "rounding as large as the signal": (AGAINST, 0.3, 1e-12, 0.0, (BAD, LOW)),
+    "rounding of the structure's break": (STRUCTURE, 1e-5, 1e-13, 0.0, (OPEN, NOISE)),
+    "no float64, and rounding can do it": (STRUCTURE, 1e-5, None, 1e-6, (OPEN, NOISE)),
+    "no float64, and rounding cannot": (STRUCTURE, 1e-5, None, 1e-7, (BAD, "")),
+    "a break of the structure": (STRUCTURE, 1e-5, 1e-5, 0.0, (BAD, "")),
+    "seen in float64 only": (NOISE, 0.0, 2 * BREAK, 0.0, (BAD, "")),
+    "not seen in float64": (NOISE, 0.0, 0.5 * BREAK, 0.0, (OPEN, NOISE)),
+    "not seen, and no float64": (NOISE, 0.0, None, 1.0, (OPEN, NOISE)),
 }
 
 
 @pytest.mark.parametrize("name", SECOND)
 def test_the_second_look(name: str) -> None:
-    reason, exact, noise, expected = SECOND[name]
-    found = settled(result((1, 0), BAD if reason == AGAINST else OPEN, reason), exact, noise)
-    assert (found.verdict, found.reason) == expected
+    reason, gap, exact, noise, (verdict, why) = SECOND[name]
+    found = settled(doubt(reason, gap), exact_gap(exact), noise, FLOAT)
+    assert (found.verdict, found.reason) == (verdict, why)
 
 
-def test_the_last_bits_of_float64_are_rounding() -> None:
-    first = ShiftResult(
-        shift=(1, 0), verdict=BAD, reason=AGAINST, error=1e-13, relative_error=1e-13
+def doubt(reason: str, gap: float) -> ShiftResult:
+    return ShiftResult(
+        shift=(1, 0),
+        verdict=BAD if reason in (AGAINST, STRUCTURE) else OPEN,
+        reason=reason,
+        error=gap,
+        relative_error=gap,
+        scale=1.0,
+        allowance=7.6e-6,
+        null_error=1.0,
     )
-    assert settled(first, Gap(relative=32 * EPS), 0.0).verdict is GOOD
+
+
+def exact_gap(relative: float | None) -> Gap | None:
+    return None if relative is None else Gap(relative=relative)
+
+
+def test_how_fast_rounding_shrinks_is_a_matter_of_the_type() -> None:
+    for eps, verdict in ((FLOAT, GOOD), (BFLOAT, BAD)):
+        assert settled(doubt(AGAINST, 1e-5), Gap(relative=4e-12), 0.0, eps).verdict is verdict
+
+
+def test_what_was_allowed_is_what_decided() -> None:
+    found = settled(doubt(AGAINST, 1e-5), Gap(relative=4e-12), 0.0, FLOAT)
+    assert found.float64_error == 4e-12
+    assert found.allowance is not None
+    assert 4e-12 <= found.allowance < 1e-11
+    by_noise = settled(doubt(AGAINST, 1e-5), None, 1e-6, FLOAT)
+    assert by_noise.allowance == pytest.approx(3.2e-5)
 
 
 class NoCopy(nn.Module):
@@ -206,7 +242,7 @@ def test_the_base_is_kept_where_the_model_writes_over_it() -> None:
 
 def test_an_inner_layer_in_which_the_shift_is_not_visible() -> None:
     report = check(lambda x: (x * 0 + 3) + x)
-    assert report["add"].reason == "shift not visible"
+    assert report["add"].reason == "constant output"
 
 
 def test_the_zero_shift_is_not_measured() -> None:
@@ -218,7 +254,7 @@ def test_a_plan_keeps_its_axes() -> None:
     job: Any = SimpleNamespace(plans={}, scene=Scene(pixels=(8,), circular=(False,)))
     signal = Signal((plain(1), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
     axis = weakref.ref(signal.axes[0])
-    _planner(job, signal).plan((1,))
+    Job.planner(job, signal).plan((1,))
     del signal
     gc.collect()
     assert axis() is not None

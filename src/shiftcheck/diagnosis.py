@@ -1,0 +1,232 @@
+"""What would make a check pass: each remedy is tried before anybody reads of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
+
+import torch
+
+from shiftcheck.compare import Scene
+from shiftcheck.examination import Asked, eps_of, examine, with_shifts
+from shiftcheck.inputs import Inputs
+from shiftcheck.measurement import Job
+from shiftcheck.modules import in_dtype
+from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
+from shiftcheck.sizes import next_on_the_circle, smallest_input
+from shiftcheck.verdict import (
+    AGAINST_RULES,
+    BLIND,
+    CONSTANT,
+    CONSTANT_INPUT,
+    DEAD,
+    IDENTITY,
+    IN_NOISE,
+    INVISIBLE,
+    LOW_PRECISION,
+    MEASURED_GAP,
+    NEVER_MOVED,
+    NO_REGION,
+    NOT_FINITE,
+    OFF_LATTICE,
+    SATURATED,
+    TOO_TOLERANT,
+    UNCONFIRMED,
+    Tolerance,
+)
+
+MOST_LAYERS = 3
+"""How many layers before the guilty one are tried as the last of a check."""
+
+
+def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
+    """The report with what was tried to make it pass, and the input that would be large enough."""
+    if report.reason == NO_REGION:
+        needed = smallest_input(
+            job.model, job.inputs, job.shifts, layer=job.layer, training=job.training
+        )
+        report = replace(report, needed=needed)
+    trials: list[Trial] = []
+    for change in _changes(report, job, trials):
+        trial = _tried(job, asked, change)
+        if trial is not None:
+            trials.append(trial)
+            if trial.works:
+                break
+    return replace(report, trials=tuple(trials))
+
+
+def _changes(report: Report, job: Job, trials: list[Trial]) -> Iterator[Change]:
+    """What may help, the most telling first; ``trials`` holds what became of those before."""
+    if report.verdict is Verdict.BROKEN:
+        yield from _for_breaks(report, job, trials)
+    else:
+        yield from _for_doubts(report, job)
+    if report.needed is None:
+        yield from _earlier_layers(report)
+
+
+def _for_breaks(report: Report, job: Job, trials: list[Trial]) -> Iterator[Change]:
+    padded = any(c.kind == "PADDING" and job.inputs.circular[c.axis or 0] for c in report.causes)
+    if padded:
+        yield Change(circular_padding=True)
+    multiples = _multiples(report, job)
+    if multiples and report.reason != AGAINST_RULES:
+        yield Change(multiples=multiples)
+        if padded:
+            yield Change(circular_padding=True, multiples=multiples)
+    if report.reason == LOW_PRECISION:
+        yield from _finer(job)
+    if any(job.inputs.circular) and len(job.inputs.tensors) == 1:
+        size = next_on_the_circle(job.model, job.inputs, layer=job.layer, training=job.training)
+        if size is not None and size != job.inputs.pixels:
+            yield Change(size=size)
+            if padded:
+                yield Change(size=size, circular_padding=True)
+
+
+def _multiples(report: Report, job: Job) -> tuple[int, ...]:
+    """The period of the outputs, unless every shift is a multiple of it already."""
+    periods = [o.period for o in report.outputs if None not in o.period]
+    if not periods or len(periods) < len(report.outputs):
+        return ()
+    least = tuple(max(p[a] or 1 for p in periods) for a in range(len(job.inputs.pixels)))
+    fits = all(p < n for p, n in zip(least, job.inputs.pixels, strict=True))
+    on_it = all(v % p == 0 for s in job.shifts for v, p in zip(s, least, strict=True))
+    return least if fits and not on_it else ()
+
+
+def _for_doubts(report: Report, job: Job) -> Iterator[Change]:
+    reason = report.reason
+    if reason in (OFF_LATTICE, IN_NOISE, MEASURED_GAP) and (multiples := _multiples(report, job)):
+        yield Change(multiples=multiples)
+    if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
+        yield Change(signal=True)
+    if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE):
+        yield from _finer(job)
+    if reason == TOO_TOLERANT:
+        yield Change(tolerances=True)
+    if reason == NEVER_MOVED:
+        yield from _axes_alone(report)
+    if reason in BLIND.values() and job.training:
+        yield Change(evaluation=True)
+    if reason == NO_REGION and report.needed is None and not all(job.inputs.circular):
+        yield Change(boundary=("circular",) * len(job.inputs.pixels))
+    if reason == IDENTITY:
+        yield Change(multiples=_multiples(report, job) or (1,) * len(job.inputs.pixels))
+
+
+def _finer(job: Job) -> Iterator[Change]:
+    eps = eps_of(job.inputs.main.tensor.dtype)
+    for dtype in ("float32", "float64"):
+        if eps_of(getattr(torch, dtype)) < eps:
+            yield Change(dtype=dtype)
+
+
+def _axes_alone(report: Report) -> Iterator[Change]:
+    """Shifts along those axes alone that every output has."""
+    axes = range(len(report.boundary))
+    strides = [[o.stride[a] for o in report.outputs] for a in axes]
+    for a in axes:
+        step = max((abs(s.numerator) for s in strides[a] if s is not None), default=0)
+        if step and None not in strides[a]:
+            yield Change(shifts=(tuple(step if b == a else 0 for b in axes),))
+
+
+def _earlier_layers(report: Report) -> Iterator[Change]:
+    """The last layers before the guilty one that pass, the last first."""
+    guilty = report.guilty.layer if report.guilty is not None else None
+    before = list(takewhile(lambda row: not _is_of(row, guilty), report.layers))
+    passing = [
+        row.name
+        for row in before
+        if row.verdict is Verdict.EQUIVARIANT and None not in row.stride and "[" not in row.name
+    ]
+    for name in reversed(passing[-MOST_LAYERS:]):
+        if name != report.layer:
+            yield Change(layer=name)
+
+
+def _is_of(row: LayerResult, layer: str | None) -> bool:
+    return layer is not None and (row.name == layer or row.name.startswith(f"{layer}["))
+
+
+def _tried(job: Job, asked: Asked, change: Change) -> Trial | None:
+    """The outcome of the check with a change; None where the model does not run like that."""
+    try:
+        changed, again = _changed(job, asked, change)
+        report = examine(with_shifts(changed, again), again)
+    except Exception:  # the model cannot be copied or run like that, whatever it raises
+        return None
+    assert report.verdict is not None
+    return Trial(
+        change=change,
+        verdict=report.verdict,
+        reason=report.reason,
+        relative_error=report.relative_error,
+        guilty=report.guilty,
+    )
+
+
+def _changed(job: Job, asked: Asked, change: Change) -> tuple[Job, Asked]:
+    """The job and the wishes with a change applied; only the outputs are measured."""
+    asked = replace(asked, progress=False)
+    model, inputs, shifts = job.model, job.inputs, job.shifts
+    if change.tolerances:
+        asked = replace(asked, tolerances={})
+    if change.multiples or change.shifts:
+        shifts = change.shifts or _along_each_axis(change.multiples, job)
+        asked = replace(asked, shifts=True)
+    if change.size:
+        inputs = _noise(inputs, change.size)
+        asked = replace(asked, shifts=False)
+    if change.signal:
+        inputs = _noise(inputs, inputs.pixels)
+    if change.boundary:
+        circles = tuple(b == "circular" for b in change.boundary)
+        inputs = replace(inputs, circular=circles, measured={})
+    if change.dtype:
+        dtype = getattr(torch, change.dtype)
+        model, inputs = in_dtype(model, dtype), inputs.in_dtype(dtype)
+    changed = replace(
+        job,
+        model=model,
+        inputs=inputs,
+        shifts=shifts,
+        layer=change.layer or job.layer,
+        training=job.training and not change.evaluation,
+        circular_padding=change.circular_padding,
+        every_layer=False,
+        scene=_scene(inputs, asked),
+    )
+    return changed.fresh(), asked
+
+
+def _scene(inputs: Inputs, asked: Asked) -> Scene:
+    given = asked.tolerances
+    return Scene(
+        pixels=inputs.pixels,
+        circular=inputs.circular,
+        tolerance=(given["rtol"], given["atol"]) if given else None,
+        allowed=Tolerance(eps=eps_of(inputs.main.tensor.dtype)).relative(None),
+    )
+
+
+def _along_each_axis(steps: tuple[int, ...], job: Job) -> tuple[tuple[int, ...], ...]:
+    """One step forth along each axis that the job moves, and all of them together."""
+    axes = range(len(steps))
+    moved = {a for s in job.shifts for a, v in enumerate(s) if v} or set(axes)
+    found = [tuple(steps[a] if a == b else 0 for b in axes) for a in axes if a in moved]
+    together = tuple(steps[a] if a in moved else 0 for a in axes)
+    return tuple(dict.fromkeys([*found, together]))
+
+
+def _noise(inputs: Inputs, size: tuple[int, ...]) -> Inputs:
+    """Noise in the place of the main input, of the given spatial size."""
+    x = inputs.main.tensor
+    shape = list(x.shape)
+    for dim, n in zip(inputs.main.spatial, size, strict=True):
+        shape[dim] = n
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return inputs.with_main(drawn.to(x.dtype).to(x.device))

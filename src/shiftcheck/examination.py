@@ -1,0 +1,67 @@
+"""One check at shifts that are chosen: run, compare, look again at what is doubtful, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from shiftcheck.confirm import doubtful, look_again
+from shiftcheck.local import measure_local
+from shiftcheck.measurement import Job, run_all
+from shiftcheck.modules import modules_of, names_of
+from shiftcheck.report import Report, Verdict
+from shiftcheck.results import build_report
+from shiftcheck.state import preserved
+from shiftcheck.structure import choose_shifts
+from shiftcheck.verdict import Tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user asked of a check, besides what its job is about.
+
+    ``tolerances``: rtol and atol, or nothing. ``shifts``: whether the user gave them.
+    """
+
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    shifts: bool = False
+    max_batch: int | None = None
+    progress: bool = False
+
+
+def eps_of(dtype: torch.dtype) -> float:
+    """The distance from 1 to the next larger number of a floating type."""
+    return float(torch.finfo(dtype).eps)
+
+
+def with_shifts(job: Job, asked: Asked) -> Job:
+    """The job, with shifts chosen from the geometry where the user gave none."""
+    if asked.shifts:
+        return job
+    chosen = choose_shifts(
+        job.model, job.inputs, layer=job.layer, seed=job.seed, training=job.training
+    )
+    return replace(job, shifts=chosen).fresh()
+
+
+def examine(job: Job, asked: Asked) -> Report:
+    """What the job found; the local errors of its layers where it does not pass."""
+    modules = modules_of(job.model)
+    tolerance = Tolerance(eps=eps_of(job.inputs.main.tensor.dtype), **asked.tolerances)
+    with preserved(modules, job.inputs.tensors, training=job.training) as originals:
+        run_all(job, originals, asked.max_batch, asked.progress)
+        written = [] if job.training else names_of(job.model, originals.changed())
+        job.notes += [
+            f"the model writes to {name!r} in its forward; it was put back" for name in written
+        ]
+        report = build_report(job, tolerance, asked.shifts)
+        look = None
+        if not tolerance.given and doubtful((*report.outputs, *report.layers)):
+            look = look_again(job, originals, asked.max_batch)
+            report = build_report(job, tolerance, asked.shifts, look)
+        if report.verdict is not Verdict.EQUIVARIANT and job.every_layer:
+            local = measure_local(job, originals, asked.max_batch)
+            report = build_report(job, tolerance, asked.shifts, look, local)
+    return report

@@ -1,0 +1,187 @@
+"""The local error of each layer: what it does to an exactly shifted input, so that errors stay.
+
+After every layer the copies are replaced by exact shifts of the base, wherever it has a sample for
+them. The next layer's gap is then its own: the border where it sees its own padding, else interior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from shiftcheck.arrangement import arranged, put_back, spatial_places
+from shiftcheck.compare import Base, Plan, Planner, Region, measure, whole_index
+from shiftcheck.errors import InputError, ModelError
+from shiftcheck.inputs import Shift
+from shiftcheck.layout import Gone, Signal
+from shiftcheck.measurement import Job, chunks_of, guarded, require_copies, without_copies
+from shiftcheck.rules import BatchCoupledError
+from shiftcheck.state import Originals
+from shiftcheck.trace import Row
+from shiftcheck.whole import Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """The local error of one layer under one shift, over the magnitude of its channel.
+
+    None where nothing could be compared, or the layer was not fed with exact shifts.
+    """
+
+    interior: float | None = None
+    border: float | None = None
+
+
+NOTHING = Local()
+Found = dict[str, list[Local]]
+"""For each layer, its local error at every shift of the job."""
+
+
+def measure_local(job: Job, originals: Originals, max_batch: int | None) -> Found:
+    """The local errors of every layer; of none where the layers cannot be fed like that.
+
+    They cannot where the model computes gradients of its own values, which must not be replaced,
+    and where torch does not see into it.
+    """
+    if job.inputs.gradients or isinstance(job.model, Whole):
+        return {}
+    again = replace(job, scene=replace(job.scene, interior=True)).fresh()
+    try:
+        return _stacked(again, originals, max_batch)
+    except (BatchCoupledError, ModelError, InputError):
+        return _one_by_one(replace(again, plans={}), originals)
+
+
+def _stacked(job: Job, originals: Originals, max_batch: int | None) -> Found:
+    found: Found = {}
+    for chunk in chunks_of(job, max_batch):
+
+        def on_row(row: Row, tensor: torch.Tensor, chunk: Sequence[Shift] = chunk) -> Left:
+            require_copies(row.signal)
+            before = None if tensor.layout != torch.strided else _base_of(job, row, tensor)
+            results, left = _replace(job, row, tensor, before, chunk, 1, originals)
+            found.setdefault(row.name, []).extend(results)
+            return left
+
+        with job.inputs.without_gradients():
+            values = job.inputs.stacked(chunk, job.seed)
+            guarded(job, values, len(chunk) + 1, originals, on_row)
+    return {name: rows for name, rows in found.items() if len(rows) == len(job.shifts)}
+
+
+def _one_by_one(job: Job, originals: Originals) -> Found:
+    bases: dict[str, Base] = {}
+    found: Found = {}
+
+    def keep(row: Row, tensor: torch.Tensor) -> Left:
+        if tensor.layout == torch.strided:
+            bases[row.name] = _base_of(job, row, tensor.clone())
+        return frozenset()
+
+    with job.inputs.without_gradients():
+        zero = (0,) * len(job.inputs.pixels)
+        guarded(job, job.inputs.shifted(zero, job.seed), 1, originals, keep)
+        for shift in job.shifts:
+
+            def on_row(row: Row, tensor: torch.Tensor, shift: Shift = shift) -> Left:
+                base = bases.get(row.name)
+                results, left = _replace(job, row, tensor, base, [shift], 0, originals)
+                found.setdefault(row.name, []).extend(results)
+                return left
+
+            guarded(job, job.inputs.shifted(shift, job.seed), 1, originals, on_row)
+    return {name: rows for name, rows in found.items() if len(rows) == len(job.shifts)}
+
+
+Left = frozenset[int] | None
+
+
+def _base_of(job: Job, row: Row, tensor: torch.Tensor) -> Base:
+    places = spatial_places(row.signal, len(job.scene.pixels))
+    whole = arranged(tensor, row.signal, places)[0]
+    planner = job.planner(without_copies(row.signal))
+    return Base(whole, None, planner.valid)
+
+
+def _replace(
+    job: Job,
+    row: Row,
+    tensor: torch.Tensor,
+    base: Base | None,
+    shifts: Sequence[Shift],
+    first: int,
+    originals: Originals,
+) -> tuple[list[Local], Left]:
+    """Measure the copies from the place ``first`` on, then put exact shifts in their place."""
+    every = frozenset(range(len(shifts)))
+    places = spatial_places(row.signal, len(job.scene.pixels))
+    if base is None or tensor.layout != torch.strided:
+        return [NOTHING] * len(shifts), every
+    whole = arranged(tensor, row.signal, places).clone()
+    if whole.shape[1:] != base.values.shape:
+        return [NOTHING] * len(shifts), every
+    signal = without_copies(row.signal)
+    planner = job.planner(signal)
+    local, strayed = [], set()
+    for i, shift in enumerate(shifts):
+        copy = whole[first + i]
+        plan = planner.plan(shift)
+        clean = i not in row.strayed and any(shift)
+        local.append(_local(base, copy, plan) if clean else NOTHING)
+        exact = _exact_plan(planner, signal, shift)
+        if exact is None:
+            strayed.add(i)
+        else:
+            here, there = whole_index(exact)
+            copy[here] = base.values[there]
+    if not _overlaps_itself(tensor):
+        originals.before_write(tensor)
+        _level_pieces(tensor, row.signal, first)
+        put_back(whole, tensor, row.signal, places)
+        return local, frozenset(strayed)
+    return local, None
+
+
+def _local(base: Base, copy: torch.Tensor, plan: Plan) -> Local:
+    if not isinstance(plan, Region):
+        return NOTHING
+    gap = measure(base, copy, plan, border=True, null="")
+    scale = base.peak
+    border = None if gap.border is None or not scale > 0 else gap.border / scale
+    return Local(interior=_finite(gap.relative), border=_finite(border))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _exact_plan(planner: Planner, signal: Signal, shift: Shift) -> Region | None:
+    """Where the samples of an exact shift come from; a reduced axis has none that could move."""
+    rest = tuple(
+        0 if isinstance(state, Gone) or state is None else v
+        for v, state in zip(shift, signal.axes, strict=True)
+    )
+    plan = planner.plan(rest)
+    return plan if isinstance(plan, Region) else None
+
+
+def _overlaps_itself(tensor: torch.Tensor) -> bool:
+    """Whether several of its places are one value in memory, as in an expanded tensor."""
+    return any(
+        step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
+
+
+def _level_pieces(tensor: torch.Tensor, signal: Signal, first: int) -> None:
+    """Give the copies what the base has in the pieces that no axis leads through."""
+    joined = any(f.kind == "joined" for dim in signal.dims for f in dim)
+    copies = [(d, i) for d, dim in enumerate(signal.dims) for i, f in enumerate(dim)
+              if f.kind == "copies"]  # fmt: skip
+    if not joined or not copies or not first:
+        return
+    dim, at = copies[0]
+    whole = tensor.unflatten(dim, [f.size for f in signal.dims[dim]]).movedim(dim + at, 0)
+    whole[first:] = whole[:1]

@@ -1,0 +1,104 @@
+"""Input sizes at which a check can tell something, found by the structure alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from shiftcheck.axis import Axis, smallest_size
+from shiftcheck.errors import ShiftcheckError
+from shiftcheck.inputs import Inputs, Shift
+from shiftcheck.layout import Signal
+from shiftcheck.structure import Model, compares, read_structure
+
+LARGER = 64
+"""How many times larger an input is looked for that leaves a valid region."""
+
+
+def smallest_input(
+    model: Model,
+    inputs: Inputs,
+    shifts: Sequence[Shift],
+    *,
+    layer: str | None,
+    training: bool,
+) -> tuple[int, ...] | None:
+    """The smallest spatial size at which every shifted axis leaves something to compare.
+
+    None where none was found, the model takes this size only, sees all of an axis, was measured, or
+    has several inputs.
+    """
+    if len(inputs.tensors) > 1:
+        return None
+    _, given, _ = read_structure(model, inputs, layer=layer, training=training)
+    sizes = list(inputs.pixels)
+    for axis, size in enumerate(inputs.pixels):
+        steps = [abs(s[axis]) for s in shifts if s[axis]]
+        if not steps:
+            continue
+        if any(_endless(row.signal.axes[axis]) or _is_measured(row.signal) for row in given):
+            return None
+
+        def works(n: int, axis: int = axis, step: int = min(steps)) -> bool:
+            resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
+            try:
+                _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
+            except ShiftcheckError:
+                return False
+            return all(compares(row.signal.axes[axis], step) for row in outputs)
+
+        guess = next((n for n in sizes[:axis] if n > size), None)
+        if guess is not None and works(guess) and not works(guess - 1):
+            found: int | None = guess
+        else:
+            found = smallest_size(works, size, LARGER * size)
+        if found is None:
+            return None
+        sizes[axis] = found
+    return tuple(sizes)
+
+
+def _is_measured(signal: Signal) -> bool:
+    return any(cause.kind == "MEASURED" for cause in signal.causes)
+
+
+def _endless(state: Any) -> bool:
+    return isinstance(state, Axis) and math.inf in state.halo
+
+
+def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:
+    x = inputs.main.tensor
+    shape = list(x.shape)
+    for axis, dim in enumerate(inputs.main.spatial):
+        shape[dim] = sizes[axis]
+    return inputs.with_main(torch.empty(shape, dtype=x.dtype, device="meta"))
+
+
+def next_on_the_circle(
+    model: Model, inputs: Inputs, *, layer: str | None, training: bool
+) -> tuple[int, ...] | None:
+    """The next spatial size that is a whole number of samples of every layer around each circle.
+
+    None where none was found.
+    """
+    _, outputs, _ = read_structure(model, inputs, layer=layer, training=training)
+    sizes = list(inputs.pixels)
+    for axis, ring in enumerate(inputs.circular):
+        states = [row.signal.axes[axis] for row in outputs]
+        step = math.lcm(*(s.lattice for s in states if isinstance(s, Axis)))
+        if ring:
+            sizes[axis] = -(-sizes[axis] // step) * step
+    resized = _resized(inputs, dict(enumerate(sizes)))
+    try:
+        _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
+    except ShiftcheckError:
+        return None
+    return tuple(sizes) if all(_fits(row.signal, inputs.circular) for row in outputs) else None
+
+
+def _fits(signal: Signal, circular: Sequence[bool]) -> bool:
+    open_ends = [c for c in signal.causes if c.kind in ("STRIDE", "RESIZE") and c.period is None]
+    return not any(circular[c.axis or 0] for c in open_ends)
