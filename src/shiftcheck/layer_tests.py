@@ -21,7 +21,7 @@ def parametrize_with_layers(
     boundary: str | Sequence[str] = "valid",
     spatial_dims: Sequence[int] | None = None,
     training: bool = False,
-) -> pytest.MarkDecorator:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Run a test of pytest once for each layer of a model, with its name as the argument ``layer``.
 
     The layers are those of ``geometry``, in the order of execution: modules by their path, and
