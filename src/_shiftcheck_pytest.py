@@ -242,7 +242,8 @@ class Session:
         problems = [write_report(outcome.report, f, k, name) for k, f in self._folders.items()]
         record = record_of(outcome) | {
             "test": self._where(),
-            "problems": list(filter(None, problems)),
+            "problems": [problem for problem in problems if problem],
+            "own_budget": outcome.ruling is not None and outcome.ruling.path == self._path,
         }
         self._pending.append(record)
 
@@ -261,7 +262,7 @@ class Session:
         if call.excinfo is not None and "shiftcheck" in sys.modules:
             from shiftcheck.under_pytest import shortened
 
-            if not self.config.option.fulltrace and shortened(call.excinfo.value):
+            if not self.config.getoption("fulltrace", False) and shortened(call.excinfo.value):
                 call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value)
         report = yield
         if self._pending:
@@ -285,30 +286,37 @@ class Session:
         self.records += self._pending  # of checks that ran outside of any test
         self.records.sort(key=lambda record: str(record["test"]))
         problems = [p for record in self.records for p in record["problems"]]
-        used = budgets_of(self.records)
-        twice = {name: tests for name, tests in used.items() if len(tests) > 1}
+        rulings = self._own_rulings()
+        twice = {name: tests for name, (tests, _) in rulings.items() if len(tests) > 1}
         for name, tests in twice.items():
             problems.append(f"budget {name!r} is used twice, in {' and '.join(sorted(tests))}")
         if self._update:
-            problems += self._store(twice)
+            measured = {n: new for n, (_, new) in rulings.items() if new and n not in twice}
+            problems += self._store(measured) if measured else []
         self.lines += problems
         if problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _store(self, twice: Mapping[str, Any]) -> list[str]:
+    def _own_rulings(self) -> dict[str, tuple[set[str], Any]]:
+        """The tests that use each budget of the run's file, and what was measured for it."""
+        found: dict[str, tuple[set[str], Any]] = {}
+        for record in self.records:
+            ruling = record["budget"]
+            if record["own_budget"]:
+                tests, new = found.get(ruling["name"], (set(), None))
+                found[ruling["name"]] = tests | {record["test"]}, ruling["stored"] or new
+        return found
+
+    def _store(self, measured: Mapping[str, Any]) -> list[str]:
         """Write what was measured; returns the problems."""
-        rulings = [record["budget"] for record in self.records if record["budget"]]
-        fresh = {r["name"]: r["stored"] for r in rulings if r["stored"] and r["name"] not in twice}
-        if not fresh:
-            return []
         from shiftcheck import InputError
         from shiftcheck.budget_store import from_plain, write_budgets
 
         try:
-            changed = write_budgets(self._path, {k: from_plain(v) for k, v in fresh.items()})
+            changed = write_budgets(self._path, {k: from_plain(v) for k, v in measured.items()})
         except InputError as error:
             return [str(error)]
-        many = "1 budget" if len(fresh) == 1 else f"{len(fresh)} budgets"
+        many = "1 budget" if len(measured) == 1 else f"{len(measured)} budgets"
         state = "stored" if changed else "measured, none of them different,"
         self.lines.append(f"{many} {state} in {self._path}")
         return []
@@ -338,15 +346,6 @@ def check_html() -> None:
         raise pytest.UsageError(
             "--shiftcheck-html: this version of shiftcheck writes no HTML; use --shiftcheck-json"
         )
-
-
-def budgets_of(records: list[dict[str, Any]]) -> dict[str, set[str]]:
-    """The tests that use each budget."""
-    used: dict[str, set[str]] = {}
-    for record in records:
-        if record["budget"]:
-            used.setdefault(record["budget"]["name"], set()).add(record["test"])
-    return used
 
 
 def summary(records: list[dict[str, Any]], *, every: bool) -> Iterator[str]:
@@ -381,7 +380,9 @@ def details(record: Mapping[str, Any]) -> Iterator[str]:
     state = "measured anew for" if ruling["stored"] else state or "over"
     numbers = ""
     if ruling["measured"] is not None:
-        numbers = f": relative error {ruling['measured']:.4g} of {ruling['allowed']:.4g}"
+        numbers = f": relative error {ruling['measured']:.4g}"
+    if ruling["allowed"] is not None:
+        numbers += f", {'before' if ruling['stored'] else 'stored'} {ruling['allowed']:.4g}"
     needless = "; it is equivariant, and needs none" * (record["verdict"] == "equivariant")
     yield f"{state} budget {ruling['name']!r}{numbers}{needless}"
 

@@ -35,10 +35,12 @@ class Ruling:
 
     ``unclear``: nothing can be said, and the check is inconclusive. ``line``: why it is not within
     the budget. ``measured``, ``allowed``: of the output that comes closest to its budget, or goes
-    furthest over it. ``stored``: what was measured anew, to be written to the file.
+    furthest over it; ``allowed`` is what the file ``path`` holds. ``stored``: what was measured
+    anew, to be written to it.
     """
 
     name: str
+    path: Path
     within: bool
     unclear: bool = False
     line: str = ""
@@ -109,22 +111,24 @@ class OpenedBudget:
         """
         now, doubt = measured_budget(report, given=given)
         if now is None:
-            line = f"budget {self.name!r}: {doubt}; that is never within a budget, nor stored"
-            return Ruling(name=self.name, within=False, unclear=True, line=line)
+            return self._unclear(f"{doubt}; that is never within a budget, nor stored")
         against = now if self.file.update else self.stored
         assert against is not None  # claim() refuses a name that the file lacks
-        perfect = report.verdict is Verdict.EQUIVARIANT
-        if not perfect:
+        if report.verdict is not Verdict.EQUIVARIANT:
             self._check_circumstances(now, against)
             hidden = _hidden(report, against)
             if hidden:
-                line = f"budget {self.name!r}: {hidden}"
-                return Ruling(name=self.name, within=False, unclear=True, line=line)
-        ruling = self._compared(report, now, against, perfect)
+                return self._unclear(hidden)
         if not self.file.update:
-            return ruling
-        self.file.measured[self.name] = _rounded(now)
-        return replace(ruling, stored=self.file.measured[self.name])
+            return self._compared(report, now, against)
+        stored = self.file.measured[self.name] = _rounded(now)
+        ruling = self._compared(report, now, self.stored or now)
+        before = ruling.allowed if self.stored else None
+        return replace(ruling, within=True, line="", allowed=before, stored=stored)
+
+    def _unclear(self, why: str) -> Ruling:
+        line = f"budget {self.name!r}: {why}"
+        return Ruling(name=self.name, path=self.file.path, within=False, unclear=True, line=line)
 
     def _check_circumstances(self, now: Budget, stored: Budget) -> None:
         differing = []
@@ -144,15 +148,16 @@ class OpenedBudget:
                 " anew with --shiftcheck-update"
             )
 
-    def _compared(self, report: Report, now: Budget, stored: Budget, perfect: bool) -> Ruling:
+    def _compared(self, report: Report, now: Budget, stored: Budget) -> Ruling:
         def over(name: str) -> float:
             return now.outputs[name].relative_error - _limit(report, stored, name)
 
+        perfect = report.verdict is Verdict.EQUIVARIANT
         name = max(now.outputs.keys() & stored.outputs.keys(), key=over, default=None)
         if name is None:
-            return Ruling(name=self.name, within=perfect)
-        within = perfect or over(name) <= 0
+            return Ruling(name=self.name, path=self.file.path, within=perfect)
         error, allowed = now.outputs[name].relative_error, stored.outputs[name].relative_error
+        within = perfect or over(name) <= 0
         line = (
             f"budget {self.name!r} is exceeded at output {name!r}: relative error {error:.4g},"
             f" stored {allowed:.4g} in {self.file.path}, and {_noise(report, name):.2g} is left to"
@@ -160,6 +165,7 @@ class OpenedBudget:
         )
         return Ruling(
             name=self.name,
+            path=self.file.path,
             within=within,
             line="" if within else line,
             measured=error,

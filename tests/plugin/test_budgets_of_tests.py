@@ -77,6 +77,21 @@ def test_one(shiftcheck):
     run(suite, "Ramp.leak = 0.02\n" + tests).assert_outcomes(failed=1)
 
 
+def test_a_file_that_a_test_opens_itself_is_its_own(suite: pytest.Pytester) -> None:
+    tests = """
+@pytest.mark.parametrize("n", [1, 2])
+def test_one(n, tmp_path):
+    with shiftcheck.budget_file(tmp_path / "mine.json", update=True):
+        check("one")
+    assert (tmp_path / "mine.json").exists()
+"""
+    result = run(suite, tests, "--shiftcheck-update")
+    result.assert_outcomes(passed=2)
+    assert result.ret == 0
+    assert "used twice" not in result.stdout.str()
+    assert not (suite.path / "shiftcheck-budgets.json").exists()
+
+
 def test_one_name_in_two_tests(suite: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.parametrize("n", [1, 2])

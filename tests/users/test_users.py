@@ -60,7 +60,7 @@ def test_the_suite_passes_and_says_what_was_checked(project: Project) -> None:
     assert "12 passed, 2 xfailed" in text
     assert "XFAIL (a mean over all of the time has no time left)" in text
     assert "12 checks: 9 equivariant, 1 broken, 2 inconclusive" in text
-    assert f"within budget '{NAME}': relative error 0.1331 of 0.1331" in text
+    assert f"within budget '{NAME}': relative error 0.1331, stored 0.1331" in text
     assert "test_heat.py::test_in_double_precision: Step on 2x2x16x24: EQUIVARIANT" in text
     assert re.search(r"relative gap \S+ of 1e-09 allowed", text)
     assert "closest to its allowance: relative gap " in text
@@ -102,6 +102,7 @@ def test_a_model_that_got_worse_fails_until_the_budget_is_stored_anew(project: P
     code, text = project.pytest("tests/test_segmentation.py", "--shiftcheck-update")
     assert code == 0
     assert "1 budget stored in " in text
+    assert f"measured anew for budget '{NAME}': relative error 0.1331, before 0.1" in text
     assert project.budgets.read_text("utf-8") == (PROJECT / BUDGETS).read_text("utf-8")
 
 
