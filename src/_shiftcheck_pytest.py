@@ -141,10 +141,7 @@ def marker_defaults(item: pytest.Item) -> dict[str, Any]:
         problem = problem_of(mark)
         if problem:
             pytest.fail(f"@pytest.mark.shiftcheck: {problem}", pytrace=False)
-        own = mark.kwargs
-        if "rtol" in found:
-            own = {k: v for k, v in own.items() if k not in ("rtol", "atol")}
-        found = {**own, **found}
+        found = {**mark.kwargs, **found}
     return found
 
 

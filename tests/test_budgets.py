@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,14 @@ def test_an_axis_that_no_shift_compares_is_in_doubt() -> None:
         None,
         "output 'output' is inconclusive (axis never moved)",
     )
+
+
+def test_a_doubt_about_the_whole_run_counts() -> None:
+    report = shiftcheck.check_equivariance(Leaky(0.01), image(14, 17), shifts=SHIFTS)
+    assert measured_budget(report, given=True)[0] is not None
+    doubted = replace(report, verdict=Verdict.INCONCLUSIVE, reason="nondeterministic")
+    told = None, "the check is inconclusive (nondeterministic)"
+    assert measured_budget(doubted, given=True) == told
 
 
 def test_a_shift_within_noise_counts_where_another_is_broken(path: Path) -> None:
