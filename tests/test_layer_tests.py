@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 import shiftcheck
-from shiftcheck import InconclusiveError, InputError, ModelError, NotEquivariantError
+from shiftcheck import (
+    InconclusiveError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    NotEquivariantError,
+)
 
 
 class Net(nn.Module):
@@ -98,5 +104,5 @@ def test_a_model_that_raises() -> None:
 
 def test_without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)
-    with pytest.raises(InputError, match=r"pip install 'torch-shiftcheck\[pytest\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'torch-shiftcheck\[pytest\]'"):
         cases()

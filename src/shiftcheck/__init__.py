@@ -6,6 +6,7 @@ from shiftcheck.check import check_equivariance, geometry
 from shiftcheck.errors import (
     InconclusiveError,
     InputError,
+    MissingExtraError,
     ModelError,
     NotEquivariantError,
     ShiftcheckError,
@@ -25,6 +26,7 @@ __all__ = [
     "InconclusiveError",
     "InputError",
     "LayerResult",
+    "MissingExtraError",
     "ModelError",
     "NotEquivariantError",
     "Report",

@@ -66,3 +66,17 @@ class InconclusiveError(ShiftcheckError, AssertionError):
         ...     print(str(error).splitlines()[0])
         <lambda> on 1x1x12x13: INCONCLUSIVE (dead output) over 9 shifts
     """
+
+
+class MissingExtraError(ShiftcheckError, ImportError):
+    """A package of an extra is not installed; the message holds the line that installs it.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.geometry(torch.nn.ReLU(), (1, 1, 8, 8))
+        >>> try:
+        ...     report.to_html("/no-such-folder/report.html")
+        ... except (shiftcheck.MissingExtraError, shiftcheck.InputError) as error:
+        ...     print("there is no such folder, or the extra 'html' is missing")
+        there is no such folder, or the extra 'html' is missing
+    """

@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shiftcheck.check import geometry
-from shiftcheck.errors import InconclusiveError, InputError, NotEquivariantError
+from shiftcheck.errors import (
+    InconclusiveError,
+    InputError,
+    MissingExtraError,
+    NotEquivariantError,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -39,7 +44,8 @@ def parametrize_with_layers(
 
     Raises:
         InputError: for arguments that cannot be used, a model without layers, a name that is no
-            layer, a reason that is empty, or where pytest is not installed.
+            layer, or a reason that is empty.
+        MissingExtraError: where pytest is not installed.
         ModelError: where the model raises.
 
     Example:
@@ -57,7 +63,7 @@ def parametrize_with_layers(
     try:
         import pytest
     except ModuleNotFoundError as error:
-        raise InputError(
+        raise MissingExtraError(
             "parametrize_with_layers needs pytest: pip install 'torch-shiftcheck[pytest]'"
         ) from error
     report = geometry(model, x, boundary=boundary, spatial_dims=spatial_dims, training=training)
