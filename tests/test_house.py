@@ -10,7 +10,7 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "records", "report", "invariance_report"},
+    0: {"errors", "axis", "records", "report", "invariance_report", "budget_store"},
     1: LAYOUT
     | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"}
     | {"surroundings", "surrogates", "distances"},
@@ -29,7 +29,8 @@ FLOORS = {
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
     | {"examination", "diagnosis", "randomized", "check"}
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"},
-    4: {"testing", "invariance_testing", "render", "models", "datasets", "demo"},
+    4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
+    | {"render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

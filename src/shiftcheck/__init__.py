@@ -1,10 +1,12 @@
 """Test the translation equivariance of PyTorch modules."""
 
 from shiftcheck import datasets, models
+from shiftcheck.budgets import budget_file
 from shiftcheck.check import check_equivariance, geometry
 from shiftcheck.errors import (
     InconclusiveError,
     InputError,
+    MissingExtraError,
     ModelError,
     NotEquivariantError,
     NotInvariantError,
@@ -19,6 +21,7 @@ from shiftcheck.invariance_report import (
     InvariantOutput,
 )
 from shiftcheck.invariance_testing import assert_invariant
+from shiftcheck.layer_tests import parametrize_with_layers
 from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
@@ -38,6 +41,7 @@ __all__ = [
     "InvarianceVerdict",
     "InvariantOutput",
     "LayerResult",
+    "MissingExtraError",
     "ModelError",
     "NotEquivariantError",
     "NotInvariantError",
@@ -48,11 +52,13 @@ __all__ = [
     "Verdict",
     "assert_equivariant",
     "assert_invariant",
+    "budget_file",
     "check_equivariance",
     "check_invariance",
     "datasets",
     "geometry",
     "models",
+    "parametrize_with_layers",
     "register_rule",
     "shift",
 ]
