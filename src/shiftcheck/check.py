@@ -12,9 +12,9 @@ import torch
 from shiftcheck.compare import Scene
 from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.examination import Asked, eps_of, examine, with_shifts
+from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.measurement import Job
+from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.randomized import check_randomized

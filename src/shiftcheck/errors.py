@@ -25,3 +25,7 @@ class NotInvariantError(ShiftcheckError, AssertionError):
 
 class InconclusiveError(ShiftcheckError, AssertionError):
     """A check could not tell whether the model has the property; that never counts as a pass."""
+
+
+class MissingExtraError(ShiftcheckError, ImportError):
+    """A package of an extra is not installed; the message holds the line that installs it."""

@@ -10,7 +10,6 @@ import torch
 
 from shiftcheck.compare import Scene
 from shiftcheck.confirm import EPS
-from shiftcheck.examination import eps_of
 from shiftcheck.inputs import Shift
 from shiftcheck.invariance_measurement import (
     Measurement,
@@ -42,7 +41,7 @@ from shiftcheck.invariance_verdict import (
     spatial_axes,
     why_constant,
 )
-from shiftcheck.measurement import Job, noise_floor
+from shiftcheck.measurement import Job, eps_of, noise_floor
 from shiftcheck.modules import in_dtype, modules_of, names_of
 from shiftcheck.report import Cause
 from shiftcheck.results import causes_of, circumstances
@@ -188,7 +187,8 @@ def _judged(
             name=name,
             shape=shape,
             period=_periods(row, asked.circles),
-            measured=row is not None and any(c.kind == "MEASURED" for c in row.signal.causes),
+            measured=row is not None
+            and any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in row.signal.causes),
             variation=variation.distance,
             magnitude=variation.magnitude if variation.finite else None,
             pairs=variation.pairs,

@@ -82,7 +82,10 @@ def _promise(signal: Signal, axis: int, v: int, circle: bool) -> Promise:
         return Promise.INVARIANT
     if isinstance(state, Gone):
         period = period_along(state, circle)
-        return Promise.INVARIANT if period and v % period == 0 else Promise.BROKEN
+        if period and v % period == 0:
+            return Promise.INVARIANT
+        chosen = period and any(c.kind == "DATA_DEPENDENT" for c in signal.causes)
+        return Promise.UNKNOWN if chosen else Promise.BROKEN
     kinds = {c.kind for c in signal.causes if c.axis in (None, axis)}
     if isinstance(state, Lost) and state.kind not in NOT_KNOWN and not kinds & {*NOT_KNOWN}:
         return Promise.BROKEN

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from shiftcheck.errors import InputError
@@ -50,6 +52,7 @@ class ShiftResult:
 
     ``error``, ``border_error``: the largest gap on valid samples, and on samples that overlap but
     are not valid. ``relative_error``: the largest gap of a channel over its largest magnitude.
+    ``relative_border_error``: ``border_error`` over the largest magnitude of all channels.
     ``allowance``: the largest relative error that passes. ``null_error``: the same comparison with
     the shift left out, relative; where it is small, a break could not have been seen.
     ``float64_error``: the relative error in float64, where a second look was needed; it is then
@@ -65,6 +68,7 @@ class ShiftResult:
     error: float | None = None
     relative_error: float | None = None
     border_error: float | None = None
+    relative_border_error: float | None = None
     scale: float | None = None
     allowance: float | None = None
     null_error: float | None = None
@@ -116,6 +120,11 @@ class LayerResult:
     def border_error(self) -> float | None:
         """The largest gap over all shifts on samples that overlap but are not valid."""
         return _largest(s.border_error for s in self.shifts)
+
+    @property
+    def relative_border_error(self) -> float | None:
+        """The largest relative border error over all shifts."""
+        return _largest(s.relative_border_error for s in self.shifts)
 
     @property
     def local_interior(self) -> float | None:
@@ -236,6 +245,21 @@ class Report:
 
     def __str__(self) -> str:
         return renderers["text"](self) if "text" in renderers else repr(self)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the report to one HTML file that needs no network.
+
+        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
+        file cannot be written.
+        """
+        page = renderers["html"](self)
+        try:
+            Path(path).write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
+
+    def _repr_html_(self) -> str:
+        return renderers["notebook"](self)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The report as strict JSON: infinite numbers and fractions are strings."""

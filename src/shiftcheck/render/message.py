@@ -45,8 +45,8 @@ def headline(report: Report) -> str:
     return f"{what} on {shape}: {report.verdict.upper()}{reason} over {moved}"
 
 
-def explain(report: Report, *, columns: int = COLUMNS) -> str:
-    """The headline and what explains it, in at most 30 lines."""
+def sentences(report: Report) -> list[str]:
+    """The headline and what explains it, a sentence each."""
     lines = [headline(report)]
     output = _decisive(report)
     if report.verdict is not None and output is not None:
@@ -54,9 +54,14 @@ def explain(report: Report, *, columns: int = COLUMNS) -> str:
     if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
         lines += _blame(report, output)
         lines.append(f"reproduce: {reproduce(report, output)}")
+    return lines
+
+
+def explain(report: Report, *, columns: int = COLUMNS) -> str:
+    """The headline and what explains it, in at most 30 lines."""
     wrapped = [
         part
-        for line in lines
+        for line in sentences(report)
         for part in textwrap.wrap(
             line,
             min(columns, COLUMNS),
@@ -127,9 +132,16 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
 
 
 def _measured_by(report: Report) -> str:
-    layers = [repr(c.layer) for c in report.causes if c.kind == "MEASURED"]
-    where = f" of {', '.join(layers)}" if layers else ""
-    return f"marked as measured: the geometry{where} comes from probing, not from a rule"
+    probed, chosen = (
+        ", ".join(dict.fromkeys(repr(c.layer) for c in report.causes if c.kind == kind))
+        for kind in ("MEASURED", "DATA_DEPENDENT")
+    )
+    parts = []
+    if probed:
+        parts.append(f"the geometry of {probed} comes from probing, not from a rule")
+    if chosen:
+        parts.append(f"{chosen} chooses from the data, so shifts off the period are measured alone")
+    return f"marked as measured: {'; '.join(parts)}"
 
 
 def _blame(report: Report, output: LayerResult) -> list[str]:
