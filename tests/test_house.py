@@ -11,7 +11,8 @@ import pytest
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
     0: {"errors", "axis", "report"},
-    1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
+    1: LAYOUT
+    | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"},
     2: {
         "state",
         "modules",
@@ -26,7 +27,8 @@ FLOORS = {
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
     | {"examination", "diagnosis", "check"},
-    4: {"testing", "render", "models", "datasets", "demo"},
+    4: {"testing", "render", "models", "datasets", "demo"}
+    | {"accepted_sizes", "strategies", "targets", "input_files"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

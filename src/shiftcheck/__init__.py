@@ -1,10 +1,13 @@
 """Test the translation equivariance of PyTorch modules."""
 
+from typing import Any
+
 from shiftcheck import datasets, models
 from shiftcheck.check import check_equivariance, geometry
 from shiftcheck.errors import (
     InconclusiveError,
     InputError,
+    MissingExtraError,
     ModelError,
     NotEquivariantError,
     ShiftcheckError,
@@ -21,6 +24,7 @@ __all__ = [
     "InconclusiveError",
     "InputError",
     "LayerResult",
+    "MissingExtraError",
     "ModelError",
     "NotEquivariantError",
     "Report",
@@ -35,3 +39,12 @@ __all__ = [
     "register_rule",
     "shift",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``shiftcheck.strategies`` is imported when asked for: it needs hypothesis."""
+    if name == "strategies":
+        from importlib import import_module
+
+        return import_module("shiftcheck.strategies")
+    raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")

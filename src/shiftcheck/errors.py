@@ -21,3 +21,7 @@ class NotEquivariantError(ShiftcheckError, AssertionError):
 
 class InconclusiveError(ShiftcheckError, AssertionError):
     """A check could not tell whether the model is equivariant; that never counts as a pass."""
+
+
+class MissingExtraError(ShiftcheckError, ImportError):
+    """A package that an optional part needs is not installed; the message holds the pip line."""
