@@ -28,7 +28,7 @@ FLOORS = {
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
     | {"examination", "diagnosis", "check"},
     4: {"testing", "render", "models", "datasets", "demo"}
-    | {"accepted_sizes", "strategies", "targets", "input_files"},
+    | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

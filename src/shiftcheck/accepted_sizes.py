@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -205,8 +205,7 @@ def find_sizes(question: Question, channels: Sequence[int], room: Sequence[int] 
     lost = question.loses(first, base)
     lengths = []
     for axis in range(question.ndim):
-        span = REACH[question.ndim]
-        span += room[axis] if room is not None else 4 * found.lattice[axis]
+        asked = room[axis] if room is not None else 4 * found.lattice[axis]
 
         def works(n: int, axis: int = axis) -> bool:
             sizes = (n,) * question.ndim if square else _with(base, axis, n)
@@ -217,7 +216,7 @@ def find_sizes(question: Question, channels: Sequence[int], room: Sequence[int] 
             return question.accepts(first, sizes)
 
         start = _estimate(question, found, axis)
-        lengths.append(_lengths(works, start, base[axis], span))
+        lengths.append(_lengths(works, start, base[axis], asked, REACH[question.ndim]))
     common = sorted(set(lengths[0]).intersection(*lengths))
     whole = tuple((n,) * question.ndim for n in common) if square else None
     return replace(found, lengths=tuple(lengths), whole=whole)
@@ -326,26 +325,27 @@ def _estimate(question: Question, found: Accepted, axis: int) -> int:
     return start
 
 
-def _lengths(works: Callable[[int], bool], start: int, base: int, span: int) -> tuple[int, ...]:
-    """All that work from the smallest on; beyond ``span`` pixels, only ``base``."""
-    found = [next(n for n in range(start, base + 1) if n == base or works(n))]
-    found += [n for n in _spread(found[0], span) if works(n)]
-    if len(found) == 1 and base not in found:
-        found.append(base)
-    return tuple(found)
+def _lengths(
+    works: Callable[[int], bool], start: int, base: int, room: int, span: int
+) -> tuple[int, ...]:
+    """All of some candidates that work, from the smallest on; ``base`` where there is no other."""
+    smallest = next(n for n in range(start, base + 1) if n == base or works(n))
+    more = (smallest + n for n in _spread(room, span))
+    found = [smallest, *(n for n in more if works(n))]
+    return tuple(found if len(found) > 1 else dict.fromkeys([smallest, base]))
 
 
-DENSE = 24
+DENSE = 20
 
 
-def _spread(smallest: int, span: int) -> Iterator[int]:
-    """Every size at first, then some of them, odd and even ones."""
-    size, step = smallest + 1, 1
-    while size <= smallest + span:
-        yield size
-        if size - smallest >= DENSE:
-            step = 1 + (size - smallest) // 8
-        size += step
+def _spread(room: int, span: int) -> list[int]:
+    """Pixels to add to the smallest size: the first ones, some more, and some around ``room``."""
+    some, far = set(range(1, DENSE)), DENSE
+    while far <= room + span:
+        some.add(far)
+        far += 1 + far // 7  # odd and even ones
+    around = {*range(room - 2, room + span // 2)} if room > DENSE else set()
+    return sorted(n for n in some | around if 0 < n <= room + span)
 
 
 def _only_squares(question: Question, channels: int, base: Sizes, lattice: Sizes) -> bool:

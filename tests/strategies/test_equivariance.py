@@ -274,6 +274,7 @@ def takes_argument(x: int) -> None:
         (3, {}, "model=3"),
         (Wants, {}, "Wants wants width, depth"),
         (conv(), {"ndim": 7}, "ndim=7"),
+        (torch.relu, {}, "ndim=None: the model has no layer that tells"),
         (conv(), {"channels": -1}, "channels=-1"),
         (conv(), {"sizes": [(3, 4), (5,)]}, r"sizes=\[\(3, 4\), \(5,\)\]"),
         (conv(), {"sizes": []}, r"sizes=\[\]"),

@@ -10,7 +10,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from shiftcheck.accepted_sizes import Accepted, Arguments, Question, find_sizes
+from shiftcheck.accepted_sizes import Accepted, Question, find_sizes
 from shiftcheck.errors import InputError
 from shiftcheck.sample_signals import (
     KINDS,
@@ -34,7 +34,7 @@ SEEDS = 2**16
 
 def shifts(
     ndim: int, max: int | Sequence[int], *, lattice: int | Sequence[int] = 1
-) -> SearchStrategy[Shift]:
+) -> SearchStrategy[tuple[int, ...]]:
     """Shifts other than zero, in whole pixels.
 
     Examples shrink towards the smallest offending one: towards a single entry that is not zero,
@@ -155,7 +155,7 @@ def sizes(
     shift: Sequence[int] | None = None,
     layer: str | None = None,
     spatial_dims: Sequence[int] | None = None,
-    arguments: Arguments | None = None,
+    arguments: Callable[[torch.Tensor], Any] | None = None,
 ) -> SearchStrategy[tuple[int, ...]]:
     """Spatial sizes that a model accepts and that leave something to compare, by its geometry.
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from shiftcheck.accepted_sizes import Arguments
 from shiftcheck.errors import InputError, NotEquivariantError
 from shiftcheck.sample_signals import DTYPES, checked_dtype, is_whole
 from shiftcheck.strategies.arguments import (
@@ -55,13 +54,13 @@ def equivariant(
     dtype: torch.dtype | None = None,
     layer: str | None = None,
     spatial_dims: Sequence[int] | None = None,
-    arguments: Arguments | None = None,
+    arguments: Callable[[torch.Tensor], Any] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     training: bool = False,
     seed: int = 0,
     settings: hypothesis.settings | None = None,
-) -> Callable[[Test], Callable[[], None]]:
+) -> Callable[[Callable[[], Any]], Callable[[], None]]:
     """Turn an empty test function into a property test of a model.
 
     The test passes if every example is equivariant that hypothesis draws: a shift, a channel count,
@@ -126,6 +125,8 @@ def equivariant(
         },
     )
     _check_options(promise, settings)
+    if not promise.factory and promise.sizes is None:
+        axes_of(ndim, model)
 
     def decorate(test: Test) -> Callable[[], None]:
         if not inspect.isfunction(test) or inspect.signature(test).parameters:
