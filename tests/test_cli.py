@@ -155,6 +155,8 @@ def test_the_options_reach_the_check(folder: Path, capsys: Captured) -> None:
     loose = ["--rtol", "1e3", "--atol", "1"]
     report = reported(capsys, "check", "net.py:conv", *SHAPE, *loose, "--max-batch", "2")
     assert report.reason == "tolerance larger than the signal"
+    report = reported(capsys, "check", "net.py:conv", *SHAPE, "--weights", "randomized")
+    assert len(report.draws) == 3
     report = reported(capsys, "check", "net.py:double", "--function", *SHAPE, "--training")
     assert report.model == "double"
 
@@ -199,18 +201,20 @@ def test_the_geometry(folder: Path, capsys: Captured) -> None:
     assert report.verdict is None
 
 
-def test_the_page_is_written_where_it_can_be(
+def test_the_report_as_a_page(folder: Path, capsys: Captured) -> None:
+    assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 0
+    assert "conv" in (folder / "page.html").read_text("utf-8")
+
+
+def test_a_page_that_cannot_be_made_is_an_error(
     folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def to_html(report: Report, path: Path) -> None:
-        path.write_text(str(report.verdict), "utf-8")
+        raise shiftcheck.MissingExtraError("pip install 'torch-shiftcheck[html]'")
 
-    monkeypatch.setattr(Report, "to_html", to_html, raising=False)
-    assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 0
-    assert (folder / "page.html").read_text("utf-8") == "equivariant"
-    monkeypatch.delattr(Report, "to_html")
+    monkeypatch.setattr(Report, "to_html", to_html)
     assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 2
-    assert "cannot write reports as pages" in capsys.readouterr().err
+    assert "torch-shiftcheck[html]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "check"},
+    | {"examination", "diagnosis", "randomized", "check"},
     4: {"testing", "render", "models", "datasets", "demo"}
     | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"},
     5: {"cli", "__main__", "__init__"},

@@ -12,7 +12,7 @@ from shiftcheck.errors import (
     NotEquivariantError,
     ShiftcheckError,
 )
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
 from shiftcheck.testing import assert_equivariant
@@ -21,6 +21,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cause",
+    "Change",
+    "Draw",
     "InconclusiveError",
     "InputError",
     "LayerResult",
@@ -30,6 +32,7 @@ __all__ = [
     "Report",
     "ShiftResult",
     "ShiftcheckError",
+    "Trial",
     "Verdict",
     "assert_equivariant",
     "check_equivariance",

@@ -259,6 +259,12 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         help="every shift of at most N pixels along each axis",
     )
     how.add_argument(
+        "--weights",
+        choices=("own", "randomized"),
+        default="own",
+        help="the model's own (default), or drawn ones: then the architecture is checked",
+    )
+    how.add_argument(
         "--rtol",
         metavar="X",
         type=float,
@@ -307,6 +313,7 @@ def _check(options: argparse.Namespace) -> int:
             seed=options.seed,
             max_batch=options.max_batch,
             training=options.training,
+            weights=options.weights,
             progress=sys.stderr.isatty(),
         )
     _deliver(report, options)
@@ -381,11 +388,6 @@ def _chosen_shifts(options: argparse.Namespace, x: Any) -> Any:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Find out before a long run that a report could not be written after it."""
-    if options.html is not None and not hasattr(Report, "to_html"):
-        raise InputError(
-            f"--html {options.html}: this version of shiftcheck cannot write reports as pages; use"
-            " --json"
-        )
     files = [options.html] if options.html is not None else []
     files += [Path(options.json)] if options.json not in (None, "-") else []
     for path in files:
@@ -406,7 +408,4 @@ def _deliver(report: Report, options: argparse.Namespace) -> None:
         except OSError as error:
             raise InputError(f"--json {options.json} cannot be written: {error}") from error
     if options.html is not None:
-        try:
-            report.to_html(options.html)  # type: ignore[attr-defined]
-        except OSError as error:
-            raise InputError(f"--html {options.html} cannot be written: {error}") from error
+        report.to_html(options.html)

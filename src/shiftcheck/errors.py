@@ -24,4 +24,4 @@ class InconclusiveError(ShiftcheckError, AssertionError):
 
 
 class MissingExtraError(ShiftcheckError, ImportError):
-    """A package that an optional part needs is not installed; the message holds the pip line."""
+    """A package of an extra is not installed; the message holds the line that installs it."""

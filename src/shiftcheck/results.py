@@ -48,7 +48,7 @@ def layer_result(row: Row) -> LayerResult:
         receptive_field=tuple(None if s is None else s.receptive_field for s in known),
         halo=tuple(None if s is None else s.halo for s in known),
         valid=tuple(None if s is None else runs(s.valid) for s in known),
-        measured=any(c.kind == "MEASURED" for c in signal.causes),
+        measured=any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in signal.causes),
         reduced=not any(isinstance(s, Lost) for s in signal.axes),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
     )
@@ -86,7 +86,7 @@ def _judged(
             replace(s, local_interior=own.interior, local_border=own.border)
             for s, own in zip(shifts, local[name], strict=True)
         )
-    if result.measured:
+    if any(c.kind == "MEASURED" for c in causes):
         shifts = tuple(unproven(s, job.inputs.circular) for s in shifts)
     verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
@@ -148,9 +148,10 @@ def _varies(leaf: Leaf) -> bool:
 
 
 def sensitivity_of(outputs: Sequence[LayerResult]) -> float | None:
-    """The smallest relative break that the comparison of every output at every shift catches."""
-    allowed = [s.allowance for o in outputs for s in o.shifts if s.allowance is not None]
-    return max(allowed, default=None)
+    """The smallest relative break that every comparison which told something catches."""
+    told = (Verdict.EQUIVARIANT, Verdict.BROKEN)
+    shifts = [s for o in outputs for s in o.shifts if s.verdict in told]
+    return max((s.allowance for s in shifts if s.allowance is not None), default=None)
 
 
 def _reduced_axes(entry: Measured) -> set[int]:

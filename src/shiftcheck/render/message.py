@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
 from shiftcheck.render.numbers import count, each, gap, spans
+from shiftcheck.render.remedies import remedies
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 
 COLUMNS = 100
@@ -32,7 +34,8 @@ MEANING = {
 def headline(report: Report) -> str:
     """One sentence: the model and the verdict."""
     shape = "x".join(map(str, report.input_shape))
-    what = report.model + (f" up to {report.layer!r}" if report.layer else "")
+    drawn = f" with randomised weights ({count(len(report.draws), 'draw')})" if report.draws else ""
+    what = report.model + drawn + (f" up to {report.layer!r}" if report.layer else "")
     if report.verdict is None:
         return f"{what} on {shape}: structure only, nothing was run"
     reason = f" ({report.reason})" if report.reason else ""
@@ -42,18 +45,23 @@ def headline(report: Report) -> str:
     return f"{what} on {shape}: {report.verdict.upper()}{reason} over {moved}"
 
 
-def explain(report: Report, *, columns: int = COLUMNS) -> str:
-    """The headline and what explains it, in at most 30 lines."""
+def sentences(report: Report) -> list[str]:
+    """The headline and what explains it, a sentence each."""
     lines = [headline(report)]
     output = _decisive(report)
     if report.verdict is not None and output is not None:
-        lines += _evidence(report, output)
+        lines += _draws(report) + _evidence(report, output)
     if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
         lines += _blame(report, output)
         lines.append(f"reproduce: {reproduce(report, output)}")
+    return lines
+
+
+def explain(report: Report, *, columns: int = COLUMNS) -> str:
+    """The headline and what explains it, in at most 30 lines."""
     wrapped = [
         part
-        for line in lines
+        for line in sentences(report)
         for part in textwrap.wrap(
             line,
             min(columns, COLUMNS),
@@ -63,6 +71,14 @@ def explain(report: Report, *, columns: int = COLUMNS) -> str:
         )
     ]
     return "\n".join(wrapped[:30])
+
+
+def _draws(report: Report) -> list[str]:
+    """How the draws of randomised weights differ, if they do."""
+    kinds = Counter(draw.verdict for draw in report.draws)
+    if len(kinds) < 2:
+        return []
+    return ["the draws: " + ", ".join(f"{number} {kind}" for kind, number in kinds.items())]
 
 
 def _decisive(report: Report) -> LayerResult | None:
@@ -108,15 +124,24 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
     lines.append(
         f"compared {count(len(compared), 'shift')}, {least}{share:.0%} of the samples each;"
         f" largest gap {gap(top.error)}, relative {gap(top.relative_error)}"
-        f" (allowed {gap(top.allowance)}, the smallest break this run would have caught)"
+        f" (allowed {gap(top.allowance)})"
     )
+    if report.sensitivity is not None:
+        lines.append(f"the smallest break this run would have caught: {gap(report.sensitivity)}")
     return lines
 
 
 def _measured_by(report: Report) -> str:
-    layers = [repr(c.layer) for c in report.causes if c.kind == "MEASURED"]
-    where = f" of {', '.join(layers)}" if layers else ""
-    return f"marked as measured: the geometry{where} comes from probing, not from a rule"
+    probed, chosen = (
+        ", ".join(dict.fromkeys(repr(c.layer) for c in report.causes if c.kind == kind))
+        for kind in ("MEASURED", "DATA_DEPENDENT")
+    )
+    parts = []
+    if probed:
+        parts.append(f"the geometry of {probed} comes from probing, not from a rule")
+    if chosen:
+        parts.append(f"{chosen} chooses from the data, so shifts off the period are measured alone")
+    return f"marked as measured: {'; '.join(parts)}"
 
 
 def _blame(report: Report, output: LayerResult) -> list[str]:
@@ -124,25 +149,68 @@ def _blame(report: Report, output: LayerResult) -> list[str]:
     worst = _worst(report, output)
     if worst is not None and worst.error is not None and worst.reason not in NOTHING_KNOWN:
         where = f", at output index {list(worst.worst)}" if worst.worst else ""
-        lines.append(f"shift {worst.shift}: gap {gap(worst.error)}{where}")
-    guilty = report.guilty
+        share = f"; {_percent(worst.differing)} of the values differ" if worst.differing else ""
+        lines.append(f"shift {worst.shift}: gap {gap(worst.error)}{where}{share}")
+        if _shrinks_or_grows(worst):
+            lines.append(f"the same in float64: relative {gap(worst.float64_error)}")
     if report.reason == "not spatial":
         lines += _end_of_space(report)
-    if guilty is not None:
-        windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
-        meaning = guilty.detail if windowed else MEANING.get(guilty.kind, "")
-        new = guilty.detail and not guilty.detail.endswith(" padding")
-        new = new and guilty.detail not in meaning
-        detail = f" ({guilty.detail})" if new else ""
-        lines.append(
-            f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
-            f" {meaning}{detail}"
-        )
-        lines += _others(report, guilty, output)
-    remedy = remedy_for(report, output)
-    if remedy:
-        lines.append(f"remedy: {remedy}")
-    return lines + _rule_to_add(report)
+    if report.reason in FROM_SOME_LAYER_ON:
+        lines += _first_like_that(report)
+    if report.guilty is not None:
+        lines += _accusation(report, report.guilty, output)
+    return lines + remedies(report, output)
+
+
+def _shrinks_or_grows(result: ShiftResult) -> bool:
+    """Whether float64 shows another gap than the type of the input."""
+    if result.float64_error is None:
+        return False
+    here = result.relative_error or 0.0
+    return not here / 10 <= result.float64_error <= 10 * here
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
+
+
+def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
+    windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
+    meaning = guilty.detail if windowed else MEANING.get(guilty.kind, "")
+    new = guilty.detail and not guilty.detail.endswith(" padding")
+    new = new and guilty.detail not in meaning
+    detail = f" ({guilty.detail})" if new else ""
+    return [
+        f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
+        f" {meaning}{detail}",
+        *_local(report, guilty),
+        *_others(report, guilty, output),
+    ]
+
+
+def _local(report: Report, guilty: Cause) -> list[str]:
+    """What the guilty layer does alone, when it is fed with exact shifts."""
+    if report.verdict is not Verdict.BROKEN and report.reason != "no valid region":
+        return []
+    rows = [r for r in report.layers if r.name in (guilty.layer, f"{guilty.layer}[0]")]
+    inside = next((r.local_interior for r in rows), None)
+    border = next((r.local_border for r in rows), None)
+    known = [
+        f"{gap(value)} {where}"
+        for value, where in ((inside, "in the interior"), (border, "at the border"))
+        if value is not None
+    ]
+    return [f"alone, fed with exact shifts: relative error {', '.join(known)}"] if known else []
+
+
+NOTHING_VARIES = ("dead output", "constant output", "saturated output")
+FROM_SOME_LAYER_ON = ("not finite", *NOTHING_VARIES)
+
+
+def _first_like_that(report: Report) -> list[str]:
+    like = NOTHING_VARIES if report.reason in NOTHING_VARIES else (report.reason,)
+    first = next((r for r in report.layers if r.reason in like), None)
+    return [] if first is None else [f"it begins at layer {first.name!r} ({first.op})"]
 
 
 AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "DATA_DEPENDENT")
@@ -160,28 +228,6 @@ def _others(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
     return [f"also: cause {c.kind} in layer {c.layer!r} ({c.op})" for c in first.values()]
 
 
-def _lacks_rule(report: Report) -> bool:
-    """Whether the operation at fault could be given a rule, as opposed to one that has one."""
-    guilty = report.guilty
-    return (
-        report.reason == UNSUPPORTED
-        and guilty is not None
-        and guilty.detail.startswith("no rule for")
-    )
-
-
-def _rule_to_add(report: Report) -> list[str]:
-    if not _lacks_rule(report) or report.guilty is None:
-        return []
-    operation = report.guilty.operation.rstrip("_")  # a rule serves the in-place variant too
-    return [
-        f'    @shiftcheck.register_rule("{operation}")',
-        "    def rule(*args):",
-        "        return shiftcheck.rules.pointwise(*args)",
-        "another law: see 'A rule for your own operation' in the documentation",
-    ]
-
-
 def _end_of_space(report: Report) -> list[str]:
     rows = list(takewhile(lambda row: row.reason == "not spatial", reversed(report.layers)))
     first = rows[-1] if rows else None
@@ -190,95 +236,8 @@ def _end_of_space(report: Report) -> list[str]:
     return [f"the spatial axes end at layer {first.name!r} ({first.op})"]
 
 
-UNSUPPORTED = "unsupported operation"
-MEASURED_GAP = "gap where the geometry was measured"
-NOTHING_KNOWN = (UNSUPPORTED, "nondeterministic", "batch coupled")
+NOTHING_KNOWN = ("unsupported operation", "nondeterministic", "batch coupled")
 """Reasons for which the gaps say nothing: it is not known which samples belong together."""
-
-REMEDIES = {
-    "off the lattice": "use shifts that are multiples of the period {period}, or leave shifts out",
-    "not spatial": "check up to a layer that has spatial axes, for example layer={spatial!r}",
-    "no valid region": "give a larger input, so that some samples see no padding{needed}",
-    "not finite": "the output holds NaN or infinity; look at the values that the model returns",
-    "dead output": "the output is zero everywhere; check the weights, or give another signal",
-    "shift not visible": "the output hardly varies along the shift; give a signal that does",
-    "identity shift": "give at least one shift that is not zero",
-    "axis never moved": "give an input that is large enough for one step of the output's lattice",
-    "tolerance larger than the signal": "give smaller tolerances; everything passes these",
-    "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
-    "gap not confirmed in float64": "run the check with the model and the input in float64",
-    MEASURED_GAP: "give the operation a rule, or a larger input",
-    "nondeterministic": "switch the random operation off, for example with model.eval()",
-    "batch coupled": "use statistics that do not come from the batch, for example model.eval()",
-    "output ignores the input": "leave the constant out of the outputs, or check up to a layer",
-    "output cannot be read": "return tensors, or check up to a layer with layer=...",
-    UNSUPPORTED: "check up to a layer before it, write that step with other operations of torch, or"
-    " mend its rule where that is your own",
-}
-WITHOUT_RULE = (
-    "check up to a layer before it, or give it a rule; if each sample of its result is computed"
-    " from the same sample of its arguments, it is this one:"
-)
-
-
-def remedy_for(report: Report, output: LayerResult) -> str:
-    """What to do about the verdict."""
-    guilty = report.guilty
-    if _lacks_rule(report):
-        return WITHOUT_RULE
-    if report.reason == MEASURED_GAP and guilty is not None and guilty.kind != "MEASURED":
-        return _remedy_for_cause(guilty, output)
-    if report.reason in REMEDIES:
-        if report.reason == "no valid region" and guilty is not None and guilty.kind == "GLOBAL":
-            if guilty.op in ("batch_norm", "instance_norm"):
-                return "use running statistics, as in eval mode, or check up to a layer before it"
-            around = all(c.kind in ("GLOBAL", "STRIDE", "RESIZE") for c in report.causes)
-            return "no larger input helps; check up to a layer before it" + (
-                ", or boundary='circular'" if around else ""
-            )
-        if report.reason == "axis never moved" and None in output.stride:
-            left = tuple(0 if s is None else abs(s.numerator) for s in output.stride)
-            return f"the output has only some of the axes: move those alone, shifts=[{left}]"
-        spatial = [r.name for r in report.layers if _has_axes(r)]
-        period = _period(output) or (f"{guilty.period}" if guilty is not None else "")
-        needed = (
-            "" if report.needed is None else f": at least {' x '.join(map(str, report.needed))}"
-        )
-        return REMEDIES[report.reason].format(
-            period=period,
-            needed=needed,
-            spatial=(spatial or [row.name for row in report.layers] or [""])[-1],
-        )
-    return _remedy_for_cause(guilty, output)
-
-
-def _has_axes(row: LayerResult) -> bool:
-    return all(s is not None for s in row.stride) and row.reason != "not spatial"
-
-
-def _period(output: LayerResult) -> str:
-    known: Sequence[int | None] = output.period
-    return f"({', '.join(str(p) for p in known)})" if known and None not in known else ""
-
-
-def _remedy_for_cause(guilty: Cause | None, output: LayerResult) -> str:
-    if guilty is None:
-        return ""
-    if guilty.kind == "RESIZE" and guilty.detail == "strides differ":
-        return f"bring the tensors that {guilty.layer!r} combines to the same stride before it"
-    if guilty.kind in ("STRIDE", "RESIZE") and guilty.period is None and guilty.detail:
-        return f"give a size that fits the circle: {guilty.detail}"
-    if guilty.kind in ("STRIDE", "RESIZE", "POSITION") and _period(output):
-        return f"use shifts that are multiples of {_period(output)}, the period of this output"
-    if guilty.kind == "PADDING":
-        return "pad circularly (padding_mode='circular') where the boundary is circular"
-    if guilty.kind == "MIXING":
-        return (
-            f"use a convolution in the place of {guilty.layer!r}, or check up to a layer before it"
-        )
-    if guilty.kind == "UNEXPLAINED":
-        return "please report this as a bug of shiftcheck, unless the rule is your own"
-    return f"check up to a layer before {guilty.layer!r}, or replace that operation"
 
 
 def reproduce(report: Report, output: LayerResult) -> str:
@@ -289,4 +248,6 @@ def reproduce(report: Report, output: LayerResult) -> str:
     kinds = set(report.boundary)
     same = repr(report.boundary[0]) if len(kinds) == 1 else repr(report.boundary)
     boundary = "" if kinds == {"valid"} else f", boundary={same}"
-    return f"shiftcheck.assert_equivariant(model, x{layer}{shifts}{boundary}, seed={report.seed})"
+    drawn = f", weights='randomized', draws={len(report.draws)}" if report.draws else ""
+    rest = f"{layer}{shifts}{boundary}{drawn}"
+    return f"shiftcheck.assert_equivariant(model, x{rest}, seed={report.seed})"
