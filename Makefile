@@ -68,6 +68,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	touch $@
 
 EXTRAS_dev := dev,zoo,browser
+EXTRAS_docs := docs,hypothesis
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel

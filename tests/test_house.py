@@ -12,7 +12,7 @@ LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
     0: {"errors", "axis", "records", "report", "invariance_report", "budget_store"},
     1: LAYOUT
-    | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"}
+    | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"}
     | {"surroundings", "surrogates", "distances"},
     2: {
         "state",
@@ -30,6 +30,7 @@ FLOORS = {
     | {"examination", "diagnosis", "randomized", "check"}
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"},
     4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
+    | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"}
     | {"render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }

@@ -1,5 +1,7 @@
 """Test the translation equivariance of PyTorch modules."""
 
+from typing import Any
+
 from shiftcheck import datasets, models
 from shiftcheck.budgets import budget_file
 from shiftcheck.check import check_equivariance, geometry
@@ -62,3 +64,12 @@ __all__ = [
     "register_rule",
     "shift",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``shiftcheck.strategies`` is imported when asked for: it needs hypothesis."""
+    if name == "strategies":
+        from importlib import import_module
+
+        return import_module("shiftcheck.strategies")
+    raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")
