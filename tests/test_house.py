@@ -10,7 +10,7 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "report"},
+    0: {"errors", "axis", "report", "linear_report", "placement"},
     1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
     2: {
         "state",
@@ -25,8 +25,10 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "check"},
-    4: {"testing", "render", "models", "datasets", "demo"},
+    | {"examination", "diagnosis", "check"}
+    | {"operators", "linearity", "impulse", "polyphase", "theorem"},
+    4: {"testing", "render", "models", "datasets", "demo"}
+    | {"linear_assertion", "convolved", "matrix"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -61,7 +63,10 @@ def test_imports_go_down_only(module: Path) -> None:
             assert FLOOR_OF[parts[1]] <= own, f"{module} imports {name} from a floor above"
 
 
-@pytest.mark.parametrize("module", ["axis.py", "report.py", "errors.py", "verdict.py"])
+@pytest.mark.parametrize(
+    "module",
+    ["axis.py", "report.py", "errors.py", "verdict.py", "linear_report.py", "placement.py"],
+)
 def test_no_tensor_is_seen(module: str) -> None:
     assert not any(name.split(".")[0] == "torch" for name in _imports(_package() / module))
 

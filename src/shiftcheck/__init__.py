@@ -2,36 +2,70 @@
 
 from shiftcheck import datasets, models
 from shiftcheck.check import check_equivariance, geometry
+from shiftcheck.convolved import as_convolution, impulse_response
 from shiftcheck.errors import (
     InconclusiveError,
+    InfiniteSupportError,
     InputError,
     ModelError,
     NotEquivariantError,
+    NotLinearError,
     ShiftcheckError,
 )
+from shiftcheck.impulse import ImpulseResponse
+from shiftcheck.linear_assertion import assert_linear
+from shiftcheck.linear_report import (
+    ConvolutionReport,
+    Linearity,
+    LinearityReport,
+    LinearOutput,
+    Superposition,
+    Theorem,
+)
+from shiftcheck.linearity import check_linear
+from shiftcheck.matrix import OperatorMatrix, operator_matrix
+from shiftcheck.polyphase import PolyphaseConvolution
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
 from shiftcheck.testing import assert_equivariant
+from shiftcheck.theorem import check_convolution
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Cause",
+    "ConvolutionReport",
+    "ImpulseResponse",
     "InconclusiveError",
+    "InfiniteSupportError",
     "InputError",
     "LayerResult",
+    "LinearOutput",
+    "Linearity",
+    "LinearityReport",
     "ModelError",
     "NotEquivariantError",
+    "NotLinearError",
+    "OperatorMatrix",
+    "PolyphaseConvolution",
     "Report",
     "ShiftResult",
     "ShiftcheckError",
+    "Superposition",
+    "Theorem",
     "Verdict",
+    "as_convolution",
     "assert_equivariant",
+    "assert_linear",
+    "check_convolution",
     "check_equivariance",
+    "check_linear",
     "datasets",
     "geometry",
+    "impulse_response",
     "models",
+    "operator_matrix",
     "register_rule",
     "shift",
 ]

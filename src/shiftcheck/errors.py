@@ -21,3 +21,11 @@ class NotEquivariantError(ShiftcheckError, AssertionError):
 
 class InconclusiveError(ShiftcheckError, AssertionError):
     """A check could not tell whether the model is equivariant; that never counts as a pass."""
+
+
+class NotLinearError(ShiftcheckError, AssertionError):
+    """A check found that the model is not linear, or linear only but for a constant part."""
+
+
+class InfiniteSupportError(ShiftcheckError, AssertionError):
+    """A linear and equivariant model sees all of an axis: no finite kernel is its convolution."""

@@ -1,9 +1,21 @@
 """Showing a report; nothing here computes a result."""
 
+from shiftcheck.linear_report import renderers as linear_renderers
+from shiftcheck.render.linear import explain_convolution, explain_linearity, show_matrix
 from shiftcheck.render.message import explain
 from shiftcheck.render.text import render_report, render_table
 from shiftcheck.report import renderers
 
 renderers["text"] = render_report
+linear_renderers["linearity"] = explain_linearity
+linear_renderers["convolution"] = explain_convolution
+linear_renderers["matrix"] = show_matrix
 
-__all__ = ["explain", "render_report", "render_table"]
+__all__ = [
+    "explain",
+    "explain_convolution",
+    "explain_linearity",
+    "render_report",
+    "render_table",
+    "show_matrix",
+]
