@@ -279,7 +279,7 @@ def moved(given: Signals, trial: Trial, step: float, draw: torch.Generator) -> S
     own = {}
     for _, key in trial.terms:
         signs = torch.randint(0, 2, given[key].shape, generator=draw) * 2 - 1
-        own[key] = given[key] * (1 + step * signs)
+        own[key] = given[key] * (1 + step * signs.to(EXACT))
     total = torch.stack([a * own[key] for a, key in trial.terms]).sum(0)
     first = next(iter(own.values()))
     return {"0": torch.zeros_like(first), "f": first, **own, trial.signal: total}

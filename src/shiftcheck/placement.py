@@ -81,16 +81,11 @@ class Span:
         last = float((self.phases - 1) * self.stride)
         return replace(self, low=low, taps=taps, halo=(last - low, float(low + taps - 1)))
 
-    def pairs(self, steps: int) -> bool:
-        """Whether two samples that are valid, or any on a circle, are so many periods apart."""
-        if self.circular:
-            return 0 < steps * self.period < self.pixels
-        apart = steps * self.phases
-        return (
-            bool((self.valid[apart:] & self.valid[: self.size - apart]).any())
-            if (apart < self.size)
-            else False
-        )
+    def pairs(self) -> bool:
+        """Whether two samples one period apart are valid; on a circle, any that are stored."""
+        if self.circular or self.phases >= self.size:
+            return self.circular
+        return bool((self.valid[self.phases :] & self.valid[: -self.phases]).any())
 
 
 def span(

@@ -214,7 +214,7 @@ def _equivariant(case: _Case) -> Investigation:
         "stride": tuple(s.stride for s in spans),
         "structure_period": tuple(s.period for s in spans),
     }
-    if not all(s.circular or s.pairs(1) for s in spans) or not _fits(spans, 1):
+    if not _movable(spans):
         return Investigation(report=_too_small(case, known))
     checked = case.check(shifts_of(spans))
     known["equivariance"] = checked
@@ -229,8 +229,9 @@ def _equivariant(case: _Case) -> Investigation:
     return _convolution(case, spans, known)
 
 
-def _fits(spans: Sequence[Span], steps: int) -> bool:
-    return all(steps * s.period < s.pixels for s in spans)
+def _movable(spans: Sequence[Span]) -> bool:
+    """Whether a shift by one period leaves something to compare, along every axis."""
+    return all(s.period < s.pixels and s.pairs() for s in spans)
 
 
 def _without_period(case: _Case) -> ConvolutionReport:
@@ -284,13 +285,11 @@ def spans_of(output: LayerResult, inputs: Inputs) -> tuple[Span, ...]:
 
 
 def shifts_of(spans: Sequence[Span]) -> list[tuple[int, ...]]:
-    """One period forth and back along each axis, two where that fits, and a diagonal."""
+    """One period forth and back along each axis, of which all others consist, and a diagonal."""
     found = []
     for axis, own in enumerate(spans):
-        steps = [1, -1, *([2] if _fits([own], 2) and own.pairs(2) else [])]
-        found += [
-            tuple(n * own.period if a == axis else 0 for a in range(len(spans))) for n in steps
-        ]
+        for step in (own.period, -own.period):
+            found.append(tuple(step if a == axis else 0 for a in range(len(spans))))
     if len(spans) > 1:
         found.append(tuple(own.period for own in spans))
     return found
@@ -337,7 +336,7 @@ def _works_at(case: _Case, sizes: Sequence[int]) -> bool:
         return False
     spans = spans_of(output, resized)
     closed = all(s.valid.all() for s in spans if s.circular)
-    return closed and all(s.pairs(1) for s in spans) and _fits(spans, 1) and bool(placed(spans))
+    return closed and _movable(spans) and bool(placed(spans))
 
 
 def _convolution(case: _Case, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:

@@ -68,6 +68,9 @@ def _linearity(report: LinearityReport) -> list[str]:
     return [*lines, *(f"note: {note}" for note in report.notes)]
 
 
+_HOLDS_NOT = {True: "does not hold", False: "holds but for what may be rounding"}
+
+
 def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
     lines = []
     worst = output.worst
@@ -79,8 +82,9 @@ def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
     if worst is None:
         return lines
     where = f"output {output.name!r} {list(output.shape)}"
+    broken = report.verdict is Linearity.NOT_LINEAR
     if not worst.holds:
-        lines.append(f"{where}: {worst.law} does not hold")
+        lines.append(f"{where}: {worst.law} {_HOLDS_NOT[broken]}")
         lines.append(
             f"at output index {list(worst.index)}: left side {worst.together:.9g}, right side"
             f" {worst.apart:.9g}"
