@@ -196,7 +196,7 @@ def _repeats(found: Polyphase, axis: int, period: int, eps: float) -> bool:
         moved = _moved(weight[other], period - carry * span.period, span)
         off = [d for d in range(moved.ndim) if d != axes]
         gap = (weight[r] - moved).abs().amax(off)
-        apart = (constant[r] - constant[other]).abs().flatten(1).amax(1)
+        apart = (constant[r] - constant[other]).abs().reshape(len(bound), -1).amax(1)
         if bool((gap > bound).any() or (apart > bound).any()):
             return False
     return True

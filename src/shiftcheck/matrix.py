@@ -213,7 +213,8 @@ def _structure(
         earlier = matrix.narrow(rows, 0, m - down).narrow(columns, 0, n - right)
         along = float((later - earlier).abs().max())
         circulant = right if circulant is None and around <= bound else circulant
-        toeplitz = right if toeplitz is None and along <= bound else toeplitz
+        seen = along <= bound and bool(later.any())
+        toeplitz = right if toeplitz is None and seen else toeplitz
         if circulant and toeplitz:
             break
     return circulant, toeplitz, departure
