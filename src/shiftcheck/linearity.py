@@ -19,6 +19,7 @@ from shiftcheck.operators import EXACT, Operator, Response, in_type, only_signal
 from shiftcheck.outside import seen_as
 from shiftcheck.structure import Model
 from shiftcheck.verdict import DEAD, IGNORES, NOISE, NOT_FINITE, UNREAD, UNSTEADY
+from shiftcheck.whole import Whole
 
 Key = str
 Signals = dict[Key, torch.Tensor]
@@ -31,6 +32,9 @@ AMPLITUDES = {torch.float16: 2.0**4}
 STEEP = 256.0
 """Rounding shrinks from one type to a finer one as their eps do, give or take this factor."""
 
+BREAK = 1e4 * 2.0**-52
+"""A relative gap above this, that rounding does not explain, is a break; one below must recur."""
+
 FINEST = 1e-6
 """A relative gap that rounding explains, but that is larger than this, proves nothing."""
 
@@ -38,6 +42,7 @@ HIDDEN = 0.01
 """A linear part of which less than this relative change would show is hidden by the constant."""
 
 SHAPES, DECIDES = "output of another shape", "values are read to decide"
+EMPTY = "empty output"
 WITHIN, COVERED = "within rounding", "linear part hidden by the constant"
 
 
@@ -165,6 +170,8 @@ def _notes(operator: Operator, measured: _Measured) -> tuple[str, ...]:
     notes = []
     if measured.precision != EXACT:
         notes.append("the model has no copy that computes in float64: compared in its own type")
+    if isinstance(operator.model, Whole):
+        notes.append("what is decided inside, outside of torch, is not seen")
     if operator.inputs.gradients:
         notes.append("the model computes gradients in its forward: it ran outside inference mode")
     return tuple(notes)
@@ -206,8 +213,20 @@ def _measured(operator: Operator, seed: int) -> _Measured:
     outputs += [
         LinearOutput(name=n, shape=(), verdict=Linearity.INCONCLUSIVE, reason=r) for n, r in lost
     ]
-    allowed = [s.allowance for o in outputs for s in o.superpositions[:2] if s.allowance]
-    return _Measured(tuple(outputs), precision, amplitude, max(allowed, default=None))
+    return _Measured(tuple(outputs), precision, amplitude, _sensitivity(run))
+
+
+def _sensitivity(run: _Run) -> float | None:
+    """The largest of what is allowed, relative to the linear part, of any output and channel."""
+    most = None
+    for name in run.found["f"].tensors:
+        sides = _sides(run, name, TRIALS[0])
+        if sides is None or not sides.finite or not bool((sides.linear > 0).any()):
+            continue
+        there = sides.linear > 0
+        allowed = float((sides.size[there] / sides.linear[there]).max()) * _allowed(run.eps)
+        most = max(allowed, most or 0.0)
+    return most
 
 
 def _run(operator: Operator, given: Signals) -> _Run:
@@ -334,6 +353,8 @@ def _output(
 ) -> LinearOutput:
     """The verdict on one output."""
     shape = tuple(tensor.shape)
+    if tensor.numel() == 0:
+        return LinearOutput(name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=EMPTY)
     sides = [_sides(run, name, trial) for trial in laws]
     again = run.again.tensors.get(name)
     if again is None or any(s is None for s in sides) or again.shape != tensor.shape:
@@ -344,7 +365,7 @@ def _output(
     ]
     zero = run.found["0"].tensors[name]
     constant, scale = _peak(zero), max(_peak(run.found[k].tensors[name] - zero) for k in "fgx")
-    verdict, reason = _decide(found, known, constant, scale, run, _steady(tensor, again, run.eps))
+    verdict, reason = _decide(found, known, zero, run, _steady(tensor, again, run.eps))
     return LinearOutput(
         name=name,
         shape=shape,
@@ -383,17 +404,21 @@ def _judged(name: str, trial: Trial, sides: _Sides, run: _Run, witness: _Witness
     if not sides.finite:
         return _Judged(Superposition(law=trial.law, error=None, allowance=None), doubt=NOT_FINITE)
     allowed = _allowed(run.eps) * sides.size
-    over = sides.gap > allowed
-    if not bool(over.any()):
-        coarse = run.eps > SINGLE and bool((sides.gap > run.eps * sides.size).any())
+    if not bool((sides.gap > allowed).any()):
+        finer = run.eps * sides.size
+        coarse = run.eps > SINGLE and bool((sides.gap > finer).any())
         broken = coarse and witness.recurs(name, trial, sides)
-        return _Judged(_shown(trial, sides, allowed), broken)
+        return _Judged(_shown(trial, sides, finer if broken else allowed), broken)
     explained = witness.explained(name, trial, sides)
     if explained is None:
         broken = witness.recurs(name, trial, sides)
         return _Judged(_shown(trial, sides, allowed), broken, "" if broken else WITHIN)
-    broken = bool((over & (sides.gap > explained)).any())
-    allowed = torch.maximum(allowed, torch.minimum(explained, FINEST * sides.linear))
+    clear = sides.gap > torch.maximum(allowed, explained)
+    broken = bool(clear.any())
+    if broken and not bool((clear & (sides.gap > BREAK * sides.size)).any()):
+        broken = witness.recurs(name, trial, sides)
+    if not clear.any():
+        allowed = torch.maximum(allowed, torch.minimum(explained, FINEST * sides.linear))
     doubt = WITHIN if not broken and bool((sides.gap > allowed).any()) else ""
     return _Judged(_shown(trial, sides, allowed), broken, doubt)
 
@@ -427,12 +452,7 @@ def _shown(trial: Trial, sides: _Sides, allowed: torch.Tensor) -> Superposition:
 
 
 def _decide(
-    found: Sequence[_Judged],
-    sides: Sequence[_Sides],
-    constant: float,
-    scale: float,
-    run: _Run,
-    steady: bool,
+    found: Sequence[_Judged], sides: Sequence[_Sides], zero: torch.Tensor, run: _Run, steady: bool
 ) -> tuple[Linearity, str]:
     if not steady:
         return Linearity.INCONCLUSIVE, UNSTEADY
@@ -441,12 +461,15 @@ def _decide(
     for one in found:
         if one.doubt:
             return Linearity.INCONCLUSIVE, one.doubt
-    rounding = _allowed(run.eps)
-    alive = max(float(s.linear.max()) for s in sides) if sides else 0.0
-    if alive <= rounding * constant:
-        return Linearity.INCONCLUSIVE, IGNORES if constant else DEAD
+    constant = _peaks(zero)
+    unseen = _allowed(run.eps) * constant
+    linear = torch.stack([s.linear for s in sides])
+    alive = linear.amax(0) > unseen
+    if not bool(alive.any()):
+        return Linearity.INCONCLUSIVE, IGNORES if bool(constant.any()) else DEAD
     if any(r.leak for r in run.found.values()):
         return Linearity.INCONCLUSIVE, DECIDES
-    if rounding * constant > HIDDEN * scale:
+    if bool((alive & (unseen > HIDDEN * linear[0])).any()):
         return Linearity.INCONCLUSIVE, COVERED
-    return (Linearity.LINEAR if constant <= rounding * scale else Linearity.AFFINE), ""
+    negligible = bool((constant <= _allowed(run.eps) * linear[0]).all())
+    return (Linearity.LINEAR if negligible else Linearity.AFFINE), ""

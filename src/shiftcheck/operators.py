@@ -59,7 +59,8 @@ class Operator:
 
         Raises ModelError where the model raises or returns nothing that depends on the signal.
         """
-        given = with_signal(self.inputs, signal.to(self.inputs.main.tensor))
+        like = self.inputs.main.tensor
+        given = with_signal(self.inputs, signal.to(like.dtype).to(like.device))
         try:
             return self._run(given)
         except ValuesLeftError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from shiftcheck.axis import smallest_size
 from shiftcheck.check import check_equivariance, checked_inputs, geometry
@@ -38,6 +38,7 @@ from shiftcheck.verdict import NO_REGION, NOISE
 from shiftcheck.whole import Whole
 
 SEVERAL, TOO_SMALL = "several outputs", "signal too small for the kernel"
+TOO_LARGE = "kernel too large"
 MIRRORED, ORDER = "the output moves against the input", "output axes in another order"
 DIFFERS, NOT_CLOSED = "the convolution found differs from the operator", "circle not closed"
 
@@ -158,12 +159,9 @@ class _Case:
 
     def like_x(self, signal: torch.Tensor) -> Any:
         """The caller's arguments with another signal."""
-        if isinstance(self.x, np.ndarray):
-            return signal.numpy()
-        leaves = [signal if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
-        if self.inputs.kind != "single":
-            arrays = isinstance(_only_leaf(self.x), np.ndarray)
-            leaves = [v.numpy() if arrays and v is signal else v for v in leaves]
+        arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(self.x))
+        own = signal.numpy() if arrays else signal
+        leaves = [own if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
         return tree_unflatten(leaves, self.inputs.structure)
 
     def structure(self, signal: torch.Tensor) -> Report:
@@ -176,19 +174,21 @@ class _Case:
         main = self.inputs.main.tensor
         draw = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(main.shape, generator=draw) * unit_of(main)
-        return check_equivariance(
-            self.model,
-            self.like_x(noise.to(main)),
-            layer=self.layer,
-            shifts=shifts,
-            boundary=self.boundary,
-            seed=self.seed,
-        )
+        like = self.like_x(noise.to(main))
 
+        def check(what: Literal["layers", "outputs"]) -> Report:
+            return check_equivariance(
+                self.model,
+                like,
+                layer=self.layer,
+                shifts=shifts,
+                boundary=self.boundary,
+                seed=self.seed,
+                measure=what,
+            )
 
-def _only_leaf(x: Any) -> Any:
-    values = x.values() if isinstance(x, dict) else x
-    return next(v for v in values if isinstance(v, torch.Tensor | np.ndarray))
+        report = check("outputs")
+        return report if report.verdict is Verdict.EQUIVARIANT else check("layers")
 
 
 def _equivariant(case: _Case) -> Investigation:
@@ -341,6 +341,8 @@ def _works_at(case: _Case, sizes: Sequence[int]) -> bool:
 
 def _convolution(case: _Case, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:
     """The conclusion: the impulse response, and how well it does on random signals."""
+    if _entries(case, spans) > MOST:
+        return Investigation(report=case.report(Theorem.INCONCLUSIVE, TOO_LARGE, **known))
     placements = placed(spans)
     if placements is None:
         return Investigation(report=_too_small(case, known))
@@ -380,6 +382,15 @@ def _convolution(case: _Case, spans: tuple[Span, ...], known: dict[str, Any]) ->
         response=_response_record(found, kernel, report, case.inputs.main.tensor),
         like=case.inputs.main.tensor,
     )
+
+
+MOST = 2**25
+"""The largest number of taps, over all channels and phases, that is measured."""
+
+
+def _entries(case: _Case, spans: Sequence[Span]) -> int:
+    channels = case.linear.outputs[0].shape[1] * case.inputs.main.tensor.shape[1]
+    return channels * math.prod(s.phases * s.taps for s in spans)
 
 
 def _response_record(
@@ -423,6 +434,7 @@ def _agreement(operator: Operator, found: Polyphase, case: _Case, eps: float) ->
     zero = operator(torch.zeros(x.shape, dtype=EXACT)).tensors.popitem()[1]
     draw = torch.Generator().manual_seed(case.seed + 1)
     worst = _Agreement(0.0, 0.0, NOISE.get(eps, 64.0) * eps)
+    explained = 8 * max(s.error or 0.0 for s in case.linear.outputs[0].superpositions[:4])
     for _ in range(FRESH):
         signal = torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x)
         (response,) = operator(signal).tensors.values()
@@ -430,19 +442,13 @@ def _agreement(operator: Operator, found: Polyphase, case: _Case, eps: float) ->
         gap = _peaks(is_ - ours)
         size = torch.maximum(_peaks(is_), _peaks(constant))
         alive = _peaks(is_ - constant)
-        allowed = worst_allowance(case, eps) * size
+        allowed = torch.maximum(NOISE.get(eps, 64.0) * eps * size, explained * alive)
         over = torch.where(allowed > 0, gap / allowed, gap * math.inf).nan_to_num(0.0)
         c = int(over.argmax())
         scale = float(alive[c]) or 1.0
         one = _Agreement(float(gap.max()), float(gap[c]) / scale, float(allowed[c]) / scale)
         worst = max(worst, one, key=lambda a: a.relative / a.allowance if a.allowance else 0.0)
     return worst
-
-
-def worst_allowance(case: _Case, eps: float) -> float:
-    """The relative gap that rounding explains: more than usual where linearity showed more."""
-    known = [s.error or 0.0 for s in case.linear.outputs[0].superpositions[:4]]
-    return max(NOISE.get(eps, 64.0) * eps, *(8 * e for e in known))
 
 
 def _on_valid(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:

@@ -23,6 +23,9 @@ REMEDIES = {
     "not finite": "the output holds NaN or infinity; look at the values that the model returns",
     "nondeterministic": "the same signal gave another output; switch what is random off",
     "output cannot be read": "return dense tensors, or check up to a layer with layer=...",
+    "empty output": "give a signal that is large enough for an output",
+    "kernel too large": "check up to an earlier layer with layer=...",
+    "the output moves against the input": "mirror the output: then it moves with the input",
     "output of another shape": "the shape of the output depends on the values of the signal",
     "values are read to decide": "only the branches that were taken are known; write the decision"
     " with operations of torch, such as torch.where",
