@@ -54,16 +54,13 @@ class ImpulseResponse:
     the tap at ``origin`` is the one at offset zero, and the offset of its neighbour is one
     ``den``-th of a pixel. Of an operator without stride this is ``h`` in ``phi(f) = f * h``.
 
-    Attributes:
-        kernel: ``[out, in, *taps]``, with the phases in front, ``[*phases, out, in, *taps]``, where
-            the period is longer than the stride asks for; the sample q is of phase
-            ``(q // den) % phases``.
-        origin: the index of the tap at offset zero, for each axis; it can lie outside the kernel.
-        support: the first and one past the last offset of a tap that is not zero, for each axis.
-        constant: ``phi(0)``, which has the period of the output: ``[out, *samples]``.
-        stride, period: input pixels per output sample; input pixels after which all repeats.
-        boundary: ``"valid"`` or ``"circular"`` for each axis.
-        report: how it was found, and how well it does.
+    ``kernel`` is ``[out, in, *taps]``, with the phases in front, ``[*phases, out, in, *taps]``,
+    where the period is longer than the stride asks for: the sample q is of phase
+    ``(q // den) % phases``. ``origin`` has an index for each axis, and can lie outside the kernel.
+    ``support``: for each axis the first and one past the last offset of a tap that is not zero.
+    ``constant``: ``phi(0)``, which has the period of the output, ``[out, *samples]``. ``stride``:
+    input pixels per output sample; ``period``: input pixels after which all repeats. ``report``:
+    how it was found, and how well it does.
     """
 
     kernel: torch.Tensor

@@ -29,16 +29,13 @@ MOST = 2**22
 class OperatorMatrix:
     """An affine operator as ``A f + b`` on flattened signals.
 
-    Attributes:
-        matrix: ``[outputs, inputs]``, both sorted by channel, then by place.
-        constant: ``[outputs]``, the constant part ``phi(0)``.
-        input_shape, output_shape: ``(channels, *spatial)``.
-        circulant: for each axis, the smallest shift in input pixels that leaves the matrix as it is
-            when it moves rows and columns around the circle; None where no shift up to half of the
-            axis does.
-        toeplitz: the same, without what a shift brings around the edges.
-        departure: for each axis, how far the smallest shift is from leaving the matrix as it is
-            around the circle, relative to its largest entry; None where it has no shift.
+    ``matrix`` is ``[outputs, inputs]``, both sorted by channel, then by place; ``constant`` is
+    ``phi(0)``, ``[outputs]``; the shapes are ``(channels, *spatial)``. ``circulant``: for each axis
+    the smallest shift in input pixels that leaves the matrix as it is when it moves rows and
+    columns around the circle; None where no shift up to half of the axis does. ``toeplitz``: the
+    same, without what a shift brings around the edges. ``departure``: for each axis, how far the
+    smallest shift is from leaving the matrix as it is around the circle, relative to its largest
+    entry; None where the axis has no shift.
     """
 
     matrix: torch.Tensor
@@ -51,7 +48,7 @@ class OperatorMatrix:
 
     @property
     def structure(self) -> str:
-        """The structure in words: circulant or Toeplitz, along one axis after the other."""
+        """In words, circulant or Toeplitz along one axis after the other."""
         words = []
         for ring, line in zip(self.circulant, self.toeplitz, strict=True):
             word = "circulant" if ring else "Toeplitz" if line else "no repetition"
