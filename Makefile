@@ -66,7 +66,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	    || { cat $(STAMPS)/build.log; exit 1; }
 	touch $@
 
-EXTRAS_dev := dev,zoo
+EXTRAS_dev := dev,zoo,browser
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel

@@ -25,7 +25,7 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "check"}
+    | {"examination", "diagnosis", "randomized", "check"}
     | {"operators", "linearity", "impulse", "polyphase", "theorem"},
     4: {"testing", "render", "models", "datasets", "demo"}
     | {"linear_assertion", "convolved", "matrix"},

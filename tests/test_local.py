@@ -244,3 +244,24 @@ def test_a_volume_and_a_sequence() -> None:
         assert report["0"].local_border is not None
         assert report["1"].local_interior is not None
         assert report["1"].local_interior > 1e-4
+
+
+def test_behind_a_lost_geometry_the_layers_are_fed_with_exact_shifts_again() -> None:
+    torch.manual_seed(0)
+    size = 2 * 12 * 14
+    model = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(size, size),
+        nn.Unflatten(1, (2, 12, 14)),
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(2, 2, 3, 2, padding=1),
+    )
+    report = check(model, image(1, 2, 12, 14), shifts=[(2, 0), (0, 2)])
+    assert report.guilty is not None
+    assert (report.guilty.kind, report.guilty.layer) == ("MIXING", "1")
+    for name in "345":
+        assert report[name].local_interior == 0.0
+    assert report["3"].local_border is not None
+    assert report["4"].local_border is None
+    assert report["5"].local_border is not None

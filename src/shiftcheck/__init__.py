@@ -25,7 +25,7 @@ from shiftcheck.linear_report import (
 from shiftcheck.linearity import check_linear
 from shiftcheck.matrix import OperatorMatrix, operator_matrix
 from shiftcheck.polyphase import PolyphaseConvolution
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.shifts import shift
 from shiftcheck.testing import assert_equivariant
@@ -35,7 +35,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cause",
+    "Change",
     "ConvolutionReport",
+    "Draw",
     "ImpulseResponse",
     "InconclusiveError",
     "InfiniteSupportError",
@@ -54,6 +56,7 @@ __all__ = [
     "ShiftcheckError",
     "Superposition",
     "Theorem",
+    "Trial",
     "Verdict",
     "as_convolution",
     "assert_equivariant",

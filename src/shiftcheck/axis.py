@@ -141,6 +141,19 @@ def input_axis(pixels: int, *, circular: bool) -> Axis:
     )
 
 
+def scaled_axis(pixels: int, size: int, *, circular: bool) -> Axis:
+    """The geometry of ``size`` samples that are spread evenly over the pixels of the input."""
+    whole = input_axis(pixels, circular=circular)
+    if size == pixels:
+        return whole
+    stride = Fraction(pixels, size)
+    seen = np.floor(np.arange(stride.denominator) * float(stride))
+    valid = np.ones(size, dtype=bool)
+    return replace(
+        whole, stride=stride, lattice=stride.numerator, first=seen, last=seen.copy(), valid=valid
+    )
+
+
 def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
     """The geometry after an operation whose output samples read the input samples ``taps``.
 

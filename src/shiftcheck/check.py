@@ -12,11 +12,12 @@ import torch
 from shiftcheck.compare import Scene
 from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.examination import Asked, eps_of, examine, with_shifts
+from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.measurement import Job
+from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
+from shiftcheck.randomized import check_randomized
 from shiftcheck.report import Report, Verdict
 from shiftcheck.results import causes_of, circumstances, layer_result
 from shiftcheck.structure import (
@@ -44,6 +45,8 @@ def check_equivariance(
     progress: bool = False,
     training: bool = False,
     measure: Literal["layers", "outputs"] = "layers",
+    weights: Literal["own", "randomized"] = "own",
+    draws: int = 3,
 ) -> Report:
     """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
 
@@ -61,6 +64,10 @@ def check_equivariance(
         progress: show a progress bar.
         training: leave the training flags as they are; else the model is checked in eval mode.
         measure: ``"layers"`` or only the ``"outputs"``.
+        weights: the model's ``"own"``, or ``"randomized"`` ones: normal noise with the mean and the
+            standard deviation of each parameter. What is found then is a property of the
+            architecture, and not of these weights.
+        draws: how many times randomised weights are drawn; the worst verdict counts.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -74,7 +81,15 @@ def check_equivariance(
         >>> report.verdict
         <Verdict.EQUIVARIANT: 'equivariant'>
     """
-    _check_options(layer=layer, seed=seed, max_batch=max_batch, training=training, measure=measure)
+    _check_options(
+        layer=layer,
+        seed=seed,
+        max_batch=max_batch,
+        training=training,
+        measure=measure,
+        weights=weights,
+        draws=draws,
+    )
     tolerances = _tolerances(rtol, atol)
     model = eager(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
@@ -109,6 +124,18 @@ def check_equivariance(
 
         return _with_gradients_if_needed(with_inputs, inputs)
 
+    def check_as_it_is() -> Report:
+        return _as_whole_if_needed(check, model, layer)
+
+    if weights == "own":
+        return check_as_it_is()
+    return check_randomized(check_as_it_is, modules_of(model), seed, draws)
+
+
+def _as_whole_if_needed(
+    check: Callable[[Model], Report], model: Model, layer: str | None
+) -> Report:
+    """Look at a callable from outside alone where its values leave torch and come back."""
     if layer is not None or isinstance(model, Whole):
         return check(model)
     try:
@@ -214,6 +241,8 @@ VALID: dict[str, Callable[[Any], bool]] = {
     "max_batch": lambda v: v is None or (_is_whole(v) and v >= 2),
     "training": lambda v: isinstance(v, bool),
     "measure": lambda v: v in ("layers", "outputs"),
+    "weights": lambda v: v in ("own", "randomized"),
+    "draws": lambda v: _is_whole(v) and v >= 1,
 }
 MEANT = {
     "layer": "the name of a layer, or None",
@@ -221,6 +250,8 @@ MEANT = {
     "max_batch": "a whole number of at least 2 (the base and a copy), or None",
     "training": "True or False",
     "measure": "'layers' or 'outputs'",
+    "weights": "'own' or 'randomized'",
+    "draws": "a whole number of at least 1",
 }
 
 

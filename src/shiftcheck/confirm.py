@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from shiftcheck.compare import Gap
-from shiftcheck.measurement import NOISE_MARGIN, Job, noise_floor, run_all
+from shiftcheck.measurement import NOISE_MARGIN, Job, eps_of, noise_floor, run_all
 from shiftcheck.modules import in_dtype, modules_of
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import Originals, preserved
@@ -26,6 +26,9 @@ BREAK = 1e4 * EPS
 """A relative gap in float64 above this is no rounding: twenty layers reach about 100 eps."""
 
 ROUNDING = 64 * EPS
+COARSE = 2.0**12
+"""A relative gap of so many eps is more than the rounding of layers adds up to."""
+
 STEEP = 256.0
 """Rounding shrinks from one type to float64 as their eps do, give or take this factor."""
 
@@ -58,8 +61,8 @@ def _is_doubtful(result: ShiftResult) -> bool:
 
 def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
     """Run the model in float64, and with everything off by one eps where that says nothing."""
-    coarsest = max((_eps(t) for t in job.dtypes), default=EPS)
-    eps = max(coarsest, _eps(job.inputs.main.tensor.dtype))
+    coarsest = max((eps_of(t) for t in job.dtypes), default=EPS)
+    eps = max(coarsest, eps_of(job.inputs.main.tensor.dtype))
     exact = _measured_in_float64(job, max_batch) if eps > EPS else None
     if exact is None:
         return SecondLook(noise=noise_floor(job, originals), eps=eps)
@@ -67,9 +70,19 @@ def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondL
     return SecondLook(rows=rows, outputs=outputs, eps=eps)
 
 
-def _eps(dtype: torch.dtype) -> float:
-    floating = dtype.is_floating_point or dtype.is_complex
-    return float(torch.finfo(dtype).eps) if floating else 0.0
+def precision_notes(dtypes: Iterable[torch.dtype], own: torch.dtype, device: str) -> list[str]:
+    """What there is to say about types that are coarser than that of the input."""
+    coarsest = max(dtypes, key=eps_of, default=own)
+    notes = []
+    if eps_of(coarsest) > eps_of(own):
+        named, given = (str(t).removeprefix("torch.") for t in (coarsest, own))
+        notes.append(f"computed in {named} on the way, the input is {given}")
+    allowed = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+    if device == "cuda" and allowed and own is torch.float32:
+        notes.append(
+            "TF32 is allowed on this device: products of float32 keep ten bits of the fraction"
+        )
+    return notes
 
 
 def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
@@ -81,7 +94,7 @@ def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
             run_all(exact, originals, max_batch, progress=False)
     except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
         return None
-    return None if any(_eps(t) > EPS for t in exact.dtypes) else exact
+    return None if any(eps_of(t) > EPS for t in exact.dtypes) else exact
 
 
 def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) -> ShiftResult:
@@ -94,32 +107,34 @@ def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) ->
         return result
     gap = None if exact is None else exact.relative
     if gap is None:
-        return _by_noise(result, noise)
+        return _by_noise(result, noise, eps)
     if result.reason == IN_NOISE:
         broken = replace(result, verdict=Verdict.BROKEN, reason="", float64_error=gap)
         return broken if gap > BREAK else result
     limit = max(ROUNDING, STEEP * (result.relative_error or 0.0) * EPS / eps)
     result = replace(result, float64_error=gap)
-    return _as_rounding(result, limit) if gap <= limit else result
+    return _as_rounding(result, limit, eps) if gap <= limit else result
 
 
-def _as_rounding(result: ShiftResult, allowance: float) -> ShiftResult:
-    """A gap that is not there in float64: harmless, unless it hides the signal itself."""
-    seen = result.null_error
-    if seen is not None and CLEARLY * (result.relative_error or 0.0) > seen:
+def _as_rounding(result: ShiftResult, allowance: float, eps: float) -> ShiftResult:
+    """A gap that is not there in exact arithmetic: harmless, unless it is a large one."""
+    most = COARSE * eps
+    if result.null_error is not None:
+        most = min(most, result.null_error / CLEARLY)
+    if (result.relative_error or 0.0) > most:
         return replace(result, verdict=Verdict.BROKEN, reason=LOW_PRECISION)
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.EQUIVARIANT, reason="", allowance=allowance)
     return replace(result, verdict=Verdict.INCONCLUSIVE, reason=IN_NOISE)
 
 
-def _by_noise(result: ShiftResult, noise: float) -> ShiftResult:
+def _by_noise(result: ShiftResult, noise: float, eps: float) -> ShiftResult:
     """Where float64 says nothing: whether the gap is one that rounding makes."""
     if result.reason == IN_NOISE:
         return result
     allowed = NOISE_MARGIN * noise
     if (result.error or 0.0) <= allowed and result.scale:
-        return _as_rounding(result, allowed / result.scale)
+        return _as_rounding(result, allowed / result.scale, eps)
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED)
     return result

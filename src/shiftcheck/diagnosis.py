@@ -9,10 +9,9 @@ from itertools import takewhile
 import torch
 
 from shiftcheck.compare import Scene
-from shiftcheck.errors import ShiftcheckError
-from shiftcheck.examination import Asked, eps_of, examine, with_shifts
+from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs
-from shiftcheck.measurement import Job
+from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import in_dtype
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.sizes import next_on_the_circle, smallest_input
@@ -26,6 +25,7 @@ from shiftcheck.verdict import (
     IN_NOISE,
     INVISIBLE,
     LOW_PRECISION,
+    MEASURED_GAP,
     NEVER_MOVED,
     NO_REGION,
     NOT_FINITE,
@@ -81,7 +81,9 @@ def _for_breaks(report: Report, job: Job, trials: list[Trial]) -> Iterator[Chang
     if any(job.inputs.circular) and len(job.inputs.tensors) == 1:
         size = next_on_the_circle(job.model, job.inputs, layer=job.layer, training=job.training)
         if size is not None and size != job.inputs.pixels:
-            yield Change(size=size, circular_padding=padded)
+            yield Change(size=size)
+            if padded:
+                yield Change(size=size, circular_padding=True)
 
 
 def _multiples(report: Report, job: Job) -> tuple[int, ...]:
@@ -97,7 +99,7 @@ def _multiples(report: Report, job: Job) -> tuple[int, ...]:
 
 def _for_doubts(report: Report, job: Job) -> Iterator[Change]:
     reason = report.reason
-    if reason in (OFF_LATTICE, IN_NOISE) and (multiples := _multiples(report, job)):
+    if reason in (OFF_LATTICE, IN_NOISE, MEASURED_GAP) and (multiples := _multiples(report, job)):
         yield Change(multiples=multiples)
     if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
         yield Change(signal=True)
@@ -155,15 +157,14 @@ def _tried(job: Job, asked: Asked, change: Change) -> Trial | None:
     try:
         changed, again = _changed(job, asked, change)
         report = examine(with_shifts(changed, again), again)
-    except (ShiftcheckError, RuntimeError, TypeError):  # the model cannot do this; others may help
+    except Exception:  # the model cannot be copied or run like that, whatever it raises
         return None
     assert report.verdict is not None
-    errors = [o.relative_error for o in report.outputs if o.relative_error is not None]
     return Trial(
         change=change,
         verdict=report.verdict,
         reason=report.reason,
-        relative_error=max(errors, default=None),
+        relative_error=report.relative_error,
         guilty=report.guilty,
     )
 

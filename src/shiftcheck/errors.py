@@ -29,3 +29,7 @@ class NotLinearError(ShiftcheckError, AssertionError):
 
 class InfiniteSupportError(ShiftcheckError, AssertionError):
     """A linear and equivariant model sees all of an axis: no finite kernel is its convolution."""
+
+
+class MissingExtraError(ShiftcheckError, ImportError):
+    """A package of an extra is not installed; the message holds the line that installs it."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
-
-from shiftcheck.confirm import doubtful, look_again
+from shiftcheck.confirm import doubtful, look_again, precision_notes
 from shiftcheck.local import measure_local
-from shiftcheck.measurement import Job, run_all
+from shiftcheck.measurement import Job, eps_of, run_all
 from shiftcheck.modules import modules_of, names_of
 from shiftcheck.report import Report, Verdict
 from shiftcheck.results import build_report
@@ -29,11 +27,6 @@ class Asked:
     shifts: bool = False
     max_batch: int | None = None
     progress: bool = False
-
-
-def eps_of(dtype: torch.dtype) -> float:
-    """The distance from 1 to the next larger number of a floating type."""
-    return float(torch.finfo(dtype).eps)
 
 
 def with_shifts(job: Job, asked: Asked) -> Job:
@@ -56,6 +49,8 @@ def examine(job: Job, asked: Asked) -> Report:
         job.notes += [
             f"the model writes to {name!r} in its forward; it was put back" for name in written
         ]
+        x = job.inputs.main.tensor
+        job.notes += precision_notes(job.dtypes, x.dtype, x.device.type)
         report = build_report(job, tolerance, asked.shifts)
         look = None
         if not tolerance.given and doubtful((*report.outputs, *report.layers)):

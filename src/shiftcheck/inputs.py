@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from shiftcheck.axis import Axis, input_axis
+from shiftcheck.axis import Axis, scaled_axis
 from shiftcheck.errors import InputError
 from shiftcheck.layout import Dim, Factor, Signal, plain
 from shiftcheck.shifts import fresh_shift, fresh_shifts
@@ -94,25 +94,10 @@ class Inputs:
             dims[0] = (Factor("copies", copies), *dims[0])
         states: list[Axis | None] = [None] * len(self.pixels)
         for axis, dim in enumerate(leaf.spatial):
-            states[axis] = self._axis(axis, leaf.tensor.shape[dim])
+            size, ring = leaf.tensor.shape[dim], self.circular[axis]
+            states[axis] = scaled_axis(self.pixels[axis], size, circular=ring)
             dims[dim] = (Factor("axis", leaf.tensor.shape[dim], axis),)
         return Signal(tuple(dims), tuple(states))
-
-    def _axis(self, axis: int, size: int) -> Axis:
-        pixels = self.pixels[axis]
-        whole = input_axis(pixels, circular=self.circular[axis])
-        if size == pixels:
-            return whole
-        stride = Fraction(pixels, size)
-        phases = np.arange(stride.denominator) * float(stride)
-        return replace(
-            whole,
-            stride=stride,
-            lattice=stride.numerator,
-            first=np.floor(phases),
-            last=np.floor(phases),
-            valid=np.ones(size, dtype=bool),
-        )
 
     def shifted(self, shift: Shift, seed: int) -> list[Any]:
         """The arguments as the shift leaves them."""

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from shiftcheck.axis import Axis, GeometryError
+from shiftcheck.axis import Axis, GeometryError, scaled_axis
 from shiftcheck.report import Cause
 
 
@@ -280,13 +280,29 @@ def with_dim(signal: Signal, dim: int, new: Dim) -> Signal:
     return with_dims(signal, dims)
 
 
-def valid_everywhere(signal: Signal) -> Signal:
-    """The signal as if no sample of it had seen padding, and nothing had broken it."""
-    states = [
-        replace(s, valid=np.ones(s.size, dtype=bool), broken=False) if isinstance(s, Axis) else s
-        for s in signal.axes
-    ]
-    return replace(signal, axes=tuple(states), causes=())
+def valid_everywhere(signal: Signal, given: Sequence[AxisState]) -> Signal:
+    """The signal as if no sample of it had seen padding, and nothing had broken it.
+
+    A lost axis that is still a dimension of its own gets the samples' places anew, spread evenly
+    over those of the input, whose axes are ``given``.
+    """
+    dims, states = list(signal.dims), list(signal.axes)
+    for axis, (state, whole) in enumerate(zip(signal.axes, given, strict=True)):
+        if isinstance(state, Axis):
+            states[axis] = replace(state, valid=np.ones(state.size, dtype=bool), broken=False)
+        elif isinstance(state, Lost) and isinstance(whole, Axis) and _has_own_dim(signal, axis):
+            size = size_of(dims[2 + axis])
+            states[axis] = scaled_axis(whole.pixels, size, circular=whole.circular)
+            dims[2 + axis] = (Factor("axis", size, axis),)
+    return Signal(tuple(dims), tuple(states))
+
+
+def _has_own_dim(signal: Signal, axis: int) -> bool:
+    """Whether a lost axis is where it would be in ``[batch, channels, *spatial]``."""
+    if len(signal.dims) != len(signal.axes) + 2:
+        return False
+    kinds = [f.kind for f in signal.dims[2 + axis]]
+    return kinds == ["plain"] and size_of(signal.dims[2 + axis]) > 0
 
 
 def with_cause(signal: Signal, cause: Cause) -> Signal:

@@ -47,30 +47,30 @@ WITHIN, COVERED = "within rounding", "linear part hidden by the constant"
 
 
 @dataclass(frozen=True)
-class Trial:
+class Law:
     """A law in words, the signal of its left side, and the terms of its right side."""
 
-    law: str
+    words: str
     signal: Key
     terms: Terms
 
 
-TRIALS = (
-    Trial("phi(f + g) = phi(f) + phi(g) - phi(0)", "f + g", ((1, "f"), (1, "g"))),
-    Trial("phi(x + f) = phi(x) + phi(f) - phi(0)", "x + f", ((1, "x"), (1, "f"))),
-    Trial("phi(-f) = 2 phi(0) - phi(f)", "-f", ((-1, "f"),)),
-    Trial("phi(3 g) = 3 phi(g) - 2 phi(0)", "3 g", ((3, "g"),)),
+LAWS = (
+    Law("phi(f + g) = phi(f) + phi(g) - phi(0)", "f + g", ((1, "f"), (1, "g"))),
+    Law("phi(x + f) = phi(x) + phi(f) - phi(0)", "x + f", ((1, "x"), (1, "f"))),
+    Law("phi(-f) = 2 phi(0) - phi(f)", "-f", ((-1, "f"),)),
+    Law("phi(3 g) = 3 phi(g) - 2 phi(0)", "3 g", ((3, "g"),)),
 )
 """Every map of the form A f + b obeys them all."""
 
 
-def trials(amplitude: float) -> tuple[Trial, ...]:
+def every_law(amplitude: float) -> tuple[Law, ...]:
     """The laws to test, those that make signals larger and smaller by a factor included."""
-    law = "phi({0} f) = {0} phi(f) + (1 - {0}) phi(0)"
+    words = "phi({0} f) = {0} phi(f) + (1 - {0}) phi(0)"
     scaled = [
-        Trial(law.format(f"{a:.6g}"), f"{a} f", ((a, "f"),)) for a in (amplitude, 1 / amplitude)
+        Law(words.format(f"{a:.6g}"), f"{a} f", ((a, "f"),)) for a in (amplitude, 1 / amplitude)
     ]
-    return (*TRIALS, *scaled)
+    return (*LAWS, *scaled)
 
 
 def signals(x: torch.Tensor, seed: int, amplitude: float) -> Signals:
@@ -205,7 +205,7 @@ def _measured(operator: Operator, seed: int) -> _Measured:
     run = _run(best, given)
     witness = _Witness(run, best, operator, given, exact=exact is not None)
     outputs = [
-        _output(name, tensor, run, trials(amplitude), witness)
+        _output(name, tensor, run, every_law(amplitude), witness)
         for name, tensor in run.found["f"].tensors.items()
     ]
     lost = [(n, IGNORES) for n in run.found["f"].ignoring]
@@ -220,7 +220,7 @@ def _sensitivity(run: _Run) -> float | None:
     """The largest of what is allowed, relative to the linear part, of any output and channel."""
     most = None
     for name in run.found["f"].tensors:
-        sides = _sides(run, name, TRIALS[0])
+        sides = _sides(run, name, LAWS[0])
         if sides is None or not sides.finite or not bool((sides.linear > 0).any()):
             continue
         there = sides.linear > 0
@@ -263,16 +263,16 @@ class _Witness:
         coarser = in_type(self.best, torch.float32) if own == EXACT else self.own
         return None if coarser is None else _run(coarser, self.given)
 
-    def explained(self, name: str, trial: Trial, sides: _Sides) -> torch.Tensor | None:
+    def explained(self, name: str, law: Law, sides: _Sides) -> torch.Tensor | None:
         """The largest gap of each channel that rounding makes, from its size in a coarser type."""
-        coarse = None if self.coarse is None else _sides(self.coarse, name, trial)
+        coarse = None if self.coarse is None else _sides(self.coarse, name, law)
         if self.coarse is None or coarse is None:
             return None
         relative = torch.where(coarse.size > 0, coarse.gap / coarse.size, 0.0)
         shrunk = STEEP * self.run.eps / self.coarse.eps
         return shrunk * relative.nan_to_num(0.0, 0.0, 0.0) * sides.size
 
-    def recurs(self, name: str, trial: Trial, sides: _Sides) -> bool:
+    def recurs(self, name: str, law: Law, sides: _Sides) -> bool:
         """Whether the gap is the same where the signals move by more than it is large."""
         there = sides.size > 0
         relative = float((sides.gap[there] / sides.size[there]).max()) if there.any() else 0.0
@@ -281,7 +281,7 @@ class _Witness:
         alike = []
         draw = torch.Generator().manual_seed(0)
         for _ in range(DRAWS):
-            other = _sides(_run(self.best, moved(self.given, trial, step, draw)), name, trial)
+            other = _sides(_run(self.best, moved(self.given, law, step, draw)), name, law)
             if other is None or not other.finite:
                 return False
             alike.append(_cosine(gap, other.together - other.apart))
@@ -293,15 +293,15 @@ DRAWS, ALIKE = 8, 0.5
 """Signals that have moved by less than FAR, and how alike the gaps of all draws are for a break."""
 
 
-def moved(given: Signals, trial: Trial, step: float, draw: torch.Generator) -> Signals:
+def moved(given: Signals, law: Law, step: float, draw: torch.Generator) -> Signals:
     """The signals of one law, each value of each off by ``step``, relatively."""
     own = {}
-    for _, key in trial.terms:
+    for _, key in law.terms:
         signs = torch.randint(0, 2, given[key].shape, generator=draw) * 2 - 1
         own[key] = given[key] * (1 + step * signs.to(EXACT))
-    total = torch.stack([a * own[key] for a, key in trial.terms]).sum(0)
+    total = torch.stack([a * own[key] for a, key in law.terms]).sum(0)
     first = next(iter(own.values()))
-    return {"0": torch.zeros_like(first), "f": first, **own, trial.signal: total}
+    return {"0": torch.zeros_like(first), "f": first, **own, law.signal: total}
 
 
 def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -332,16 +332,16 @@ class _Sides:
         return bool(torch.isfinite(self.gap).all() and torch.isfinite(self.size).all())
 
 
-def _sides(run: _Run, name: str, trial: Trial) -> _Sides | None:
+def _sides(run: _Run, name: str, law: Law) -> _Sides | None:
     """Both sides of a law for one output; None where its shape is not always the same."""
-    keys = (trial.signal, "0", *(key for _, key in trial.terms))
+    keys = (law.signal, "0", *(key for _, key in law.terms))
     every = [run.found[key].tensors.get(name) for key in keys]
     together = every[0]
     if together is None or any(t is None or t.shape != together.shape for t in every):
         return None
     zero = run.found["0"].tensors[name]
-    rest = 1.0 - sum(a for a, _ in trial.terms)
-    terms = [a * run.found[key].tensors[name] for a, key in trial.terms] + [rest * zero]
+    rest = 1.0 - sum(a for a, _ in law.terms)
+    terms = [a * run.found[key].tensors[name] for a, key in law.terms] + [rest * zero]
     apart = torch.stack(terms).sum(0)
     size = torch.stack([_peaks(t) for t in (together, *terms)]).amax(0)
     linear = torch.maximum(_peaks(together - zero), _peaks(apart - zero))
@@ -349,20 +349,18 @@ def _sides(run: _Run, name: str, trial: Trial) -> _Sides | None:
 
 
 def _output(
-    name: str, tensor: torch.Tensor, run: _Run, laws: Sequence[Trial], witness: _Witness
+    name: str, tensor: torch.Tensor, run: _Run, laws: Sequence[Law], witness: _Witness
 ) -> LinearOutput:
     """The verdict on one output."""
     shape = tuple(tensor.shape)
     if tensor.numel() == 0:
         return LinearOutput(name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=EMPTY)
-    sides = [_sides(run, name, trial) for trial in laws]
+    sides = [_sides(run, name, law) for law in laws]
     again = run.again.tensors.get(name)
     if again is None or any(s is None for s in sides) or again.shape != tensor.shape:
         return LinearOutput(name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=SHAPES)
     known = [s for s in sides if s is not None]
-    found = [
-        _judged(name, trial, side, run, witness) for trial, side in zip(laws, known, strict=True)
-    ]
+    found = [_judged(name, law, side, run, witness) for law, side in zip(laws, known, strict=True)]
     zero = run.found["0"].tensors[name]
     constant, scale = _peak(zero), max(_peak(run.found[k].tensors[name] - zero) for k in "fgx")
     verdict, reason = _decide(found, known, zero, run, _steady(tensor, again, run.eps))
@@ -400,34 +398,34 @@ class _Judged:
     doubt: str = ""
 
 
-def _judged(name: str, trial: Trial, sides: _Sides, run: _Run, witness: _Witness) -> _Judged:
+def _judged(name: str, law: Law, sides: _Sides, run: _Run, witness: _Witness) -> _Judged:
     if not sides.finite:
-        return _Judged(Superposition(law=trial.law, error=None, allowance=None), doubt=NOT_FINITE)
+        return _Judged(Superposition(law=law.words, error=None, allowance=None), doubt=NOT_FINITE)
     allowed = _allowed(run.eps) * sides.size
     if not bool((sides.gap > allowed).any()):
         finer = run.eps * sides.size
         coarse = run.eps > SINGLE and bool((sides.gap > finer).any())
-        broken = coarse and witness.recurs(name, trial, sides)
-        return _Judged(_shown(trial, sides, finer if broken else allowed), broken)
-    explained = witness.explained(name, trial, sides)
+        broken = coarse and witness.recurs(name, law, sides)
+        return _Judged(_shown(law, sides, finer if broken else allowed), broken)
+    explained = witness.explained(name, law, sides)
     if explained is None:
-        broken = witness.recurs(name, trial, sides)
-        return _Judged(_shown(trial, sides, allowed), broken, "" if broken else WITHIN)
+        broken = witness.recurs(name, law, sides)
+        return _Judged(_shown(law, sides, allowed), broken, "" if broken else WITHIN)
     clear = sides.gap > torch.maximum(allowed, explained)
     broken = bool(clear.any())
     if broken and not bool((clear & (sides.gap > BREAK * sides.size)).any()):
-        broken = witness.recurs(name, trial, sides)
+        broken = witness.recurs(name, law, sides)
     if not clear.any():
         allowed = torch.maximum(allowed, torch.minimum(explained, FINEST * sides.linear))
     doubt = WITHIN if not broken and bool((sides.gap > allowed).any()) else ""
-    return _Judged(_shown(trial, sides, allowed), broken, doubt)
+    return _Judged(_shown(law, sides, allowed), broken, doubt)
 
 
 SINGLE = 2.0**-23
 """In types coarser than float32, what is allowed is large enough to hide a break that recurs."""
 
 
-def _shown(trial: Trial, sides: _Sides, allowed: torch.Tensor) -> Superposition:
+def _shown(law: Law, sides: _Sides, allowed: torch.Tensor) -> Superposition:
     """The law with the numbers of the channel in which it comes off worst."""
     over = torch.where(allowed > 0, sides.gap / allowed, sides.gap * math.inf).nan_to_num(0.0)
     channel = int(over.argmax())
@@ -442,7 +440,7 @@ def _shown(trial: Trial, sides: _Sides, allowed: torch.Tensor) -> Superposition:
         )
     index = tuple(int(i) for i in np.unravel_index(int(apart.argmax()), apart.shape))
     return Superposition(
-        law=trial.law,
+        law=law.words,
         error=float(sides.gap[channel]) / linear if linear else 0.0,
         allowance=float(allowed[channel]) / linear if linear else 0.0,
         index=index,

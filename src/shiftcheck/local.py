@@ -76,9 +76,10 @@ def _one_by_one(job: Job, originals: Originals) -> Found:
     bases: dict[str, Base] = {}
     found: Found = {}
 
-    def keep(row: Row, tensor: torch.Tensor) -> None:
+    def keep(row: Row, tensor: torch.Tensor) -> Left:
         if tensor.layout == torch.strided:
             bases[row.name] = _base_of(job, row, tensor.clone())
+        return frozenset()
 
     with job.inputs.without_gradients():
         zero = (0,) * len(job.inputs.pixels)

@@ -174,10 +174,11 @@ def _perturbed(value: Any, noise: float) -> Any:
 def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
     """How far each output moves when every value of x and of the weights is off by one eps.
 
+    The eps is that of the coarsest type on the way.
+
     Nothing is known, and so nothing is forgiven, where the same x gives something else again.
     """
-    dtype = job.inputs.main.tensor.dtype
-    eps = float(torch.finfo(dtype).eps)
+    eps = max(map(eps_of, (*job.dtypes, job.inputs.main.tensor.dtype)))
     plain, again = _plain_run(job, originals, 0.0), _plain_run(job, originals, 0.0)
     if not _same(plain, again):
         return {}
@@ -192,6 +193,12 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
             if dense and one.shape == two.shape and one.numel():
                 floor[row.name] = max(floor[row.name], float((one - two).abs().max()))
     return floor
+
+
+def eps_of(dtype: torch.dtype) -> float:
+    """The distance from 1 to the next larger number of a type; 0 for whole numbers."""
+    floating = dtype.is_floating_point or dtype.is_complex
+    return float(torch.finfo(dtype).eps) if floating else 0.0
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from fractions import Fraction
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from shiftcheck.errors import InputError
@@ -51,6 +53,7 @@ class ShiftResult:
 
     ``error``, ``border_error``: the largest gap on valid samples, and on samples that overlap but
     are not valid. ``relative_error``: the largest gap of a channel over its largest magnitude.
+    ``relative_border_error``: ``border_error`` over the largest magnitude of all channels.
     ``allowance``: the largest relative error that passes. ``null_error``: the same comparison with
     the shift left out, relative; where it is small, a break could not have been seen.
     ``float64_error``: the relative error in float64, where a second look was needed; it is then
@@ -66,6 +69,7 @@ class ShiftResult:
     error: float | None = None
     relative_error: float | None = None
     border_error: float | None = None
+    relative_border_error: float | None = None
     scale: float | None = None
     allowance: float | None = None
     null_error: float | None = None
@@ -117,6 +121,11 @@ class LayerResult:
     def border_error(self) -> float | None:
         """The largest gap over all shifts on samples that overlap but are not valid."""
         return _largest(s.border_error for s in self.shifts)
+
+    @property
+    def relative_border_error(self) -> float | None:
+        """The largest relative border error over all shifts."""
+        return _largest(s.relative_border_error for s in self.shifts)
 
     @property
     def local_interior(self) -> float | None:
@@ -175,6 +184,16 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What the check gives with one draw of randomised weights."""
+
+    seed: int
+    verdict: Verdict
+    reason: str = ""
+    relative_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
@@ -183,7 +202,8 @@ class Report:
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
     ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
-    was tried to make the check pass; a remedy is one that did.
+    was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
+    randomised, what each draw gave; the rest of the report is of the draw that decided.
     """
 
     verdict: Verdict | None
@@ -204,9 +224,15 @@ class Report:
     needed: tuple[int, ...] | None = None
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
+    draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def relative_error(self) -> float | None:
+        """The largest relative error of an output; None where none was compared."""
+        return _largest(o.relative_error for o in self.outputs)
 
     def __getitem__(self, name: str) -> LayerResult:
         """The row called ``name``; raises KeyError with the names there are."""
@@ -220,6 +246,21 @@ class Report:
 
     def __str__(self) -> str:
         return renderers["text"](self) if "text" in renderers else repr(self)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the report to one HTML file that needs no network.
+
+        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
+        file cannot be written.
+        """
+        page = renderers["html"](self)
+        try:
+            Path(path).write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
+
+    def _repr_html_(self) -> str:
+        return renderers["notebook"](self)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The report as strict JSON: infinite numbers and fractions are strings."""
@@ -311,6 +352,11 @@ def _trial_from(data: Mapping[str, Any]) -> Trial:
     return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
+def _draw_from(data: Mapping[str, Any]) -> Draw:
+    values = _known(Draw, data) | {"relative_error": _number(data["relative_error"])}
+    return Draw(**(values | {"verdict": Verdict(data["verdict"])}))
+
+
 def _report_from(data: Mapping[str, Any]) -> Report:
     values = _known(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
@@ -319,6 +365,7 @@ def _report_from(data: Mapping[str, Any]) -> Report:
     values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
     values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
+    values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
     values["sensitivity"] = _number(data.get("sensitivity"))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from shiftcheck.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
@@ -25,6 +25,8 @@ def assert_equivariant(
     max_batch: int | None = None,
     progress: bool = False,
     training: bool = False,
+    weights: Literal["own", "randomized"] = "own",
+    draws: int = 3,
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
@@ -60,6 +62,8 @@ def assert_equivariant(
             progress=progress,
             training=training,
             measure=what,
+            weights=weights,
+            draws=draws,
         )
 
     report = check("outputs")

@@ -29,6 +29,7 @@ from shiftcheck.errors import ModelError
 from shiftcheck.fallback import Prober, Subject, subject_of
 from shiftcheck.laws import Laws
 from shiftcheck.layout import (
+    AxisState,
     Signal,
     as_slice,
     no_longer_uniform,
@@ -142,6 +143,9 @@ def run(
     tracer.prober = Prober(_disabled, measured)
     for tensor, signal in signals:
         tracer.signals[tensor] = signal
+        tracer.given = tuple(a or b for a, b in zip(signal.axes, tracer.given, strict=False)) or (
+            signal.axes
+        )
     stopped = False
     try:
         with _not_compiled(), tracer.watching_modules(), _Reads(tracer), tracer:
@@ -191,6 +195,7 @@ class _Tracer(TorchDispatchMode):
         self.signals = self.ledger.signals
         self.prober = Prober(_disabled)
         self.dtypes: set[torch.dtype] = set()
+        self.given: tuple[AxisState, ...] = ()
         self.strays: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.leak: Cause | None = None
         self.coupled: BatchCoupledError | None = None
@@ -266,7 +271,7 @@ class _Tracer(TorchDispatchMode):
         """Follow a tensor as if it came from nowhere: all its samples are valid."""
         signal = self.signals[tensor]
         self.signals[tensor] = self.laws.again(
-            (id(signal), "anew"), [signal], lambda: valid_everywhere(signal)
+            (id(signal), "anew"), [signal], lambda: valid_everywhere(signal, self.given)
         )
         self._stray(tensor, strayed)
 

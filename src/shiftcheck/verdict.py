@@ -69,6 +69,7 @@ def judge(
         error=_finite(gap.error),
         relative_error=_finite(gap.relative),
         border_error=gap.border,
+        relative_border_error=_over(gap.border, peak),
         scale=_finite(gap.scale),
         allowance=None if gap.error is None else allowance,
         null_error=_finite(gap.null),
@@ -99,13 +100,11 @@ def _decide(
     over = gap.excess if tolerance.given else gap.relative / tolerance.relative(gap.scale)
     if over is not None and over > 1:
         return Verdict.BROKEN, "" if not gap.predicted else AGAINST_RULES
-    if not gap.predicted:
-        return Verdict.INCONCLUSIVE, IN_NOISE
-    visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance)
+    visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance.relative(None))
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
         return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
-    return Verdict.EQUIVARIANT, ""
+    return (Verdict.EQUIVARIANT, "") if gap.predicted else (Verdict.INCONCLUSIVE, IN_NOISE)
 
 
 def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
@@ -115,8 +114,8 @@ def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
     return INVISIBLE if varies else CONSTANT
 
 
-def _over(null: float | None, tolerance: Tolerance) -> float | None:
-    return None if null is None else null / tolerance.relative(None)
+def _over(value: float | None, unit: float) -> float | None:
+    return None if value is None or not unit > 0 else value / unit
 
 
 def unproven(result: ShiftResult, circular: Sequence[bool]) -> ShiftResult:

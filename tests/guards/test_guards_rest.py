@@ -125,6 +125,8 @@ SECOND: dict[str, tuple[str, float, float | None, float, tuple[Verdict, str]]] =
     "smaller, but not as rounding is": (AGAINST, 1e-5, 1e-11, 0.0, (BAD, AGAINST)),
     "still there": (AGAINST, 1e-5, 1e-8, 0.0, (BAD, AGAINST)),
     "rounding as large as the signal": (AGAINST, 0.3, 1e-12, 0.0, (BAD, LOW)),
+    "as much rounding as layers add up": (AGAINST, 4e-4, 1e-13, 0.0, (GOOD, "")),
+    "more rounding than layers add up": (AGAINST, 6e-4, 1e-13, 0.0, (BAD, LOW)),
     "rounding of the structure's break": (STRUCTURE, 1e-5, 1e-13, 0.0, (OPEN, NOISE)),
     "no float64, and rounding can do it": (STRUCTURE, 1e-5, None, 1e-6, (OPEN, NOISE)),
     "no float64, and rounding cannot": (STRUCTURE, 1e-5, None, 1e-7, (BAD, "")),

@@ -3,6 +3,8 @@
 from shiftcheck.linear_report import renderers as linear_renderers
 from shiftcheck.render.linear import explain_convolution, explain_linearity, show_matrix
 from shiftcheck.render.message import explain
+from shiftcheck.render.notebook import render_notebook
+from shiftcheck.render.page import render_page
 from shiftcheck.render.text import render_report, render_table
 from shiftcheck.report import renderers
 
@@ -11,10 +13,15 @@ linear_renderers["linearity"] = explain_linearity
 linear_renderers["convolution"] = explain_convolution
 linear_renderers["matrix"] = show_matrix
 
+renderers["html"] = render_page
+renderers["notebook"] = render_notebook
+
 __all__ = [
     "explain",
     "explain_convolution",
     "explain_linearity",
+    "render_notebook",
+    "render_page",
     "render_report",
     "render_table",
     "show_matrix",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
@@ -33,7 +34,8 @@ MEANING = {
 def headline(report: Report) -> str:
     """One sentence: the model and the verdict."""
     shape = "x".join(map(str, report.input_shape))
-    what = report.model + (f" up to {report.layer!r}" if report.layer else "")
+    drawn = f" with randomised weights ({count(len(report.draws), 'draw')})" if report.draws else ""
+    what = report.model + drawn + (f" up to {report.layer!r}" if report.layer else "")
     if report.verdict is None:
         return f"{what} on {shape}: structure only, nothing was run"
     reason = f" ({report.reason})" if report.reason else ""
@@ -43,18 +45,23 @@ def headline(report: Report) -> str:
     return f"{what} on {shape}: {report.verdict.upper()}{reason} over {moved}"
 
 
-def explain(report: Report, *, columns: int = COLUMNS) -> str:
-    """The headline and what explains it, in at most 30 lines."""
+def sentences(report: Report) -> list[str]:
+    """The headline and what explains it, a sentence each."""
     lines = [headline(report)]
     output = _decisive(report)
     if report.verdict is not None and output is not None:
-        lines += _evidence(report, output)
+        lines += _draws(report) + _evidence(report, output)
     if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
         lines += _blame(report, output)
         lines.append(f"reproduce: {reproduce(report, output)}")
+    return lines
+
+
+def explain(report: Report, *, columns: int = COLUMNS) -> str:
+    """The headline and what explains it, in at most 30 lines."""
     wrapped = [
         part
-        for line in lines
+        for line in sentences(report)
         for part in textwrap.wrap(
             line,
             min(columns, COLUMNS),
@@ -64,6 +71,14 @@ def explain(report: Report, *, columns: int = COLUMNS) -> str:
         )
     ]
     return "\n".join(wrapped[:30])
+
+
+def _draws(report: Report) -> list[str]:
+    """How the draws of randomised weights differ, if they do."""
+    kinds = Counter(draw.verdict for draw in report.draws)
+    if len(kinds) < 2:
+        return []
+    return ["the draws: " + ", ".join(f"{number} {kind}" for kind, number in kinds.items())]
 
 
 def _decisive(report: Report) -> LayerResult | None:
@@ -181,12 +196,13 @@ def _local(report: Report, guilty: Cause) -> list[str]:
     return [f"alone, fed with exact shifts: relative error {', '.join(known)}"] if known else []
 
 
-FROM_SOME_LAYER_ON = ("not finite", "dead output", "constant output", "saturated output")
+NOTHING_VARIES = ("dead output", "constant output", "saturated output")
+FROM_SOME_LAYER_ON = ("not finite", *NOTHING_VARIES)
 
 
 def _first_like_that(report: Report) -> list[str]:
-    like = {report.reason, "constant output"} if report.reason == "saturated output" else None
-    first = next((r for r in report.layers if r.reason in (like or {report.reason})), None)
+    like = NOTHING_VARIES if report.reason in NOTHING_VARIES else (report.reason,)
+    first = next((r for r in report.layers if r.reason in like), None)
     return [] if first is None else [f"it begins at layer {first.name!r} ({first.op})"]
 
 
@@ -225,4 +241,6 @@ def reproduce(report: Report, output: LayerResult) -> str:
     kinds = set(report.boundary)
     same = repr(report.boundary[0]) if len(kinds) == 1 else repr(report.boundary)
     boundary = "" if kinds == {"valid"} else f", boundary={same}"
-    return f"shiftcheck.assert_equivariant(model, x{layer}{shifts}{boundary}, seed={report.seed})"
+    drawn = f", weights='randomized', draws={len(report.draws)}" if report.draws else ""
+    rest = f"{layer}{shifts}{boundary}{drawn}"
+    return f"shiftcheck.assert_equivariant(model, x{rest}, seed={report.seed})"

@@ -111,7 +111,7 @@ def _hint(report: Report) -> list[str]:
         text = CAUSES[guilty.kind]
         if guilty.period is None and guilty.kind in ("STRIDE", "RESIZE") and guilty.detail:
             text = f"give a size that fits the circle: {guilty.detail}"
-    if guilty is not None and guilty.kind == "GLOBAL" and guilty.op.endswith("_norm"):
+    if guilty is not None and guilty.op in ("batch_norm", "instance_norm"):
         text = "use running statistics, as in eval mode"
     return [f"hint: {text}"] if text else []
 

@@ -52,7 +52,7 @@ def table_of(report: Report, *, width: int = WIDTH) -> Table:
     """The rows of a report as a rich table; below 100 columns only the most telling ones."""
     measured = any(row.shifts for row in report.layers)
     shown = columns(measured, width)
-    cells = [_cells(row) for row in report.layers]
+    cells = [cells_of(row) for row in report.layers]
     room = _room_for_names(shown, cells, width)
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=(0, 1), collapse_padding=True
@@ -123,7 +123,8 @@ def columns(measured: bool, width: int) -> list[str]:
     return ["layer", "shape", *structure, *(measures if measured else []), "remarks"]
 
 
-def _cells(row: LayerResult) -> dict[str, str]:
+def cells_of(row: LayerResult) -> dict[str, str]:
+    """The text of every column of a row."""
     return {
         "layer": row.name,
         "shape": size(row.shape),

@@ -1,0 +1,113 @@
+"""A report as one HTML file that needs nothing else: a table, charts, how it was made."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from shiftcheck.errors import MissingExtraError
+from shiftcheck.render.message import headline, reproduce, sentences
+from shiftcheck.render.numbers import each, halo, size, spans
+from shiftcheck.report import LayerResult, Report
+
+DIGITS = 3
+"""Of the numbers behind the charts; the JSON of a report has them all."""
+
+
+def render_page(report: Report) -> str:
+    """The page; everything that it shows is in the report.
+
+    Raises MissingExtraError where jinja2 or plotly is not installed.
+    """
+    try:
+        import jinja2
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise MissingExtraError(
+            f"a page needs {error.name}: install it with pip install 'torch-shiftcheck[html]'"
+        ) from error
+    folder = files("shiftcheck.render").joinpath("templates")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(folder.joinpath("report.html.j2").read_text("utf-8"))
+    return template.render(
+        report=report,
+        headline=headline(report),
+        sentences=sentences(report)[1:],
+        made=_made(report),
+        style=folder.joinpath("report.css").read_text("utf-8"),
+        script=folder.joinpath("report.js").read_text("utf-8"),
+        plotly=get_plotlyjs(),
+        data=_as_script(_data(report)),
+    )
+
+
+def _as_script(data: Any) -> str:
+    """JSON that can stand inside a script element whatever its strings hold."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _made(report: Report) -> list[tuple[str, str]]:
+    """How the report was made."""
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    output = report.outputs[0] if report.outputs else None
+    line = "" if output is None or report.verdict is None else reproduce(report, output)
+    return [
+        ("input", " x ".join(map(str, report.input_shape))),
+        ("type and device", f"{report.dtype} on {report.device}"),
+        ("boundary", ", ".join(report.boundary)),
+        ("seed", str(report.seed)),
+        ("shifts", str(len(report.shifts))),
+        ("versions", versions),
+        *(("note", note) for note in report.notes),
+        ("again", line),
+    ]
+
+
+def _data(report: Report) -> dict[str, Any]:
+    """What the charts and the table show, for the script of the page."""
+    rows = [_row(row) for row in report.layers]
+    return {
+        "shifts": [list(shift) for shift in report.shifts],
+        "pixels": [report.input_shape[d] for d in report.spatial_dims],
+        "sensitivity": _number(report.sensitivity),
+        "guilty": report.guilty.layer if report.guilty is not None else None,
+        "layers": rows,
+        "outputs": [_row(row) for row in report.outputs],
+    }
+
+
+def _row(row: LayerResult) -> dict[str, Any]:
+    allowed = [s.allowance for s in row.shifts if s.allowance is not None]
+    return {
+        "name": row.name,
+        "op": row.op,
+        "shape": size(row.shape),
+        "stride": each(row.stride),
+        "period": each(row.period),
+        "field": each(row.receptive_field),
+        "halo": halo(row.halo),
+        "valid": spans(row.valid),
+        "verdict": "not measured" if row.verdict is None else str(row.verdict),
+        "reason": row.reason,
+        "causes": list(dict.fromkeys(cause.kind for cause in row.causes)),
+        "error": _number(row.relative_error),
+        "border": _number(row.relative_border_error),
+        "inside": _number(row.local_interior),
+        "edge": _number(row.local_border),
+        "allowance": _number(max(allowed, default=None)),
+        "errors": [_number(s.relative_error) for s in row.shifts],
+        "steps": [None if s is None else float(s) for s in row.stride],
+        "halos": [None if h is None else [_finite(h[0]), _finite(h[1])] for h in row.halo],
+        "runs": [None if v is None else [list(run) for run in v] for v in row.valid],
+        "sizes": list(row.shape[2:]),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) != float("inf") else None
