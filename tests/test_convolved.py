@@ -256,6 +256,7 @@ def test_other_operators_are_refused_with_the_property_that_fails(name: str, cal
         (nn.Conv2d(1, 2, 5), (4, 30)),
         (nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.Conv2d(2, 1, 3)), (9, 9)),
         (nn.Conv1d(1, 2, 9, stride=4, padding=4), (12,)),
+        (nn.Conv2d(1, 2, 8, stride=8), (8, 8)),
     ],
 )
 def test_a_signal_that_is_too_small_is_told_how_large_it_must_be(
@@ -286,6 +287,13 @@ def test_a_signal_that_is_too_small_is_told_how_large_it_must_be(
                 shiftcheck.as_convolution(model, torch.randn(1, 1, *smaller))
 
 
+def test_a_circle_of_one_period_is_too_small() -> None:
+    conv = nn.Conv1d(1, 1, 3, stride=4, padding=1, padding_mode="circular")
+    report = shiftcheck.check_convolution(conv, torch.randn(1, 1, 4), boundary="circular")
+    assert report.verdict is shiftcheck.Theorem.INCONCLUSIVE
+    assert report.needed == (8,)
+
+
 def test_everything_is_left_as_it_was() -> None:
     model = seeded(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
     model.train()
@@ -298,3 +306,34 @@ def test_everything_is_left_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(x, values)
     assert x.grad is None
+
+
+BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "several": ((torch.ones(1, 1, 8), torch.ones(1, 1, 8)), {}, "2 tensors"),
+    "integers": (torch.ones(1, 1, 8, dtype=torch.int64), {}, "int64"),
+    "complex": (torch.ones(1, 1, 8, dtype=torch.complex64), {}, "complex64"),
+    "no batch": (torch.ones(8), {}, "batch"),
+    "boundary": (torch.ones(1, 1, 8), {"boundary": "torus"}, "boundary='torus'"),
+    "layer": (torch.ones(1, 1, 8), {"layer": "conv9"}, "conv9"),
+    "seed": (torch.ones(1, 1, 8), {"seed": "0"}, "seed='0'"),
+}
+
+
+@pytest.mark.parametrize("call", [shiftcheck.as_convolution, shiftcheck.impulse_response])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(name: str, call: Any) -> None:
+    x, options, words = BAD[name]
+    with pytest.raises(shiftcheck.InputError, match=words):
+        call(nn.Conv1d(1, 1, 3), x, **options)
+
+
+def test_a_kernel_that_would_not_fit_in_memory_is_not_measured() -> None:
+    model = nn.Sequential(
+        nn.AvgPool2d(64), nn.Upsample(scale_factor=64), nn.AvgPool2d(65, stride=1)
+    )
+    report = shiftcheck.check_convolution(model, torch.randn(1, 1, 300, 300))
+    assert (report.verdict, report.reason) == (
+        shiftcheck.Theorem.INCONCLUSIVE,
+        "kernel too large",
+    )
+    assert "earlier layer" in str(report)

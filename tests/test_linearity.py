@@ -89,16 +89,43 @@ def test_a_break_smaller_than_what_bfloat16_allows_is_seen(bend: float) -> None:
     assert verdict_on(InBfloat16(bend)) is Linearity.NOT_LINEAR
 
 
-def test_lost_digits_never_make_a_map_non_linear() -> None:
-    ill = torch.vander(torch.linspace(0, 1, 10, dtype=torch.float64))
-    back = torch.linalg.inv(ill)
-    captured = shiftcheck.check_linear(lambda x: x @ ill @ back, X.double())
-    assert captured.verdict in (Linearity.LINEAR, Linearity.INCONCLUSIVE)
-    model = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 10, bias=False)).double()
+def lossy(size: int, bend: float = 0.0) -> nn.Module:
+    """There and back through a matrix that loses most digits, or all of those of float32."""
+    ill = torch.vander(torch.linspace(0, 1, size, dtype=torch.float64))
+    model = nn.Sequential(nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False))
     with torch.no_grad():
-        model[0].weight.copy_(ill)
-        model[1].weight.copy_(back)
-    assert verdict_on(model, X.double()) in (Linearity.LINEAR, Linearity.INCONCLUSIVE)
+        model.double()[0].weight.copy_(ill)
+        model[1].weight.copy_(torch.linalg.inv(ill))
+    return nn.Sequential(model, Bent(bend))
+
+
+class Bent(nn.Module):
+    def __init__(self, bend: float) -> None:
+        super().__init__()
+        self.bend = bend
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.bend * x.relu() if self.bend else x
+
+
+@pytest.mark.parametrize("size", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("captured", [False, True])
+def test_lost_digits_never_make_a_map_non_linear(size: int, captured: bool) -> None:
+    draw = torch.Generator().manual_seed(size)
+    x = torch.randn(2, 3, 9, size, generator=draw, dtype=torch.float64)
+    model = lossy(size)
+    there, back = model[0][0].weight.T, model[0][1].weight.T
+    report = shiftcheck.check_linear((lambda x: x @ there @ back) if captured else model, x)
+    assert report.verdict in (Linearity.LINEAR, Linearity.INCONCLUSIVE)
+    if size == 16:
+        assert (report.verdict, report.reason) == (Linearity.INCONCLUSIVE, "within rounding")
+
+
+@pytest.mark.parametrize("size", [8, 12, 14])
+def test_a_bend_is_seen_behind_lost_digits(size: int) -> None:
+    draw = torch.Generator().manual_seed(size)
+    x = torch.randn(2, 3, 9, size, generator=draw, dtype=torch.float64)
+    assert verdict_on(lossy(size, 1e-3), x) is Linearity.NOT_LINEAR
 
 
 def almost(x: torch.Tensor) -> torch.Tensor:
@@ -117,7 +144,7 @@ NOT_LINEAR = {
     "steps": lambda x: torch.round(x * 256) / 256,
     "maximum": nn.MaxPool2d(2),
     "median": lambda x: x.median(dim=-1).values,
-    "one channel of many": lambda x: torch.cat([1e6 * x, 1e-3 * x.relu()], 1),
+    "one channel of many": lambda x: torch.cat([1e9 * x, 1e-9 * x.relu()], 1),
     "normalised": nn.InstanceNorm2d(3),
     "softmax": nn.Softmax(1),
     "argmax": lambda x: x.argmax(1),
@@ -157,6 +184,7 @@ AFFINE = {
     "constant": (lambda x: 2 * x + 3, 3.0),
     "position": (lambda x: x + torch.arange(10.0), 9.0),
     "small constant": (lambda x: x + 1e-6, 1e-6),
+    "constant of a small channel": (lambda x: torch.cat([1e9 * x, 1e-9 * x + 1e-9], 1), 1e-9),
 }
 
 
@@ -195,6 +223,7 @@ INCONCLUSIVE = {
     "nondeterministic": lambda x: nn.functional.dropout(x, 0.5, training=True),
     "values are read to decide": lambda x: x if x.sum() > 1e30 else 2 * x,
     "output of another shape": lambda x: x[x > 0],
+    "empty output": lambda x: x[:, :, :0],
     "linear part hidden by the constant": lambda x: x + 1e14,
     "output cannot be read": lambda x: (x, x.to_sparse()),
 }
@@ -247,6 +276,8 @@ def test_functions_of_arrays_inside_and_outside_of_torch() -> None:
         return torch.from_numpy(np.cumsum(x.numpy(), -1))
 
     assert verdict_on(detour) is Linearity.LINEAR
+    assert verdict_on(lambda x: x + detour(x)) is Linearity.LINEAR
+    assert verdict_on(lambda x: x + detour(x.abs())) is Linearity.NOT_LINEAR
 
 
 BAD = {

@@ -32,6 +32,9 @@ AMPLITUDES = {torch.float16: 2.0**4}
 STEEP = 256.0
 """Rounding shrinks from one type to a finer one as their eps do, give or take this factor."""
 
+LOST, SHRUNK = 0.01, 1e-3
+"""Where a coarser type is off by more than LOST, rounding is at most SHRUNK of that."""
+
 BREAK = 1e4 * 2.0**-52
 """A relative gap above this, that rounding does not explain, is a break; one below must recur."""
 
@@ -263,14 +266,22 @@ class _Witness:
         coarser = in_type(self.best, torch.float32) if own == EXACT else self.own
         return None if coarser is None else _run(coarser, self.given)
 
-    def explained(self, name: str, law: Law, sides: _Sides) -> torch.Tensor | None:
-        """The largest gap of each channel that rounding makes, from its size in a coarser type."""
+    def explained(
+        self, name: str, law: Law, sides: _Sides
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The largest gap of each channel that rounding makes, from its size in a coarser type.
+
+        The second is what it could make at most: where a map loses all digits of the coarser type,
+        the gap there is as large as the signal, and no longer says how large rounding is.
+        """
         coarse = None if self.coarse is None else _sides(self.coarse, name, law)
         if self.coarse is None or coarse is None:
             return None
         relative = torch.where(coarse.size > 0, coarse.gap / coarse.size, 0.0)
-        shrunk = STEEP * self.run.eps / self.coarse.eps
-        return shrunk * relative.nan_to_num(0.0, 0.0, 0.0) * sides.size
+        relative = relative.nan_to_num(1.0, 1.0, 1.0)
+        shrunk = STEEP * self.run.eps / self.coarse.eps * relative
+        lost = torch.where(relative > LOST, SHRUNK * relative, shrunk)
+        return shrunk * sides.size, torch.maximum(shrunk, lost) * sides.size
 
     def recurs(self, name: str, law: Law, sides: _Sides) -> bool:
         """Whether the gap is the same where the signals move by more than it is large."""
@@ -407,17 +418,19 @@ def _judged(name: str, law: Law, sides: _Sides, run: _Run, witness: _Witness) ->
         coarse = run.eps > SINGLE and bool((sides.gap > finer).any())
         broken = coarse and witness.recurs(name, law, sides)
         return _Judged(_shown(law, sides, finer if broken else allowed), broken)
-    explained = witness.explained(name, law, sides)
-    if explained is None:
+    known = witness.explained(name, law, sides)
+    if known is None:
         broken = witness.recurs(name, law, sides)
         return _Judged(_shown(law, sides, allowed), broken, "" if broken else WITHIN)
-    clear = sides.gap > torch.maximum(allowed, explained)
+    explained, at_most = (torch.maximum(allowed, most) for most in known)
+    clear = sides.gap > torch.maximum(at_most, BREAK * sides.size)
     broken = bool(clear.any())
-    if broken and not bool((clear & (sides.gap > BREAK * sides.size)).any()):
+    if not broken and bool((sides.gap > explained).any()):
         broken = witness.recurs(name, law, sides)
-    if not clear.any():
-        allowed = torch.maximum(allowed, torch.minimum(explained, FINEST * sides.linear))
-    doubt = WITHIN if not broken and bool((sides.gap > allowed).any()) else ""
+    if broken:
+        return _Judged(_shown(law, sides, allowed), broken)
+    allowed = torch.maximum(allowed, torch.minimum(explained, FINEST * sides.linear))
+    doubt = WITHIN if bool((sides.gap > allowed).any()) else ""
     return _Judged(_shown(law, sides, allowed), broken, doubt)
 
 

@@ -117,6 +117,8 @@ def refused(seed: int) -> Counter[str]:
         kind = draw.choice(("relu", "almost", "clamp", "steps"))
         bad, error = Bend(kind), shiftcheck.NotLinearError
     layers = list(case.model)
+    if kind == "mixing" and case.boundary == "valid":
+        layers = []  # an axis without a stride is compared only where its size is kept
     place = draw.randint(0, len(layers))
     model = nn.Sequential(*layers[:place], bad, *layers[place:]).eval()
     with pytest.raises(error):
