@@ -151,9 +151,15 @@ def test_other_operators_become_polyphase_convolutions(name: str) -> None:
     assert float((expected - own).abs().max()) <= 64 * EPS[torch.float64] * float(x.abs().max()) * 9
 
 
-def test_a_kernel_that_goes_around_is_right_for_its_size_alone() -> None:
+@pytest.mark.parametrize("operator", [[lambda x: x - x.mean(2, keepdim=True)], [None]])
+def test_a_kernel_that_goes_around_is_right_for_its_size_alone(operator: list[Any]) -> None:
+    def derived(x: torch.Tensor) -> torch.Tensor:
+        """It has 7 taps other than zero, which are others for another size."""
+        factors = 1j * torch.fft.fftfreq(x.shape[2], dtype=x.dtype)
+        return torch.fft.ifft(torch.fft.fft(x) * factors).real
+
     found = shiftcheck.as_convolution(
-        lambda x: x - x.mean(2, keepdim=True), torch.randn(1, 1, 8), boundary="circular"
+        operator[0] or derived, torch.randn(1, 1, 8), boundary="circular"
     )
     with pytest.raises(shiftcheck.InputError, match="of 8 pixels along axis 0"):
         found(torch.randn(1, 1, 9))

@@ -30,9 +30,9 @@ def conv(*, bias: bool = False) -> nn.Conv2d:
 def low_pass(x: torch.Tensor) -> torch.Tensor:
     """All but nothing of white noise is taken away, and what is left is scaled up again."""
     spectrum = torch.fft.rfft2(x)
-    spectrum[..., 1:, :] *= 1e-9
-    spectrum[..., 1:] *= 1e-9
-    return (torch.fft.irfft2(spectrum, s=x.shape[-2:]) - x.mean((-2, -1), keepdim=True)) * 1e9
+    spectrum[..., 1:, :] *= 1e-6
+    spectrum[..., 1:] *= 1e-6
+    return (torch.fft.irfft2(spectrum, s=x.shape[-2:]) - x.mean((-2, -1), keepdim=True)) * 1e6
 
 
 LINEAR = {
@@ -148,6 +148,8 @@ NOT_LINEAR = {
     "normalised": nn.InstanceNorm2d(3),
     "softmax": nn.Softmax(1),
     "argmax": lambda x: x.argmax(1),
+    "linear where nothing is zero": lambda x: x * (x != 0).to(x.dtype).mean(),
+    "linear where it varies": lambda x: x * (x.var() > 1e-12),
     "second output": lambda x: {"a": x, "b": x.relu()},
     "homogeneous but not additive": lambda x: x * x.abs().amax() / (x.abs().sum() + 1e-30),
     "constant hides little": lambda x: x.relu() + 1e3,

@@ -62,6 +62,8 @@ LAWS = (
     Law("phi(f + g) = phi(f) + phi(g) - phi(0)", "f + g", ((1, "f"), (1, "g"))),
     Law("phi(x + f) = phi(x) + phi(f) - phi(0)", "x + f", ((1, "x"), (1, "f"))),
     Law("phi(-f) = 2 phi(0) - phi(f)", "-f", ((-1, "f"),)),
+    Law("phi(g + c) = phi(g) + phi(c) - phi(0)", "g + c", ((1, "g"), (1, "c"))),
+    Law("phi(f) = phi(s) + phi(f - s) - phi(0)", "f", ((1, "s"), (1, "f - s"))),
     Law("phi(3 g) = 3 phi(g) - 2 phi(0)", "3 g", ((3, "g"),)),
 )
 """Every map of the form A f + b obeys them all."""
@@ -77,12 +79,18 @@ def every_law(amplitude: float) -> tuple[Law, ...]:
 
 
 def signals(x: torch.Tensor, seed: int, amplitude: float) -> Signals:
-    """Every signal of the trials, in float64: two of white noise, of the magnitude of x, and x."""
+    """Every signal of the laws, in float64.
+
+    f and g are white noise of the magnitude of x, c is constant, s is f at a random half of its
+    places and zero elsewhere.
+    """
     draw = torch.Generator().manual_seed(seed)
     f, g = (torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x) for _ in range(2))
     given = x.detach().cpu().to(EXACT)
-    base = {"0": torch.zeros_like(f), "f": f, "g": g, "x": given}
-    sums = {"f + g": f + g, "x + f": given + f, "-f": -f, "3 g": 3 * g}
+    c = torch.full_like(f, unit_of(x))
+    s = f * torch.randint(0, 2, f.shape, generator=draw)
+    base = {"0": torch.zeros_like(f), "f": f, "g": g, "x": given, "c": c, "s": s, "f - s": f - s}
+    sums = {"f + g": f + g, "x + f": given + f, "g + c": g + c, "-f": -f, "3 g": 3 * g}
     return base | sums | {f"{a} f": a * f for a in (amplitude, 1 / amplitude)}
 
 

@@ -25,7 +25,8 @@ class Span:
     """What the structure says of an axis, as needed to find its kernel.
 
     ``size``: stored output samples, of which ``valid`` count. ``low`` and ``taps``: the taps are
-    ``W[:, low : low + taps]``; on a circle that they go all around, modulo ``pixels``.
+    ``W[:, low : low + taps]``; on a circle that they go all around, modulo ``pixels``. ``endless``:
+    every sample may depend on all of the axis, so that another size may have other taps.
     """
 
     pixels: int
@@ -37,6 +38,7 @@ class Span:
     taps: int
     halo: tuple[float, float]
     circular: bool
+    endless: bool = False
 
     @property
     def phases(self) -> int:
@@ -119,6 +121,7 @@ def span(
         taps=taps,
         halo=halo,
         circular=circular,
+        endless=math.inf in halo,
     )
 
 

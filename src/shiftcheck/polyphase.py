@@ -62,8 +62,8 @@ class PolyphaseConvolution(nn.Module):
         for axis, size in enumerate(self.sizes):
             if size is not None and x.shape[axis + 2] != size:
                 raise InputError(
-                    f"x has spatial sizes {tuple(x.shape[2:])}: the kernel goes all around a circle"
-                    f" of {size} pixels along axis {axis}, and is right for that size alone"
+                    f"x has spatial sizes {tuple(x.shape[2:])}: the kernel is that of a circle of"
+                    f" {size} pixels along axis {axis}, and right for that size alone"
                 )
         for axis, (before, after) in enumerate(self.extension):
             x = extended(x, axis + 2, before, after, circular=self.circular[axis])
@@ -126,7 +126,11 @@ def _plain(found: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype) -> n
     """A convolution with symmetric padding, where that is enough."""
     padding = [_symmetric(span) for span in found.spans]
     around = {s.circular for s, p in zip(found.spans, padding, strict=True) if p}
-    if None in padding or len(around) > 1 or any(span.whole for span in found.spans):
+    if (
+        None in padding
+        or len(around) > 1
+        or any(span.whole or span.endless for span in found.spans)
+    ):
         return None
     weight = found.weight[(0,) * found.axes]
     weight, dilation = _undilated(weight, found.axes)
@@ -236,5 +240,5 @@ def _polyphase(found: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype) 
         extension=[span.extension for span in spans],
         circular=[span.circular for span in spans],
         crop=[span.blocks * span.phases - span.size for span in spans],
-        sizes=[span.pixels if span.whole else None for span in spans],
+        sizes=[span.pixels if span.whole or span.endless else None for span in spans],
     )

@@ -25,7 +25,7 @@ from shiftcheck.impulse import (
 )
 from shiftcheck.inputs import Inputs
 from shiftcheck.linear_report import ConvolutionReport, Linearity, LinearityReport, Theorem
-from shiftcheck.linearity import check_linear, unit_of
+from shiftcheck.linearity import LAWS, check_linear, unit_of
 from shiftcheck.modules import eager
 from shiftcheck.operators import EXACT, Operator, in_type, operated
 from shiftcheck.outside import seen_as
@@ -434,7 +434,7 @@ def _agreement(operator: Operator, found: Polyphase, case: _Case, eps: float) ->
     zero = operator(torch.zeros(x.shape, dtype=EXACT)).tensors.popitem()[1]
     draw = torch.Generator().manual_seed(case.seed + 1)
     worst = _Agreement(0.0, 0.0, NOISE.get(eps, 64.0) * eps)
-    explained = 8 * max(s.error or 0.0 for s in case.linear.outputs[0].superpositions[:4])
+    explained = 8 * max(s.error or 0.0 for s in case.linear.outputs[0].superpositions[: len(LAWS)])
     for _ in range(FRESH):
         signal = torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x)
         (response,) = operator(signal).tensors.values()

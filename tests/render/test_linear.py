@@ -64,8 +64,8 @@ def test_a_map_that_is_not_linear_shows_the_two_numbers() -> None:
         "output 'output' [1, 2, 8]: largest gap 2.5e-01 relative to the linear part"
         " (allowed 1.0e-14)\n"
         "the smallest departure this run would have caught: 1.0e-14\n"
-        "1 law, on white noise of magnitude 1 (seed 0) and on x, at 5.0e-01 to 2.0e+00 times"
-        " their amplitude,\n    compared in float64"
+        "1 law: f and g are white noise of magnitude 1 (seed 0), c is constant,"
+        " s is f at half of its places;\n    at 5.0e-01 to 2.0e+00 times that, compared in float64"
     )
 
 

@@ -103,8 +103,9 @@ def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
     low, high = report.amplitudes
     laws = count(len(output.superpositions), "law")
     lines.append(
-        f"{laws}, on white noise of magnitude {report.unit:g} (seed {report.seed}) and on x, at"
-        f" {low:.1e} to {high:.1e} times their amplitude, compared in {report.precision}"
+        f"{laws}: f and g are white noise of magnitude {report.unit:g} (seed {report.seed}), c is"
+        f" constant, s is f at half of its places; at {low:.1e} to {high:.1e} times that,"
+        f" compared in {report.precision}"
     )
     return lines
 
