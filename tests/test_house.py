@@ -26,7 +26,8 @@ FLOORS = {
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
     | {"examination", "diagnosis", "randomized", "check"}
-    | {"operators", "linearity", "impulse", "polyphase", "theorem"},
+    | {"operators", "superposition", "rounding", "linearity"}
+    | {"impulse", "polyphase", "asked", "agreement", "theorem"},
     4: {"testing", "render", "models", "datasets", "demo"}
     | {"linear_assertion", "convolved", "matrix"},
     5: {"cli", "__main__", "__init__"},

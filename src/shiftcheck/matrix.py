@@ -15,11 +15,11 @@ from shiftcheck.errors import InconclusiveError, InputError, ShiftcheckError
 from shiftcheck.impulse import ROUNDING
 from shiftcheck.linear_assertion import assert_linear
 from shiftcheck.linear_report import renderers
-from shiftcheck.linearity import unit_of
 from shiftcheck.modules import eager
 from shiftcheck.operators import EXACT, Operator, in_type, operated
 from shiftcheck.outside import seen_as
 from shiftcheck.structure import Model
+from shiftcheck.superposition import unit_of
 
 MOST = 2**22
 """The largest number of entries of a matrix."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves, tree_unflatten
 
-from shiftcheck.axis import smallest_size
-from shiftcheck.check import check_equivariance, checked_inputs, geometry
-from shiftcheck.errors import ModelError, ShiftcheckError
+from shiftcheck.agreement import agreement_of
+from shiftcheck.asked import Asked, in_order, movable, needed_size, shifts_of, spans_of
+from shiftcheck.check import checked_inputs
+from shiftcheck.errors import ModelError
 from shiftcheck.impulse import (
     ImpulseResponse,
     OrderError,
@@ -23,19 +22,15 @@ from shiftcheck.impulse import (
     response_kernel,
     support_of,
 )
-from shiftcheck.inputs import Inputs
 from shiftcheck.linear_report import ConvolutionReport, Linearity, LinearityReport, Theorem
-from shiftcheck.linearity import LAWS, check_linear, unit_of
+from shiftcheck.linearity import check_linear
 from shiftcheck.modules import eager
-from shiftcheck.operators import EXACT, Operator, in_type, operated
+from shiftcheck.operators import EXACT, in_type, operated
 from shiftcheck.outside import seen_as
-from shiftcheck.placement import Span, span
-from shiftcheck.polyphase import as_module
-from shiftcheck.report import LayerResult, Report, Verdict
-from shiftcheck.sizes import LARGER
+from shiftcheck.placement import Span
+from shiftcheck.report import Report, Verdict
 from shiftcheck.structure import Model
-from shiftcheck.verdict import NO_REGION, NOISE
-from shiftcheck.whole import Whole
+from shiftcheck.verdict import NO_REGION
 
 SEVERAL, TOO_SMALL = "several outputs", "signal too small for the kernel"
 TOO_LARGE = "kernel too large"
@@ -107,7 +102,7 @@ def investigate(
     """The theorem with the convolution that it gives."""
     model = eager(model)
     inputs = checked_inputs(model, x, boundary, None)
-    asked = _Case(model, x, inputs, layer, boundary, seed)
+    asked = Asked(model, x, inputs, layer, boundary, seed)
     linear = _linear(asked)
     case = replace(asked, linearity=linear)
     if linear.verdict is Linearity.NOT_LINEAR:
@@ -119,12 +114,12 @@ def investigate(
     return _equivariant(case)
 
 
-def _linear(case: _Case) -> LinearityReport:
+def _linear(case: Asked) -> LinearityReport:
     """The first premise; where the model cannot take a signal of this size, the one it needs."""
     try:
         return check_linear(case.model, case.x, layer=case.layer, seed=case.seed)
     except ModelError as error:
-        needed = _needed(case)
+        needed = needed_size(case)
         if needed is None:
             raise
         sizes = " x ".join(map(str, needed))
@@ -134,64 +129,7 @@ def _linear(case: _Case) -> LinearityReport:
         ) from error
 
 
-@dataclass(frozen=True, eq=False)
-class _Case:
-    model: Model
-    x: Any
-    inputs: Inputs
-    layer: str | None
-    boundary: str | Sequence[str]
-    seed: int
-    linearity: LinearityReport | None = None
-
-    @property
-    def linear(self) -> LinearityReport:
-        """The first premise, once it is known."""
-        assert self.linearity is not None
-        return self.linearity
-
-    def report(self, verdict: Theorem, reason: str, **found: Any) -> ConvolutionReport:
-        """The record of this case."""
-        names = tuple("circular" if ring else "valid" for ring in self.inputs.circular)
-        return ConvolutionReport(
-            verdict=verdict, reason=reason, linearity=self.linear, boundary=names, **found
-        )
-
-    def like_x(self, signal: torch.Tensor) -> Any:
-        """The caller's arguments with another signal."""
-        arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(self.x))
-        own = signal.numpy() if arrays else signal
-        leaves = [own if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
-        return tree_unflatten(leaves, self.inputs.structure)
-
-    def structure(self, signal: torch.Tensor) -> Report:
-        """The geometry of every layer for a signal of this shape."""
-        like = self.like_x(signal)
-        return geometry(self.model, like, layer=self.layer, boundary=self.boundary)
-
-    def check(self, shifts: Sequence[tuple[int, ...]] | None) -> Report:
-        """The check of equivariance on white noise of the magnitude of x."""
-        main = self.inputs.main.tensor
-        draw = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(main.shape, generator=draw) * unit_of(main)
-        like = self.like_x(noise.to(main))
-
-        def check(what: Literal["layers", "outputs"]) -> Report:
-            return check_equivariance(
-                self.model,
-                like,
-                layer=self.layer,
-                shifts=shifts,
-                boundary=self.boundary,
-                seed=self.seed,
-                measure=what,
-            )
-
-        report = check("outputs")
-        return report if report.verdict is Verdict.EQUIVARIANT else check("layers")
-
-
-def _equivariant(case: _Case) -> Investigation:
+def _equivariant(case: Asked) -> Investigation:
     """The second premise: whether it is equivariant, and with which period."""
     structure = case.structure(case.inputs.main.tensor.detach())
     output = structure.outputs[0]
@@ -207,14 +145,14 @@ def _equivariant(case: _Case) -> Investigation:
     if endless:
         guilty = _first_endless(structure, endless)
         return Investigation(report=case.report(Theorem.INFINITE_SUPPORT, "", guilty=guilty))
-    if not _in_order(output):
+    if not in_order(output):
         return Investigation(report=case.report(Theorem.INCONCLUSIVE, ORDER))
     spans = spans_of(output, case.inputs)
     known: dict[str, Any] = {
         "stride": tuple(s.stride for s in spans),
         "structure_period": tuple(s.period for s in spans),
     }
-    if not _movable(spans):
+    if not movable(spans):
         return Investigation(report=_too_small(case, known))
     checked = case.check(shifts_of(spans))
     known["equivariance"] = checked
@@ -229,12 +167,7 @@ def _equivariant(case: _Case) -> Investigation:
     return _convolution(case, spans, known)
 
 
-def _movable(spans: Sequence[Span]) -> bool:
-    """Whether a shift by one period leaves something to compare, along every axis."""
-    return all(s.period < s.pixels and s.pairs() for s in spans)
-
-
-def _without_period(case: _Case) -> ConvolutionReport:
+def _without_period(case: Asked) -> ConvolutionReport:
     """No shift is promised: what the default shifts say."""
     checked = case.check(None)
     broken = checked.verdict is Verdict.BROKEN
@@ -252,94 +185,12 @@ def _first_endless(structure: Report, axes: Sequence[int]) -> str:
     return ""
 
 
-def _in_order(output: LayerResult) -> bool:
-    """Whether the output can be ``[batch, out, *spatial]``: as many axes, and of these sizes."""
-    sizes = output.shape[2:]
-    return len(sizes) == len(output.valid) and all(
-        not spans or spans[-1][1] <= size for spans, size in zip(output.valid, sizes, strict=True)
-    )
-
-
-def spans_of(output: LayerResult, inputs: Inputs) -> tuple[Span, ...]:
-    """Every axis of an output whose geometry is known."""
-    found = []
-    for axis, pixels in enumerate(inputs.pixels):
-        stride, period, halo = output.stride[axis], output.period[axis], output.halo[axis]
-        valid = output.valid[axis]
-        assert stride is not None
-        assert period is not None
-        assert halo is not None
-        assert valid is not None
-        found.append(
-            span(
-                pixels=pixels,
-                size=output.shape[2 + axis],
-                stride=stride,
-                period=period,
-                halo=halo,
-                valid=valid,
-                circular=inputs.circular[axis],
-            )
-        )
-    return tuple(found)
-
-
-def shifts_of(spans: Sequence[Span]) -> list[tuple[int, ...]]:
-    """One period forth and back along each axis, of which all others consist, and a diagonal."""
-    found = []
-    for axis, own in enumerate(spans):
-        for step in (own.period, -own.period):
-            found.append(tuple(step if a == axis else 0 for a in range(len(spans))))
-    if len(spans) > 1:
-        found.append(tuple(own.period for own in spans))
-    return found
-
-
-def _too_small(case: _Case, known: dict[str, Any]) -> ConvolutionReport:
-    needed = _needed(case)
+def _too_small(case: Asked, known: dict[str, Any]) -> ConvolutionReport:
+    needed = needed_size(case)
     return case.report(Theorem.INCONCLUSIVE, TOO_SMALL, needed=needed, **known)
 
 
-def _needed(case: _Case) -> tuple[int, ...] | None:
-    """The smallest sizes at which every tap can be read and a shift be compared."""
-    if isinstance(seen_as(case.model, case.inputs, case.x, training=False), Whole):
-        return None
-    given = case.inputs.pixels
-    least = smallest_size(
-        lambda n: _works_at(case, tuple(max(n, size) for size in given)),
-        min(given),
-        LARGER * max(*given, 4),
-    )
-    if least is None:
-        return None
-    sizes = [max(least, size) for size in given]
-    for axis, size in enumerate(given):
-
-        def works(n: int, axis: int = axis) -> bool:
-            return _works_at(case, (*sizes[:axis], n, *sizes[axis + 1 :]))
-
-        sizes[axis] = smallest_size(works, size, sizes[axis]) or sizes[axis]
-    return tuple(sizes) if tuple(sizes) != given else None
-
-
-def _works_at(case: _Case, sizes: Sequence[int]) -> bool:
-    """Whether every tap can be read and a shift be compared at these sizes."""
-    main = case.inputs.main
-    shape = (*main.tensor.shape[:2], *sizes)
-    signal = torch.empty(shape, dtype=main.tensor.dtype, device="meta")
-    resized = replace(case.inputs, main=replace(main, tensor=signal))
-    try:
-        output = case.structure(signal).outputs[0]
-    except ShiftcheckError:
-        return False
-    if None in output.period or None in output.halo or not _in_order(output):
-        return False
-    spans = spans_of(output, resized)
-    closed = all(s.valid.all() for s in spans if s.circular)
-    return closed and _movable(spans) and bool(placed(spans))
-
-
-def _convolution(case: _Case, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:
+def _convolution(case: Asked, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:
     """The conclusion: the impulse response, and how well it does on random signals."""
     if _entries(case, spans) > MOST:
         return Investigation(report=case.report(Theorem.INCONCLUSIVE, TOO_LARGE, **known))
@@ -355,7 +206,7 @@ def _convolution(case: _Case, spans: tuple[Span, ...], known: dict[str, Any]) ->
             found = measure_polyphase(operator, spans, placements, eps)
         except OrderError:
             return Investigation(report=case.report(Theorem.INCONCLUSIVE, ORDER, **known))
-        agreement = _agreement(operator, found, case, eps)
+        agreement = agreement_of(operator, found, case, eps)
     kernel = response_kernel(found)
     constant = float(found.constant.abs().max())
     report = case.report(
@@ -388,7 +239,7 @@ MOST = 2**25
 """The largest number of taps, over all channels and phases, that is measured."""
 
 
-def _entries(case: _Case, spans: Sequence[Span]) -> int:
+def _entries(case: Asked, spans: Sequence[Span]) -> int:
     channels = case.linear.outputs[0].shape[1] * case.inputs.main.tensor.shape[1]
     return channels * math.prod(s.phases * s.taps for s in spans)
 
@@ -397,7 +248,6 @@ def _response_record(
     found: Polyphase, kernel: torch.Tensor, report: ConvolutionReport, x: torch.Tensor
 ) -> ImpulseResponse:
     single = all(n == 1 for n in kernel.shape[: found.axes])
-    kernel = kernel.flatten(0, found.axes).unflatten(0, kernel.shape[: found.axes + 1])
     return ImpulseResponse(
         kernel=(kernel[(0,) * found.axes] if single else kernel).to(x.dtype).contiguous(),
         origin=report.origin,
@@ -408,55 +258,3 @@ def _response_record(
         boundary=report.boundary,
         report=report,
     )
-
-
-@dataclass(frozen=True)
-class _Agreement:
-    error: float
-    relative: float
-    allowance: float
-
-    @property
-    def holds(self) -> bool:
-        return self.relative <= self.allowance
-
-
-FRESH = 2
-"""Random signals, not seen before, on which the convolution is held against the operator."""
-
-
-def _agreement(operator: Operator, found: Polyphase, case: _Case, eps: float) -> _Agreement:
-    """The convolution against the operator on the valid region, channel by channel."""
-    module = as_module(
-        found, constant=case.linear.verdict is Linearity.AFFINE, dtype=EXACT
-    ).requires_grad_(False)
-    x = case.inputs.main.tensor
-    zero = operator(torch.zeros(x.shape, dtype=EXACT)).tensors.popitem()[1]
-    draw = torch.Generator().manual_seed(case.seed + 1)
-    worst = _Agreement(0.0, 0.0, NOISE.get(eps, 64.0) * eps)
-    explained = 8 * max(s.error or 0.0 for s in case.linear.outputs[0].superpositions[: len(LAWS)])
-    for _ in range(FRESH):
-        signal = torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x)
-        (response,) = operator(signal).tensors.values()
-        constant, is_, ours = (_on_valid(t, found.spans) for t in (zero, response, module(signal)))
-        gap = _peaks(is_ - ours)
-        size = torch.maximum(_peaks(is_), _peaks(constant))
-        alive = _peaks(is_ - constant)
-        allowed = torch.maximum(NOISE.get(eps, 64.0) * eps * size, explained * alive)
-        over = torch.where(allowed > 0, gap / allowed, gap * math.inf).nan_to_num(0.0)
-        c = int(over.argmax())
-        scale = float(alive[c]) or 1.0
-        one = _Agreement(float(gap.max()), float(gap[c]) / scale, float(allowed[c]) / scale)
-        worst = max(worst, one, key=lambda a: a.relative / a.allowance if a.allowance else 0.0)
-    return worst
-
-
-def _on_valid(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
-    for axis, own in enumerate(spans):
-        index = torch.from_numpy(np.flatnonzero(own.valid))
-        tensor = tensor.index_select(axis + 2, index)
-    return tensor
-
-
-def _peaks(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.movedim(1, 0).flatten(1).abs().amax(1)
