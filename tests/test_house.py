@@ -10,8 +10,10 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "report", "linear_report", "placement"},
-    1: LAYOUT | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"},
+    0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"},
+    1: LAYOUT
+    | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"}
+    | {"surroundings", "surrogates", "distances"},
     2: {
         "state",
         "modules",
@@ -26,9 +28,10 @@ FLOORS = {
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
     | {"examination", "diagnosis", "randomized", "check"}
+    | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"}
     | {"operators", "superposition", "rounding", "linearity"}
     | {"impulse", "polyphase", "asked", "agreement", "theorem"},
-    4: {"testing", "render", "models", "datasets", "demo"}
+    4: {"testing", "invariance_testing", "render", "models", "datasets", "demo"}
     | {"linear_assertion", "convolved", "matrix"},
     5: {"cli", "__main__", "__init__"},
 }

@@ -9,10 +9,20 @@ from shiftcheck.errors import (
     InputError,
     ModelError,
     NotEquivariantError,
+    NotInvariantError,
     NotLinearError,
     ShiftcheckError,
 )
 from shiftcheck.impulse import ImpulseResponse
+from shiftcheck.invariance import check_invariance
+from shiftcheck.invariance_report import (
+    InvarianceReport,
+    InvarianceShift,
+    InvarianceTrial,
+    InvarianceVerdict,
+    InvariantOutput,
+)
+from shiftcheck.invariance_testing import assert_invariant
 from shiftcheck.linear_assertion import assert_linear
 from shiftcheck.linear_report import (
     ConvolutionReport,
@@ -42,12 +52,18 @@ __all__ = [
     "InconclusiveError",
     "InfiniteSupportError",
     "InputError",
+    "InvarianceReport",
+    "InvarianceShift",
+    "InvarianceTrial",
+    "InvarianceVerdict",
+    "InvariantOutput",
     "LayerResult",
     "LinearOutput",
     "Linearity",
     "LinearityReport",
     "ModelError",
     "NotEquivariantError",
+    "NotInvariantError",
     "NotLinearError",
     "OperatorMatrix",
     "PolyphaseConvolution",
@@ -60,9 +76,11 @@ __all__ = [
     "Verdict",
     "as_convolution",
     "assert_equivariant",
+    "assert_invariant",
     "assert_linear",
     "check_convolution",
     "check_equivariance",
+    "check_invariance",
     "check_linear",
     "datasets",
     "geometry",

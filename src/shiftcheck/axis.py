@@ -321,6 +321,7 @@ class Pairing:
     ok: Mask
     predicted: bool
     inner: Mask
+    off_period: bool = False
 
 
 def pair(axis: Axis, shift: int) -> Pairing | None:
@@ -334,10 +335,16 @@ def pair(axis: Axis, shift: int) -> Pairing | None:
     turn = (axis.circle or axis.size) if axis.circular else None
     here, there = overlap(axis.size, int(steps), turn)
     both = axis.valid[here] & axis.valid[there]
-    counts, predicted = both, on_period
-    if axis.circular:
-        counts, predicted = np.ones(len(here), dtype=bool), on_period and axis.closed
-    return Pairing(here=here, there=there, ok=counts, predicted=predicted, inner=both)
+    counts = np.ones(len(here), dtype=bool) if axis.circular else both
+    sound = axis.period is not None and (axis.closed or not axis.circular)
+    return Pairing(
+        here=here,
+        there=there,
+        ok=counts,
+        predicted=sound and on_period,
+        inner=both,
+        off_period=sound and not on_period,
+    )
 
 
 def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing | None:

@@ -268,7 +268,7 @@ def _tolerances(rtol: float | None, atol: float | None) -> dict[str, float]:
 
 
 def checked_inputs(model: Model, x: Any, boundary: Any, spatial_dims: Any) -> Inputs:
-    """The arguments; raises InputError for those that cannot be used with this model."""
+    """The arguments; raises InputError for what cannot be used, or not with this model."""
     if not callable(model):
         raise InputError(f"model={model!r} cannot be called: give a module or a function")
     inputs = read_inputs(x, boundary=boundary, spatial_dims=spatial_dims)

@@ -18,6 +18,7 @@ from shiftcheck.sizes import next_on_the_circle, smallest_input
 from shiftcheck.verdict import (
     AGAINST_RULES,
     BLIND,
+    CHOSEN,
     CONSTANT,
     CONSTANT_INPUT,
     DEAD,
@@ -103,7 +104,7 @@ def _for_doubts(report: Report, job: Job) -> Iterator[Change]:
         yield Change(multiples=multiples)
     if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
         yield Change(signal=True)
-    if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE):
+    if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE, CHOSEN):
         yield from _finer(job)
     if reason == TOO_TOLERANT:
         yield Change(tolerances=True)

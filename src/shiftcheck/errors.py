@@ -19,8 +19,12 @@ class NotEquivariantError(ShiftcheckError, AssertionError):
     """A check found that the model is not equivariant."""
 
 
+class NotInvariantError(ShiftcheckError, AssertionError):
+    """A check found that the model is not invariant, or not as much as asked."""
+
+
 class InconclusiveError(ShiftcheckError, AssertionError):
-    """A check could not tell whether the model is equivariant; that never counts as a pass."""
+    """A check could not tell whether the model has the property; that never counts as a pass."""
 
 
 class NotLinearError(ShiftcheckError, AssertionError):

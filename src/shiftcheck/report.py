@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from os import PathLike
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shiftcheck.errors import InputError
+from shiftcheck.records import known_fields, number, read_record, to_strict_json
 
 SCHEMA_VERSION = 1
 
@@ -264,7 +263,7 @@ class Report:
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The report as strict JSON: infinite numbers and fractions are strings."""
-        return json.dumps(_to_plain(asdict(self)), indent=indent, allow_nan=False)
+        return to_strict_json(self, indent)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -272,17 +271,7 @@ class Report:
 
         Raises InputError for text that is no report, or one of a newer schema.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"text is no JSON: {error}") from error
-        if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
-            raise InputError("text is no shiftcheck report: it has no schema_version")
-        if data["schema_version"] > SCHEMA_VERSION:
-            raise InputError(
-                f"this report has schema_version {data['schema_version']}, this shiftcheck reads up"
-                f" to {SCHEMA_VERSION}: upgrade with 'pip install -U torch-shiftcheck'"
-            )
+        data = read_record(text, SCHEMA_VERSION)
         try:
             return _report_from(data)
         except (KeyError, TypeError, ValueError) as error:
@@ -297,75 +286,46 @@ def _largest(values: Iterator[float | None]) -> float | None:
     return max((v for v in values if v is not None), default=None)
 
 
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, Fraction):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(k): _to_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(v) for v in value]
-    return value
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
-
-
-def _known(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {k: _tuple(v) for k, v in data.items() if k in names}
-
-
-def _cause_from(data: Mapping[str, Any]) -> Cause:
-    return Cause(**_known(Cause, data))
+def cause_from(data: Mapping[str, Any]) -> Cause:
+    """A cause from its fields in JSON."""
+    return Cause(**known_fields(Cause, data))
 
 
 def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
-    values = _known(ShiftResult, data)
-    numbers = [f.name for f in fields(ShiftResult) if f.type == "float | None"]
-    values |= {k: _number(values[k]) for k in numbers if k in values}
+    values = known_fields(ShiftResult, data)
     return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
 def _layer_from(data: Mapping[str, Any]) -> LayerResult:
-    values = _known(LayerResult, data)
+    values = known_fields(LayerResult, data)
     values["stride"] = tuple(None if s is None else Fraction(s) for s in data["stride"])
-    values["receptive_field"] = tuple(_number(r) for r in data["receptive_field"])
+    values["receptive_field"] = tuple(number(r) for r in data["receptive_field"])
     values["halo"] = tuple(None if h is None else (float(h[0]), float(h[1])) for h in data["halo"])
-    values["causes"] = tuple(_cause_from(c) for c in data["causes"])
+    values["causes"] = tuple(cause_from(c) for c in data["causes"])
     values["shifts"] = tuple(_shift_from(s) for s in data["shifts"])
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return LayerResult(**values)
 
 
 def _trial_from(data: Mapping[str, Any]) -> Trial:
-    values = _known(Trial, data)
-    values["change"] = Change(**_known(Change, data["change"]))
-    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
-    values["relative_error"] = _number(data["relative_error"])
+    values = known_fields(Trial, data)
+    values["change"] = Change(**known_fields(Change, data["change"]))
+    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
     return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
 def _draw_from(data: Mapping[str, Any]) -> Draw:
-    values = _known(Draw, data) | {"relative_error": _number(data["relative_error"])}
-    return Draw(**(values | {"verdict": Verdict(data["verdict"])}))
+    return Draw(**(known_fields(Draw, data) | {"verdict": Verdict(data["verdict"])}))
 
 
 def _report_from(data: Mapping[str, Any]) -> Report:
-    values = _known(Report, data)
+    values = known_fields(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
     values["outputs"] = tuple(_layer_from(row) for row in data["outputs"])
-    values["causes"] = tuple(_cause_from(c) for c in data["causes"])
-    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
+    values["causes"] = tuple(cause_from(c) for c in data["causes"])
+    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
     values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
     values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
-    values["sensitivity"] = _number(data.get("sensitivity"))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)

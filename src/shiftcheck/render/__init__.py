@@ -1,6 +1,8 @@
 """Showing a report; nothing here computes a result."""
 
+from shiftcheck.invariance_report import renderers as invariance_renderers
 from shiftcheck.linear_report import renderers as linear_renderers
+from shiftcheck.render.invariance import explain_invariance, render_invariance
 from shiftcheck.render.linear import explain_convolution, explain_linearity, show_matrix
 from shiftcheck.render.message import explain
 from shiftcheck.render.notebook import render_notebook
@@ -15,11 +17,14 @@ linear_renderers["matrix"] = show_matrix
 
 renderers["html"] = render_page
 renderers["notebook"] = render_notebook
+invariance_renderers["text"] = render_invariance
 
 __all__ = [
     "explain",
     "explain_convolution",
+    "explain_invariance",
     "explain_linearity",
+    "render_invariance",
     "render_notebook",
     "render_page",
     "render_report",
