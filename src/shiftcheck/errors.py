@@ -81,6 +81,14 @@ class InconclusiveError(ShiftcheckError, AssertionError):
     """
 
 
+class NotLinearError(ShiftcheckError, AssertionError):
+    """A check found that the model is not linear, or linear only but for a constant part."""
+
+
+class InfiniteSupportError(ShiftcheckError, AssertionError):
+    """A linear and equivariant model sees all of an axis: no finite kernel is its convolution."""
+
+
 class MissingExtraError(ShiftcheckError, ImportError):
     """A package of an extra is not installed; the message holds the line that installs it.
 
