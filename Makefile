@@ -46,6 +46,7 @@ docs: $(STAMPS)/docs
 
 bench: $(STAMPS)/dev
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/plugin.py
 
 clean:
 	rm -rf $(VENV) $(SITE) .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo

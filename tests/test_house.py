@@ -10,9 +10,10 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "report"},
+    0: {"errors", "axis", "records", "report", "invariance_report", "budget_store"},
     1: LAYOUT
-    | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"},
+    | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"}
+    | {"surroundings", "surrogates", "distances"},
     2: {
         "state",
         "modules",
@@ -26,8 +27,10 @@ FLOORS = {
         "trace",
     },
     3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
-    | {"examination", "diagnosis", "randomized", "check"},
-    4: {"testing", "render", "models", "datasets", "demo"}
+    | {"examination", "diagnosis", "randomized", "check"}
+    | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"},
+    4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
+    | {"render", "models", "datasets", "demo"}
     | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"},
     5: {"cli", "__main__", "__init__"},
 }

@@ -102,7 +102,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
     """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
     chunks = chunks_of(job, max_batch)
     try:
-        _run_alone(job, originals)
+        run_alone(job, originals)
         for chunk in _tracked(chunks, progress):
             _run_chunk(job, chunk, originals)
         return
@@ -119,7 +119,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
     job.notes.append(f"the copies ran one at a time: {reason}")
 
 
-def _run_alone(job: Job, originals: Originals) -> None:
+def run_alone(job: Job, originals: Originals) -> None:
     """Keep the outputs for x by itself: in the batch, the base must come out the same.
 
     What a model keeps must not come from what it saw before: it must give the same again, also
@@ -137,7 +137,7 @@ def _run_alone(job: Job, originals: Originals) -> None:
     if random_ones or keeps:
         for _ in range(REPEATS if random_ones else 1):
             again = _plain_run(job, originals, 0.0)
-            _compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
+            compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
     rank, lead = len(zero) + 2, "output"
     for path, shape in traced.ignoring:
         if len(shape) >= rank:
@@ -221,7 +221,7 @@ def _same(one: Traced, other: Traced) -> bool:
     return equal and len(one.outputs) == len(other.outputs)
 
 
-def _compare_alone(
+def compare_alone(
     job: Job, outputs: Sequence[torch.Tensor], doubt: str, originals: Originals
 ) -> None:
     """Set the doubt where an output is not what it was for x by itself, beyond its noise."""
@@ -290,7 +290,7 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
             _compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
         copies = len(chunk) + 1
         bases = [_first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
-        _compare_alone(job, bases, APART, originals)
+        compare_alone(job, bases, APART, originals)
     if job.every_layer and met != set(job.rows):
         raise BatchCoupledError("the layers differ from pass to pass")
 
@@ -429,7 +429,7 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
         again = job.inputs.shifted(zero, job.seed)
         repeat = guarded(job, again, 1, originals, lambda row, tensor: None)
         job.alone = [tensor for _, tensor, _ in traced.outputs]
-        _compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
+        compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
 
 
 def _run_single(

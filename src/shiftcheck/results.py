@@ -137,10 +137,11 @@ def build_report(
 def _is_constant(inputs: Inputs) -> bool:
     """Whether nothing that is shifted varies over space, beyond rounding."""
     moved = [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
-    return not any(_varies(leaf) for leaf in moved)
+    return not any(varies(leaf) for leaf in moved)
 
 
-def _varies(leaf: Leaf) -> bool:
+def varies(leaf: Leaf) -> bool:
+    """Whether a signal varies over space, beyond rounding."""
     x = leaf.tensor.detach()
     noise = CLEARLY * Tolerance(eps=float(torch.finfo(x.dtype).eps)).relative(None)
     spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)
