@@ -66,7 +66,8 @@ class ImpulseResponse:
         >>> import torch, shiftcheck
         >>> conv = torch.nn.Conv1d(1, 1, 3, bias=False)
         >>> response = shiftcheck.impulse_response(conv, torch.randn(1, 1, 12))
-        >>> bool(torch.allclose(response.kernel.flatten(), conv.weight.detach().flatten().flip(0).double()))
+        >>> turned = conv.weight.detach().flip(-1)
+        >>> bool(torch.allclose(response.kernel, turned.to(response.kernel.dtype)))
         True
     """
 
