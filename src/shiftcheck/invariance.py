@@ -7,9 +7,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from shiftcheck.check import checked_inputs
+from shiftcheck.diagnosis import until_one_works
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Shift, check_shifts
 from shiftcheck.invariance_examination import Asked, examined
@@ -166,14 +168,8 @@ def _check(model: Model, asked: Asked) -> InvarianceReport:
     report = examined(job, asked)
     if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
         return report
-    trials = []
-    for change in _changes(report, asked):
-        trial = _tried(job, asked, change)
-        if trial is not None:
-            trials.append(trial)
-            if trial.works:
-                break
-    return replace(report, trials=tuple(trials))
+    trials = until_one_works(_changes(report, asked), partial(_tried, job, asked))
+    return replace(report, trials=trials)
 
 
 def _changes(report: InvarianceReport, asked: Asked) -> list[Change]:

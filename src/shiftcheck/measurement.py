@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import pickle
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.modules import modules_of
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.state import Originals, held
+from shiftcheck.state import Originals, held, other_weights
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
 from shiftcheck.trace import OnRow, Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
@@ -184,7 +183,7 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
         return {}
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
-        with weights_off_by(eps, modules_of(job.model)):
+        with other_weights(modules_of(job.model), partial(_perturbed, noise=eps)):
             off = _plain_run(job, originals, eps)
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True
@@ -199,20 +198,6 @@ def eps_of(dtype: torch.dtype) -> float:
     """The distance from 1 to the next larger number of a type; 0 for whole numbers."""
     floating = dtype.is_floating_point or dtype.is_complex
     return float(torch.finfo(dtype).eps) if floating else 0.0
-
-
-@contextmanager
-def weights_off_by(eps: float, modules: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """Have every floating parameter in another memory, each value off by about ``eps``."""
-    own = {id(p): p for m in modules for p in m.parameters(False) if p.is_floating_point()}
-    before = {key: p.data for key, p in own.items()}
-    try:
-        for p in own.values():
-            p.data = _perturbed(p.data, eps)
-        yield
-    finally:
-        for key, p in own.items():
-            p.data = before[key]
 
 
 def _same(one: Traced, other: Traced) -> bool:
