@@ -70,5 +70,7 @@ SILENT = (
     "shiftcheck.assert_equivariant",
     "shiftcheck.register_rule",
     "shiftcheck.rules.register_rule",
+    "shiftcheck.assert_linear",
+    "shiftcheck.strategies.equivariant",
 )
 """Names whose example shows nothing: it passes, or raises."""

@@ -82,11 +82,29 @@ class InconclusiveError(ShiftcheckError, AssertionError):
 
 
 class NotLinearError(ShiftcheckError, AssertionError):
-    """A check found that the model is not linear, or linear only but for a constant part."""
+    """A check found that the model is not linear, or linear only but for a constant part.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.assert_linear(torch.nn.ReLU(), torch.randn(1, 1, 8, 8))
+        ... except shiftcheck.NotLinearError as error:
+        ...     print(type(error).__name__)
+        NotLinearError
+    """
 
 
 class InfiniteSupportError(ShiftcheckError, AssertionError):
-    """A linear and equivariant model sees all of an axis: no finite kernel is its convolution."""
+    """A linear and equivariant model sees all of an axis: no finite kernel is its convolution.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.impulse_response(lambda x: x.cumsum(-1), torch.randn(1, 1, 16))
+        ... except shiftcheck.InfiniteSupportError as error:
+        ...     print(type(error).__name__)
+        InfiniteSupportError
+    """
 
 
 class MissingExtraError(ShiftcheckError, ImportError):

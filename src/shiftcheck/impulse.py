@@ -61,6 +61,13 @@ class ImpulseResponse:
     ``constant``: ``phi(0)``, which has the period of the output, ``[out, *samples]``. ``stride``:
     input pixels per output sample; ``period``: input pixels after which all repeats. ``report``:
     how it was found, and how well it does.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv1d(1, 1, 3, padding=1), torch.randn(1, 1, 16)
+        >>> h = shiftcheck.impulse_response(conv, x)
+        >>> h.kernel.shape, h.origin
+        (torch.Size([1, 1, 3]), (1,))
     """
 
     kernel: torch.Tensor

@@ -12,7 +12,14 @@ from shiftcheck.report import Report
 
 
 class Linearity(StrEnum):
-    """The four answers about linearity: AFFINE is linear but for a constant part."""
+    """The four answers about linearity: AFFINE is linear but for a constant part.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8)
+        >>> shiftcheck.check_linear(conv, x).verdict is shiftcheck.Linearity.AFFINE  # it has a bias
+        True
+    """
 
     LINEAR = "linear"
     AFFINE = "affine"
@@ -21,7 +28,14 @@ class Linearity(StrEnum):
 
 
 class Theorem(StrEnum):
-    """Whether an operator is a convolution, or which property it lacks."""
+    """Whether an operator is a convolution, or which property it lacks.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8)
+        >>> shiftcheck.check_convolution(conv, x).verdict is shiftcheck.Theorem.CONVOLUTION
+        True
+    """
 
     CONVOLUTION = "convolution"
     NOT_LINEAR = "not linear"
@@ -38,6 +52,13 @@ class Superposition:
     magnitude that its linear part has on the two sides; ``allowance``: what rounding explains of
     it. ``together`` and ``apart``: the two numbers at ``index``, where the gap is largest against
     what is allowed; None where they are no finite numbers, or where nothing could be compared.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8)
+        >>> report = shiftcheck.check_linear(conv, x)
+        >>> all(one.holds for one in report.outputs[0].superpositions)
+        True
     """
 
     law: str
@@ -61,6 +82,13 @@ class LinearOutput:
 
     ``constant`` is the largest magnitude of ``phi(0)``, ``scale`` that of ``phi(f) - phi(0)`` for
     random signals f.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8)
+        >>> output = shiftcheck.check_linear(conv, x).outputs[0]
+        >>> output.shape, str(output.verdict), output.constant > 0
+        ((1, 2, 6, 6), 'affine', True)
     """
 
     name: str
@@ -88,6 +116,13 @@ class LinearityReport:
     ``amplitudes``: the smallest and the largest factor that signals were multiplied by.
     ``sensitivity``: the smallest relative departure from linearity, at the amplitude of the
     signals, that this run would have caught.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8)
+        >>> report = shiftcheck.check_linear(conv, x)
+        >>> str(report.verdict), report.precision
+        ('affine', 'float64')
     """
 
     verdict: Linearity
@@ -120,6 +155,13 @@ class ConvolutionReport:
     ``|phi(f) - f * h|`` on random signals over the valid region, which is ``share`` of the output;
     ``relative_error`` the same of a channel over its largest magnitude, with what is allowed.
     ``needed``: the smallest spatial size that is large enough, where this one is not.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8)
+        >>> report = shiftcheck.check_convolution(conv, x)
+        >>> report.taps, report.stride, report.relative_error <= report.allowance
+        ((3, 3), (Fraction(1, 1), Fraction(1, 1)), True)
     """
 
     verdict: Theorem

@@ -36,6 +36,13 @@ class OperatorMatrix:
     same, without what a shift brings around the edges. ``departure``: for each axis, how far the
     smallest shift is from leaving the matrix as it is around the circle, relative to its largest
     entry; None where the axis has no shift.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv = torch.nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+        >>> view = shiftcheck.operator_matrix(conv, torch.randn(1, 1, 8))
+        >>> view.matrix.shape, view.circulant
+        (torch.Size([8, 8]), (1,))
     """
 
     matrix: torch.Tensor

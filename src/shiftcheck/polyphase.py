@@ -34,6 +34,13 @@ class PolyphaseConvolution(nn.Module):
         circular: for each spatial axis, whether it is extended around the circle.
         crop: samples to leave out at the end, for each spatial axis.
         sizes: the spatial sizes that it is right for; None for an axis of any size.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pairs = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Upsample(scale_factor=2))
+        >>> found = shiftcheck.as_convolution(pairs, torch.randn(1, 1, 16))
+        >>> isinstance(found, shiftcheck.PolyphaseConvolution), found.phases
+        (True, (2,))
     """
 
     def __init__(
