@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import shiftcheck
@@ -297,3 +299,53 @@ def test_the_version(capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert shiftcheck.__version__ in capsys.readouterr().out
+
+
+# -- render ----------------------------------------------------------------------------------------
+
+
+def a_report() -> shiftcheck.Report:
+    return shiftcheck.check_equivariance(torch.nn.MaxPool2d(2), torch.randn(1, 1, 12, 16))
+
+
+def test_a_report_is_shown_from_its_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = a_report()
+    path = tmp_path / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    page, own = tmp_path / "page.html", tmp_path / "own.html"
+    assert main(["render", str(path), "--html", str(page)]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    report.to_html(own)
+    assert page.read_bytes() == own.read_bytes()
+
+
+def test_a_report_is_read_from_the_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(a_report().to_json()))
+    assert main(["render", "-"]) == 0
+    assert "EQUIVARIANT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read: "),
+        ("{", "text is no JSON"),
+        ("{}", "it has no schema_version"),
+        (json.dumps({"schema_version": 99}), "upgrade with 'pip install -U torch-shiftcheck'"),
+        (b"\xff\xfe", "cannot be read: "),
+    ],
+)
+def test_what_is_no_report_is_refused(
+    text: str | bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    if text is not None:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    assert main(["render", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert words in said

@@ -131,6 +131,22 @@ examples:
 """
 
 
+RENDER = """\
+Show a report that was written with --json: as text, and as a page with --html. Nothing is computed.
+
+FILE is the report, or - for the input.
+"""
+RENDER_END = """\
+exit status:
+  0  the report was shown, whatever its verdict
+  2  the file is no report, or is one of a newer version
+
+examples:
+  shiftcheck render report.json
+  shiftcheck render report.json --html report.html
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shiftcheck",
@@ -152,6 +168,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(told)
     _add_results(told)
     told.set_defaults(run=_geometry)
+    shown = _command(commands, "render", "show a report from its JSON", RENDER, RENDER_END)
+    shown.add_argument("file", metavar="FILE", help="what --json wrote")
+    shown.add_argument("--html", metavar="FILE", type=Path, help="write the report as a page")
+    shown.set_defaults(run=_render, json=None)
     demo = commands.add_parser(
         "demo",
         help="check the LeNet on real digits",
@@ -332,6 +352,20 @@ def _geometry(options: argparse.Namespace) -> int:
             boundary=options.boundary,
             training=options.training,
         )
+    _deliver(report, options)
+    return PASSED
+
+
+def _render(options: argparse.Namespace) -> int:
+    _check_outputs(options)
+    try:
+        text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{options.file} cannot be read: {error}") from error
+    try:
+        report = Report.from_json(text)
+    except InputError as error:
+        raise InputError(f"{options.file}: {error}") from error
     _deliver(report, options)
     return PASSED
 

@@ -89,8 +89,8 @@ class NotLinearError(ShiftcheckError, AssertionError):
         >>> try:
         ...     shiftcheck.assert_linear(torch.nn.ReLU(), torch.randn(1, 1, 8, 8))
         ... except shiftcheck.NotLinearError as error:
-        ...     print(type(error).__name__)
-        NotLinearError
+        ...     print(str(error).splitlines()[0])
+        ReLU on 1x1x8x8: NOT LINEAR
     """
 
 
@@ -100,7 +100,7 @@ class InfiniteSupportError(ShiftcheckError, AssertionError):
     Example:
         >>> import torch, shiftcheck
         >>> try:
-        ...     shiftcheck.impulse_response(lambda x: x.cumsum(-1), torch.randn(1, 1, 16))
+        ...     shiftcheck.as_convolution(lambda x: x.cumsum(-1), torch.randn(1, 1, 8, 8))
         ... except shiftcheck.InfiniteSupportError as error:
         ...     print(type(error).__name__)
         InfiniteSupportError

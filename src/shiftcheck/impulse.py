@@ -64,10 +64,11 @@ class ImpulseResponse:
 
     Example:
         >>> import torch, shiftcheck
-        >>> conv, x = torch.nn.Conv1d(1, 1, 3, padding=1), torch.randn(1, 1, 16)
-        >>> h = shiftcheck.impulse_response(conv, x)
-        >>> h.kernel.shape, h.origin
-        (torch.Size([1, 1, 3]), (1,))
+        >>> conv = torch.nn.Conv1d(1, 1, 3, bias=False)
+        >>> response = shiftcheck.impulse_response(conv, torch.randn(1, 1, 12))
+        >>> turned = conv.weight.detach().flip(-1)
+        >>> bool(torch.allclose(response.kernel, turned.to(response.kernel.dtype)))
+        True
     """
 
     kernel: torch.Tensor

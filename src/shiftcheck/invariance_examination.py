@@ -187,8 +187,7 @@ def _judged(
             name=name,
             shape=shape,
             period=_periods(row, asked.circles),
-            measured=row is not None
-            and any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in row.signal.causes),
+            measured=row is not None and any(c.kind == "MEASURED" for c in row.signal.causes),
             variation=variation.distance,
             magnitude=variation.magnitude if variation.finite else None,
             pairs=variation.pairs,

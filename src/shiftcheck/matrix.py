@@ -39,10 +39,11 @@ class OperatorMatrix:
 
     Example:
         >>> import torch, shiftcheck
-        >>> conv = torch.nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
-        >>> view = shiftcheck.operator_matrix(conv, torch.randn(1, 1, 8))
-        >>> view.matrix.shape, view.circulant
-        (torch.Size([8, 8]), (1,))
+        >>> matrix = shiftcheck.operator_matrix(
+        ...     torch.nn.Conv1d(1, 1, 3, bias=False), torch.randn(1, 1, 6)
+        ... )
+        >>> tuple(matrix.matrix.shape)
+        (4, 6)
     """
 
     matrix: torch.Tensor

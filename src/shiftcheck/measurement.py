@@ -375,8 +375,8 @@ def _first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tens
 
 
 def require_copies(signal: Signal) -> None:
-    """Raise BatchCoupledError where no dimension holds the copies any more."""
-    if not any(f.kind == "copies" for dim in signal.dims for f in dim):
+    """Raise BatchCoupledError unless one dimension holds the copies, once."""
+    if sum(f.kind == "copies" for dim in signal.dims for f in dim) != 1:
         raise BatchCoupledError("a layer mixes the elements of the batch")
 
 

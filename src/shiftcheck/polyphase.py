@@ -37,10 +37,11 @@ class PolyphaseConvolution(nn.Module):
 
     Example:
         >>> import torch, shiftcheck
-        >>> pairs = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Upsample(scale_factor=2))
-        >>> found = shiftcheck.as_convolution(pairs, torch.randn(1, 1, 16))
-        >>> isinstance(found, shiftcheck.PolyphaseConvolution), found.phases
-        (True, (2,))
+        >>> x = torch.randn(1, 1, 12, dtype=torch.float64)
+        >>> held = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Upsample(scale_factor=2))
+        >>> module = shiftcheck.as_convolution(held, x)
+        >>> type(module).__name__
+        'PolyphaseConvolution'
     """
 
     def __init__(

@@ -23,6 +23,7 @@ QUICK = hypothesis.settings(
     deadline=None,
     derandomize=True,
     report_multiple_bugs=False,
+    phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],  # to explain takes its time
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 

@@ -82,7 +82,7 @@ def test_the_failure_is_the_librarys_message_for_the_smallest_example() -> None:
         check(DownUp, boundary="circular", seed=4)
     text = str(caught.value)
     assert "first guilty layer: 'pool' (max_pool2d), cause STRIDE" in text
-    assert "remedy: " in text
+    assert "hint: " in text or "remedy: " in text
     assert "torch.manual_seed(4); model = DownUp()" in text
     assert "kind='white', seed=" in text
     assert len(text.splitlines()) <= 32
@@ -187,7 +187,7 @@ def test_examples_that_show_nothing_are_passed_over(monkeypatch: pytest.MonkeyPa
 
 def test_what_an_example_is_simplified_to(monkeypatch: pytest.MonkeyPatch) -> None:
     def judged(example: Example) -> tuple[str, str]:
-        tall = example.sizes[0] in (11, 13, 16) and example.shift[1] <= -2
+        tall = example.sizes[0] >= 7 and example.sizes[0] % 3 == 1 and example.shift[1] <= -2
         return ("broken", "") if tall else ("equivariant", "")
 
     told: list[Example] = []
@@ -195,8 +195,8 @@ def test_what_an_example_is_simplified_to(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Scene, "written", lambda scene, example: told.append(example) or "written")
     with pytest.raises(NotEquivariantError):
         equivariant(conv(), settings=hypothesis.settings(FEW, max_examples=500))(lambda_test())()
-    shift, sizes = told[0].shift, told[0].sizes
-    assert (shift, sizes[0], told[0].kind, told[0].seed) == ((0, -2), 11, "white", 0)
+    smallest = Example(shift=(0, -2), channels=3, sizes=(7, 5), kind="white", seed=0)
+    assert told[0] == smallest
 
 
 def test_a_model_that_raises_is_shown() -> None:

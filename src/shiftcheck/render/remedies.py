@@ -55,6 +55,8 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
         tried = "; ".join(_words(t.change, report, output) for t in report.trials)
         lines.append(f"tried in vain: {tried}")
     lines += found
+    if report.reason == "not spatial":
+        lines.append("or: assert_invariant checks outputs that have no spatial axes")
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if found else lines + _hint(report)

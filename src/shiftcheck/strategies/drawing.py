@@ -178,11 +178,13 @@ def sizes(
         InputError: for arguments that cannot be used, and where no size was found.
 
     Example:
-        >>> import torch
-        >>> from hypothesis import find
+        >>> import hypothesis, torch
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5), torch.nn.MaxPool2d(2))
-        >>> find(sizes(net), lambda size: True)
-        (8, 8)
+        >>> @hypothesis.settings(max_examples=5, deadline=None)
+        ... @hypothesis.given(sizes(net))
+        ... def look(size):
+        ...     assert min(size) >= 8  # a field of six pixels, and one step of two
+        >>> look()
     """
     checked_model(model)
     dims = axes_of(ndim, model)
