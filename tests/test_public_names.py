@@ -63,14 +63,13 @@ def test_every_public_name_has_an_example(name: str) -> None:
     assert value.__module__.startswith("shiftcheck."), f"the examples of {name} are not run"
     examples = doctest.DocTestParser().get_examples(text)
     assert examples, f"the docstring of {name} has no example"
-    assert any(example.want for example in examples) or name in SILENT
+    shows = any(example.want or "assert" in example.source for example in examples)
+    assert shows or name in SILENT
 
 
 SILENT = (
-    "shiftcheck.assert_equivariant",
-    "shiftcheck.assert_linear",
     "shiftcheck.strategies.equivariant",
     "shiftcheck.register_rule",
     "shiftcheck.rules.register_rule",
 )
-"""Names whose example shows nothing: it passes, or raises."""
+"""Names whose example shows nothing but that it runs."""
