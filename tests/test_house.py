@@ -10,9 +10,10 @@ import pytest
 
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
 FLOORS = {
-    0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"},
+    0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
+    | {"budget_store"},
     1: LAYOUT
-    | {"shifts", "arrangement", "compare", "differences", "rules", "inputs"}
+    | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"}
     | {"surroundings", "surrogates", "distances"},
     2: {
         "state",
@@ -31,8 +32,10 @@ FLOORS = {
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"}
     | {"operators", "superposition", "rounding", "linearity"}
     | {"impulse", "polyphase", "asked", "agreement", "theorem"},
-    4: {"testing", "invariance_testing", "render", "models", "datasets", "demo"}
-    | {"linear_assertion", "convolved", "matrix"},
+    4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
+    | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"}
+    | {"linear_assertion", "convolved", "matrix"}
+    | {"render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

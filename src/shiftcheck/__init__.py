@@ -1,12 +1,16 @@
 """Test the translation equivariance of PyTorch modules."""
 
+from typing import Any
+
 from shiftcheck import datasets, models
+from shiftcheck.budgets import budget_file
 from shiftcheck.check import check_equivariance, geometry
 from shiftcheck.convolved import as_convolution, impulse_response
 from shiftcheck.errors import (
     InconclusiveError,
     InfiniteSupportError,
     InputError,
+    MissingExtraError,
     ModelError,
     NotEquivariantError,
     NotInvariantError,
@@ -23,6 +27,7 @@ from shiftcheck.invariance_report import (
     InvariantOutput,
 )
 from shiftcheck.invariance_testing import assert_invariant
+from shiftcheck.layer_tests import parametrize_with_layers
 from shiftcheck.linear_assertion import assert_linear
 from shiftcheck.linear_report import (
     ConvolutionReport,
@@ -61,6 +66,7 @@ __all__ = [
     "LinearOutput",
     "Linearity",
     "LinearityReport",
+    "MissingExtraError",
     "ModelError",
     "NotEquivariantError",
     "NotInvariantError",
@@ -78,6 +84,7 @@ __all__ = [
     "assert_equivariant",
     "assert_invariant",
     "assert_linear",
+    "budget_file",
     "check_convolution",
     "check_equivariance",
     "check_invariance",
@@ -87,6 +94,16 @@ __all__ = [
     "impulse_response",
     "models",
     "operator_matrix",
+    "parametrize_with_layers",
     "register_rule",
     "shift",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``shiftcheck.strategies`` is imported when asked for: it needs hypothesis."""
+    if name == "strategies":
+        from importlib import import_module
+
+        return import_module("shiftcheck.strategies")
+    raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")

@@ -23,7 +23,16 @@ Indices = NDArray[np.intp]
 
 
 class GeometryError(ShiftcheckError):
-    """Two geometries do not fit together; whoever catches this treats the axis as lost."""
+    """Two geometries do not fit together; whoever catches this treats the axis as lost.
+
+    Example:
+        >>> from shiftcheck.rules import GeometryError, Lost, Signal
+        >>> try:
+        ...     Signal((), (Lost("INDEX"),)).geometry(0)
+        ... except GeometryError as error:
+        ...     print(error)
+        axis 0 has no geometry
+    """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +44,11 @@ class Axis:
     ``lattice`` pixels further on. A sample that sees nothing has ``first = inf, last = -inf``.
     ``valid`` marks the samples whose value is that of the same operator on the infinite plane (on a
     circular axis: on the periodic plane).
+
+    Example:
+        >>> axis = resample(input_axis(12, circular=False), window(2, [0, 1, 2]), 5)
+        >>> str(axis.stride), axis.period, axis.size, axis.receptive_field
+        ('2', 2, 5, 3.0)
     """
 
     pixels: int

@@ -26,10 +26,14 @@ class Values:
         return not self.tensor.is_floating_point()
 
     @property
+    def leads(self) -> bool:
+        """Whether the first dimension is the batch."""
+        return self.tensor.ndim > 0 and self.tensor.shape[0] == self.lead
+
+    @property
     def per_signal(self) -> torch.Tensor:
         """The values ``[signals, everything else]``."""
-        leads = self.tensor.ndim > 0 and self.tensor.shape[0] == self.lead
-        return self.tensor.reshape(self.lead if leads else 1, -1)
+        return self.tensor.reshape(self.lead if self.leads else 1, -1)
 
     @property
     def finite(self) -> bool:
@@ -52,8 +56,7 @@ class Values:
     @property
     def classes(self) -> torch.Tensor | None:
         """Which entry of each row ``[batch, entries]`` is the largest; None for other shapes."""
-        rows = self.tensor.ndim == 2 and self.tensor.shape[0] == self.lead
-        if self.labels or not rows or self.tensor.shape[1] < 2:
+        if self.labels or not self.leads or self.tensor.ndim != 2 or self.tensor.shape[1] < 2:
             return None
         return self.tensor.argmax(1)
 

@@ -61,6 +61,14 @@ class ImpulseResponse:
     ``constant``: ``phi(0)``, which has the period of the output, ``[out, *samples]``. ``stride``:
     input pixels per output sample; ``period``: input pixels after which all repeats. ``report``:
     how it was found, and how well it does.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv = torch.nn.Conv1d(1, 1, 3, bias=False)
+        >>> response = shiftcheck.impulse_response(conv, torch.randn(1, 1, 12))
+        >>> turned = conv.weight.detach().flip(-1)
+        >>> bool(torch.allclose(response.kernel, turned.to(response.kernel.dtype)))
+        True
     """
 
     kernel: torch.Tensor

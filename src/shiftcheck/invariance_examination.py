@@ -105,7 +105,8 @@ def examined(job: Job, asked: Asked, *, again: bool = True) -> InvarianceReport:
             looks = _second_looks(job, asked, originals)
             outputs = _judged(rows, measured, asked, job, looks)
         if any(o.reason in (CONSTANT, DEAD) for o in outputs):
-            measured.same_from = same_from(job, originals)
+            batch = measured.signals == "batch"
+            measured.same_from = same_from(job, originals, apart=batch)
     job.notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]
     return _report(rows, measured, outputs, job, asked)
 
@@ -186,8 +187,7 @@ def _judged(
             name=name,
             shape=shape,
             period=_periods(row, asked.circles),
-            measured=row is not None
-            and any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in row.signal.causes),
+            measured=row is not None and any(c.kind == "MEASURED" for c in row.signal.causes),
             variation=variation.distance,
             magnitude=variation.magnitude if variation.finite else None,
             pairs=variation.pairs,
@@ -336,8 +336,8 @@ def _unjudged(name: str, shape: tuple[int, ...], reason: str, axes: int) -> Inva
 def _notes(measured: Measurement, outputs: Sequence[InvariantOutput], batch: int) -> list[str]:
     notes = []
     if measured.signals == "drawn":
-        why = "x holds one signal" if batch == 1 else "the signals of x are all the same"
-        notes.append(f"{why}: others of its spectrum and range were drawn, to measure variation")
+        others = "signals with the spectrum and range of x were drawn, to measure variation"
+        notes.append(f"x does not hold different signals for every output: {others}")
     for output in outputs:
         if output.shifts and output.shape[:1] != (batch,):
             notes.append(

@@ -116,7 +116,8 @@ def measure(
     base = _values(job, first, out)
     out.odd += [(name, shape, reason) for name, shape, reason in job.odd if reason == UNREAD]
     out.ignoring = [("output" + path, shape) for path, shape in first.ignoring]
-    out.signals, others = other_signals(job.inputs, job.seed)
+    apart = all(values.leads for values in base.values())
+    out.signals, others = other_signals(job.inputs, job.seed, apart=apart)
     spreads = {name: _Spread(values) for name, values in base.items()}
     for k, other in enumerate(others):
         unlike = _again(job, other.inputs.shifted(zero, job.seed), originals, base)
@@ -222,13 +223,12 @@ class _Spread:
         self.finite = self.finite and values.finite
         self.saturated = self.saturated and values.saturated
         self.magnitude = torch.maximum(self.magnitude, magnitude_of(values))
-        whole = base.per_signal.shape[0] != base.lead
-        chosen = [0] * bool(other.differing) if whole else list(other.differing)
+        chosen = list(other.differing) if base.leads else [0] * bool(other.differing)
         each = distances(base, values)
         self.apart += [float(each[b]) for b in chosen]
         between = agreement(base, values, chosen)
         self.same += [] if between is None else [between] * len(chosen)
-        self.pairs |= {_pair(b, k, 0 if whole else other.step, base.lead) for b in chosen}
+        self.pairs |= {_pair(b, k, other.step, base.lead) for b in chosen}
 
     def result(self) -> Variation:
         """What is known of it after all of them."""
@@ -254,10 +254,14 @@ def _pair(b: int, k: int, step: int, batch: int) -> tuple[int, ...]:
     return min(b, partner), max(b, partner)
 
 
-def other_signals(inputs: Inputs, seed: int) -> tuple[str, list[Other]]:
-    """Different signals: those of the batch in each other's place, or drawn where all are alike."""
+def other_signals(inputs: Inputs, seed: int, *, apart: bool) -> tuple[str, list[Other]]:
+    """Different signals: those of the batch in each other's place, or drawn where all are alike.
+
+    Where the outputs do not keep the elements of the batch ``apart``, they may well be the same in
+    another order, so that all are drawn.
+    """
     batch = inputs.main.tensor.shape[0]
-    steps = range(1, min(batch // 2, MOST_OTHERS) + 1)
+    steps = range(1, min(batch // 2, MOST_OTHERS) + 1) if apart else ()
     rolled = [_other(inputs, inputs.mapped(_roll(k)), k) for k in steps]
     if any(o.differing for o in rolled):
         return "batch", rolled
@@ -305,12 +309,12 @@ def _differing(inputs: Inputs, values: Sequence[Any]) -> list[bool]:
     return out
 
 
-def same_from(job: Job, originals: Originals) -> tuple[str, str]:
+def same_from(job: Job, originals: Originals, *, apart: bool) -> tuple[str, str]:
     """The first layer, and its operation, from which on different signals give the same.
 
     Of each layer some values are kept, evenly spaced.
     """
-    _, others = other_signals(job.inputs, job.seed)
+    _, others = other_signals(job.inputs, job.seed, apart=apart)
     zero = (0,) * len(job.inputs.pixels)
     runs = []
     for inputs in (job.inputs, *(o.inputs for o in others if o.differing)):

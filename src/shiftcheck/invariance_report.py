@@ -18,7 +18,13 @@ Shift = tuple[int, ...]
 
 
 class InvarianceVerdict(StrEnum):
-    """The three answers of a check of invariance; only INVARIANT lets an assertion pass."""
+    """The three answers of a check of invariance; only INVARIANT lets an assertion pass.
+
+    Example:
+        >>> import shiftcheck
+        >>> [str(verdict) for verdict in shiftcheck.InvarianceVerdict]
+        ['invariant', 'not invariant', 'inconclusive']
+    """
 
     INVARIANT = "invariant"
     NOT_INVARIANT = "not invariant"
@@ -38,6 +44,16 @@ class InvarianceShift:
     ``top1_agreement``: the share of the signals whose largest entry stays the same one. ``proven``:
     the structure guarantees that this shift changes nothing. ``verdict`` is None for what was
     measured and not judged.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pooled = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"),
+        ...     torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+        ... )
+        >>> report = shiftcheck.check_invariance(pooled, torch.randn(3, 1, 12, 13))
+        >>> all(shift.proven for shift in report.outputs[0].shifts)
+        True
     """
 
     shift: Shift
@@ -63,6 +79,16 @@ class InvariantOutput:
     distance between the outputs for different signals, over ``pairs`` of them. ``magnitude``: the
     norm of the largest magnitudes of its entries. ``top1_between``: the share of these pairs that
     have the same largest entry; where it is 1, top-1 agreement tells nothing.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pooled = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"),
+        ...     torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+        ... )
+        >>> report = shiftcheck.check_invariance(pooled, torch.randn(3, 1, 12, 13))
+        >>> report.outputs[0].shape, report.outputs[0].period
+        ((3, 4), (1, 1))
     """
 
     name: str
@@ -141,7 +167,18 @@ class InvariantOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class InvarianceTrial:
-    """What the same check gives after a change."""
+    """What the same check gives after a change.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pooled = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(),
+        ...     torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+        ... )
+        >>> report = shiftcheck.check_invariance(pooled, torch.randn(3, 1, 12, 13))
+        >>> [trial.change.circular_padding for trial in report.trials if trial.works]
+        [True]
+    """
 
     change: Change
     verdict: InvarianceVerdict | None

@@ -12,7 +12,13 @@ from shiftcheck.report import Report
 
 
 class Linearity(StrEnum):
-    """The four answers about linearity: AFFINE is linear but for a constant part."""
+    """The four answers about linearity: AFFINE is linear but for a constant part.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> str(shiftcheck.check_linear(torch.nn.ReLU(), torch.randn(1, 1, 8, 8)).verdict)
+        'not linear'
+    """
 
     LINEAR = "linear"
     AFFINE = "affine"
@@ -21,7 +27,14 @@ class Linearity(StrEnum):
 
 
 class Theorem(StrEnum):
-    """Whether an operator is a convolution, or which property it lacks."""
+    """Whether an operator is a convolution, or which property it lacks.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pool, x = torch.nn.AvgPool2d(2), torch.randn(1, 1, 8, 8)
+        >>> str(shiftcheck.check_convolution(pool, x).verdict)
+        'convolution'
+    """
 
     CONVOLUTION = "convolution"
     NOT_LINEAR = "not linear"
@@ -38,6 +51,13 @@ class Superposition:
     magnitude that its linear part has on the two sides; ``allowance``: what rounding explains of
     it. ``together`` and ``apart``: the two numbers at ``index``, where the gap is largest against
     what is allowed; None where they are no finite numbers, or where nothing could be compared.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pool, x = torch.nn.AvgPool2d(2), torch.randn(1, 1, 8, 8)
+        >>> output = shiftcheck.check_linear(pool, x).outputs[0]
+        >>> all(s.error <= s.allowance for s in output.superpositions)
+        True
     """
 
     law: str
@@ -61,6 +81,13 @@ class LinearOutput:
 
     ``constant`` is the largest magnitude of ``phi(0)``, ``scale`` that of ``phi(f) - phi(0)`` for
     random signals f.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pool, x = torch.nn.AvgPool2d(2), torch.randn(1, 1, 8, 8)
+        >>> output = shiftcheck.check_linear(pool, x).outputs[0]
+        >>> output.shape, output.constant
+        ((1, 1, 4, 4), 0.0)
     """
 
     name: str
@@ -88,6 +115,13 @@ class LinearityReport:
     ``amplitudes``: the smallest and the largest factor that signals were multiplied by.
     ``sensitivity``: the smallest relative departure from linearity, at the amplitude of the
     signals, that this run would have caught.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pool, x = torch.nn.AvgPool2d(2), torch.randn(1, 1, 8, 8)
+        >>> report = shiftcheck.check_linear(pool, x)
+        >>> str(report.verdict), report.input_shape
+        ('linear', (1, 1, 8, 8))
     """
 
     verdict: Linearity
@@ -120,6 +154,13 @@ class ConvolutionReport:
     ``|phi(f) - f * h|`` on random signals over the valid region, which is ``share`` of the output;
     ``relative_error`` the same of a channel over its largest magnitude, with what is allowed.
     ``needed``: the smallest spatial size that is large enough, where this one is not.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> pool, x = torch.nn.AvgPool2d(2), torch.randn(1, 1, 8, 8)
+        >>> report = shiftcheck.check_convolution(pool, x)
+        >>> report.period, report.taps
+        ((2, 2), (2, 2))
     """
 
     verdict: Theorem

@@ -36,6 +36,14 @@ class OperatorMatrix:
     same, without what a shift brings around the edges. ``departure``: for each axis, how far the
     smallest shift is from leaving the matrix as it is around the circle, relative to its largest
     entry; None where the axis has no shift.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> matrix = shiftcheck.operator_matrix(
+        ...     torch.nn.Conv1d(1, 1, 3, bias=False), torch.randn(1, 1, 6)
+        ... )
+        >>> tuple(matrix.matrix.shape)
+        (4, 6)
     """
 
     matrix: torch.Tensor

@@ -34,6 +34,14 @@ class PolyphaseConvolution(nn.Module):
         circular: for each spatial axis, whether it is extended around the circle.
         crop: samples to leave out at the end, for each spatial axis.
         sizes: the spatial sizes that it is right for; None for an axis of any size.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> x = torch.randn(1, 1, 12, dtype=torch.float64)
+        >>> held = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Upsample(scale_factor=2))
+        >>> module = shiftcheck.as_convolution(held, x)
+        >>> type(module).__name__
+        'PolyphaseConvolution'
     """
 
     def __init__(

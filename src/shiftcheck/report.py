@@ -17,7 +17,16 @@ SCHEMA_VERSION = 1
 
 
 class Verdict(StrEnum):
-    """The three answers of a check; only EQUIVARIANT lets an assertion pass."""
+    """The three answers of a check; only EQUIVARIANT lets an assertion pass.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13)
+        >>> shiftcheck.check_equivariance(conv, x).verdict is shiftcheck.Verdict.EQUIVARIANT
+        True
+        >>> str(shiftcheck.Verdict.EQUIVARIANT)
+        'equivariant'
+    """
 
     EQUIVARIANT = "equivariant"
     BROKEN = "broken"
@@ -34,6 +43,13 @@ class Cause:
     concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
     would break at other parameter values, but does not at the present ones. ``operation``: the
     qualified name of the operation in torch.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        >>> cause = shiftcheck.geometry(model, (1, 1, 12, 12)).causes[0]
+        >>> cause.kind, cause.layer, cause.axis, cause.period
+        ('STRIDE', '1', 0, 2)
     """
 
     kind: str
@@ -60,6 +76,14 @@ class ShiftResult:
     this layer alone when it is fed with exact shifts, on samples that do not see its own padding
     and on those that do; measured where the verdict is not EQUIVARIANT. ``differing``: the share of
     the compared values whose gap is larger than allowed.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv = torch.nn.Conv2d(1, 1, 3)
+        >>> report = shiftcheck.check_equivariance(conv, torch.randn(1, 1, 12, 13), shifts=[(0, 2)])
+        >>> result = report.outputs[0].shifts[0]
+        >>> result.shift, str(result.verdict), result.relative_error <= result.allowance
+        ((0, 2), 'equivariant', True)
     """
 
     shift: tuple[int, ...]
@@ -89,6 +113,13 @@ class LayerResult:
     (start, stop). ``causes`` are those that arise in this layer itself. ``reduced``: every axis
     that is missing was reduced, as by a global mean. ``measured``: the geometry rests on
     experiments with an operation that has no rule, in this layer or before it.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 5), torch.nn.AvgPool2d(2))
+        >>> row = shiftcheck.geometry(model, (1, 1, 16, 20))["1"]
+        >>> row.op, row.shape, row.period, row.receptive_field
+        ('AvgPool2d', (1, 1, 6, 8), (2, 2), (6.0, 6.0))
     """
 
     name: str
@@ -152,6 +183,13 @@ class Change:
     of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
     ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
     eval mode.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 12, 13)
+        >>> report = shiftcheck.check_equivariance(conv, x, boundary="circular")
+        >>> [trial.change.circular_padding for trial in report.trials if trial.works]
+        [True]
     """
 
     circular_padding: bool = False
@@ -168,7 +206,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the same check gives after a change: the largest relative error, and what is left."""
+    """What the same check gives after a change: the largest relative error, and what is left.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 12, 13)
+        >>> report = shiftcheck.check_equivariance(conv, x, boundary="circular")
+        >>> [str(trial.verdict) for trial in report.trials if trial.change.circular_padding]
+        ['equivariant']
+    """
 
     change: Change
     verdict: Verdict
@@ -184,7 +230,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What the check gives with one draw of randomised weights."""
+    """What the check gives with one draw of randomised weights.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.check_equivariance(
+        ...     torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13), weights="randomized", draws=2
+        ... )
+        >>> [(draw.seed, str(draw.verdict)) for draw in report.draws]
+        [(0, 'equivariant'), (1, 'equivariant')]
+    """
 
     seed: int
     verdict: Verdict
@@ -203,6 +258,15 @@ class Report:
     ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
     was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
     randomised, what each draw gave; the rest of the report is of the draw that decided.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13)
+        >>> report = shiftcheck.check_equivariance(conv, x)
+        >>> str(report.verdict), [row.name for row in report], report.outputs[0].valid
+        ('equivariant', ['conv2d'], (((0, 10),), ((0, 11),)))
+        >>> shiftcheck.Report.from_json(report.to_json()) == report
+        True
     """
 
     verdict: Verdict | None

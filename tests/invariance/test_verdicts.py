@@ -115,6 +115,16 @@ def test_structure_that_breaks_without_a_gap_does_not_pass():
     assert answer(model, signals(4, 1, 12, 8)) == (INCONCLUSIVE, "within noise of a break")
 
 
+def test_stride_off_its_period_does_not_pass_where_the_signal_hides_it():
+    x = signals(4, 1, 6, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    def model(x):
+        return x[..., ::2, ::2].square().mean((2, 3))
+
+    assert answer(model, x, shifts=[(1, 0)]) == (INCONCLUSIVE, "within noise of a break")
+    assert answer(model, x, shifts=[(2, 0)]) == (INVARIANT, "")
+
+
 def test_gap_that_a_coarse_type_makes_is_named():
     def model(x):
         return (1e7 * x.sum((2, 3))).sin()
@@ -305,6 +315,16 @@ def test_stateful_model():
     assert model.calls == 0
 
 
+def test_state_outside_of_any_module():
+    calls = []
+
+    def model(x):
+        calls.append(1)
+        return x.square().mean((2, 3)) * len(calls)
+
+    assert answer(model, signals(4, 1, 12, 8)) == (INCONCLUSIVE, "nondeterministic")
+
+
 def test_one_signal_is_compared_with_drawn_ones():
     report = shiftcheck.assert_invariant(classifier(), signals(1, 1, 12, 8))
     assert report.signals == "drawn"
@@ -420,6 +440,13 @@ def test_output_that_is_not_led_by_the_batch():
     assert any("is not the batch" in note for note in report.notes)
 
 
+def test_loss_over_the_whole_batch():
+    report = shiftcheck.assert_invariant(lambda x: x.square().mean(), signals(4, 2, 12, 8))
+    assert report.signals == "drawn"
+    with pytest.raises(shiftcheck.NotInvariantError):
+        shiftcheck.assert_invariant(lambda x: x[..., 0].mean(), signals(4, 2, 12, 8))
+
+
 def test_shape_that_depends_on_the_values():
     def model(x):
         return x.square().mean((1, 2))[x[:, 0, 0] > 0]
@@ -445,6 +472,15 @@ def test_values_that_leave_torch_inside():
         return torch.from_numpy(np.sort(x.numpy().reshape(len(x), -1), axis=1))
 
     assert answer(model, signals(3, 1, 6, 8))[0] is INVARIANT
+
+
+def test_values_that_leave_torch_for_one_of_two_outputs():
+    def model(x):
+        return x.square().mean((2, 3)), torch.from_numpy(np.sort(x.numpy().reshape(len(x), -1)))
+
+    report = shiftcheck.check_invariance(model, signals(3, 1, 6, 8))
+    assert [o.verdict for o in report.outputs] == [INVARIANT, INVARIANT]
+    assert any("values leave torch" in note for note in report.notes)
 
 
 def test_forward_that_needs_gradients():

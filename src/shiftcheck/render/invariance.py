@@ -142,14 +142,15 @@ TELL_NOTHING = ("nondeterministic", "still spatial")
 def _promised(output: InvariantOutput) -> str:
     if output.reason == "still spatial":
         return "it still has an axis that is shifted"
+    passed = output.verdict is InvarianceVerdict.INVARIANT and not output.proven
     if None in output.period:
-        passed = output.verdict is InvarianceVerdict.INVARIANT
         measured = "; that it agrees was measured" if passed else ""
         return f"its structure does not promise invariance{measured}"
     known = "as far as probing tells, its structure" if output.measured else "its structure"
     if all(p == 1 for p in output.period):
         return f"{known} is invariant to every shift"
-    return f"{known} is invariant to multiples of {output.period}"
+    measured = "; that other shifts agree was measured" if passed and not output.measured else ""
+    return f"{known} is invariant to multiples of {output.period}{measured}"
 
 
 def _exactness(output: InvariantOutput) -> list[str]:

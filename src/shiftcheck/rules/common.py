@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import Axis, GeometryError, globalise, over_windows
@@ -76,7 +76,17 @@ WINDOWS = "every sample depends on all of its window"
 
 
 def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
-    """Every sample now depends on all samples along ``dims``: the whole axis, or its window."""
+    """Every sample now depends on all samples along ``dims``: the whole axis, or its window.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, spread_over
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> out = spread_over(x, [0], "a softmax")
+        >>> [cause.kind for cause in out.causes], bool(out.geometry(0).valid.any())
+        (['GLOBAL'], False)
+    """
     out = signal
     for axis in signal.axes_in(dims):
         inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
@@ -110,6 +120,15 @@ def pointwise(*operands: object) -> Signal:
     """The law of every operation that computes each sample from the same sample of its operands.
 
     Signals must agree in stride; a constant that varies along an axis is a POSITION.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, pointwise, resample, window, with_axis
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> halved = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
+        >>> pointwise(x, x).geometry(0).period, pointwise(halved).geometry(0).period
+        (1, 2)
     """
     signals = [x for x in operands if isinstance(x, Signal)]
     constants = [x for x in operands if isinstance(x, Constant)]
@@ -117,7 +136,10 @@ def pointwise(*operands: object) -> Signal:
 
 
 def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
-    """Signals that broadcast together; an axis on which their strides differ is lost (RESIZE).
+    """Signals that broadcast together; an axis on which their strides differ is lost.
+
+    The cause is INDEX where one of them is flipped, and RESIZE otherwise. It is INDEX, too, where
+    one sample of an axis meets all the others.
 
     Samples of windows that meet what is no longer an axis are channels of their window.
     """
@@ -131,12 +153,9 @@ def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) ->
 
 def _combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Signal:
     signals = aligned(_side_by_side(lost_alike(signals)))
-    clash = _stride_clash(signals)
-    if clash is None:
-        out = broadcast(signals, shapes)
-        return _note_join(signals, out)
-    lost = [lose(s, clash, Cause(kind="RESIZE", detail="strides differ")) for s in signals]
-    return broadcast(lost, shapes)
+    for axis, cause in [*_stride_clashes(signals), *_stretched(signals, shapes)]:
+        signals = [lose(s, [axis], cause) for s in signals]
+    return _note_join(signals, broadcast(signals, shapes))
 
 
 def _side_by_side(signals: Sequence[Signal]) -> list[Signal]:
@@ -150,13 +169,25 @@ def _side_by_side(signals: Sequence[Signal]) -> list[Signal]:
     return out
 
 
-def _stride_clash(signals: Sequence[Signal]) -> list[int] | None:
-    clashes = []
+def _stride_clashes(signals: Sequence[Signal]) -> Iterator[tuple[int, Cause]]:
     for axis in range(len(signals[0].axes)):
         strides = {s.stride for s in (x.axes[axis] for x in signals) if isinstance(s, Axis)}
-        if len(strides) > 1:
-            clashes.append(axis)
-    return clashes or None
+        if len({abs(s) for s in strides}) > 1:
+            yield axis, Cause(kind="RESIZE", detail="strides differ")
+        elif len(strides) > 1:
+            yield axis, Cause(kind="INDEX", detail="one is flipped, another is not")
+
+
+def _stretched(
+    signals: Sequence[Signal], shapes: Sequence[Sequence[int]]
+) -> Iterator[tuple[int, Cause]]:
+    """The axes of which a single sample is left, where it is repeated for every other place."""
+    sizes = [*(s.shape for s in signals), *shapes]
+    for position in range(-max(map(len, sizes)), 0):
+        size = max(shape[position] for shape in sizes if len(shape) >= -position)
+        ones = [s for s in signals if len(s.dims) >= -position and s.shape[position] == 1 < size]
+        for axis in {a for s in ones for a in s.axes_in([len(s.dims) + position])}:
+            yield axis, Cause(kind="INDEX", detail="one sample stands for the whole axis")
 
 
 def _note_join(signals: Sequence[Signal], out: Signal) -> Signal:
