@@ -224,3 +224,16 @@ def test_the_report_says_what_was_found() -> None:
     assert "therefore a convolution" in text
     assert "AFFINE" in text
     assert math.isfinite(report.error)
+
+
+def test_a_constant_of_a_longer_period_keeps_it() -> None:
+    stamp = torch.tensor([0.0, 1.0, 2.0, 3.0]).reshape(1, 4, 1, 1)
+
+    def stamped(x: torch.Tensor) -> torch.Tensor:
+        coarse = nn.functional.pixel_unshuffle(x, 2) + stamp
+        return nn.functional.pixel_shuffle(coarse, 2)
+
+    response = shiftcheck.impulse_response(stamped, torch.randn(1, 1, 12, 12))
+    assert response.period == (2, 2)
+    assert torch.equal(response.constant, torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]))
+    assert torch.equal(response.kernel.sum((-2, -1)), torch.ones(2, 2, 1, 1))

@@ -64,7 +64,9 @@ def agreement_of(operator: Operator, found: Polyphase, case: Asked, eps: float) 
 
 
 def _on_valid(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
+    """The valid samples; on a circle all of them, as none may be excused there."""
     for axis, own in enumerate(spans):
-        index = torch.from_numpy(np.flatnonzero(own.valid))
-        tensor = tensor.index_select(axis + 2, index)
+        if not own.circular:
+            index = torch.from_numpy(np.flatnonzero(own.valid))
+            tensor = tensor.index_select(axis + 2, index)
     return tensor

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from shiftcheck.check import checked_inputs
+from shiftcheck.confirm import BREAK
 from shiftcheck.errors import InputError
 from shiftcheck.linear_report import Linearity, LinearityReport, LinearOutput, Superposition
 from shiftcheck.modules import eager
@@ -35,9 +36,6 @@ from shiftcheck.superposition import (
 )
 from shiftcheck.verdict import DEAD, IGNORES, NOISE, NOT_FINITE, UNREAD, UNSTEADY
 from shiftcheck.whole import Whole
-
-BREAK = 1e4 * 2.0**-52
-"""A relative gap above this, that rounding does not explain, is a break; one below must recur."""
 
 FINEST = 1e-6
 """A relative gap that rounding explains, but that is larger than this, proves nothing."""

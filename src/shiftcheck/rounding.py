@@ -6,11 +6,9 @@ from functools import cached_property
 
 import torch
 
+from shiftcheck.confirm import STEEP
 from shiftcheck.operators import EXACT, Operator, in_type
 from shiftcheck.superposition import Law, Responses, Sides, Signals, respond, sides_of
-
-STEEP = 256.0
-"""Rounding shrinks from one type to a finer one as their eps do, give or take this factor."""
 
 LOST, SHRUNK = 0.01, 1e-3
 """Where a coarser type is off by more than LOST, rounding is at most SHRUNK of that."""
