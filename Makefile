@@ -46,6 +46,7 @@ docs: $(STAMPS)/docs
 
 bench: $(STAMPS)/dev
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/plugin.py
 
 clean:
 	rm -rf $(VENV) $(SITE) .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
@@ -67,6 +68,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	touch $@
 
 EXTRAS_dev := dev,zoo,browser
+EXTRAS_docs := docs,hypothesis
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel

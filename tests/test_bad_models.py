@@ -306,3 +306,10 @@ def test_a_gain_that_depends_on_the_size_of_the_batch(max_batch: int | None) -> 
     x = torch.randn(1, 1, 12, 13)
     report = shiftcheck.check_equivariance(BySize(), x, max_batch=max_batch)
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")
+
+
+def test_a_second_input_that_meets_the_batch_elsewhere_runs_alone() -> None:
+    x, gain = torch.randn(1, 12, 14, 1), torch.tensor([2.0])
+    report = shiftcheck.check_equivariance(lambda y, g: y * g, (x, gain), spatial_dims=(1, 2))
+    assert report.verdict is Verdict.EQUIVARIANT
+    assert any("one at a time" in note for note in report.notes)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from shiftcheck import verdict
+from shiftcheck.render.invariance import HINTS
 from shiftcheck.render.message import MEANING
 from shiftcheck.rules import registry
 
@@ -150,6 +151,12 @@ def test_quickstart_lists_every_reason() -> None:
         value for name, value in vars(verdict).items() if name.isupper() and type(value) is str
     }
     for reason in reasons | set(verdict.BLIND.values()):
+        assert f"`{reason}`" in page
+
+
+def test_the_page_on_invariance_lists_every_reason() -> None:
+    page = (ROOT / "docs" / "invariance.md").read_text(encoding="utf-8")
+    for reason in HINTS:
         assert f"`{reason}`" in page
 
 

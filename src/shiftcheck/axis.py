@@ -23,7 +23,16 @@ Indices = NDArray[np.intp]
 
 
 class GeometryError(ShiftcheckError):
-    """Two geometries do not fit together; whoever catches this treats the axis as lost."""
+    """Two geometries do not fit together; whoever catches this treats the axis as lost.
+
+    Example:
+        >>> from shiftcheck.rules import GeometryError, Lost, Signal
+        >>> try:
+        ...     Signal((), (Lost("INDEX"),)).geometry(0)
+        ... except GeometryError as error:
+        ...     print(error)
+        axis 0 has no geometry
+    """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +44,11 @@ class Axis:
     ``lattice`` pixels further on. A sample that sees nothing has ``first = inf, last = -inf``.
     ``valid`` marks the samples whose value is that of the same operator on the infinite plane (on a
     circular axis: on the periodic plane).
+
+    Example:
+        >>> axis = resample(input_axis(12, circular=False), window(2, [0, 1, 2]), 5)
+        >>> str(axis.stride), axis.period, axis.size, axis.receptive_field
+        ('2', 2, 5, 3.0)
     """
 
     pixels: int
@@ -321,6 +335,7 @@ class Pairing:
     ok: Mask
     predicted: bool
     inner: Mask
+    off_period: bool = False
 
 
 def pair(axis: Axis, shift: int) -> Pairing | None:
@@ -334,10 +349,16 @@ def pair(axis: Axis, shift: int) -> Pairing | None:
     turn = (axis.circle or axis.size) if axis.circular else None
     here, there = overlap(axis.size, int(steps), turn)
     both = axis.valid[here] & axis.valid[there]
-    counts, predicted = both, on_period
-    if axis.circular:
-        counts, predicted = np.ones(len(here), dtype=bool), on_period and axis.closed
-    return Pairing(here=here, there=there, ok=counts, predicted=predicted, inner=both)
+    counts = np.ones(len(here), dtype=bool) if axis.circular else both
+    sound = axis.period is not None and (axis.closed or not axis.circular)
+    return Pairing(
+        here=here,
+        there=there,
+        ok=counts,
+        predicted=sound and on_period,
+        inner=both,
+        off_period=sound and not on_period,
+    )
 
 
 def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing | None:

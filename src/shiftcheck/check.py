@@ -92,7 +92,7 @@ def check_equivariance(
     )
     tolerances = _tolerances(rtol, atol)
     model = eager(model)
-    inputs = _checked_inputs(model, x, boundary, spatial_dims)
+    inputs = checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(shifts, inputs) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
     asked = Asked(
@@ -203,7 +203,7 @@ def geometry(
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
     model = eager(model)
-    inputs = _checked_inputs(model, x, boundary, spatial_dims)
+    inputs = checked_inputs(model, x, boundary, spatial_dims)
     model = seen_as(model, inputs, x, training=training)
     return _with_gradients_if_needed(
         lambda given: _structure(model, given, layer, training), inputs
@@ -267,7 +267,8 @@ def _tolerances(rtol: float | None, atol: float | None) -> dict[str, float]:
     return {"rtol": float(rtol), "atol": float(atol)}
 
 
-def _checked_inputs(model: Model, x: Any, boundary: Any, spatial_dims: Any) -> Inputs:
+def checked_inputs(model: Model, x: Any, boundary: Any, spatial_dims: Any) -> Inputs:
+    """The arguments; raises InputError for what cannot be used, or not with this model."""
     if not callable(model):
         raise InputError(f"model={model!r} cannot be called: give a module or a function")
     inputs = read_inputs(x, boundary=boundary, spatial_dims=spatial_dims)

@@ -29,7 +29,8 @@ from shiftcheck.layout import Signal
 class Gap:
     """One layer under one shift; None where nothing was compared.
 
-    ``predicted``: the structure promises agreement. ``onto_lattice``: the shift is a whole number
+    ``predicted``: the structure promises agreement; ``off_period``: it promises none, but for the
+    period alone. ``onto_lattice``: the shift is a whole number
     of samples. ``spatial``: the layer has every axis that the shift moves. ``variation``: how much
     the base varies over space, relative; only where the shift hardly makes a difference.
     """
@@ -37,6 +38,7 @@ class Gap:
     spatial: bool = True
     onto_lattice: bool = True
     predicted: bool = True
+    off_period: bool = False
     error: float | None = None
     relative: float | None = None
     border: float | None = None
@@ -86,6 +88,7 @@ class Placed:
     dim: int
     moved: bool
     predicted: bool
+    off_period: bool
     share: float
     valid: Pairs
     edges: tuple[Pairs, ...]
@@ -99,6 +102,7 @@ def _placed(dim: int, size: int, moved: bool, pairing: Pairing) -> Placed:
         dim=dim,
         moved=moved,
         predicted=pairing.predicted,
+        off_period=pairing.off_period,
         share=int(ok.sum()) / max(size, 1),
         valid=(_span(here[ok]), _span(there[ok])),
         edges=tuple((_span(h), _span(t)) for h, t in edges),
@@ -130,6 +134,11 @@ class Region:
         return all(p.predicted for p in self.along)
 
     @cached_property
+    def off_period(self) -> bool:
+        """Whether it promises none, but for the period alone."""
+        return not self.predicted and all(p.predicted or p.off_period for p in self.along)
+
+    @cached_property
     def share(self) -> float:
         """The share of the samples that is valid."""
         return math.prod(p.share for p in self.along)
@@ -147,7 +156,13 @@ class Region:
     @cached_property
     def agreed(self) -> Gap:
         """What is known of a layer that agrees exactly, when nothing else was asked."""
-        return Gap(predicted=self.predicted, share=self.share, error=0.0, relative=0.0)
+        return Gap(
+            predicted=self.predicted,
+            off_period=self.off_period,
+            share=self.share,
+            error=0.0,
+            relative=0.0,
+        )
 
 
 Plan = Region | Gap

@@ -14,6 +14,7 @@ from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import Originals, preserved
 from shiftcheck.verdict import (
     AGAINST_RULES,
+    CHOSEN,
     CLEARLY,
     IN_NOISE,
     LOW_PRECISION,
@@ -56,7 +57,7 @@ def doubtful(layers: Sequence[LayerResult]) -> bool:
 
 def _is_doubtful(result: ShiftResult) -> bool:
     known = result.verdict is Verdict.BROKEN and result.error is not None
-    return known or result.reason in (AGAINST_RULES, IN_NOISE, MEASURED_GAP)
+    return known or result.reason in (AGAINST_RULES, IN_NOISE, MEASURED_GAP, CHOSEN)
 
 
 def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
@@ -106,6 +107,8 @@ def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) ->
     if not _is_doubtful(result) or result.reason == MEASURED_GAP:
         return result
     gap = None if exact is None else exact.relative
+    if result.reason == CHOSEN:
+        return _as_chosen(result, gap, eps)
     if gap is None:
         return _by_noise(result, noise, eps)
     if result.reason == IN_NOISE:
@@ -126,6 +129,16 @@ def _as_rounding(result: ShiftResult, allowance: float, eps: float) -> ShiftResu
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.EQUIVARIANT, reason="", allowance=allowance)
     return replace(result, verdict=Verdict.INCONCLUSIVE, reason=IN_NOISE)
+
+
+def _as_chosen(result: ShiftResult, exact: float | None, eps: float) -> ShiftResult:
+    """Agreement of what a choice from the data explains: it must be there in float64 as well."""
+    if exact is None and eps > EPS:
+        return result
+    if exact is not None and exact > BREAK:
+        return replace(result, verdict=Verdict.BROKEN, reason="", float64_error=exact)
+    agrees = replace(result, verdict=Verdict.EQUIVARIANT, reason="", float64_error=exact)
+    return agrees if exact is None else replace(agrees, allowance=BREAK)
 
 
 def _by_noise(result: ShiftResult, noise: float, eps: float) -> ShiftResult:

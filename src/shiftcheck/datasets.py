@@ -39,6 +39,15 @@ def read_idx(path: str | PathLike[str]) -> Tensor:
     Raises:
         InputError: when the file is missing or unreadable, its first four bytes are no IDX magic
             number, or its length is not what its dimensions ask for.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from shiftcheck.datasets import read_idx
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "three-bytes.idx"
+        ...     _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+        ...     read_idx(file)
+        tensor([7, 8, 9], dtype=torch.uint8)
     """
     file = Path(path)
     content = _content(file)
@@ -75,6 +84,12 @@ def mnist(folder: str | PathLike[str], split: Split = "train") -> tuple[Tensor, 
     Raises:
         InputError: when the split has another name, a file is missing or damaged, the images are
             not 28x28 bytes, a label is not a digit, or there are not as many labels as images.
+
+    Example:
+        >>> from shiftcheck.datasets import mnist
+        >>> mnist("no-such-folder", "test")
+        Traceback (most recent call last):
+        shiftcheck.errors.InputError: no-such-folder...
     """
     if split not in get_args(Split):
         raise InputError(f"split must be 'train' or 'test', not {split!r}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import takewhile
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -18,6 +20,7 @@ from shiftcheck.sizes import next_on_the_circle, smallest_input
 from shiftcheck.verdict import (
     AGAINST_RULES,
     BLIND,
+    CHOSEN,
     CONSTANT,
     CONSTANT_INPUT,
     DEAD,
@@ -47,27 +50,46 @@ def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
             job.model, job.inputs, job.shifts, layer=job.layer, training=job.training
         )
         report = replace(report, needed=needed)
-    trials: list[Trial] = []
-    for change in _changes(report, job, trials):
-        trial = _tried(job, asked, change)
-        if trial is not None:
-            trials.append(trial)
-            if trial.works:
+    trials = until_one_works(_changes(report, job), partial(_tried, job, asked))
+    return replace(report, trials=trials)
+
+
+class Outcome(Protocol):
+    """What became of a trial."""
+
+    @property
+    def works(self) -> bool:
+        """Whether the changed check passes."""
+
+
+Some = TypeVar("Some", bound=Outcome)
+
+
+def until_one_works(
+    changes: Iterable[Change], attempt: Callable[[Change], Some | None]
+) -> tuple[Some, ...]:
+    """The outcome of every change up to the first that works; None is what could not be tried."""
+    outcomes = []
+    for change in changes:
+        outcome = attempt(change)
+        if outcome is not None:
+            outcomes.append(outcome)
+            if outcome.works:
                 break
-    return replace(report, trials=tuple(trials))
+    return tuple(outcomes)
 
 
-def _changes(report: Report, job: Job, trials: list[Trial]) -> Iterator[Change]:
-    """What may help, the most telling first; ``trials`` holds what became of those before."""
+def _changes(report: Report, job: Job) -> Iterator[Change]:
+    """What may help, the most telling first."""
     if report.verdict is Verdict.BROKEN:
-        yield from _for_breaks(report, job, trials)
+        yield from _for_breaks(report, job)
     else:
         yield from _for_doubts(report, job)
     if report.needed is None:
         yield from _earlier_layers(report)
 
 
-def _for_breaks(report: Report, job: Job, trials: list[Trial]) -> Iterator[Change]:
+def _for_breaks(report: Report, job: Job) -> Iterator[Change]:
     padded = any(c.kind == "PADDING" and job.inputs.circular[c.axis or 0] for c in report.causes)
     if padded:
         yield Change(circular_padding=True)
@@ -103,7 +125,7 @@ def _for_doubts(report: Report, job: Job) -> Iterator[Change]:
         yield Change(multiples=multiples)
     if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
         yield Change(signal=True)
-    if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE):
+    if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE, CHOSEN):
         yield from _finer(job)
     if reason == TOO_TOLERANT:
         yield Change(tolerances=True)

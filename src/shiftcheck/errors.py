@@ -4,24 +4,118 @@ from __future__ import annotations
 
 
 class ShiftcheckError(Exception):
-    """The base of every error that this library raises."""
+    """The base of every error that this library raises.
+
+    Example:
+        >>> import shiftcheck
+        >>> try:
+        ...     shiftcheck.shift([1, 2], (1,))
+        ... except shiftcheck.ShiftcheckError as error:
+        ...     print(type(error).__name__)
+        InputError
+    """
 
 
 class InputError(ShiftcheckError, ValueError):
-    """An argument cannot be used; the message names it, its value and the remedy."""
+    """An argument cannot be used; the message names it, its value and the remedy.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> shiftcheck.check_equivariance(torch.nn.ReLU(), torch.ones(8, 8))
+        Traceback (most recent call last):
+        shiftcheck.errors.InputError: x has shape (8, 8): give [batch, channels, *spatial], ...
+    """
 
 
 class ModelError(ShiftcheckError, RuntimeError):
-    """The model cannot be run as asked; its own error, if any, is the cause of this one."""
+    """The model cannot be run as asked; its own error, if any, is the cause of this one.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.check_equivariance(torch.nn.Conv2d(3, 1, 3), torch.randn(1, 1, 12, 13))
+        ... except shiftcheck.ModelError as error:
+        ...     print(type(error.__cause__).__name__)
+        RuntimeError
+    """
 
 
 class NotEquivariantError(ShiftcheckError, AssertionError):
-    """A check found that the model is not equivariant."""
+    """A check found that the model is not equivariant.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.assert_equivariant(
+        ...         lambda x: x + torch.arange(13.0), torch.randn(1, 1, 12, 13)
+        ...     )
+        ... except shiftcheck.NotEquivariantError as error:
+        ...     print(str(error).splitlines()[0])
+        <lambda> on 1x1x12x13: BROKEN over 9 shifts
+    """
+
+
+class NotInvariantError(ShiftcheckError, AssertionError):
+    """A check found that the model is not invariant, or not as much as asked.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.assert_invariant(lambda x: x[:, :, 3, 4], torch.randn(3, 2, 12, 13))
+        ... except shiftcheck.NotInvariantError as error:
+        ...     print("NOT INVARIANT" in str(error))
+        True
+    """
 
 
 class InconclusiveError(ShiftcheckError, AssertionError):
-    """A check could not tell whether the model is equivariant; that never counts as a pass."""
+    """A check could not tell whether the model has the property; that never counts as a pass.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.assert_equivariant(lambda x: 0 * x, torch.randn(1, 1, 12, 13))
+        ... except shiftcheck.InconclusiveError as error:
+        ...     print(str(error).splitlines()[0])
+        <lambda> on 1x1x12x13: INCONCLUSIVE (dead output) over 9 shifts
+    """
+
+
+class NotLinearError(ShiftcheckError, AssertionError):
+    """A check found that the model is not linear, or linear only but for a constant part.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.assert_linear(torch.nn.ReLU(), torch.randn(1, 1, 8, 8))
+        ... except shiftcheck.NotLinearError as error:
+        ...     print(str(error).splitlines()[0])
+        ReLU on 1x1x8x8: NOT LINEAR
+    """
+
+
+class InfiniteSupportError(ShiftcheckError, AssertionError):
+    """A linear and equivariant model sees all of an axis: no finite kernel is its convolution.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.as_convolution(lambda x: x.cumsum(-1), torch.randn(1, 1, 8, 8))
+        ... except shiftcheck.InfiniteSupportError as error:
+        ...     print(type(error).__name__)
+        InfiniteSupportError
+    """
 
 
 class MissingExtraError(ShiftcheckError, ImportError):
-    """A package of an extra is not installed; the message holds the line that installs it."""
+    """A package of an extra is not installed; the message holds the line that installs it.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.geometry(torch.nn.ReLU(), (1, 1, 8, 8))
+        >>> try:
+        ...     report.to_html("/no-such-folder/report.html")
+        ... except (shiftcheck.MissingExtraError, shiftcheck.InputError) as error:
+        ...     print("there is no such folder, or the extra 'html' is missing")
+        there is no such folder, or the extra 'html' is missing
+    """

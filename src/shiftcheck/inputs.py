@@ -113,7 +113,7 @@ class Inputs:
         turns = [v if ring else 0 for v, ring in zip(offset, self.circular, strict=True)]
         out = torch.roll(leaf.tensor.detach(), turns, leaf.spatial)
         if any(open_axes):
-            generator = torch.Generator().manual_seed(_seed(seed, shift))
+            generator = torch.Generator().manual_seed(seed_of(seed, shift))
             out = fresh_shift(out, open_axes, leaf.spatial, generator)
         return out
 
@@ -147,7 +147,7 @@ class Inputs:
         for start in range(0, len(shifts), together):
             some = shifts[start : start + together]
             offsets = [self.offset_of(leaf, shift) for shift in some]
-            seeds = [_seed(seed, shift) for shift in some]
+            seeds = [seed_of(seed, shift) for shift in some]
             copies[start : start + together] = fresh_shifts(x, offsets, leaf.spatial, seeds)
         return out
 
@@ -156,7 +156,8 @@ PLACES = 2**20
 """Places of shifted copies that are filled at once."""
 
 
-def _seed(seed: int, shift: Shift) -> int:
+def seed_of(seed: int, shift: Shift) -> int:
+    """A seed of its own for each shift."""
     value = seed
     for entry in shift:
         value = (value * 1_000_003 + entry + 4_096) % (2**62)

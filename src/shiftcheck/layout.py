@@ -30,6 +30,12 @@ class Factor:
     ``frequency``: the frequencies of an axis. ``joined``: ``pieces`` one after another.
     ``uniform``: one value for every index, as after a size of 1 was expanded. ``plain``: anything
     else.
+
+    Example:
+        >>> from shiftcheck.rules import Factor
+        >>> tokens = (Factor("axis", 4, axis=0), Factor("axis", 6, axis=1))  # one dimension of 24
+        >>> [factor.size for factor in tokens]
+        [4, 6]
     """
 
     kind: Literal["copies", "axis", "key", "frequency", "joined", "uniform", "plain"]
@@ -48,6 +54,12 @@ class Gone:
     """An axis over which the tensor was reduced.
 
     ``exact``: shifts by multiples of ``lattice`` pixels change nothing, unless it is ``broken``.
+
+    Example:
+        >>> import shiftcheck
+        >>> report = shiftcheck.geometry(lambda x: x.mean(2), (1, 1, 12, 13))
+        >>> report.outputs[0].stride  # the first axis is gone
+        (None, Fraction(1, 1))
     """
 
     exact: bool
@@ -57,7 +69,14 @@ class Gone:
 
 @dataclass(frozen=True)
 class Lost:
-    """An axis whose geometry was lost, and the kind of the cause."""
+    """An axis whose geometry was lost, and the kind of the cause.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.geometry(torch.nn.Linear(13, 13), (1, 1, 12, 13))
+        >>> [(cause.kind, cause.axis) for cause in report.causes]  # the second axis is lost
+        [('MIXING', 1)]
+    """
 
     kind: str
 
@@ -68,6 +87,14 @@ class Waves:
 
     ``axis``: the geometry that the signal would have if it was transformed back at once. ``bins``:
     the frequency of each sample, in turns of the circle; None where it is zero for any signal.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> def low_pass(x):
+        ...     return torch.fft.irfft(torch.fft.rfft(x) * (torch.arange(9) < 4), n=16)
+        >>> report = shiftcheck.geometry(low_pass, (1, 1, 16), boundary="circular")
+        >>> report.outputs[0].period
+        (1,)
     """
 
     axis: Axis
@@ -80,7 +107,14 @@ AxisState = Axis | Gone | Lost | Waves | None
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Where the values of a tensor come from: the samples ``chosen`` of a dimension of another."""
+    """Where the values of a tensor come from: the samples ``chosen`` of a dimension of another.
+
+    Example:
+        >>> import shiftcheck
+        >>> report = shiftcheck.geometry(lambda x: x[..., 2:], (1, 1, 16))
+        >>> report.outputs[0].valid
+        (((0, 14),),)
+    """
 
     whole: Signal
     dim: int
@@ -92,6 +126,13 @@ class Signal:
     """What is known of a tensor that depends on the input: its dimensions, axes and causes.
 
     ``source``: of which tensor it is a slice, while its values are still the same.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> dims = ((Factor("plain", 1),), (Factor("plain", 3),), (Factor("axis", 16, axis=0),))
+        >>> signal = Signal(dims, (input_axis(16, circular=False),))
+        >>> signal.shape, signal.axis_in(2)
+        ((1, 3, 16), 0)
     """
 
     dims: tuple[Dim, ...]
@@ -259,6 +300,15 @@ def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:
     """The same signal with another geometry of one axis; its size may change where it is whole.
 
     Raises GeometryError where the size of a split axis changes.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, resample, window, with_axis
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> out = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
+        >>> out.shape, out.geometry(0).period
+        ((8,), 2)
     """
     factors = signal.factors_of(axis)
     if state.size != math.prod(f.size for f in factors) and len(factors) > 1:
@@ -306,7 +356,17 @@ def _has_own_dim(signal: Signal, axis: int) -> bool:
 
 
 def with_cause(signal: Signal, cause: Cause) -> Signal:
-    """The same signal with one more cause, unless it is known already."""
+    """The same signal with one more cause, unless it is known already.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, with_cause
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> from shiftcheck import Cause
+        >>> [cause.kind for cause in with_cause(x, Cause(kind="DATA_DEPENDENT")).causes]
+        ['DATA_DEPENDENT']
+    """
     known = any(
         (c.kind, c.axis, c.period, c.latent) == (cause.kind, cause.axis, cause.period, cause.latent)
         for c in signal.causes
@@ -315,7 +375,18 @@ def with_cause(signal: Signal, cause: Cause) -> Signal:
 
 
 def lose(signal: Signal, axes: Iterable[int], cause: Cause) -> Signal:
-    """The same signal without the geometry of ``axes``: their factors become plain."""
+    """The same signal without the geometry of ``axes``: their factors become plain.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, lose
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> from shiftcheck import Cause
+        >>> out = lose(x, [0], Cause(kind="INDEX"))
+        >>> out.axes, out.axis_in(0)
+        ((Lost(kind='INDEX'),), None)
+    """
     lost = sorted(set(axes))
     out = _without_geometry(signal, dict.fromkeys(lost, Lost(cause.kind)))
     for axis in lost:
@@ -410,6 +481,16 @@ def map_axes(
     """Apply ``change(axis, i)`` to the axis in each of ``dims``; plain ones just get their size.
 
     Raises GeometryError where a dimension holds an axis together with something else.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, map_axes, resample, window
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> def halved(axis, i):
+        ...     return resample(axis, window(2, [0]), 8)
+        >>> map_axes(x, [0], halved, [8]).geometry(0).period
+        2
     """
     out = signal
     for i, dim in enumerate(dims):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import pickle
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.modules import modules_of
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.state import Originals, held
+from shiftcheck.state import Originals, held, other_weights
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
 from shiftcheck.trace import OnRow, Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
@@ -102,7 +101,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
     """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
     chunks = chunks_of(job, max_batch)
     try:
-        _run_alone(job, originals)
+        run_alone(job, originals)
         for chunk in _tracked(chunks, progress):
             _run_chunk(job, chunk, originals)
         return
@@ -119,7 +118,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
     job.notes.append(f"the copies ran one at a time: {reason}")
 
 
-def _run_alone(job: Job, originals: Originals) -> None:
+def run_alone(job: Job, originals: Originals) -> None:
     """Keep the outputs for x by itself: in the batch, the base must come out the same.
 
     What a model keeps must not come from what it saw before: it must give the same again, also
@@ -137,7 +136,7 @@ def _run_alone(job: Job, originals: Originals) -> None:
     if random_ones or keeps:
         for _ in range(REPEATS if random_ones else 1):
             again = _plain_run(job, originals, 0.0)
-            _compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
+            compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
     rank, lead = len(zero) + 2, "output"
     for path, shape in traced.ignoring:
         if len(shape) >= rank:
@@ -184,7 +183,7 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
         return {}
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
-        with weights_off_by(eps, modules_of(job.model)):
+        with other_weights(modules_of(job.model), partial(_perturbed, noise=eps)):
             off = _plain_run(job, originals, eps)
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True
@@ -201,27 +200,13 @@ def eps_of(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).eps) if floating else 0.0
 
 
-@contextmanager
-def weights_off_by(eps: float, modules: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """Have every floating parameter in another memory, each value off by about ``eps``."""
-    own = {id(p): p for m in modules for p in m.parameters(False) if p.is_floating_point()}
-    before = {key: p.data for key, p in own.items()}
-    try:
-        for p in own.values():
-            p.data = _perturbed(p.data, eps)
-        yield
-    finally:
-        for key, p in own.items():
-            p.data = before[key]
-
-
 def _same(one: Traced, other: Traced) -> bool:
     pairs = zip([t for _, t, _ in one.outputs], [t for _, t, _ in other.outputs], strict=False)
     equal = all(a.shape == b.shape and _close(a, b, 0.0) for a, b in pairs)
     return equal and len(one.outputs) == len(other.outputs)
 
 
-def _compare_alone(
+def compare_alone(
     job: Job, outputs: Sequence[torch.Tensor], doubt: str, originals: Originals
 ) -> None:
     """Set the doubt where an output is not what it was for x by itself, beyond its noise."""
@@ -290,7 +275,7 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
             _compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
         copies = len(chunk) + 1
         bases = [_first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
-        _compare_alone(job, bases, APART, originals)
+        compare_alone(job, bases, APART, originals)
     if job.every_layer and met != set(job.rows):
         raise BatchCoupledError("the layers differ from pass to pass")
 
@@ -375,8 +360,8 @@ def _first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tens
 
 
 def require_copies(signal: Signal) -> None:
-    """Raise BatchCoupledError where no dimension holds the copies any more."""
-    if not any(f.kind == "copies" for dim in signal.dims for f in dim):
+    """Raise BatchCoupledError unless one dimension holds the copies, once."""
+    if sum(f.kind == "copies" for dim in signal.dims for f in dim) != 1:
         raise BatchCoupledError("a layer mixes the elements of the batch")
 
 
@@ -429,7 +414,7 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
         again = job.inputs.shifted(zero, job.seed)
         repeat = guarded(job, again, 1, originals, lambda row, tensor: None)
         job.alone = [tensor for _, tensor, _ in traced.outputs]
-        _compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
+        compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
 
 
 def _run_single(

@@ -10,6 +10,7 @@ import torch
 
 from shiftcheck.errors import InputError
 from shiftcheck.report import Draw, Report, Verdict
+from shiftcheck.state import other_weights
 
 ORDER = (Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.EQUIVARIANT)
 SPREAD = 0.1
@@ -40,18 +41,13 @@ def randomized_weights(modules: Sequence[torch.nn.Module], seed: int) -> Iterato
     Buffers stay: they hold statistics and constants, no weights. Raises InputError where there is
     no parameter.
     """
-    own = {id(p): p for m in modules for p in m.parameters(False) if p.is_floating_point()}
-    if not own:
-        raise InputError("weights='randomized': the model has no parameters that could be drawn")
-    before = {key: p.data for key, p in own.items()}
     generator = torch.Generator().manual_seed(seed)
-    try:
-        for p in own.values():
-            p.data = _drawn(p.data, generator)
+    with other_weights(modules, lambda values: _drawn(values, generator)) as count:
+        if not count:
+            raise InputError(
+                "weights='randomized': the model has no parameters that could be drawn"
+            )
         yield
-    finally:
-        for key, p in own.items():
-            p.data = before[key]
 
 
 def _drawn(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

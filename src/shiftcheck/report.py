@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from os import PathLike
@@ -13,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from shiftcheck.errors import InputError
+from shiftcheck.records import known_fields, number, read_record, to_strict_json
 
 SCHEMA_VERSION = 1
 
 
 class Verdict(StrEnum):
-    """The three answers of a check; only EQUIVARIANT lets an assertion pass."""
+    """The three answers of a check; only EQUIVARIANT lets an assertion pass.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13)
+        >>> shiftcheck.check_equivariance(conv, x).verdict is shiftcheck.Verdict.EQUIVARIANT
+        True
+        >>> str(shiftcheck.Verdict.EQUIVARIANT)
+        'equivariant'
+    """
 
     EQUIVARIANT = "equivariant"
     BROKEN = "broken"
@@ -35,6 +43,13 @@ class Cause:
     concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
     would break at other parameter values, but does not at the present ones. ``operation``: the
     qualified name of the operation in torch.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        >>> cause = shiftcheck.geometry(model, (1, 1, 12, 12)).causes[0]
+        >>> cause.kind, cause.layer, cause.axis, cause.period
+        ('STRIDE', '1', 0, 2)
     """
 
     kind: str
@@ -61,6 +76,14 @@ class ShiftResult:
     this layer alone when it is fed with exact shifts, on samples that do not see its own padding
     and on those that do; measured where the verdict is not EQUIVARIANT. ``differing``: the share of
     the compared values whose gap is larger than allowed.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv = torch.nn.Conv2d(1, 1, 3)
+        >>> report = shiftcheck.check_equivariance(conv, torch.randn(1, 1, 12, 13), shifts=[(0, 2)])
+        >>> result = report.outputs[0].shifts[0]
+        >>> result.shift, str(result.verdict), result.relative_error <= result.allowance
+        ((0, 2), 'equivariant', True)
     """
 
     shift: tuple[int, ...]
@@ -90,6 +113,13 @@ class LayerResult:
     (start, stop). ``causes`` are those that arise in this layer itself. ``reduced``: every axis
     that is missing was reduced, as by a global mean. ``measured``: the geometry rests on
     experiments with an operation that has no rule, in this layer or before it.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 5), torch.nn.AvgPool2d(2))
+        >>> row = shiftcheck.geometry(model, (1, 1, 16, 20))["1"]
+        >>> row.op, row.shape, row.period, row.receptive_field
+        ('AvgPool2d', (1, 1, 6, 8), (2, 2), (6.0, 6.0))
     """
 
     name: str
@@ -153,6 +183,13 @@ class Change:
     of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
     ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
     eval mode.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 12, 13)
+        >>> report = shiftcheck.check_equivariance(conv, x, boundary="circular")
+        >>> [trial.change.circular_padding for trial in report.trials if trial.works]
+        [True]
     """
 
     circular_padding: bool = False
@@ -169,7 +206,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the same check gives after a change: the largest relative error, and what is left."""
+    """What the same check gives after a change: the largest relative error, and what is left.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 12, 13)
+        >>> report = shiftcheck.check_equivariance(conv, x, boundary="circular")
+        >>> [str(trial.verdict) for trial in report.trials if trial.change.circular_padding]
+        ['equivariant']
+    """
 
     change: Change
     verdict: Verdict
@@ -185,7 +230,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What the check gives with one draw of randomised weights."""
+    """What the check gives with one draw of randomised weights.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.check_equivariance(
+        ...     torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13), weights="randomized", draws=2
+        ... )
+        >>> [(draw.seed, str(draw.verdict)) for draw in report.draws]
+        [(0, 'equivariant'), (1, 'equivariant')]
+    """
 
     seed: int
     verdict: Verdict
@@ -204,6 +258,15 @@ class Report:
     ``sensitivity``: the smallest relative break that this run would have caught. ``trials``: what
     was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
     randomised, what each draw gave; the rest of the report is of the draw that decided.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3), torch.randn(1, 1, 12, 13)
+        >>> report = shiftcheck.check_equivariance(conv, x)
+        >>> str(report.verdict), [row.name for row in report], report.outputs[0].valid
+        ('equivariant', ['conv2d'], (((0, 10),), ((0, 11),)))
+        >>> shiftcheck.Report.from_json(report.to_json()) == report
+        True
     """
 
     verdict: Verdict | None
@@ -264,7 +327,7 @@ class Report:
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The report as strict JSON: infinite numbers and fractions are strings."""
-        return json.dumps(_to_plain(asdict(self)), indent=indent, allow_nan=False)
+        return to_strict_json(self, indent)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -272,17 +335,7 @@ class Report:
 
         Raises InputError for text that is no report, or one of a newer schema.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"text is no JSON: {error}") from error
-        if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
-            raise InputError("text is no shiftcheck report: it has no schema_version")
-        if data["schema_version"] > SCHEMA_VERSION:
-            raise InputError(
-                f"this report has schema_version {data['schema_version']}, this shiftcheck reads up"
-                f" to {SCHEMA_VERSION}: upgrade with 'pip install -U torch-shiftcheck'"
-            )
+        data = read_record(text, SCHEMA_VERSION)
         try:
             return _report_from(data)
         except (KeyError, TypeError, ValueError) as error:
@@ -297,75 +350,46 @@ def _largest(values: Iterator[float | None]) -> float | None:
     return max((v for v in values if v is not None), default=None)
 
 
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, Fraction):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(k): _to_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(v) for v in value]
-    return value
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
-
-
-def _known(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {k: _tuple(v) for k, v in data.items() if k in names}
-
-
-def _cause_from(data: Mapping[str, Any]) -> Cause:
-    return Cause(**_known(Cause, data))
+def cause_from(data: Mapping[str, Any]) -> Cause:
+    """A cause from its fields in JSON."""
+    return Cause(**known_fields(Cause, data))
 
 
 def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
-    values = _known(ShiftResult, data)
-    numbers = [f.name for f in fields(ShiftResult) if f.type == "float | None"]
-    values |= {k: _number(values[k]) for k in numbers if k in values}
+    values = known_fields(ShiftResult, data)
     return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
 def _layer_from(data: Mapping[str, Any]) -> LayerResult:
-    values = _known(LayerResult, data)
+    values = known_fields(LayerResult, data)
     values["stride"] = tuple(None if s is None else Fraction(s) for s in data["stride"])
-    values["receptive_field"] = tuple(_number(r) for r in data["receptive_field"])
+    values["receptive_field"] = tuple(number(r) for r in data["receptive_field"])
     values["halo"] = tuple(None if h is None else (float(h[0]), float(h[1])) for h in data["halo"])
-    values["causes"] = tuple(_cause_from(c) for c in data["causes"])
+    values["causes"] = tuple(cause_from(c) for c in data["causes"])
     values["shifts"] = tuple(_shift_from(s) for s in data["shifts"])
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return LayerResult(**values)
 
 
 def _trial_from(data: Mapping[str, Any]) -> Trial:
-    values = _known(Trial, data)
-    values["change"] = Change(**_known(Change, data["change"]))
-    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
-    values["relative_error"] = _number(data["relative_error"])
+    values = known_fields(Trial, data)
+    values["change"] = Change(**known_fields(Change, data["change"]))
+    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
     return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
 
 
 def _draw_from(data: Mapping[str, Any]) -> Draw:
-    values = _known(Draw, data) | {"relative_error": _number(data["relative_error"])}
-    return Draw(**(values | {"verdict": Verdict(data["verdict"])}))
+    return Draw(**(known_fields(Draw, data) | {"verdict": Verdict(data["verdict"])}))
 
 
 def _report_from(data: Mapping[str, Any]) -> Report:
-    values = _known(Report, data)
+    values = known_fields(Report, data)
     values["layers"] = tuple(_layer_from(row) for row in data["layers"])
     values["outputs"] = tuple(_layer_from(row) for row in data["outputs"])
-    values["causes"] = tuple(_cause_from(c) for c in data["causes"])
-    values["guilty"] = None if data["guilty"] is None else _cause_from(data["guilty"])
+    values["causes"] = tuple(cause_from(c) for c in data["causes"])
+    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
     values["versions"] = dict(data["versions"])
     values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
     values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
-    values["sensitivity"] = _number(data.get("sensitivity"))
     values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
     return Report(**values)

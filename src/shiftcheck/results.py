@@ -48,7 +48,7 @@ def layer_result(row: Row) -> LayerResult:
         receptive_field=tuple(None if s is None else s.receptive_field for s in known),
         halo=tuple(None if s is None else s.halo for s in known),
         valid=tuple(None if s is None else runs(s.valid) for s in known),
-        measured=any(c.kind == "MEASURED" for c in signal.causes),
+        measured=any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in signal.causes),
         reduced=not any(isinstance(s, Lost) for s in signal.axes),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
     )
@@ -86,7 +86,7 @@ def _judged(
             replace(s, local_interior=own.interior, local_border=own.border)
             for s, own in zip(shifts, local[name], strict=True)
         )
-    if result.measured:
+    if any(c.kind == "MEASURED" for c in causes):
         shifts = tuple(unproven(s, job.inputs.circular) for s in shifts)
     verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
@@ -137,10 +137,11 @@ def build_report(
 def _is_constant(inputs: Inputs) -> bool:
     """Whether nothing that is shifted varies over space, beyond rounding."""
     moved = [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
-    return not any(_varies(leaf) for leaf in moved)
+    return not any(varies(leaf) for leaf in moved)
 
 
-def _varies(leaf: Leaf) -> bool:
+def varies(leaf: Leaf) -> bool:
+    """Whether a signal varies over space, beyond rounding."""
     x = leaf.tensor.detach()
     noise = CLEARLY * Tolerance(eps=float(torch.finfo(x.dtype).eps)).relative(None)
     spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)

@@ -96,6 +96,22 @@ def preserved(
         originals.restore()
 
 
+@contextmanager
+def other_weights(
+    modules: Sequence[torch.nn.Module], change: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[int]:
+    """Have other values, in other memory, in every floating parameter; gives how many there are."""
+    own = {id(p): p for m in modules for p in m.parameters(False) if p.is_floating_point()}
+    before = {key: p.data for key, p in own.items()}
+    try:
+        for p in own.values():
+            p.data = change(p.data)
+        yield len(own)
+    finally:
+        for key, p in own.items():
+            p.data = before[key]
+
+
 def _evaluate(modules: Sequence[torch.nn.Module], training: bool) -> None:
     for module in modules:
         module.training = module.training and training

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from _shiftcheck_listeners import Outcome, tell
+from shiftcheck.budgets import claim_budget
 from shiftcheck.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
 from shiftcheck.render import explain
@@ -27,11 +29,16 @@ def assert_equivariant(
     training: bool = False,
     weights: Literal["own", "randomized"] = "own",
     draws: int = 3,
+    budget: str | None = None,
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
     The arguments are those of ``check_equivariance``. Returns the report, in which only the outputs
     were measured.
+
+    ``budget`` names the error budget of a model that is known to be imperfect: its relative error
+    may not exceed the one that is stored under this name, in the file that the pytest plugin or
+    ``budget_file`` has opened. An inconclusive check is never within a budget.
 
     Raises:
         NotEquivariantError: an AssertionError; the message names the first guilty layer.
@@ -66,10 +73,15 @@ def assert_equivariant(
             draws=draws,
         )
 
+    opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
     report = check("outputs")
-    if report.verdict is Verdict.EQUIVARIANT:
+    ruling = None if opened is None else opened.rule_on(report, given=shifts is not None)
+    if report.verdict is Verdict.EQUIVARIANT if ruling is None else ruling.within:
+        tell(Outcome(report=report, ruling=ruling))
         return report
     report = check("layers")
-    if report.verdict is Verdict.BROKEN:
-        raise NotEquivariantError(explain(report))
-    raise InconclusiveError(explain(report))
+    tell(Outcome(report=report, ruling=ruling))
+    message = explain(report) if ruling is None else f"{ruling.line}\n{explain(report)}"
+    if report.verdict is Verdict.BROKEN and not (ruling and ruling.unclear):
+        raise NotEquivariantError(message)
+    raise InconclusiveError(message)

@@ -33,6 +33,7 @@ APART, UNSTEADY = "batch coupled", "nondeterministic"
 UNCONFIRMED = "gap not confirmed in float64"
 MEASURED_GAP = "gap where the geometry was measured"
 LOW_PRECISION = "only in low precision"
+CHOSEN = "chosen from the data"
 SKIPPED = (IDENTITY, OFF_LATTICE)
 
 
@@ -104,7 +105,12 @@ def _decide(
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
         return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
-    return (Verdict.EQUIVARIANT, "") if gap.predicted else (Verdict.INCONCLUSIVE, IN_NOISE)
+    if gap.predicted:
+        return Verdict.EQUIVARIANT, ""
+    chosen = gap.off_period and any(c.kind == "DATA_DEPENDENT" for c in causes)
+    if chosen and tolerance.given:
+        return Verdict.EQUIVARIANT, ""
+    return Verdict.INCONCLUSIVE, CHOSEN if chosen else IN_NOISE
 
 
 def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
@@ -228,7 +234,9 @@ def find_guilty(
     if reason == NO_REGION:
         explaining.sort(key=lambda c: c.kind != "GLOBAL")
     elif verdict is Verdict.BROKEN:
-        explaining.sort(key=lambda c: _does_nothing(c, shifts, layers))
+        explaining.sort(
+            key=lambda c: (c.kind == "DATA_DEPENDENT", _does_nothing(c, shifts, layers))
+        )
     return explaining[0] if explaining else None
 
 

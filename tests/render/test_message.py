@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
+from shiftcheck.layout import Signal
 from shiftcheck.rules import registry
 
 
@@ -37,6 +38,22 @@ def turned(x: torch.Tensor) -> torch.Tensor:
 @turned.register_fake
 def _(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x)
+
+
+@torch.library.custom_op("message::largest", mutates_args=())
+def largest(x: torch.Tensor) -> torch.Tensor:
+    """Keeps the largest sample of each row."""
+    return x * (x == x.amax(-1, keepdim=True))
+
+
+@largest.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def rule_of_largest(x: Signal) -> Signal:
+    cause = shiftcheck.Cause(kind="DATA_DEPENDENT", detail="the largest sample of each row")
+    return shiftcheck.rules.lose(x, [1], cause)
 
 
 class U(nn.Module):
@@ -96,6 +113,7 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         lambda: lambda x: x.relu()[..., [0, 1, 2, 3, 5, 4, *range(6, 18)]],
         {"boundary": "circular"},
     ),
+    "DATA_DEPENDENT": (lambda: lambda x: largest(x.relu()), {}),
     "STOCHASTIC": (lambda: lambda x: F.dropout(x, 0.5, training=True), {}),
     "BATCH_COUPLED": (lambda: lambda x: x.relu() if len(x) == 1 else x * 2, {}),
     "a batch norm in training": (
@@ -160,6 +178,7 @@ def message(case: str) -> str:
 def test_the_message_is_the_golden_one(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_table", dict(registry._table))
     shiftcheck.register_rule("message::turned")(shiftcheck.rules.pointwise)
+    shiftcheck.register_rule("message::largest")(rule_of_largest)
     text = message(case)
     path = GOLDEN / f"{case.replace(',', '').replace(' ', '-')}.txt"
     if os.environ.get("SHIFTCHECK_UPDATE_GOLDEN"):

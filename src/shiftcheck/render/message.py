@@ -132,9 +132,16 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
 
 
 def _measured_by(report: Report) -> str:
-    layers = [repr(c.layer) for c in report.causes if c.kind == "MEASURED"]
-    where = f" of {', '.join(layers)}" if layers else ""
-    return f"marked as measured: the geometry{where} comes from probing, not from a rule"
+    probed, chosen = (
+        ", ".join(dict.fromkeys(repr(c.layer) for c in report.causes if c.kind == kind))
+        for kind in ("MEASURED", "DATA_DEPENDENT")
+    )
+    parts = []
+    if probed:
+        parts.append(f"the geometry of {probed} comes from probing, not from a rule")
+    if chosen:
+        parts.append(f"{chosen} chooses from the data, so shifts off the period are measured alone")
+    return f"marked as measured: {'; '.join(parts)}"
 
 
 def _blame(report: Report, output: LayerResult) -> list[str]:

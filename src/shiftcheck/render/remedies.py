@@ -16,6 +16,7 @@ HINTS = {
     "shift not visible": "the output hardly varies along the shift; give a signal that does",
     "axis never moved": "give an input that is large enough for one step of the output's lattice",
     "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
+    "chosen from the data": "run the check with the model and the input in float64",
     "gap not confirmed in float64": "run the check with the model and the input in float64",
     "gap where the geometry was measured": "give the operation a rule, or a larger input",
     "nondeterministic": "switch the random operation off for the test",
@@ -54,6 +55,8 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
         tried = "; ".join(_words(t.change, report, output) for t in report.trials)
         lines.append(f"tried in vain: {tried}")
     lines += found
+    if report.reason == "not spatial":
+        lines.append("or: assert_invariant checks outputs that have no spatial axes")
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if found else lines + _hint(report)

@@ -16,7 +16,18 @@ from shiftcheck.report import Cause
 def note_new_causes(
     before: Signal, after: Signal, kind: str = "STRIDE", detail: str = ""
 ) -> Signal:
-    """Name what an operation on single axes did: samples invalidated, or the period made longer."""
+    """Name what an operation on single axes did: samples invalidated, or the period made longer.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, note_new_causes
+        >>> from shiftcheck.rules import resample, window, with_axis
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> halved = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
+        >>> [(cause.kind, cause.period) for cause in note_new_causes(x, halved).causes]
+        [('STRIDE', 2)]
+    """
     out = after
     for a, (old, new) in enumerate(zip(before.axes, after.axes, strict=True)):
         if isinstance(old, Axis) and isinstance(new, Axis):
@@ -40,6 +51,15 @@ def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str
     """Add PADDING for the axes that now have samples which read beyond the edge.
 
     Where nothing was valid before, nothing became invalid.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, note_padding, resample, window, with_axis
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> blurred = with_axis(x, 0, resample(x.geometry(0), window(1, [-1, 0, 1]), 16))
+        >>> [cause.kind for cause in note_padding(x, blurred, [0], "zeros").causes]
+        ['PADDING']
     """
     out = after
     for axis in axes:

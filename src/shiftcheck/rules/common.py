@@ -76,7 +76,17 @@ WINDOWS = "every sample depends on all of its window"
 
 
 def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
-    """Every sample now depends on all samples along ``dims``: the whole axis, or its window."""
+    """Every sample now depends on all samples along ``dims``: the whole axis, or its window.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, spread_over
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> out = spread_over(x, [0], "a softmax")
+        >>> [cause.kind for cause in out.causes], bool(out.geometry(0).valid.any())
+        (['GLOBAL'], False)
+    """
     out = signal
     for axis in signal.axes_in(dims):
         inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
@@ -110,6 +120,15 @@ def pointwise(*operands: object) -> Signal:
     """The law of every operation that computes each sample from the same sample of its operands.
 
     Signals must agree in stride; a constant that varies along an axis is a POSITION.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, pointwise, resample, window, with_axis
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> halved = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
+        >>> pointwise(x, x).geometry(0).period, pointwise(halved).geometry(0).period
+        (1, 2)
     """
     signals = [x for x in operands if isinstance(x, Signal)]
     constants = [x for x in operands if isinstance(x, Constant)]

@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 
 from shiftcheck.axis import Axis, GeometryError, resample, take, window
 from shiftcheck.frequencies import at_frequencies
-from shiftcheck.layout import Dim, Signal, lose, plain, with_axis, with_cause, with_dim, with_dims
+from shiftcheck.layout import (
+    Dim,
+    Signal,
+    lose,
+    no_longer_uniform,
+    plain,
+    with_axis,
+    with_cause,
+    with_dim,
+    with_dims,
+)
 from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.common import combined, need_signal, no_signal, normal_dim, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.registry import keeps_uniform, register_rule
 from shiftcheck.windows import interleaved
 
 LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
@@ -169,11 +179,35 @@ def index(x: object, indices: Sequence[object]) -> Signal:
         return _table_index(x, given)
     signal = need_signal(x, "the indexed tensor")
     if any(isinstance(i, Signal) for _, i in given):
-        raise GeometryError("the indices depend on the input")
+        return _chosen_for_each(signal, given)
     constants = [(d, i) for d, i in given if isinstance(i, Constant)]
     if len(constants) == 1:
         return _index_once(signal, *constants[0])
     return _index_grid(signal, constants)
+
+
+def _chosen_for_each(signal: Signal, given: Sequence[tuple[int, object]]) -> Signal:
+    """``x[arange(batch), chosen]``: for each element of the batch, an index of its own."""
+    rest = GeometryError("the indices depend on the input")
+    if [d for d, _ in given] != [0, 1]:
+        raise rest
+    (_, every), (_, chosen) = given
+    batch = signal.shape[0]
+    if not isinstance(every, Constant) or not isinstance(chosen, Signal) or every.random:
+        raise rest
+    places = places_of(every, batch, "a list of indices")
+    if chosen.shape != (batch,) or places.tolist() != list(range(batch)):
+        raise rest
+    return _weighed(signal, 1, with_dims(chosen, [chosen.dims[0], *[()] * (len(signal.dims) - 1)]))
+
+
+def _weighed(signal: Signal, at: int, chosen: Signal) -> Signal:
+    """What is left of a dimension of which one entry is chosen, as by a sum with a mask."""
+    uncoupled(signal, [at], "a choice")
+    if signal.axes_in([at]):
+        raise GeometryError("the indices along an axis depend on the input")
+    left = combined([with_dim(signal, at, ()), chosen])
+    return with_dims(left, [d for i, d in enumerate(left.dims) if i != at])
 
 
 def _table_index(table: Constant, given: Sequence[tuple[int, object]]) -> Signal:
@@ -221,6 +255,7 @@ def _index_grid(signal: Signal, given: Sequence[tuple[int, Constant]]) -> Signal
     return out
 
 
+@keeps_uniform
 @register_rule("aten::gather", law=LAW)
 def gather(x: object, dim: int, index: object, **_: object) -> Signal:
     """The sample of a dimension that an index names, for each place of the others."""
@@ -229,6 +264,7 @@ def gather(x: object, dim: int, index: object, **_: object) -> Signal:
     if isinstance(index, Signal):
         return _gathered_by_signal(signal, at, index)
     assert isinstance(index, Constant)
+    signal = no_longer_uniform(signal)
     _same_but(signal, at, index.shape, "a gather")
     if not signal.axes_in([at]):
         uncoupled(signal, [at], "a gather")

@@ -16,7 +16,17 @@ HIDES = -50.0
 
 
 class BatchCoupledError(ShiftcheckError):
-    """The operation mixes the elements of the batch, so copies can't share one."""
+    """The operation mixes the elements of the batch, so copies can't share one.
+
+    Example:
+        >>> from shiftcheck.rules import BatchCoupledError, Factor, Signal, find_rule
+        >>> x = Signal(((Factor("copies", 3), Factor("plain", 2)),), ())
+        >>> try:
+        ...     find_rule("aten::mean", "dim")(x, [0])
+        ... except BatchCoupledError as error:
+        ...     print(error)
+        a reduction mixes the elements of the batch
+    """
 
 
 def _unknown_part(before: int, size: int, after: int, start: int, length: int) -> Constant:
@@ -33,6 +43,12 @@ class Constant:
     ``[before, length, after]`` that starts at ``start`` of that middle. ``mask()`` is all values of
     what may be an additive mask, some of them far below zero; None where there are none such.
     ``values()`` returns all of them, or None where they are random, too many, or not known.
+
+    Example:
+        >>> from shiftcheck.rules import Constant
+        >>> ones = Constant((3, 4), lambda before, size, after: 1)
+        >>> ones.repeats(3, 4, 1)  # the same value everywhere
+        1
     """
 
     shape: tuple[int, ...]

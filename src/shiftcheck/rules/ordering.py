@@ -16,7 +16,7 @@ from shiftcheck.rules.common import (
     uncoupled,
 )
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.reduction import argument, reduction
+from shiftcheck.rules.reduction import argument, note_choice, reduction
 from shiftcheck.rules.registry import register_rule
 
 LAW = "over channels 1 -> 1; over an axis: none (INDEX), a rank is no place"
@@ -36,7 +36,7 @@ def _ordered(x: object, dim: int, size: int | None, what: str) -> Signal:
 def sort(x: object, dim: int = -1, *_: object, **__: object) -> tuple[Signal, Signal]:
     """The values along a dimension in order, and where they came from."""
     out = _ordered(x, dim, None, "sorting")
-    return out, out
+    return out, note_choice(out)
 
 
 @register_rule("aten::sort.stable", law=LAW)
@@ -50,7 +50,7 @@ def stable_sort(
 @register_rule("aten::argsort", law=LAW)
 def argsort(x: object, dim: int = -1, *_: object, **named: object) -> Signal:
     """Where the values in order came from."""
-    return _ordered(x, dim, None, "sorting")
+    return note_choice(_ordered(x, dim, None, "sorting"))
 
 
 @register_rule("aten::msort", law=LAW)
@@ -63,7 +63,7 @@ def msort(x: object) -> Signal:
 def topk(x: object, k: int, dim: int = -1, *_: object, **__: object) -> tuple[Signal, Signal]:
     """The ``k`` largest values along a dimension, and where they came from."""
     out = _ordered(x, dim, k, "taking the largest")
-    return out, out
+    return out, note_choice(out)
 
 
 @register_rule("aten::kthvalue", law=SYMMETRIC + "; the index: INDEX")

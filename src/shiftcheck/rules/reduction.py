@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, lose
+from shiftcheck.layout import Gone, Signal, lose, with_cause
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import (
     need_signal,
@@ -99,7 +99,19 @@ def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Signal
     if signal.axes_in(dims):
         cause = Cause(kind="INDEX", detail="an index counts from a fixed place")
         signal = lose(signal, signal.axes_in(dims), cause)
-    return reduce_over(signal, dims, keepdim, "an argmax")
+    return note_choice(reduce_over(signal, dims, keepdim, "an argmax"))
+
+
+def note_choice(signal: Signal) -> Signal:
+    """Add DATA_DEPENDENT to indices that tell of all of an axis: they may choose a place on it.
+
+    Of a choice for each place, as between classes, the place is none of the data's.
+    """
+    whole = [s for s in signal.axes if isinstance(s, Gone)]
+    if not whole:
+        return signal
+    cause = Cause(kind="DATA_DEPENDENT", detail="an index is chosen from values of the whole axis")
+    return with_cause(signal, cause)
 
 
 @register_rule(

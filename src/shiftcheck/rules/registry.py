@@ -76,6 +76,13 @@ def find_rule(packet: str, overload: str, *, tagged: bool = False) -> Rule | Non
     A variant that works in place has the rule of its own name, or that of the name without the
     underscore. A user's rule comes before those of the library. ``tagged``: torch calls the
     operation pointwise, so of the library's rules only one for this very overload counts.
+
+    Example:
+        >>> from shiftcheck.rules import find_rule
+        >>> find_rule("aten::relu", "default") is find_rule("aten::relu_", "default")
+        True
+        >>> find_rule("mylib::unheard_of", "default") is None
+        True
     """
     names = dict.fromkeys((packet, packet.rstrip("_")))
     exact = [n for n in (f"{name}.{overload}" for name in names) if n in _table]

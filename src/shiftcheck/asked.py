@@ -1,0 +1,171 @@
+"""What the theorem is asked of: an operator, its structure, and the sizes that would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_leaves, tree_unflatten
+
+from shiftcheck.axis import smallest_size
+from shiftcheck.check import check_equivariance, geometry
+from shiftcheck.errors import ShiftcheckError
+from shiftcheck.impulse import placed
+from shiftcheck.inputs import Inputs
+from shiftcheck.linear_report import ConvolutionReport, LinearityReport, Theorem
+from shiftcheck.outside import seen_as
+from shiftcheck.placement import Span, span
+from shiftcheck.report import LayerResult, Report, Verdict
+from shiftcheck.sizes import LARGER
+from shiftcheck.structure import Model
+from shiftcheck.superposition import unit_of
+from shiftcheck.whole import Whole
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An operator and the arguments of the question; ``linearity``: the first answer to it."""
+
+    model: Model
+    x: Any
+    inputs: Inputs
+    layer: str | None
+    boundary: str | Sequence[str]
+    seed: int
+    linearity: LinearityReport | None = None
+
+    @property
+    def linear(self) -> LinearityReport:
+        """The first premise, once it is known."""
+        assert self.linearity is not None
+        return self.linearity
+
+    def report(self, verdict: Theorem, reason: str, **found: Any) -> ConvolutionReport:
+        """The record of this case."""
+        names = tuple("circular" if ring else "valid" for ring in self.inputs.circular)
+        return ConvolutionReport(
+            verdict=verdict, reason=reason, linearity=self.linear, boundary=names, **found
+        )
+
+    def like_x(self, signal: torch.Tensor) -> Any:
+        """The caller's arguments with another signal."""
+        arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(self.x))
+        own = signal.numpy() if arrays else signal
+        leaves = [own if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
+        return tree_unflatten(leaves, self.inputs.structure)
+
+    def structure(self, signal: torch.Tensor) -> Report:
+        """The geometry of every layer for a signal of this shape."""
+        like = self.like_x(signal)
+        return geometry(self.model, like, layer=self.layer, boundary=self.boundary)
+
+    def check(self, shifts: Sequence[tuple[int, ...]] | None) -> Report:
+        """The check of equivariance on white noise of the magnitude of x."""
+        main = self.inputs.main.tensor
+        draw = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(main.shape, generator=draw) * unit_of(main)
+        like = self.like_x(noise.to(main))
+
+        def check(what: Literal["layers", "outputs"]) -> Report:
+            return check_equivariance(
+                self.model,
+                like,
+                layer=self.layer,
+                shifts=shifts,
+                boundary=self.boundary,
+                seed=self.seed,
+                measure=what,
+            )
+
+        report = check("outputs")
+        return report if report.verdict is Verdict.EQUIVARIANT else check("layers")
+
+
+def movable(spans: Sequence[Span]) -> bool:
+    """Whether a shift by one period leaves something to compare, along every axis."""
+    return all(s.period < s.pixels and s.pairs() for s in spans)
+
+
+def in_order(output: LayerResult) -> bool:
+    """Whether the output can be ``[batch, out, *spatial]``: as many axes, and of these sizes."""
+    sizes = output.shape[2:]
+    return len(sizes) == len(output.valid) and all(
+        not spans or spans[-1][1] <= size for spans, size in zip(output.valid, sizes, strict=True)
+    )
+
+
+def spans_of(output: LayerResult, inputs: Inputs) -> tuple[Span, ...]:
+    """Every axis of an output whose geometry is known."""
+    found = []
+    for axis, pixels in enumerate(inputs.pixels):
+        stride, period, halo = output.stride[axis], output.period[axis], output.halo[axis]
+        valid = output.valid[axis]
+        assert stride is not None
+        assert period is not None
+        assert halo is not None
+        assert valid is not None
+        found.append(
+            span(
+                pixels=pixels,
+                size=output.shape[2 + axis],
+                stride=stride,
+                period=period,
+                halo=halo,
+                valid=valid,
+                circular=inputs.circular[axis],
+            )
+        )
+    return tuple(found)
+
+
+def shifts_of(spans: Sequence[Span]) -> list[tuple[int, ...]]:
+    """One period forth and back along each axis, of which all others consist, and a diagonal."""
+    found = []
+    for axis, own in enumerate(spans):
+        for step in (own.period, -own.period):
+            found.append(tuple(step if a == axis else 0 for a in range(len(spans))))
+    if len(spans) > 1:
+        found.append(tuple(own.period for own in spans))
+    return found
+
+
+def needed_size(case: Asked) -> tuple[int, ...] | None:
+    """The smallest sizes at which every tap can be read and a shift be compared."""
+    if isinstance(seen_as(case.model, case.inputs, case.x, training=False), Whole):
+        return None
+    given = case.inputs.pixels
+    least = smallest_size(
+        lambda n: _works_at(case, tuple(max(n, size) for size in given)),
+        min(given),
+        LARGER * max(*given, 4),
+    )
+    if least is None:
+        return None
+    sizes = [max(least, size) for size in given]
+    for axis, size in enumerate(given):
+
+        def works(n: int, axis: int = axis) -> bool:
+            return _works_at(case, (*sizes[:axis], n, *sizes[axis + 1 :]))
+
+        sizes[axis] = smallest_size(works, size, sizes[axis]) or sizes[axis]
+    return tuple(sizes) if tuple(sizes) != given else None
+
+
+def _works_at(case: Asked, sizes: Sequence[int]) -> bool:
+    """Whether every tap can be read and a shift be compared at these sizes."""
+    main = case.inputs.main
+    shape = (*main.tensor.shape[:2], *sizes)
+    signal = torch.empty(shape, dtype=main.tensor.dtype, device="meta")
+    resized = replace(case.inputs, main=replace(main, tensor=signal))
+    try:
+        output = case.structure(signal).outputs[0]
+    except ShiftcheckError:
+        return False
+    if None in output.period or None in output.halo or not in_order(output):
+        return False
+    spans = spans_of(output, resized)
+    closed = all(s.valid.all() for s in spans if s.circular)
+    return closed and movable(spans) and bool(placed(spans))

@@ -1,0 +1,228 @@
+"""The check of invariance: outputs without spatial axes, for signals that are shifted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from shiftcheck.check import checked_inputs
+from shiftcheck.diagnosis import until_one_works
+from shiftcheck.errors import InputError, ModelError
+from shiftcheck.inputs import Shift, check_shifts
+from shiftcheck.invariance_examination import Asked, examined
+from shiftcheck.invariance_report import (
+    InvarianceReport,
+    InvarianceTrial,
+    InvarianceVerdict,
+)
+from shiftcheck.measurement import Job
+from shiftcheck.modules import eager
+from shiftcheck.outside import NOTE, seen_as
+from shiftcheck.report import Change
+from shiftcheck.structure import Model, ValuesLeftError, needs_gradients
+from shiftcheck.surroundings import (
+    Surroundings,
+    boundary_of,
+    check_room,
+    fill_of_each_axis,
+    read_fill,
+    surrounded,
+)
+from shiftcheck.whole import Whole
+
+
+def check_invariance(
+    model: Model,
+    x: Any,
+    *,
+    layer: str | None = None,
+    shifts: Sequence[Any] | None = None,
+    fill: str | Sequence[str] | None = None,
+    crop: Sequence[int] | None = None,
+    spatial_dims: Sequence[int] | None = None,
+    max_relative_error: float | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    training: bool = False,
+) -> InvarianceReport:
+    """Compare ``model(S x)`` with ``model(x)``, relative to what different signals give.
+
+    The relative error of a shift is the largest distance between the outputs for a signal of the
+    batch and for the shifted signal, over the median distance between the outputs for different
+    signals: those of the batch, or drawn ones where the batch holds only one.
+
+    Args:
+        model: any module or callable; it is left as it was found.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        layer: check the output of this layer; what follows is not run.
+        shifts: whole pixels, one tuple for each shift; by default some up to half of a circle, or
+            to an eighth of an open axis.
+        fill: what enters when the signal is shifted, once or for each axis: ``"circular"`` (the
+            default: a torus), ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"fresh"``, as in
+            `shiftcheck.shift`.
+        crop: the spatial size of the model's input, where ``x`` is a larger canvas: the model is
+            given the middle of ``x``, and a shift brings in what ``x`` holds there.
+        spatial_dims: the spatial dimensions; all from the third on when left out.
+        max_relative_error: what passes, above 0 and below 1; without it, shifts of circles must
+            change nothing beyond rounding, and others are measured and not judged.
+        seed: of the chosen shifts, of fresh content and of drawn signals.
+        progress: show a progress bar.
+        training: leave the training flags as they are; else the model is checked in eval mode.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+        ModelError: where the model raises or returns no tensor that depends on the input.
+
+    Sources: the crop of a larger canvas is how R. Zhang, *Making Convolutional Networks
+    Shift-Invariant Again* (2019), measures consistency; the torus is where A. Chaman and
+    I. Dokmanic, *Truly Shift-Invariant Convolutional Neural Networks* (2020), prove it.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 4, 3, stride=2, padding=1, padding_mode="circular"),
+        ...     torch.nn.ReLU(),
+        ...     torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(),
+        ... )
+        >>> report = shiftcheck.check_invariance(model, torch.randn(4, 1, 8, 8))
+        >>> report.verdict, report.guilty.kind, report.outputs[0].period
+        (<InvarianceVerdict.NOT_INVARIANT: 'not invariant'>, 'STRIDE', (2, 2))
+    """
+    _check_options(layer, seed, training, max_relative_error)
+    entering = read_fill(fill, crop)
+    model = eager(model)
+    inputs = checked_inputs(model, x, boundary_of(entering), spatial_dims)
+    if inputs.main.tensor.device.type == "meta":
+        raise InputError("x is on the device 'meta', where nothing has a value: give values")
+    fills = fill_of_each_axis(entering, len(inputs.pixels))
+    surroundings = surrounded(inputs, fills, crop)
+    chosen = check_shifts(shifts, surroundings.inputs) if shifts is not None else None
+    check_room(chosen or (), surroundings)
+    asked = Asked(
+        surroundings=surroundings,
+        shifts=chosen or default_shifts(surroundings, seed),
+        given=chosen is not None,
+        bound=max_relative_error,
+        layer=layer,
+        seed=seed,
+        progress=progress,
+        training=training,
+    )
+    model = seen_as(model, surroundings.inputs, x, training=training)
+    try:
+        return _with_gradients_if_needed(model, asked)
+    except ValuesLeftError:
+        if layer is not None or isinstance(model, Whole):
+            raise
+    report = _with_gradients_if_needed(Whole(model, arrays=False), asked)
+    return replace(report, notes=(*report.notes, NOTE))
+
+
+def _check_options(layer: Any, seed: Any, training: Any, bound: Any) -> None:
+    if layer is not None and not (isinstance(layer, str) and layer):
+        raise InputError(f"layer={layer!r}: give the name of a layer, or None")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed={seed!r}: give a whole number")
+    if not isinstance(training, bool):
+        raise InputError(f"training={training!r}: give True or False")
+    number = isinstance(bound, int | float) and not isinstance(bound, bool)
+    if bound is not None and not (number and 0.0 < bound < 1.0):
+        raise InputError(
+            f"max_relative_error={bound!r}: give a number above 0 and below 1; at 1, a shift"
+            " changes the output as much as another signal does"
+        )
+
+
+def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
+    """A grid of shifts: one pixel each way along each axis, and seeded larger ones."""
+    draw = random.Random(seed)
+    inputs, along = surroundings.inputs, []
+    for n, room, fill in zip(inputs.pixels, surroundings.room, surroundings.fills, strict=True):
+        reach = min(room, n // 2 if fill == "circular" else max(n // 8, 2))
+        far = [sign * draw.randint(2, reach) for sign in (1, -1) if reach >= 2]
+        few = far[1:] if len(inputs.pixels) > 2 else far
+        along.append([v for v in (0, 1, -1, *few) if abs(v) <= room])
+    return tuple(s for s in itertools.product(*map(sorted, along)))
+
+
+def _with_gradients_if_needed(model: Model, asked: Asked) -> InvarianceReport:
+    try:
+        return _check(model, asked)
+    except ModelError as error:
+        if not needs_gradients(error):
+            raise
+    around = asked.surroundings.mapped(lambda inputs: replace(inputs, gradients=True))
+    report = _check(model, replace(asked, surroundings=around))
+    note = "the model computes gradients in its forward: it ran outside inference mode"
+    return replace(report, notes=(*report.notes, note))
+
+
+def _check(model: Model, asked: Asked) -> InvarianceReport:
+    job = asked.job(model)
+    report = examined(job, asked)
+    if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
+        return report
+    trials = until_one_works(_changes(report, asked), partial(_tried, job, asked))
+    return replace(report, trials=trials)
+
+
+def _changes(report: InvarianceReport, asked: Asked) -> list[Change]:
+    """What may make the check pass, the smallest change first."""
+    steps = _steps(report)
+    ways: list[Change] = []
+    if steps:
+        ways.append(Change(multiples=steps))
+    pads = any(c.kind == "PADDING" for c in report.causes)
+    if pads and any(asked.circles):
+        ways.append(Change(circular_padding=True))
+        ways += [Change(circular_padding=True, multiples=steps)] if steps else []
+    if not all(asked.circles):
+        ways.append(Change(boundary=("circular",) * len(asked.circles)))
+    return ways
+
+
+def _steps(report: InvarianceReport) -> tuple[int, ...]:
+    """The period of everything on the way, where it is longer than a pixel."""
+    axes = len(report.fill)
+    periods = [
+        math.lcm(*(c.period for c in report.causes if c.period and c.axis in (None, a)))
+        for a in range(axes)
+    ]
+    return tuple(periods) if max(periods) > 1 else ()
+
+
+def _tried(job: Job, asked: Asked, change: Change) -> InvarianceTrial | None:
+    """The same check after a change; None where it cannot be run."""
+    around = asked.surroundings
+    if change.boundary:
+        fills = change.boundary
+        around = Surroundings(replace(around.inputs, circular=(True,) * len(fills)), fills)
+    shifts = _multiples(change.multiples, around.room) if change.multiples else asked.shifts
+    if not shifts:
+        return None
+    own = replace(asked, surroundings=around, shifts=shifts, given=True)
+    one = replace(own.job(job.model), circular_padding=change.circular_padding)
+    try:
+        report = examined(one, own, again=False)
+    except (InputError, ModelError):
+        return None
+    return InvarianceTrial(
+        change=change,
+        verdict=report.verdict,
+        reason=report.reason,
+        relative_error=report.relative_error,
+    )
+
+
+def _multiples(steps: Sequence[int], room: Sequence[int]) -> tuple[Shift, ...]:
+    """One step each way along each axis, and one along all of them."""
+    axes = range(len(steps))
+    found = [tuple(s * steps[b] if a == b else 0 for b in axes) for a in axes for s in (1, -1)]
+    found.append(tuple(steps))
+    return tuple(s for s in found if all(abs(v) <= r for v, r in zip(s, room, strict=True)))

@@ -1,0 +1,312 @@
+"""From structure and distances to a verdict on invariance: scalars in, scalars out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from shiftcheck.axis import Axis
+from shiftcheck.confirm import BREAK, EPS, ROUNDING, STEEP
+from shiftcheck.invariance_measurement import Found, Variation
+from shiftcheck.invariance_report import InvarianceShift, InvarianceVerdict, InvariantOutput, Shift
+from shiftcheck.layout import Gone, Lost, Signal
+from shiftcheck.measurement import NOISE_MARGIN
+from shiftcheck.report import Cause
+from shiftcheck.verdict import (
+    AGAINST_RULES,
+    BLIND,
+    CLEARLY,
+    CONSTANT,
+    CONSTANT_INPUT,
+    DEAD,
+    IDENTITY,
+    IGNORES,
+    IN_NOISE,
+    INVISIBLE,
+    LOW_PRECISION,
+    NEVER_MOVED,
+    NOT_FINITE,
+    SATURATED,
+    SATURATING,
+    UNCONFIRMED,
+    Tolerance,
+)
+
+STILL_SPATIAL = "still spatial"
+NO_BOUND = "no bound on an open axis"
+BELOW_NOISE = "bound below the noise"
+INSENSITIVE = "variation within rounding"
+ONLY_CLASSES = "only classes agree"
+
+INVARIANT = InvarianceVerdict.INVARIANT
+NOT_INVARIANT = InvarianceVerdict.NOT_INVARIANT
+INCONCLUSIVE = InvarianceVerdict.INCONCLUSIVE
+
+Answer = tuple[InvarianceVerdict | None, str]
+
+
+class Promise(Enum):
+    """What the structure says of an output under a shift; UNKNOWN is left to measurement."""
+
+    INVARIANT = "invariant"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+NOT_KNOWN = ("UNSUPPORTED_OP", "DATA_DEPENDENT")
+"""Causes by which the structure is lost, and which need not break anything."""
+
+
+def promise_of(signal: Signal, shift: Shift, circular: Sequence[bool]) -> Promise:
+    """What the structure says of an output without spatial axes under a shift.
+
+    A symmetric reduction over one turn of a closed circle is invariant to the shifts under which
+    what it reduces is equivariant.
+    """
+    answers = {
+        _promise(signal, a, v, circle)
+        for a, (v, circle) in enumerate(zip(shift, circular, strict=True))
+        if v
+    }
+    for answer in (Promise.BROKEN, Promise.UNKNOWN):
+        if answer in answers:
+            return answer
+    measured = any(c.kind == "MEASURED" for c in signal.causes)
+    return Promise.UNKNOWN if measured else Promise.INVARIANT
+
+
+def _promise(signal: Signal, axis: int, v: int, circle: bool) -> Promise:
+    state = signal.axes[axis]
+    if state is None:
+        return Promise.INVARIANT
+    if isinstance(state, Gone):
+        period = period_along(state, circle)
+        if period and v % period == 0:
+            return Promise.INVARIANT
+        chosen = period and any(c.kind == "DATA_DEPENDENT" for c in signal.causes)
+        return Promise.UNKNOWN if chosen else Promise.BROKEN
+    kinds = {c.kind for c in signal.causes if c.axis in (None, axis)}
+    if isinstance(state, Lost) and state.kind not in NOT_KNOWN and not kinds & {*NOT_KNOWN}:
+        return Promise.BROKEN
+    return Promise.UNKNOWN
+
+
+def period_along(state: object, circle: bool) -> int | None:
+    """The smallest shift for whose multiples an output is invariant, None if for none."""
+    if state is None:
+        return 1
+    known = isinstance(state, Gone) and state.exact and not state.broken and circle
+    return state.lattice if known and isinstance(state, Gone) else None
+
+
+def spatial_axes(signal: Signal) -> set[int]:
+    """The axes that an output still has."""
+    placed = signal.axes_in(range(len(signal.dims)))
+    return {a for a in placed if isinstance(signal.axes[a], Axis)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What one shift is judged by: a bound, or exactness where it moves only circles."""
+
+    bound: float | None
+    exact: bool
+    eps: float
+
+    @property
+    def allowance(self) -> float:
+        """The largest relative gap that is noise."""
+        return Tolerance(eps=self.eps).relative(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondLook:
+    """The gap in float64, where the model runs in it; else how far one eps moves the output."""
+
+    gap: float | None = None
+    noise: float = 0.0
+    eps: float = EPS
+
+
+def judge_shift(
+    found: Found, variation: Variation, promise: Promise, demand: Demand, visible: bool
+) -> Answer:
+    """The verdict on one output under one shift, before a second look."""
+    if not (found.finite and variation.finite):
+        return INCONCLUSIVE, NOT_FINITE
+    judged = demand.bound is None and demand.exact
+    if judged and found.gap > _noise(demand, variation):
+        return NOT_INVARIANT, AGAINST_RULES if promise is Promise.INVARIANT else ""
+    if not visible:
+        return INCONCLUSIVE, INVISIBLE
+    nothing = _why_nothing(variation, demand)
+    if nothing:
+        return INCONCLUSIVE, nothing
+    proven = promise is Promise.INVARIANT and demand.exact
+    if demand.bound is not None:
+        answer = _bounded(found, variation, demand, demand.bound)
+        hides = variation.saturated and not proven and answer[0] is INVARIANT
+        return (INCONCLUSIVE, SATURATED) if hides else answer
+    if not demand.exact:
+        return None, NO_BOUND
+    return _agreed(variation, promise)
+
+
+def _agreed(variation: Variation, promise: Promise) -> Answer:
+    """No gap on circles: a pass, unless the structure breaks or the values may hide one."""
+    if promise is Promise.BROKEN:
+        return INCONCLUSIVE, IN_NOISE
+    if promise is Promise.UNKNOWN and variation.saturated:
+        return INCONCLUSIVE, SATURATED
+    if promise is Promise.UNKNOWN and variation.labels:
+        return INCONCLUSIVE, ONLY_CLASSES
+    return INVARIANT, ""
+
+
+def _noise(demand: Demand, variation: Variation) -> float:
+    return 0.0 if variation.labels else demand.allowance
+
+
+def sensitivity(variation: Variation, allowance: float) -> float | None:
+    """The smallest relative error that exceeds a relative gap of ``allowance`` for certain."""
+    if not variation.distance or variation.labels:
+        return None
+    return allowance * variation.magnitude / variation.distance
+
+
+def _why_nothing(variation: Variation, demand: Demand) -> str:
+    """Why an output tells nothing: it is nearly the same for all signals."""
+    if variation.peak == 0.0 and not variation.labels:
+        return DEAD
+    if not variation.distance:
+        return CONSTANT
+    if variation.labels:
+        return ""
+    clear = variation.distance / (CLEARLY * variation.magnitude)
+    if clear <= demand.eps:
+        return CONSTANT
+    return INSENSITIVE if demand.bound is None and clear <= demand.allowance else ""
+
+
+def _bounded(found: Found, variation: Variation, demand: Demand, bound: float) -> Answer:
+    if found.distance <= bound * (variation.distance or 0.0):
+        return INVARIANT, ""
+    noise = not variation.labels and found.gap <= demand.allowance
+    return (INCONCLUSIVE, BELOW_NOISE) if noise else (NOT_INVARIANT, "")
+
+
+def doubtful(answer: Answer, promise: Promise, demand: Demand) -> bool:
+    """Whether float64 may tell more: a gap, or agreement that no structure guarantees."""
+    verdict, reason = answer
+    if not (demand.exact and demand.bound is None):
+        return False
+    unproven = verdict is INVARIANT and promise is not Promise.INVARIANT
+    return unproven or verdict is NOT_INVARIANT or reason == IN_NOISE
+
+
+def settled(
+    answer: Answer, found: Found, variation: Variation, promise: Promise, look: SecondLook
+) -> Answer:
+    """The verdict after the second look: a break keeps its size, rounding shrinks with eps."""
+    verdict, _ = answer
+    if look.gap is None:
+        return _by_noise(answer, found, variation, promise, look)
+    if verdict is not NOT_INVARIANT:
+        return (NOT_INVARIANT, "") if look.gap > BREAK else answer
+    if look.gap > max(ROUNDING, STEEP * found.gap * EPS / look.eps):
+        return answer
+    if _hides(found, variation):
+        return NOT_INVARIANT, LOW_PRECISION
+    return _agreed(variation, promise)
+
+
+def _hides(found: Found, variation: Variation) -> bool:
+    """Whether rounding moves the output about as much as different signals do."""
+    return CLEARLY * found.distance > (variation.distance or 0.0)
+
+
+def _by_noise(
+    answer: Answer, found: Found, variation: Variation, promise: Promise, look: SecondLook
+) -> Answer:
+    """Where float64 says nothing: whether a gap is one that rounding makes."""
+    verdict, reason = answer
+    if verdict is not NOT_INVARIANT:
+        return answer
+    if found.error <= NOISE_MARGIN * look.noise:
+        hidden = _hides(found, variation)
+        return (INCONCLUSIVE, INSENSITIVE) if hidden else _agreed(variation, promise)
+    return (INCONCLUSIVE, UNCONFIRMED) if reason == AGAINST_RULES else answer
+
+
+def why_constant(output: InvariantOutput, constant_input: bool, op: str) -> InvariantOutput:
+    """The output with a better reason, where it is the same for all signals for one."""
+    if output.reason not in (CONSTANT, DEAD, INVISIBLE):
+        return output
+    if constant_input:
+        return _with_reason(output, CONSTANT_INPUT)
+    saturates = any(word in op.lower() for word in SATURATING)
+    told = output.reason != INVISIBLE and saturates
+    return _with_reason(output, SATURATED) if told else output
+
+
+def _with_reason(output: InvariantOutput, reason: str) -> InvariantOutput:
+    shifts = tuple(
+        replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
+    )
+    return replace(output, reason=reason, shifts=shifts)
+
+
+def judge_output(results: Sequence[InvarianceShift], required: set[int]) -> Answer:
+    """The verdict on one output over all shifts; the zero shift tells nothing."""
+    counted = [r for r in results if any(r.shift)]
+    if not counted:
+        return INCONCLUSIVE, IDENTITY
+    for verdict in (NOT_INVARIANT, INCONCLUSIVE, None):
+        for result in counted:
+            if result.verdict is verdict:
+                return verdict, result.reason
+    moved = {a for r in counted for a, v in enumerate(r.shift) if v}
+    return (INVARIANT, "") if moved >= required else (INCONCLUSIVE, NEVER_MOVED)
+
+
+def judge_model(outputs: Sequence[InvariantOutput], batch: int) -> Answer:
+    """The verdict on the model: NOT_INVARIANT beats INCONCLUSIVE beats what was not judged.
+
+    As long as another output was compared, those with spatial axes are left out, and those that
+    depend on nothing, unless they hold something for each signal.
+    """
+    counted = [o for o in outputs if not _left_out(o, batch)]
+    compared = [o for o in counted if o.shifts]
+    for verdict in (NOT_INVARIANT, INCONCLUSIVE, None):
+        for output in counted if compared else outputs:
+            if output.verdict is verdict:
+                return verdict, output.reason
+    return INVARIANT, ""
+
+
+def _left_out(output: InvariantOutput, batch: int) -> bool:
+    if output.reason == STILL_SPATIAL:
+        return True
+    each = len(output.shape) >= 2 and output.shape[0] == batch
+    return output.reason == IGNORES and not each
+
+
+def blind(causes: Sequence[Cause]) -> str:
+    """Why nothing that was measured can be trusted, where that is so."""
+    return BLIND["STOCHASTIC"] if any(c.kind == "STOCHASTIC" for c in causes) else ""
+
+
+def find_guilty(causes: Sequence[Cause], shift: Shift) -> Cause | None:
+    """The first cause on the way that affects the shift; one of a whole axis after all others."""
+    explaining = [c for c in causes if explains(c, shift)]
+    explaining.sort(key=lambda c: c.kind == "GLOBAL")
+    return explaining[0] if explaining else None
+
+
+def explains(cause: Cause, shift: Shift) -> bool:
+    """Whether a cause may change what this shift gives."""
+    moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
+    if not moved or cause.latent or cause.kind == "MEASURED":
+        return False
+    return cause.period is None or any(shift[a] % cause.period for a in moved)

@@ -1,0 +1,287 @@
+"""A report of invariance in sentences, and with its map as text for the terminal."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from shiftcheck.invariance_report import (
+    InvarianceReport,
+    InvarianceShift,
+    InvarianceTrial,
+    InvarianceVerdict,
+    InvariantOutput,
+    worst_of,
+)
+from shiftcheck.render.message import COLUMNS, MEANING
+from shiftcheck.render.numbers import count, gap
+from shiftcheck.report import Cause, Change
+
+LINES = 30
+
+OPEN = "no bound on an open axis"
+HINTS = {
+    "still spatial": "the output moves with the input: use shiftcheck.assert_equivariant for it",
+    OPEN: "what enters changes the output, so this was measured and not judged: give"
+    " max_relative_error=...",
+    "constant output": "look at the weights that lead to that layer, and give signals that differ"
+    " by more than a shift",
+    "dead output": "look at the weights that lead to that layer",
+    "saturated output": "give a signal of smaller magnitude, or check the logits with layer=...",
+    "only classes agree": "classes stay the same while scores move: check the scores, with"
+    " layer=..., or state a bound with max_relative_error=...",
+    "variation within rounding": "signals differ by no more than rounding does in this type: run"
+    " the check in a finer one, or give signals that differ more",
+    "constant input": "give a signal that varies over space",
+    "shift not visible": "the shifted signal is the same: give one that is not periodic",
+    "axis never moved": "give an input of more than one pixel along every axis",
+    "identity shift": "give a shift that is not zero",
+    "not finite": "look at the values: they overflow, or NaN comes from 0/0",
+    "empty output": "give an input for which the output holds values",
+    "nondeterministic": "the same input gave something else, or could: switch the random or"
+    " stateful part off",
+    "output ignores the input": "leave the constant out of the outputs, or check a layer",
+    "output cannot be read": "return dense tensors, or check a layer with layer=...",
+    "within noise of a break": "the structure breaks here but no gap was seen: give another signal",
+    "bound below the noise": "the outputs differ by no more than rounding may do, and by more than"
+    " the bound: give a larger one, or none",
+    "gap not confirmed in float64": "run the check with the model and the input in float64",
+    "only in low precision": "compute this part of the model in a finer type",
+    "disagrees with the structure": "please report this as a bug of shiftcheck, unless the rule is"
+    " your own",
+}
+CAUSES = {
+    "MIXING": "a global average or maximum in the place of flattening has one weight for all"
+    " places",
+    "POSITION": "leave the constant out, or make it relative",
+    "INDEX": "a reduction over the axis in the place of a choice does not depend on the place",
+    "STRIDE": "leave the stride out, blur before it, or choose the phase from the data",
+    "RESIZE": "resize by a whole number",
+}
+
+
+def headline_of(report: InvarianceReport) -> str:
+    """One sentence: the model, the verdict and what it was asked."""
+    shape = "x".join(map(str, report.input_shape))
+    what = report.model + (f" up to {report.layer!r}" if report.layer else "")
+    verdict = "measured, not judged" if report.verdict is None else report.verdict.upper()
+    reason = f" ({report.reason})" if report.reason and report.verdict is not None else ""
+    moved = count(sum(any(s) for s in report.shifts), "shift")
+    bound = report.max_relative_error
+    asked = "" if bound is None else f", max_relative_error={bound:g}"
+    return f"{what} on {shape}: {verdict}{reason} over {moved} {_where(report)}{asked}"
+
+
+def _where(report: InvarianceReport) -> str:
+    if report.crop is not None:
+        return f"of a crop of {'x'.join(map(str, report.crop))} from the canvas"
+    if set(report.fill) == {"circular"}:
+        return "on the torus"
+    kinds = report.fill if len(set(report.fill)) > 1 else report.fill[:1]
+    return f"with fill {' x '.join(kinds)}"
+
+
+def explain_invariance(report: InvarianceReport) -> str:
+    """The headline and what explains it, in at most 30 lines of 100 columns."""
+    output = report.decisive
+    lines = [headline_of(report), *_evidence(report, output)]
+    if report.verdict is not InvarianceVerdict.INVARIANT:
+        lines += _blame(report, output)
+        lines += [f"note: {note}" for note in report.notes]
+        lines.append(f"reproduce: {_reproduce(report, output)}")
+    last = _wrapped(lines[-1])
+    return "\n".join(
+        [*[p for line in lines[:-1] for p in _wrapped(line)][: LINES - len(last)], *last]
+    )
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(
+        line,
+        COLUMNS,
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
+    lines = [f"output {output.name!r} {list(output.shape)}: {_promised(output)}"]
+    worst = output.worst
+    if report.reason in TELL_NOTHING:
+        return lines
+    if output.variation is not None:
+        lines.append(
+            f"different signals are {output.variation:.3g} apart"
+            f" (median of {count(output.pairs, 'pair')} {FROM[report.signals]})"
+        )
+    if worst is not None:
+        lines.append(
+            f"a shift moves the output by {gap(output.relative_error)} of that at worst,"
+            f" shift {worst.shift}; by {gap(output.mean_relative_error)} on average"
+        )
+        lines += _exactness(output)
+    lines += _top1(output)
+    passed = report.verdict is InvarianceVerdict.INVARIANT
+    if passed and report.sensitivity is not None and report.max_relative_error is None:
+        least = gap(report.sensitivity)
+        lines.append(f"the smallest relative error this run would have caught: {least}")
+    return lines
+
+
+FROM = {"batch": "of the batch", "drawn": "with drawn signals"}
+TELL_NOTHING = ("nondeterministic", "still spatial")
+"""Reasons for which the distances say nothing."""
+
+
+def _promised(output: InvariantOutput) -> str:
+    if output.reason == "still spatial":
+        return "it still has an axis that is shifted"
+    passed = output.verdict is InvarianceVerdict.INVARIANT and not output.proven
+    if None in output.period:
+        measured = "; that it agrees was measured" if passed else ""
+        return f"its structure does not promise invariance{measured}"
+    known = "as far as probing tells, its structure" if output.measured else "its structure"
+    if all(p == 1 for p in output.period):
+        return f"{known} is invariant to every shift"
+    measured = "; that other shifts agree was measured" if passed and not output.measured else ""
+    return f"{known} is invariant to multiples of {output.period}{measured}"
+
+
+def _exactness(output: InvariantOutput) -> list[str]:
+    judged = [s for s in output.moved if s.allowance is not None and s.gap is not None]
+    top = max(judged, key=lambda s: s.gap or 0.0, default=None)
+    if top is None:
+        return []
+    known = [s.float64_gap for s in judged if s.float64_gap is not None]
+    exact = f"; in float64 {gap(max(known))}" if known else ""
+    return [f"largest gap of a channel {gap(top.gap)} (allowed {gap(top.allowance)}{exact})"]
+
+
+def _top1(output: InvariantOutput) -> list[str]:
+    """Secondary, and with what it is worth: how often different signals agree."""
+    if output.top1_agreement is None:
+        return []
+    line = f"secondary: top-1 agrees in {output.top1_agreement:.1%}"
+    if output.top1_between is None:
+        return [line]
+    worth = ""
+    if output.top1_agreement <= output.top1_between:
+        worth = ", no less often" if output.top1_agreement < 1.0 else ": this tells nothing"
+    return [f"{line}; different signals agree in {output.top1_between:.1%}{worth}"]
+
+
+def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
+    lines = []
+    if report.same_from:
+        lines.append(f"all signals give the same from layer {report.same_from!r} on")
+    if report.guilty is not None:
+        lines += _accusation(report, report.guilty, output.worst)
+    lines += [_trial(trial, report) for trial in report.trials]
+    if report.reason in HINTS:
+        lines.append(f"remedy: {HINTS[report.reason]}")
+    if report.guilty is not None and not any(t.works for t in report.trials):
+        lines += [f"to try: {CAUSES[kind]}" for kind in _kinds(report) if kind in CAUSES]
+    image = len(output.shape) >= len(report.fill) + 2
+    if report.verdict is InvarianceVerdict.NOT_INVARIANT and image:
+        lines.append("if this output is to move with the input, use shiftcheck.assert_equivariant")
+    return lines
+
+
+def _accusation(
+    report: InvarianceReport, guilty: Cause, worst: InvarianceShift | None
+) -> list[str]:
+    meaning = MEANING.get(guilty.kind, guilty.detail)
+    lines = [f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}: {meaning}"]
+    for kind in _kinds(report)[1:]:
+        first = next(c for c in report.causes if c.kind == kind and not c.latent)
+        lines.append(f"also: cause {kind} in layer {first.layer!r} ({first.op})")
+    return lines
+
+
+def _kinds(report: InvarianceReport) -> list[str]:
+    """Every kind of cause on the way, that of the guilty layer first."""
+    known = [c.kind for c in report.causes if c.kind != "MEASURED" and not c.latent]
+    first = [report.guilty.kind] if report.guilty is not None else []
+    return list(dict.fromkeys([*first, *known]))
+
+
+def _trial(trial: InvarianceTrial, report: InvarianceReport) -> str:
+    words = _words(trial.change)
+    if trial.works:
+        bounded = report.max_relative_error is not None
+        error = f", relative error {gap(trial.relative_error)}" if bounded else ""
+        return f"remedy: {words}: then it passes{error}"
+    why = f" ({trial.reason})" if trial.reason else ""
+    return f"tried: {words}: relative error {gap(trial.relative_error)}, no pass{why}"
+
+
+def _words(change: Change) -> str:
+    if change.boundary:
+        return "the same shifts on the torus (fill='circular')"
+    parts = ["pad circularly"] if change.circular_padding else []
+    parts += [f"shift by multiples of {change.multiples}"] if change.multiples else []
+    return " and ".join(parts)
+
+
+def _reproduce(report: InvarianceReport, output: InvariantOutput) -> str:
+    """The call that shows the worst shift again."""
+    same = [s for s in output.moved if (s.verdict, s.reason) == (report.verdict, report.reason)]
+    worst = worst_of(same)
+    parts = [f"layer={report.layer!r}"] if report.layer else []
+    parts += [f"shifts=[{worst.shift}]"] if worst is not None else []
+    if report.crop is not None:
+        parts.append(f"crop={report.crop}")
+    elif set(report.fill) != {"circular"}:
+        kinds = report.fill[0] if len(set(report.fill)) == 1 else report.fill
+        parts.append(f"fill={kinds!r}")
+    if report.max_relative_error is not None:
+        parts.append(f"max_relative_error={report.max_relative_error:g}")
+    call = ", ".join(["model", "x", *parts, f"seed={report.seed}"])
+    return f"shiftcheck.assert_invariant({call})"
+
+
+def render_invariance(report: InvarianceReport) -> str:
+    """The report as text: what explains it, every output, and the map over the shifts."""
+    lines = explain_invariance(report).splitlines()
+    others = [o for o in report.outputs if o is not report.decisive]
+    lines += [_one_line(o) for o in others]
+    if report.verdict is InvarianceVerdict.INVARIANT:
+        lines += [f"note: {note}" for note in report.notes]
+    table = [] if report.reason in TELL_NOTHING else _map(report.decisive)
+    return "\n".join([*lines, *(["", *table] if table else [])])
+
+
+def _one_line(output: InvariantOutput) -> str:
+    verdict = "not judged" if output.verdict is None else str(output.verdict)
+    reason = f" ({output.reason})" if output.reason else ""
+    return (
+        f"output {output.name!r} {list(output.shape)}: {verdict}{reason}, relative error"
+        f" {gap(output.relative_error)}"
+    )
+
+
+def _map(output: InvariantOutput) -> list[str]:
+    """The relative errors over (m, n), or over the only axis."""
+    along = output.grid
+    if along is None or len(along) > 2 or output.relative_error is None:
+        return []
+    rows: Sequence[Sequence[float | None]] = output.map() if len(along) == 2 else [output.map()]
+    names = [str(m) for m in along[0]] if len(along) == 2 else [""]
+    corner = "m \\ n" if len(along) == 2 else "shift"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    for name in (corner, *map(str, along[-1])):
+        table.add_column(name, no_wrap=True, justify="right")
+    for name, row in zip(names, rows, strict=True):
+        table.add_row(name, *(gap(v) for v in row))
+    console = Console(file=io.StringIO(), width=COLUMNS, color_system=None, legacy_windows=False)
+    console.print(table)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    shown = [line.rstrip() for line in file.getvalue().splitlines()]
+    return ["relative error over the shifts:", *[line for line in shown if line]]

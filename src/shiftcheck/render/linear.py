@@ -1,0 +1,199 @@
+"""Linearity and the convolution theorem as text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from shiftcheck.linear_report import (
+    ConvolutionReport,
+    Linearity,
+    LinearityReport,
+    LinearOutput,
+    Theorem,
+)
+from shiftcheck.render.message import COLUMNS, explain
+from shiftcheck.render.numbers import count, each, gap
+from shiftcheck.report import Verdict
+
+REMEDIES = {
+    "dead output": "the output is zero for every signal; check the weights",
+    "output ignores the input": "the output is the same for every signal; leave it out",
+    "not finite": "the output holds NaN or infinity; look at the values that the model returns",
+    "nondeterministic": "the same signal gave another output; switch what is random off",
+    "output cannot be read": "return dense tensors, or check up to a layer with layer=...",
+    "empty output": "give a signal that is large enough for an output",
+    "kernel too large": "check up to an earlier layer with layer=...",
+    "the output moves against the input": "mirror the output: then it moves with the input",
+    "output of another shape": "the shape of the output depends on the values of the signal",
+    "values are read to decide": "only the branches that were taken are known; write the decision"
+    " with operations of torch, such as torch.where",
+    "within rounding": "rounding is as large as the gap; give a model that runs in float64",
+    "linear part hidden by the constant": "subtract the constant part phi(0) first, or give a"
+    " signal of larger values",
+    "several outputs": "give a model with one output, or name a layer with layer=...",
+    "output axes in another order": "move the channels of the output to dimension 1",
+    "the convolution found differs from the operator": "the operator mixes the batch, its output is"
+    " not [batch, channels, *spatial], or it does not see what it was found to see",
+}
+
+
+def wrapped(lines: Sequence[str]) -> str:
+    """Lines of text that fit, what is continued moved in."""
+    found = []
+    for line in lines:
+        found += textwrap.wrap(
+            line,
+            COLUMNS,
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    return "\n".join(found)
+
+
+def explain_linearity(report: LinearityReport) -> str:
+    """The verdict on linearity and the numbers that it rests on."""
+    return wrapped(_linearity(report))
+
+
+def _linearity(report: LinearityReport) -> list[str]:
+    shape = "x".join(map(str, report.input_shape))
+    what = report.model + (f" up to {report.layer!r}" if report.layer else "")
+    reason = f" ({report.reason})" if report.reason else ""
+    lines = [f"{what} on {shape}: {report.verdict.upper()}{reason}"]
+    output = next((o for o in report.outputs if o.verdict is report.verdict), None)
+    if output is not None:
+        lines += _evidence(report, output)
+    if report.reason in REMEDIES:
+        lines.append(f"remedy: {REMEDIES[report.reason]}")
+    return [*lines, *(f"note: {note}" for note in report.notes)]
+
+
+_HOLDS_NOT = {True: "does not hold", False: "holds but for what may be rounding"}
+
+
+def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
+    lines = []
+    worst = output.worst
+    if report.verdict is Linearity.AFFINE:
+        lines.append(
+            f"linear but for a constant part: phi(0) reaches {gap(output.constant)},"
+            f" phi(f) - phi(0) reaches {gap(output.scale)}"
+        )
+    if worst is None:
+        return lines
+    where = f"output {output.name!r} {list(output.shape)}"
+    broken = report.verdict is Linearity.NOT_LINEAR
+    if not worst.holds:
+        lines.append(f"{where}: {worst.law} {_HOLDS_NOT[broken]}")
+        lines.append(
+            f"at output index {list(worst.index)}: left side {worst.together:.9g}, right side"
+            f" {worst.apart:.9g}"
+        )
+    lines.append(
+        f"{where}: largest gap {gap(worst.error)} relative to the linear part (allowed"
+        f" {gap(worst.allowance)})"
+    )
+    if report.sensitivity is not None:
+        lines.append(
+            f"the smallest departure this run would have caught: {gap(report.sensitivity)}"
+        )
+    low, high = report.amplitudes
+    laws = count(len(output.superpositions), "law")
+    lines.append(
+        f"{laws}: f and g are white noise of magnitude {report.unit:g} (seed {report.seed}), c is"
+        f" constant, s is f at half of its places; at {low:.1e} to {high:.1e} times that,"
+        f" compared in {report.precision}"
+    )
+    return lines
+
+
+def explain_convolution(report: ConvolutionReport) -> str:
+    """The theorem: the premises, and the conclusion or the property that fails."""
+    lines = [*_first_premise(report), *_second_premise(report), *_conclusion(report)]
+    return wrapped(lines)
+
+
+def _first_premise(report: ConvolutionReport) -> list[str]:
+    linear = report.linearity
+    lines = _linearity(linear)
+    if linear.verdict not in (Linearity.LINEAR, Linearity.AFFINE):
+        return lines
+    worst = linear.outputs[0].worst
+    constant = ""
+    if linear.verdict is Linearity.AFFINE:
+        constant = f", but for a constant part phi(0) of up to {gap(linear.outputs[0].constant)}"
+    found = (
+        "" if worst is None else f": largest gap {gap(worst.error)}, allowed {gap(worst.allowance)}"
+    )
+    return [lines[0], f"linear{constant}{found}"]
+
+
+def _second_premise(report: ConvolutionReport) -> list[str]:
+    checked = report.equivariance
+    if checked is None:
+        return []
+    if checked.verdict is not Verdict.EQUIVARIANT:
+        return explain(checked).splitlines()
+    moved = f"{checked.shifts[0]} and {count(len(checked.shifts) - 1, 'shift')} more"
+    return [
+        f"equivariant at multiples of the period {each(report.structure_period)}: checked {moved},"
+        f" largest gap {gap(checked.outputs[0].relative_error)}, allowed {gap(checked.sensitivity)}"
+    ]
+
+
+def _conclusion(report: ConvolutionReport) -> list[str]:
+    if report.verdict is Theorem.CONVOLUTION:
+        return _convolution(report)
+    lines = [FAILS[report.verdict] + (f" ({report.reason})" if report.reason else "")]
+    if report.verdict is Theorem.INFINITE_SUPPORT:
+        lines.append(f"remedy: check up to a layer before {report.guilty!r}")
+        lines[0] += f": from layer {report.guilty!r} on, a sample depends on all of an axis"
+        lines[-1] += ", or give boundary='circular' if the operator is one of the circle"
+    if report.reason == "signal too small for the kernel":
+        sizes = " x ".join(map(str, report.needed or ()))
+        lines.append(
+            f"remedy: give a larger signal, at least {sizes}"
+            if report.needed
+            else "remedy: give a larger signal"
+        )
+    elif report.reason in REMEDIES and report.linearity.reason != report.reason:
+        lines.append(f"remedy: {REMEDIES[report.reason]}")
+    return lines
+
+
+FAILS = {
+    Theorem.NOT_LINEAR: "no convolution: it is not linear",
+    Theorem.NOT_EQUIVARIANT: "no convolution: it is linear, but not equivariant",
+    Theorem.INFINITE_SUPPORT: "no finite convolution: it is linear, but its support is infinite",
+    Theorem.INCONCLUSIVE: "whether it is a convolution cannot be told",
+}
+
+
+def _convolution(report: ConvolutionReport) -> list[str]:
+    taps = "x".join(map(str, report.taps))
+    channels = "" if report.channels is None else "{1} to {0}".format(*report.channels)
+    constant = f", constant part {gap(report.constant)}" if report.constant else ""
+    where = "the torus" if set(report.boundary) == {"circular"} else "the valid region"
+    return [
+        f"therefore a convolution: kernel {taps} ({channels} channels), origin {report.origin},"
+        f" stride {each(report.stride)}, period {each(report.period)}{constant}",
+        f"phi(f) and f * h differ by at most {gap(report.error)} on random signals, relative"
+        f" {gap(report.relative_error)} (allowed {gap(report.allowance)}), over {where},"
+        f" {report.share or 0:.0%} of the output",
+    ]
+
+
+LARGEST = 12
+"""Rows and columns of a matrix that are shown as numbers."""
+
+
+def show_matrix(view: Any) -> str:
+    """What the matrix of an operator looks like, with its numbers where there are few."""
+    rows, columns = len(view.matrix), len(view.matrix[0])
+    lines = [f"{rows} x {columns} matrix: {view.structure}"]
+    if rows <= LARGEST and columns <= LARGEST:
+        lines += [" ".join(f"{v:6.2f}" for v in row) for row in view.matrix.tolist()]
+    return "\n".join(lines)

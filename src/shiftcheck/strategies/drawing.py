@@ -1,0 +1,239 @@
+"""Strategies for shifts, signals, sizes and boundaries: arguments are looked at when called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from hypothesis import reject
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from shiftcheck.accepted_sizes import Accepted, Question, find_sizes
+from shiftcheck.errors import InputError
+from shiftcheck.sample_signals import (
+    KINDS,
+    checked_dtype,
+    checked_kind,
+    checked_shape,
+    sample_signal,
+)
+from shiftcheck.strategies.arguments import (
+    axes_of,
+    boundary_of,
+    channels_of,
+    checked_model,
+    per_axis,
+    shift_of,
+)
+
+Shift = tuple[int, ...]
+SEEDS = 2**16
+
+
+def shifts(
+    ndim: int, max: int | Sequence[int], *, lattice: int | Sequence[int] = 1
+) -> SearchStrategy[tuple[int, ...]]:
+    """Shifts other than zero, in whole pixels.
+
+    Examples shrink towards the smallest offending one: towards a single entry that is not zero,
+    then to one step of the lattice, then to the first axis, then to a positive sign.
+
+    Args:
+        ndim: the number of spatial axes, one to three.
+        max: the largest entry in pixels, once or for each axis; an axis with 0 is not moved.
+        lattice: every entry is a multiple of it, once or for each axis.
+
+    Raises:
+        InputError: for arguments that cannot be used, such as a ``max`` below ``lattice``.
+
+    Example:
+        >>> from hypothesis import find
+        >>> find(shifts(2, 8, lattice=(2, 4)), lambda v: v[1] > 0)
+        (0, 4)
+    """
+    axes_of(ndim)
+    farthest = per_axis("max", max, ndim, least=0)
+    steps = per_axis("lattice", lattice, ndim, least=1)
+    for axis, (most, step) in enumerate(zip(farthest, steps, strict=True)):
+        if 0 < most < step:
+            raise InputError(
+                f"max={max!r}, lattice={lattice!r}: along axis {axis} no multiple of {step} is at"
+                f" most {most}; give max >= lattice, or 0 to leave the axis alone"
+            )
+    if not any(farthest):
+        raise InputError(f"max={max!r}: no axis is moved; give at least one entry above 0")
+    counts = [most // step for most, step in zip(farthest, steps, strict=True)]
+    return _steps(counts).map(lambda v: tuple(n * s for n, s in zip(v, steps, strict=True)))
+
+
+@st.composite
+def _steps(draw: DrawFn, counts: Sequence[int]) -> Shift:
+    """A number of steps for each axis, the last axis first: the first one is simplified last."""
+    drawn = [draw(_entry(most)) for most in reversed(counts)]
+    if not any(drawn):
+        reject()
+    return tuple(reversed(drawn))
+
+
+def _entry(most: int) -> SearchStrategy[int]:
+    if not most:
+        return st.just(0)
+    return st.just(0) | st.integers(1, most) | st.integers(-most, -1)
+
+
+def signals(
+    shape: Sequence[int | SearchStrategy[int]] | SearchStrategy[Any],
+    *,
+    dtype: torch.dtype = torch.float32,
+    kind: str | Sequence[str] | None = None,
+) -> SearchStrategy[torch.Tensor]:
+    """Signals ``[batch, channels, *spatial]``, drawn as a seed and a shape, never pixel by pixel.
+
+    A failure is shown as the call of ``sample_signal`` that makes the signal again. Examples shrink
+    towards the smallest shape (channel counts towards one), the first kind, and seed 0.
+
+    Args:
+        shape: the shape, in which any entry may be a strategy of whole numbers; or a strategy of
+            shapes.
+        dtype: a real floating dtype.
+        kind: one or several of ``"white"``, ``"band-limited"``, ``"impulses"`` and ``"blobs"``, as
+            described in ``sample_signal``; all of them when left out.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+
+    Example:
+        >>> from hypothesis import find, strategies as st
+        >>> x = find(signals((1, st.integers(1, 4), 8, 9)), lambda x: bool(x.std() > 0))
+        >>> x.shape
+        torch.Size([1, 1, 8, 9])
+    """
+    checked_dtype(dtype)
+    return st.builds(
+        sample_signal,
+        _shapes(shape),
+        kind=st.sampled_from(kinds_of(kind)),
+        seed=seeds(),
+        dtype=st.just(dtype),
+    )
+
+
+def seeds() -> SearchStrategy[int]:
+    """Seeds of signals; they shrink towards 0."""
+    return st.integers(0, SEEDS - 1)
+
+
+def kinds_of(kind: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The kinds to choose from; raises InputError for one that there is not."""
+    if kind is None:
+        return tuple(KINDS)
+    several = (kind,) if isinstance(kind, str) else kind
+    if not isinstance(several, Sequence) or not several:
+        raise InputError(f"kind={kind!r}: give one kind or several, or None for all of them")
+    for one in several:
+        checked_kind(one)
+    return tuple(several)
+
+
+def _shapes(shape: Any) -> SearchStrategy[Any]:
+    if isinstance(shape, SearchStrategy):
+        return shape
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        checked_shape(shape)
+    checked_shape([1 if isinstance(n, SearchStrategy) else n for n in shape])
+    return st.tuples(*(n if isinstance(n, SearchStrategy) else st.just(n) for n in shape))
+
+
+def sizes(
+    model: Callable[..., Any],
+    *,
+    ndim: int | None = None,
+    channels: int | Sequence[int] | None = None,
+    boundary: str | Sequence[str] = "valid",
+    shift: Sequence[int] | None = None,
+    layer: str | None = None,
+    spatial_dims: Sequence[int] | None = None,
+    arguments: Callable[[torch.Tensor], Any] | None = None,
+) -> SearchStrategy[tuple[int, ...]]:
+    """Spatial sizes that a model accepts and that leave something to compare, by its geometry.
+
+    They are looked for when this is called: the geometry is read at a few dozen sizes along each
+    axis, without running the model. Examples shrink towards the smallest size.
+
+    Args:
+        model: any module or callable.
+        ndim: the number of spatial axes; that of the model's layers when left out.
+        channels: the channel count, or several to choose from; what the model accepts when left
+            out.
+        boundary: ``"valid"`` or ``"circular"``, once or for each spatial axis.
+        shift: whole pixels that the sizes leave room for; one step of the outputs' strides when
+            left out.
+        layer, spatial_dims: as in ``check_equivariance``.
+        arguments: makes what the model is called with from a signal ``[batch, channels,
+            *spatial]``; the signal itself when left out.
+
+    Raises:
+        InputError: for arguments that cannot be used, and where no size was found.
+
+    Example:
+        >>> import hypothesis, torch
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5), torch.nn.MaxPool2d(2))
+        >>> @hypothesis.settings(max_examples=5, deadline=None)
+        ... @hypothesis.given(sizes(net))
+        ... def look(size):
+        ...     assert min(size) >= 8  # a field of six pixels, and one step of two
+        >>> look()
+    """
+    checked_model(model)
+    dims = axes_of(ndim, model)
+    question = Question(
+        model=model,
+        ndim=dims,
+        boundary=boundary_of(boundary, dims),
+        layer=layer,
+        spatial_dims=None if spatial_dims is None else tuple(spatial_dims),
+        arguments=arguments,
+    )
+    moved = None if shift is None else shift_of(shift, dims)
+    room = None if moved is None else [abs(v) for v in moved]
+    found = find_sizes(question, channels_of(channels, model), room)
+    if not found.comparable:
+        raise InputError(
+            f"model: no size up to {found.base} was found that leaves something to compare;"
+            " shiftcheck.geometry(model, shape) says at which layer the valid region ends"
+        )
+    moved = moved or found.lattice
+    if not found.has_room(moved):
+        raise InputError(f"shift={shift!r}: no size was found that leaves room for it")
+    candidates = sizes_for(found, moved)
+    return candidates.filter(lambda chosen: question.accepts(found.probed, chosen))
+
+
+def sizes_for(found: Accepted, shift: Shift) -> SearchStrategy[tuple[int, ...]]:
+    """The sizes at which ``shift`` leaves something to compare, each axis by itself."""
+    if found.whole is not None:
+        return st.sampled_from(found.whole_for(shift))
+    lengths = (st.sampled_from(found.lengths_for(axis, v)) for axis, v in enumerate(shift))
+    return st.tuples(*lengths)
+
+
+def boundaries(ndim: int) -> SearchStrategy[tuple[str, ...]]:
+    """Boundaries, ``"valid"`` or ``"circular"`` for each axis.
+
+    Examples shrink towards ``"valid"`` along every axis.
+
+    Args:
+        ndim: the number of spatial axes, one to three.
+
+    Raises:
+        InputError: for an ``ndim`` that cannot be used.
+
+    Example:
+        >>> from hypothesis import find
+        >>> find(boundaries(2), lambda boundary: "circular" in boundary[1])
+        ('valid', 'circular')
+    """
+    axes_of(ndim)
+    return st.tuples(*(st.sampled_from(("valid", "circular")) for _ in range(ndim)))

@@ -1,0 +1,141 @@
+"""What a property test looks at: examples, and what is simpler than one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from shiftcheck.accepted_sizes import Accepted
+from shiftcheck.check import check_equivariance
+from shiftcheck.report import Report
+from shiftcheck.sample_signals import sample_signal
+
+SEEDS = 8
+"""So many seeds are tried in the place of the drawn one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """What is drawn: a shift in pixels, and the channels, sizes, kind and seed of a signal."""
+
+    shift: tuple[int, ...]
+    channels: int
+    sizes: tuple[int, ...]
+    kind: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """A model that is ready to be asked, the sizes it accepts and how far signals are shifted.
+
+    ``factory`` is the name of what made the model, if anything did; ``options`` are the check's.
+    """
+
+    found: Accepted
+    lattice: tuple[int, ...]
+    farthest: tuple[int, ...]
+    kinds: tuple[str, ...]
+    factory: str
+    options: dict[str, Any]
+
+    def simplest(self) -> Iterator[Example]:
+        """One step along each axis at the smallest size, the smallest step first."""
+        movable = [axis for axis, most in enumerate(self.farthest) if most]
+        for axis in sorted(movable, key=lambda axis: self.lattice[axis]):
+            step = self.lattice[axis]
+            shift = tuple(step if a == axis else 0 for a in range(len(self.lattice)))
+            yield Example(
+                shift=shift,
+                channels=self.found.channels[0],
+                sizes=self.found.smallest_for(shift),
+                kind=self.kinds[0],
+                seed=0,
+            )
+
+    def run(self, example: Example, measure: Any) -> Report:
+        """Check the model on one example."""
+        question = self.found.question
+        signal = sample_signal(
+            (question.batch, example.channels, *example.sizes),
+            kind=example.kind,
+            seed=example.seed,
+            dtype=question.dtype,
+        )
+        return check_equivariance(
+            question.model,
+            question.inputs(signal),
+            shifts=[example.shift],
+            boundary=question.boundary,
+            measure=measure,
+            **self.options,
+        )
+
+    def written(self, example: Example) -> str:
+        """How to make the model and the signal of an example again."""
+        question = self.found.question
+        shape = (question.batch, example.channels, *example.sizes)
+        dtype = "" if question.dtype is torch.float32 else f", dtype={question.dtype}"
+        signal = (
+            f"shiftcheck.strategies.sample_signal({shape}, kind={example.kind!r},"
+            f" seed={example.seed}{dtype})"
+        )
+        lines = [f"x = {signal}" if question.arguments is None else f"x = arguments({signal})"]
+        if self.factory:
+            seed = self.options["seed"]
+            lines.append(f"torch.manual_seed({seed}); model = {self.factory}()")
+        return "\n".join(lines)
+
+    def simpler(self, example: Example) -> Iterator[Example]:
+        """Examples to try in its place, the most welcome first; one part is changed at a time."""
+        for shift in self._simpler_shifts(example.shift):
+            if all(abs(v) < n for v, n in zip(shift, example.sizes, strict=True)):
+                yield replace(example, shift=shift)
+        for channels in self.found.channels:
+            if channels < example.channels:
+                yield replace(example, channels=channels)
+        for sizes in self._smaller_sizes(example):
+            yield replace(example, sizes=sizes)
+        for kind in self.kinds[: self.kinds.index(example.kind)]:
+            yield replace(example, kind=kind)
+        for seed in range(min(example.seed, SEEDS)):
+            yield replace(example, seed=seed)
+
+    def _simpler_shifts(self, shift: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """First those along one axis, shorter ones first; then with one entry nearer to zero."""
+        single = sum(map(bool, shift)) == 1
+        for length in range(1, sum(map(abs, shift)) if single else max(self.farthest) + 1):
+            for axis, step in enumerate(self.lattice):
+                if length % step == 0 and length <= self.farthest[axis]:
+                    yield _along(axis, length, shift)
+                    yield _along(axis, -length, shift)
+        if single:
+            length = sum(map(abs, shift))
+            ways = [_along(a, v, shift) for a in range(len(shift)) for v in (length, -length)]
+            yield from (way for way in ways[: ways.index(shift)] if self._is_drawn(way))
+            return
+        for axis, entry in enumerate(shift):
+            for nearer in range(0, abs(entry), self.lattice[axis]):
+                signed = nearer if entry > 0 else -nearer
+                yield tuple(signed if a == axis else v for a, v in enumerate(shift))
+
+    def _is_drawn(self, shift: tuple[int, ...]) -> bool:
+        limits = zip(shift, self.lattice, self.farthest, strict=True)
+        return all(v % step == 0 and abs(v) <= most for v, step, most in limits)
+
+    def _smaller_sizes(self, example: Example) -> Iterator[tuple[int, ...]]:
+        if self.found.whole is not None:
+            whole = self.found.whole_for(example.shift)
+            yield from whole[: whole.index(example.sizes)] if example.sizes in whole else ()
+            return
+        for axis, v in enumerate(example.shift):
+            for n in self.found.lengths_for(axis, v):
+                if n < example.sizes[axis]:
+                    yield tuple(n if a == axis else m for a, m in enumerate(example.sizes))
+
+
+def _along(axis: int, entry: int, like: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(entry if a == axis else 0 for a in range(len(like)))

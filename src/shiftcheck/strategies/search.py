@@ -1,0 +1,139 @@
+"""What a property test has found so far, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shiftcheck.errors import InconclusiveError, ModelError, NotEquivariantError
+from shiftcheck.render import explain
+from shiftcheck.report import Report, Verdict
+from shiftcheck.strategies.scene import Example, Scene
+from shiftcheck.verdict import (
+    APART,
+    BLIND,
+    CONSTANT,
+    CONSTANT_INPUT,
+    DEAD,
+    IGNORES,
+    INVISIBLE,
+    NO_REGION,
+    NOT_SPATIAL,
+    SATURATED,
+    TOO_TOLERANT,
+    UNREAD,
+    UNSTEADY,
+)
+
+UNSEEN = (DEAD, CONSTANT, CONSTANT_INPUT, SATURATED, INVISIBLE, NO_REGION, TOO_TOLERANT)
+"""Reasons that lie in the example: another one may show what this one does not."""
+
+HOPELESS = (*BLIND.values(), APART, UNSTEADY, NOT_SPATIAL, IGNORES, UNREAD)
+"""Reasons that lie in the model: no other example is worth a run."""
+
+PATIENCE = 40
+"""So many examples may show nothing before the search is given up, if none showed anything."""
+
+ATTEMPTS = 20
+"""How often an example is replaced by a simpler one at most."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Search:
+    """The examples looked at in one run of a property test.
+
+    ``moved``: the axes along which something was shown. ``doubt``: the first example that was
+    neither equivariant nor broken for a reason of its own; ``unseen``: one that showed nothing, of
+    which there were ``blank``. ``hopeless``: no other example is worth a run.
+    """
+
+    scene: Scene
+    moved: set[int] = field(default_factory=set)
+    broken: tuple[Example, Report] | None = None
+    doubt: tuple[Example, Report] | None = None
+    unseen: tuple[Example, Report] | None = None
+    blank: int = 0
+    hopeless: bool = False
+
+    def judge(self, example: Example) -> bool:
+        """Whether an example showed equivariance; raises NotEquivariantError where it is broken."""
+        __tracebackhide__ = True
+        if self.hopeless and self.broken is None:
+            return False
+        report = self._measured(example)
+        if report is None:
+            return False
+        if report.verdict is Verdict.BROKEN:
+            self.broken = example, report
+            raise NotEquivariantError(explain(report))
+        if report.verdict is Verdict.EQUIVARIANT:
+            self.moved |= {axis for axis, v in enumerate(example.shift) if v}
+            return True
+        if report.reason in UNSEEN:
+            self.unseen = self.unseen or (example, report)
+            self.blank += 1
+            self.hopeless = not self.moved and self.blank >= PATIENCE
+        else:
+            self.doubt = self.doubt or (example, report)
+            self.hopeless = report.reason in HOPELESS
+        return False
+
+    def _measured(self, example: Example) -> Report | None:
+        """The report on an example; None where the model does not accept its sizes together."""
+        try:
+            return self.scene.run(example, "outputs")
+        except ModelError:
+            if self.scene.found.question.accepts(example.channels, example.sizes):
+                raise
+            return None
+
+    def failure(self) -> NotEquivariantError:
+        """The error for the simplest example near the broken one."""
+        assert self.broken is not None
+        return NotEquivariantError(self._message(*self._simplest(*self.broken)))
+
+    def _simplest(self, example: Example, report: Report) -> tuple[Example, Report]:
+        """Go on to a simpler example of the same verdict, changing one part, while there is one.
+
+        Examples that show nothing are passed over.
+        """
+        others: set[Example] = set()
+        for _ in range(ATTEMPTS):
+            for simpler in self.scene.simpler(example):
+                if simpler in others:
+                    continue
+                found = self._measured(simpler)
+                if found is not None and _alike(found, report):
+                    example, report = simpler, found
+                    break
+                others.add(simpler)
+            else:
+                break
+        return example, report
+
+    def settle(self) -> None:
+        """Raise InconclusiveError unless something was shown along every axis, without a doubt."""
+        __tracebackhide__ = True
+        if self.doubt is not None:
+            raise InconclusiveError(self._message(*self._simplest(*self.doubt)))
+        missing = [
+            axis for axis, most in enumerate(self.scene.farthest) if most and axis not in self.moved
+        ]
+        if missing and self.unseen is not None:
+            raise InconclusiveError(self._message(*self.unseen))
+        if missing:
+            raise InconclusiveError(
+                f"no example moved axis {missing[0]} and showed something; let hypothesis draw more"
+                " examples, with settings=hypothesis.settings(max_examples=...)"
+            )
+
+    def _message(self, example: Example, seen: Report) -> str:
+        report = self.scene.run(example, "layers")
+        told = report if _alike(report, seen) else seen
+        return f"{explain(told)}\n{self.scene.written(example)}"
+
+
+def _alike(one: Report, other: Report) -> bool:
+    """Whether two reports say the same; a break is a break for whichever reason."""
+    if one.verdict is other.verdict is Verdict.BROKEN:
+        return True
+    return (one.verdict, one.reason) == (other.verdict, other.reason)

@@ -1,0 +1,119 @@
+"""The sizes that a model accepts, against the usual formulas and against running it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from shiftcheck import InputError
+from shiftcheck.accepted_sizes import (
+    Question,
+    find_sizes,
+    likely_channels,
+    listed_sizes,
+    number_of_axes,
+)
+
+
+def down(*ratios: int) -> nn.Module:
+    return nn.Sequential(*(nn.Conv2d(1, 1, ratio, stride=ratio) for ratio in ratios))
+
+
+def smallest_of(model: nn.Module, shift: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """The size that examples shrink to, without letting hypothesis shrink them."""
+    ndim = number_of_axes(model)
+    question = Question(model=model, ndim=ndim, boundary=("valid",) * ndim)
+    found = find_sizes(question, likely_channels(model), None)
+    return found.smallest_for(shift or found.lattice)
+
+
+# the receptive field and the stride by the usual formula: two neighbouring samples need the sum
+@pytest.mark.parametrize(
+    ("model", "smallest"),
+    [
+        (nn.Conv2d(1, 1, 3, padding=1), 3 + 1),
+        (nn.Conv2d(1, 1, 3, dilation=4), 9 + 1),
+        (down(2, 3), 6 + 6),
+        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3)), 8 + 2),
+    ],
+)
+def test_sizes_shrink_to_receptive_field_plus_stride(model: nn.Module, smallest: int) -> None:
+    assert smallest_of(model) == (smallest, smallest)
+
+
+def test_sizes_of_unlike_axes() -> None:
+    model = nn.Conv2d(2, 1, (3, 21))
+    assert smallest_of(model) == (4, 22)
+    assert smallest_of(model, (5, 0)) == (8, 22)
+
+
+def test_sizes_of_one_and_of_three_axes() -> None:
+    assert smallest_of(nn.Conv1d(2, 2, 7)) == (8,)
+    assert smallest_of(nn.Conv3d(1, 1, 2)) == (3, 3, 3)
+
+
+def question(model: nn.Module, ndim: int = 2) -> Question:
+    return Question(model=model, ndim=ndim, boundary=("valid",) * ndim)
+
+
+@pytest.mark.parametrize(
+    ("model", "channels"),
+    [
+        (nn.Conv2d(3, 1, 3), (3,)),
+        (nn.MaxPool2d(2), (1, 2, 3, 4)),
+        (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 1, 1)), (3,)),
+        (nn.InstanceNorm2d(3), (3,)),  # it takes others with a warning
+    ],
+)
+def test_channel_counts(model: nn.Module, channels: tuple[int, ...]) -> None:
+    assert find_sizes(question(model), likely_channels(model), None).channels == channels
+
+
+def test_the_lattice_is_the_stride_of_the_output() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, stride=(2, 3)), nn.MaxPool2d((2, 1)))
+    assert find_sizes(question(model), (1,), None).lattice == (4, 3)
+
+
+def test_sizes_reach_far_enough_for_a_large_shift() -> None:
+    found = find_sizes(question(nn.Conv2d(1, 1, 3)), (1,), (100, 0))
+    assert found.has_room((100, 0))
+    assert found.smallest_for((100, 0)) == (103, 4)  # one sample more than the field of three
+
+
+def test_sizes_that_are_given() -> None:
+    found = listed_sizes(question(nn.Conv2d(1, 1, 3)), (1,), [(9, 8), (3, 20), (12, 4)])
+    assert found.whole_for((4, 0)) == [(9, 8), (12, 4)]
+    assert not found.has_room((0, 19))
+
+
+class Counts(nn.Module):
+    """Decides by a value, which shapes alone do not have."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if float(x.sum()) > 0 else x * 3
+
+
+def test_a_model_that_looks_at_values_is_really_run() -> None:
+    assert find_sizes(question(Counts()), (1,), None).base == (64, 64)
+
+
+def test_a_model_that_accepts_nothing_is_named_with_its_error() -> None:
+    class Refuses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls.append(1)
+            raise RuntimeError("never")
+
+    with pytest.raises(InputError, match=r"accepts none of .*(?s:.*)never"):
+        find_sizes(question(Refuses()), (1, 2), None)
+
+
+def test_layers_tell_the_number_of_axes() -> None:
+    assert number_of_axes(nn.Sequential(nn.ReLU(), nn.BatchNorm3d(1))) == 3
+    assert number_of_axes(nn.AdaptiveAvgPool1d(1)) == 1
+    with pytest.raises(InputError, match="layers for 1 or 2 axes"):
+        number_of_axes(nn.Sequential(nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1)))

@@ -1,0 +1,351 @@
+"""The command line: exit statuses in processes of their own, the rest in this one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import shiftcheck
+from shiftcheck import Report, Verdict
+from shiftcheck.cli import main
+
+SOURCE = """
+import sys
+import torch
+from torch import nn
+
+print("printed by the target")
+
+class DownUp(nn.Module):
+    def __init__(self, channels=3):
+        super().__init__()
+        self.pool, self.up = nn.MaxPool2d(2), nn.ConvTranspose2d(channels, 1, 2, stride=2)
+    def forward(self, x):
+        return self.up(self.pool(x))
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return x + 2 * y
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        sys.exit(0)
+
+class Raises(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("an error of the model's own")
+
+def conv(width=2, padding=1, padding_mode="zeros"):
+    return nn.Conv2d(3, width, 3, padding=padding, padding_mode=padding_mode)
+
+def double(x):
+    return 2 * x
+
+doubled = conv().double()
+
+def mean():
+    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.InstanceNorm2d(2))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "net.py").write_text(SOURCE, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield tmp_path
+    sys.path[:] = path
+
+
+SHAPE = ["--shape", "1,3,16,18"]
+
+
+def shell(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "shiftcheck", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **HERE},
+    )
+
+
+HERE = {"PYTHONPATH": str(Path(shiftcheck.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "out", "err"),
+    [
+        (["check", "net.py:conv", *SHAPE], 0, "EQUIVARIANT", "printed by the target"),
+        (["check", "net.py:DownUp", *SHAPE, "--shifts", "1,0"], 1, "cause STRIDE", ""),
+        (["check", "net.py:Leaves", *SHAPE], 2, "", "the model ended the program"),
+        (["check", "net.py:conv", "--shape", "1,3"], 2, "", "'1,3' is no shape"),
+        (["check", "net.py:mean", *SHAPE], 3, "no valid region", ""),
+    ],
+)
+def test_the_exit_status(
+    folder: Path, arguments: list[str], status: int, out: str, err: str
+) -> None:
+    done = shell(*arguments, cwd=folder)
+    assert done.returncode == status, done.stderr
+    assert out in done.stdout
+    assert err in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback(folder: Path) -> None:
+    command = f"{sys.executable} -m shiftcheck check net.py:conv --shape 1,3,16,18 --json - | true"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **HERE},
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_the_json_alone_goes_to_the_output(folder: Path, capsys: Captured) -> None:
+    assert main(["check", "net.py:DownUp", *SHAPE, "--shifts", "-1,0 0,2", "--json", "-"]) == 1
+    told = capsys.readouterr()
+    report = Report.from_json(told.out)
+    assert report.verdict is Verdict.BROKEN
+    assert report.shifts == ((-1, 0), (0, 2))
+    assert "printed by the target" in told.err
+
+
+def test_the_json_goes_to_a_file(folder: Path, capsys: Captured) -> None:
+    assert main(["check", "net.py:conv", *SHAPE, "--json", "report.json", "--seed", "7"]) == 0
+    written = json.loads((folder / "report.json").read_text("utf-8"))
+    assert (written["verdict"], written["seed"]) == ("equivariant", 7)
+    assert "EQUIVARIANT" in capsys.readouterr().out
+
+
+def reported(capsys: Captured, *arguments: str) -> Report:
+    """The report of a check, whatever its verdict."""
+    assert main([*arguments, "--json", "-"]) in (0, 1, 3)
+    return Report.from_json(capsys.readouterr().out)
+
+
+def test_the_options_reach_the_check(folder: Path, capsys: Captured) -> None:
+    report = reported(capsys, "check", "net.py:DownUp", *SHAPE, "--layer", "pool", "--seed", "3")
+    assert (report.layer, report.seed, report.verdict) == ("pool", 3, Verdict.EQUIVARIANT)
+    ring = ["--arg", "padding_mode=circular", "--boundary", "circular,valid"]
+    report = reported(capsys, "check", "net.py:conv", *ring, *SHAPE, "--dtype", "float64")
+    assert report.boundary == ("circular", "valid")
+    assert (report.dtype, report.verdict) == ("float64", Verdict.EQUIVARIANT)
+    report = reported(capsys, "check", "net.py:conv", *SHAPE, "--reach", "2")
+    assert len(report.shifts) == 24
+    loose = ["--rtol", "1e3", "--atol", "1"]
+    report = reported(capsys, "check", "net.py:conv", *SHAPE, *loose, "--max-batch", "2")
+    assert report.reason == "tolerance larger than the signal"
+    report = reported(capsys, "check", "net.py:conv", *SHAPE, "--weights", "randomized")
+    assert len(report.draws) == 3
+    report = reported(capsys, "check", "net.py:double", "--function", *SHAPE, "--training")
+    assert report.model == "double"
+
+
+def test_a_model_keeps_its_own_dtype(folder: Path, capsys: Captured) -> None:
+    assert reported(capsys, "check", "net.py:doubled", *SHAPE).dtype == "float64"
+    single = reported(capsys, "check", "net.py:doubled", *SHAPE, "--dtype", "float32")
+    assert single.dtype == "float32"
+
+
+def test_the_same_seed_gives_the_same_report(folder: Path, capsys: Captured) -> None:
+    one = reported(capsys, "check", "net.py:DownUp", *SHAPE, "--shifts", "1,0", "--seed", "5")
+    again = reported(capsys, "check", "net.py:DownUp", *SHAPE, "--shifts", "1,0", "--seed", "5")
+    other = reported(capsys, "check", "net.py:DownUp", *SHAPE, "--shifts", "1,0", "--seed", "6")
+    assert one == again
+    assert one.outputs[0].error != other.outputs[0].error
+
+
+def test_inputs_from_files(folder: Path, capsys: Captured) -> None:
+    draw = np.random.default_rng(0)
+    np.save(folder / "x.npy", draw.normal(size=(2, 3, 12, 14)))
+    report = reported(capsys, "check", "net.py:conv", "--input", "x.npy")
+    assert (report.input_shape, report.dtype) == ((2, 3, 12, 14), "float32")
+    pixels = draw.integers(0, 256, (20, 15, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "x.png")
+    report = reported(capsys, "check", "net.py:conv", "--input", "x.png")
+    assert (report.input_shape, report.verdict) == ((1, 3, 20, 15), Verdict.EQUIVARIANT)
+
+
+def test_several_inputs(folder: Path, capsys: Captured) -> None:
+    report = reported(capsys, "check", "net.py:Two", *SHAPE, *SHAPE)
+    assert report.verdict is Verdict.EQUIVARIANT
+
+
+def test_the_geometry(folder: Path, capsys: Captured) -> None:
+    assert main(["geometry", "net.py:DownUp", "--arg", "channels=1", "--shape", "1,1,4096,64"]) == 0
+    told = capsys.readouterr().out
+    assert "structure only, nothing was run" in told
+    assert "pool" in told
+    report = reported(capsys, "geometry", "net.py:DownUp", *SHAPE)
+    assert report.outputs[0].period == (2, 2)
+    assert report.verdict is None
+
+
+def test_the_report_as_a_page(folder: Path, capsys: Captured) -> None:
+    assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 0
+    assert "conv" in (folder / "page.html").read_text("utf-8")
+
+
+def test_a_page_that_cannot_be_made_is_an_error(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_html(report: Report, path: Path) -> None:
+        raise shiftcheck.MissingExtraError("pip install 'torch-shiftcheck[html]'")
+
+    monkeypatch.setattr(Report, "to_html", to_html)
+    assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 2
+    assert "torch-shiftcheck[html]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "net.py:conv"], "no input: give --shape"),
+        (["check", "net.py:conv", "--input", "missing.npy"], "there is no such file"),
+        (["check", "net.py:conv", *SHAPE, "--json", "nowhere/report.json"], "there is no folder"),
+        (["check", "net.py:conv", *SHAPE, "--json", "."], "it is a folder"),
+        (["check", "net.py:conv", *SHAPE, "--layer", "nowhere"], "layer='nowhere' was not met"),
+        (["check", "net.py:conv", "--shape", "1,1,16,18"], "expected input"),
+        (["check", "net.py:conv", *SHAPE, "--shifts", "1"], "has 1 entries"),
+        (["check", "net.py:conv", *SHAPE, "--rtol", "1"], "both or neither"),
+        (["check", "net.py:conv", *SHAPE, "--arg", "depth=3"], "has no such argument"),
+        (["check", "net.py:conv", *SHAPE, "--device", "cuda:99"], "--device cuda:99"),
+        (["check", "net.py:Raises", *SHAPE], "an error of the model's own"),
+        (["check", "net.py:nothing", *SHAPE], "has no 'nothing'"),
+        (["geometry", "net.py:double", *SHAPE], "wants x"),
+    ],
+)
+def test_errors_have_status_two_and_no_traceback_of_ours(
+    folder: Path, capsys: Captured, arguments: list[str], says: str
+) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert says in told.err
+    assert told.err.startswith(("shiftcheck: ", "printed by the target"))
+    assert "cli.py" not in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["check"], "TARGET"),
+        (["check", "net.py:conv", "--shape", "1,x,4"], "'x' is no whole number"),
+        (["check", "net.py:conv", "--shape", "1,3,0"], "is no shape"),
+        (["check", "net.py:conv", *SHAPE, "--shifts", "1.5,0"], "'1.5' is no whole number"),
+        (["check", "net.py:conv", *SHAPE, "--shifts", ""], "is no whole number"),
+        (["check", "net.py:conv", *SHAPE, "--shifts", "1,0", "--reach", "2"], "not allowed with"),
+        (["check", "net.py:conv", *SHAPE, "--reach", "0"], "at least 1"),
+        (["check", "net.py:conv", *SHAPE, "--seed", "-1"], "at least 0"),
+        (["check", "net.py:conv", *SHAPE, "--boundary", "open"], "give valid or circular"),
+        (["check", "net.py:conv", *SHAPE, "--device", "toaster"], "is no device"),
+        (["check", "net.py:conv", *SHAPE, "--device", "meta"], "holds no values"),
+        (["check", "net.py:conv", *SHAPE, "--dtype", "int8"], "invalid choice"),
+    ],
+)
+def test_usage_errors(folder: Path, capsys: Captured, arguments: list[str], says: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_broken_model(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any, **options: Any) -> Report:
+        raise LookupError("inside")
+
+    monkeypatch.setattr("shiftcheck.cli.check_equivariance", fails)
+    assert main(["check", "net.py:conv", *SHAPE]) == 2
+    assert "LookupError: inside" in capsys.readouterr().err
+
+
+def test_help_shows_examples_and_statuses(capsys: Captured) -> None:
+    for command in ([], ["geometry"], ["check"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*command, "--help"])
+        assert caught.value.code == 0
+        told = capsys.readouterr().out
+        assert "examples:" in told
+        assert all(len(line) <= 100 for line in told.splitlines())
+        assert not command or "exit status:" in told
+
+
+def test_the_version(capsys: Captured) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert shiftcheck.__version__ in capsys.readouterr().out
+
+
+# -- render ----------------------------------------------------------------------------------------
+
+
+def a_report() -> shiftcheck.Report:
+    return shiftcheck.check_equivariance(torch.nn.MaxPool2d(2), torch.randn(1, 1, 12, 16))
+
+
+def test_a_report_is_shown_from_its_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = a_report()
+    path = tmp_path / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    page, own = tmp_path / "page.html", tmp_path / "own.html"
+    assert main(["render", str(path), "--html", str(page)]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    report.to_html(own)
+    assert page.read_bytes() == own.read_bytes()
+
+
+def test_a_report_is_read_from_the_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(a_report().to_json()))
+    assert main(["render", "-"]) == 0
+    assert "EQUIVARIANT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read: "),
+        ("{", "text is no JSON"),
+        ("{}", "it has no schema_version"),
+        (json.dumps({"schema_version": 99}), "upgrade with 'pip install -U torch-shiftcheck'"),
+        (b"\xff\xfe", "cannot be read: "),
+    ],
+)
+def test_what_is_no_report_is_refused(
+    text: str | bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    if text is not None:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    assert main(["render", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert words in said

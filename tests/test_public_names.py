@@ -1,0 +1,75 @@
+"""Every public name has a docstring with an example, which test_doctests runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import shiftcheck
+
+WITHOUT_ALL = ("datasets",)
+"""Public modules without ``__all__``: their public names are those that they define."""
+
+OPTIONAL = ("strategies", "plot")
+"""Public modules that are not imported with the package, as they need an extra."""
+
+
+def public_modules() -> list[ModuleType]:
+    named = [getattr(shiftcheck, name) for name in shiftcheck.__all__]
+    there = [m.name for m in pkgutil.iter_modules(shiftcheck.__path__) if m.name in OPTIONAL]
+    extra = [importlib.import_module(f"shiftcheck.{name}") for name in (*there, "rules")]
+    return [shiftcheck, *(m for m in named if inspect.ismodule(m)), *extra]
+
+
+def names_of(module: ModuleType) -> list[str]:
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    public = [name for name in vars(module) if not name.startswith("_")]
+    return [n for n in public if getattr(getattr(module, n), "__module__", "") == module.__name__]
+
+
+def described(value: Any) -> bool:
+    """Whether a value can have a docstring of its own: a class or a function, no data."""
+    return inspect.isclass(value) or inspect.isfunction(value)
+
+
+NAMES = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in public_modules()
+    for name in names_of(module)
+    if described(getattr(module, name))
+}
+
+
+def test_there_are_public_names() -> None:
+    assert {"shiftcheck.Report", "shiftcheck.datasets.mnist", "shiftcheck.rules.Axis"} <= set(NAMES)
+    modules = [m.__name__.removeprefix("shiftcheck.") for m in public_modules()[1:]]
+    assert [
+        m for m in modules if not hasattr(importlib.import_module(f"shiftcheck.{m}"), "__all__")
+    ] == list(WITHOUT_ALL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_has_an_example(name: str) -> None:
+    value = NAMES[name]
+    text = inspect.getdoc(value) or ""
+    assert value.__doc__, f"{name} has no docstring of its own"
+    assert value.__module__.startswith("shiftcheck."), f"the examples of {name} are not run"
+    examples = doctest.DocTestParser().get_examples(text)
+    assert examples, f"the docstring of {name} has no example"
+    shows = any(example.want or "assert" in example.source for example in examples)
+    assert shows or name in SILENT
+
+
+SILENT = (
+    "shiftcheck.strategies.equivariant",
+    "shiftcheck.register_rule",
+    "shiftcheck.rules.register_rule",
+)
+"""Names whose example shows nothing but that it runs."""
