@@ -12,7 +12,7 @@ from tests.networks.resnet import Bottleneck
 from tests.zoo.models import make
 from torch import nn
 
-SITES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU)
+SITES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def deep(layers: int = 20) -> nn.Module:
     first = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")
     for conv in convs:  # so that the signal does not die on its way
         nn.init.kaiming_normal_(conv.weight)
-    return nn.Sequential(first, *(m for conv in convs for m in (nn.ReLU(), conv)))
+    return nn.Sequential(first, *(m for conv in convs for m in (nn.LeakyReLU(0.2), conv)))
 
 
 def prefix(name: str, *parts: str, **settings: Any) -> nn.Module:

@@ -167,7 +167,7 @@ SUBTLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, Any]
         "POSITION",
         "3",
     ),
-    "a factor of 1 + 1e-9 in one row": (
+    "a factor of 1 + 1e-6 in one row": (
         lambda: chain(Layer(lambda x: x * (1 + 1e-6 * torch.eye(24)[11][:, None])), 7),
         SIZE,
         {},
@@ -230,14 +230,49 @@ SUBTLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, Any]
         "INDEX",
         "0",
     ),
-    "halos exchanged": (
+    "the halos of H and W exchanged": (
         lambda: nn.Sequential(
-            nn.CircularPad2d((1, 2, 0, 0)), nn.Conv2d(2, 2, (1, 4)), nn.ZeroPad2d((1, 0, 0, 0))
+            nn.CircularPad2d((1, 1, 2, 2)), nn.Conv2d(2, 2, (3, 5)), conv("circular", 3)
         ),
-        (8, 12),
+        (12, 16),
         RING,
         "PADDING",
         "2",
+    ),
+    "a slice that is off by one": (
+        lambda: nn.Sequential(
+            nn.CircularPad2d((1, 1, 0, 0)),
+            nn.Conv2d(2, 2, (1, 3)),
+            Layer(lambda x: x[..., 1:]),
+            conv("circular", 3),
+        ),
+        (12, 16),
+        RING,
+        "PADDING",
+        "3",
+    ),
+    "a slice that is off by one, and zeros in its place": (
+        lambda: nn.Sequential(
+            conv("circular", 3), Layer(lambda x: F.pad(x[..., 1:], (0, 1))), conv("circular", 3)
+        ),
+        (12, 16),
+        RING,
+        "PADDING",
+        "1",
+    ),
+    "a sample that is added to all": (
+        lambda: chain(Layer(lambda x: x + 1e-6 * x[:, :, 5:6]), 3),
+        SIZE,
+        {},
+        "INDEX",
+        "3",
+    ),
+    "a mirror image beside": (
+        lambda: chain(Layer(lambda x: x + 1e-6 * x.flip(2)), 3),
+        SIZE,
+        {},
+        "INDEX",
+        "3",
     ),
     "padding that is uneven at even sizes": (
         lambda: nn.Conv2d(2, 2, 3, 2, 1),
@@ -281,7 +316,9 @@ def test_a_small_break_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("dims", [1, 3])
-@pytest.mark.parametrize("kind", ["POSITION", "STRIDE", "PADDING", "GLOBAL"])
+@pytest.mark.parametrize(
+    "kind", ["POSITION", "STRIDE", "PADDING", "GLOBAL", "MIXING", "INDEX", "RESIZE"]
+)
 def test_in_one_and_three_dimensions(kind: str, dims: int) -> None:
     torch.manual_seed(1)
     size = (12, 14, 16)[:dims]
@@ -296,6 +333,12 @@ def test_in_one_and_three_dimensions(kind: str, dims: int) -> None:
         ),
         "PADDING": (conv_of(2, 2, 3, padding=1), RING),
         "GLOBAL": (nn.GroupNorm(1, 2), {}),
+        "MIXING": (nn.Linear(size[-1], size[-1]), {}),
+        "INDEX": (Layer(lambda x: x + 1e-3 * x.flip(-1)), {}),
+        "RESIZE": (
+            Layer(lambda x: F.interpolate(F.interpolate(x, scale_factor=1.5), size=x.shape[2:])),
+            {"shifts": [tuple([1] + [0] * (dims - 1))]},
+        ),
     }
     bad, options = layers[kind]
     model = nn.Sequential(conv_of(2, 2, 1), bad, nn.ReLU(), conv_of(2, 2, 1))

@@ -146,6 +146,26 @@ GOOD: dict[str, Case] = {
     "circular padding on a plane": (lambda: conv(padding=1, padding_mode="circular"), MAP, {}),
     "circular padding on a circle": (lambda: conv(padding=1, padding_mode="circular"), MAP, CIRCLE),
     "no padding on a circle": (lambda: nn.Sequential(conv(), nn.ReLU(), conv()), MAP, CIRCLE),
+    "halos exchanged on a circle": (
+        lambda: nn.Sequential(
+            nn.CircularPad2d((1, 2, 0, 0)),
+            conv(k=4, padding=(2, 0)),
+            nn.CircularPad2d((2, 1, 0, 0)),
+            conv(k=4, padding=(1, 0)),
+        ),
+        MAP,
+        {"boundary": ("valid", "circular")},
+    ),
+    "padded more, and cropped on one side": (
+        lambda: nn.Sequential(
+            nn.CircularPad2d((2, 2, 1, 1)),
+            conv(),
+            nn.ZeroPad2d((-2, 0, 0, 0)),
+            conv(padding=1, padding_mode="circular"),
+        ),
+        MAP,
+        CIRCLE,
+    ),
     "cropping on a circle": (lambda: nn.ZeroPad2d((-1, -2, -3, 0)), MAP, CIRCLE),
     "cropping": (lambda: nn.ZeroPad2d((-1, -2, -3, 0)), MAP, {}),
     "stride 2": (lambda: conv(stride=2, padding=1), MAP, {}),
