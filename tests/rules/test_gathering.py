@@ -212,6 +212,14 @@ def test_what_is_taken_from_elsewhere_is_broken(name: str) -> None:
     assert check(BROKEN[name][0], SIGNAL).verdict is Verdict.BROKEN
 
 
+def test_a_sample_for_all_of_one_axis_leaves_the_other() -> None:
+    x = torch.randn(1, 2, 12, 14, generator=torch.Generator().manual_seed(1))
+    report = shiftcheck.check_equivariance(lambda x: x * x[..., :1], x, shifts=[(1, 0), (-3, 0)])
+    assert report.verdict is Verdict.EQUIVARIANT
+    report = shiftcheck.check_equivariance(lambda x: x * x[..., :1], x, shifts=[(0, 1)])
+    assert report.verdict is Verdict.BROKEN
+
+
 def test_held_samples_have_the_period_of_what_they_hold() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
         return nn.functional.max_pool1d(x, 2).repeat_interleave(2, -1)
