@@ -1,6 +1,7 @@
 # make demo    build and install the wheel, run the demonstration
 # make test    the quick tests, against the installed wheel
 # make slow    the tests that take longer
+# make sweep   all of the fault injection, of which `make slow` runs a part
 # make lint    ruff and mypy
 # make docs    build the documentation as a site and check its links
 # make bench   the benchmarks
@@ -21,17 +22,20 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Folders count as sources too: their time tells that a file was removed.
 SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
-.PHONY: demo test slow lint docs bench clean
+.PHONY: demo test slow sweep lint docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo
 	$(BIN)/shiftcheck demo $(DEMO_ARGS)
 
 test: $(STAMPS)/dev
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow and not sweep" -n 2
 
 slow: $(STAMPS)/dev
 	$(BIN)/pytest -m slow -n 2
+
+sweep: $(STAMPS)/dev
+	$(BIN)/pytest -m sweep -n 2
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .

@@ -277,21 +277,23 @@ def test_what_passes_is_smaller_than_the_sensitivity() -> None:
 
 
 HUNDREDS = [range(start, start + 100) for start in range(0, 500, 100)]
+CHUNKS = [
+    pytest.param(seeds, marks=pytest.mark.sweep if i else pytest.mark.slow)
+    for i, seeds in enumerate(HUNDREDS)
+]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", HUNDREDS, ids=lambda s: f"{s.start}-{s.stop}")
+@pytest.mark.parametrize("seeds", CHUNKS, ids=lambda s: f"{s.start}-{s.stop}")
 def test_faults_are_caught_where_they_are(seeds: range) -> None:
     judge(tally(seeds), len(seeds))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", HUNDREDS, ids=lambda s: f"{s.start}-{s.stop}")
+@pytest.mark.parametrize("seeds", CHUNKS, ids=lambda s: f"{s.start}-{s.stop}")
 def test_networks_without_a_fault_pass(seeds: range) -> None:
     assert alarms(seeds) == []
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("seeds", HUNDREDS[:2], ids=lambda s: f"{s.start}-{s.stop}")
 def test_whatever_passes_is_smaller_than_the_sensitivity(seeds: range) -> None:
     assert claims(seeds)[1] == []
