@@ -16,6 +16,8 @@ SITE ?= docs/_build
 DEMO_ARGS ?=
 
 BIN := $(VENV)/bin
+# Two workers with a thread each: more threads than cores only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 STAMPS := $(VENV)/stamps
 WHEELS := $(VENV)/wheels
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -29,13 +31,13 @@ demo: $(STAMPS)/demo
 	$(BIN)/shiftcheck demo $(DEMO_ARGS)
 
 test: $(STAMPS)/dev
-	$(BIN)/pytest -m "not slow and not sweep" -n 2
+	$(PYTEST) -m "not slow and not sweep"
 
 slow: $(STAMPS)/dev
-	$(BIN)/pytest -m slow -n 2
+	$(PYTEST) -m slow
 
 sweep: $(STAMPS)/dev
-	$(BIN)/pytest -m sweep -n 2
+	$(PYTEST) -m sweep
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .

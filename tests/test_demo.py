@@ -10,6 +10,7 @@ from shiftcheck import Report, Verdict
 from shiftcheck.cli import main
 
 
+@pytest.mark.slow
 def test_the_demo_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(tmp_path / "new" / "folder")]) == 0
     text = capsys.readouterr().out

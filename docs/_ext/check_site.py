@@ -10,14 +10,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import shiftcheck
-from shiftcheck import rules
+from shiftcheck import rules, strategies
 
 
 def public_names() -> set[str]:
-    """Where the reference has to have an entry; what both modules offer is listed once."""
-    top = {f"shiftcheck.{name}" for name in shiftcheck.__all__}
-    own = set(rules.__all__) - set(shiftcheck.__all__)
-    return top | {f"shiftcheck.rules.{name}" for name in own}
+    """Where the reference has to have an entry; what several modules offer is listed once."""
+    top = set(shiftcheck.__all__)
+    names = {f"rules.{name}" for name in set(rules.__all__) - top}
+    names |= {f"strategies.{name}" for name in strategies.__all__}
+    return {f"shiftcheck.{name}" for name in top | names}
 
 
 @dataclass

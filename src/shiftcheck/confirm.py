@@ -17,6 +17,7 @@ from shiftcheck.verdict import (
     CHOSEN,
     CLEARLY,
     IN_NOISE,
+    INVISIBLE,
     LOW_PRECISION,
     MEASURED_GAP,
     UNCONFIRMED,
@@ -29,6 +30,9 @@ BREAK = 1e4 * EPS
 ROUNDING = 64 * EPS
 COARSE = 2.0**12
 """A relative gap of so many eps is more than the rounding of layers adds up to."""
+
+COARSEST = 2.0**16
+"""The same for layers that are seen to amplify what their inputs are off by."""
 
 STEEP = 256.0
 """Rounding shrinks from one type to float64 as their eps do, give or take this factor."""
@@ -57,7 +61,8 @@ def doubtful(layers: Sequence[LayerResult]) -> bool:
 
 def _is_doubtful(result: ShiftResult) -> bool:
     known = result.verdict is Verdict.BROKEN and result.error is not None
-    return known or result.reason in (AGAINST_RULES, IN_NOISE, MEASURED_GAP, CHOSEN)
+    hidden = result.reason == INVISIBLE and bool(result.error)
+    return known or hidden or result.reason in (AGAINST_RULES, IN_NOISE, MEASURED_GAP, CHOSEN)
 
 
 def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
@@ -111,7 +116,7 @@ def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) ->
         return _as_chosen(result, gap, eps)
     if gap is None:
         return _by_noise(result, noise, eps)
-    if result.reason == IN_NOISE:
+    if result.reason in (IN_NOISE, INVISIBLE):
         broken = replace(result, verdict=Verdict.BROKEN, reason="", float64_error=gap)
         return broken if gap > BREAK else result
     limit = max(ROUNDING, STEEP * (result.relative_error or 0.0) * EPS / eps)
@@ -121,14 +126,22 @@ def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) ->
 
 def _as_rounding(result: ShiftResult, allowance: float, eps: float) -> ShiftResult:
     """A gap that is not there in exact arithmetic: harmless, unless it is a large one."""
-    most = COARSE * eps
-    if result.null_error is not None:
-        most = min(most, result.null_error / CLEARLY)
-    if (result.relative_error or 0.0) > most:
+    if _hides(result) or (result.relative_error or 0.0) > COARSE * eps:
         return replace(result, verdict=Verdict.BROKEN, reason=LOW_PRECISION)
+    return _excused(result, allowance)
+
+
+def _excused(result: ShiftResult, allowance: float) -> ShiftResult:
+    """A gap that rounding makes: no break, nor does it show one that must be there."""
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.EQUIVARIANT, reason="", allowance=allowance)
     return replace(result, verdict=Verdict.INCONCLUSIVE, reason=IN_NOISE)
+
+
+def _hides(result: ShiftResult) -> bool:
+    """Whether the gap is about as large as what the shift itself changes."""
+    null = result.null_error
+    return null is not None and CLEARLY * (result.relative_error or 0.0) > null
 
 
 def _as_chosen(result: ShiftResult, exact: float | None, eps: float) -> ShiftResult:
@@ -143,11 +156,13 @@ def _as_chosen(result: ShiftResult, exact: float | None, eps: float) -> ShiftRes
 
 def _by_noise(result: ShiftResult, noise: float, eps: float) -> ShiftResult:
     """Where float64 says nothing: whether the gap is one that rounding makes."""
-    if result.reason == IN_NOISE:
+    if result.reason in (IN_NOISE, INVISIBLE):
         return result
     allowed = NOISE_MARGIN * noise
-    if (result.error or 0.0) <= allowed and result.scale:
-        return _as_rounding(result, allowed / result.scale, eps)
+    small = (result.relative_error or 0.0) <= COARSEST * eps
+    rounding = (result.error or 0.0) <= allowed and result.scale and small
+    if rounding and not (result.reason == AGAINST_RULES and _hides(result)):
+        return _excused(result, allowed / (result.scale or 1.0))
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED)
     return result

@@ -22,7 +22,7 @@ from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.modules import modules_of
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.state import Originals, held, other_weights
+from shiftcheck.state import Originals, exchanged, held, weights_of
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
 from shiftcheck.trace import OnRow, Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
@@ -183,7 +183,7 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
         return {}
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
-        with other_weights(modules_of(job.model), partial(_perturbed, noise=eps)):
+        with exchanged(weights_of(modules_of(job.model)), partial(_perturbed, noise=eps)):
             off = _plain_run(job, originals, eps)
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from shiftcheck.state import exchanged
 from shiftcheck.whole import Whole
 
 
@@ -30,7 +31,7 @@ def modules_of(model: Any) -> list[torch.nn.Module]:
 
 def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
     """The modules of a model by name; in a function, behind the name of the variable."""
-    if isinstance(model, Whole):
+    if isinstance(model, Whole | InOtherType):
         return named_modules_of(model.function)
     if isinstance(model, torch.nn.Module):
         return dict(model.named_modules())
@@ -104,13 +105,28 @@ def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
 
 
 def in_dtype(model: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:
-    """A copy of a module in another floating type; a plain function is its own copy.
+    """The model in another floating type: a copy of a module, or the function in that type.
 
-    Raises TypeError for a bound method, whose module cannot be exchanged.
+    What a module keeps besides parameters and buffers stays in the type that it has.
     """
     if isinstance(model, torch.nn.Module):
         new = copy.deepcopy(model)
         return new.double() if dtype is torch.float64 else new.to(dtype)
-    if modules_of(model):
-        raise TypeError("a bound method has no copy in another type")
-    return model
+    if isinstance(model, Whole):
+        return Whole(in_dtype(model.function, dtype), arrays=model.arrays)
+    return InOtherType(model, dtype) if modules_of(model) else model
+
+
+class InOtherType:
+    """A function whose modules compute in another floating type for as long as a call takes."""
+
+    def __init__(self, function: Callable[..., Any], dtype: torch.dtype) -> None:
+        self.function, self.dtype = function, dtype
+        self.__name__ = str(getattr(function, "__name__", type(function).__name__))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns while its modules are in the other type."""
+        modules = modules_of(self.function)
+        tensors = [t for m in modules for t in (*m.parameters(False), *m.buffers(False))]
+        with exchanged(tensors, lambda values: values.to(self.dtype)):
+            return self.function(*args, **kwargs)

@@ -10,7 +10,7 @@ import torch
 
 from shiftcheck.errors import InputError
 from shiftcheck.report import Draw, Report, Verdict
-from shiftcheck.state import other_weights
+from shiftcheck.state import exchanged, weights_of
 
 ORDER = (Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.EQUIVARIANT)
 SPREAD = 0.1
@@ -42,7 +42,7 @@ def randomized_weights(modules: Sequence[torch.nn.Module], seed: int) -> Iterato
     no parameter.
     """
     generator = torch.Generator().manual_seed(seed)
-    with other_weights(modules, lambda values: _drawn(values, generator)) as count:
+    with exchanged(weights_of(modules), lambda values: _drawn(values, generator)) as count:
         if not count:
             raise InputError(
                 "weights='randomized': the model has no parameters that could be drawn"

@@ -97,19 +97,24 @@ def preserved(
 
 
 @contextmanager
-def other_weights(
-    modules: Sequence[torch.nn.Module], change: Callable[[torch.Tensor], torch.Tensor]
+def exchanged(
+    tensors: Sequence[torch.Tensor], change: Callable[[torch.Tensor], torch.Tensor]
 ) -> Iterator[int]:
-    """Have other values, in other memory, in every floating parameter; gives how many there are."""
-    own = {id(p): p for m in modules for p in m.parameters(False) if p.is_floating_point()}
-    before = {key: p.data for key, p in own.items()}
+    """Have other values, in other memory, in every floating tensor; gives how many there are."""
+    own = {id(t): t for t in tensors if t.is_floating_point()}
+    before = {key: t.data for key, t in own.items()}
     try:
-        for p in own.values():
-            p.data = change(p.data)
+        for t in own.values():
+            t.data = change(t.data)
         yield len(own)
     finally:
-        for key, p in own.items():
-            p.data = before[key]
+        for key, t in own.items():
+            t.data = before[key]
+
+
+def weights_of(modules: Sequence[torch.nn.Module]) -> list[torch.Tensor]:
+    """Every parameter, once."""
+    return list({id(p): p for m in modules for p in m.parameters(False)}.values())
 
 
 def _evaluate(modules: Sequence[torch.nn.Module], training: bool) -> None:
