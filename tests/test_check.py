@@ -183,6 +183,7 @@ def test_the_smallest_size_that_would_do() -> None:
     assert short.reason == "no valid region"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "field", "size"), [(True, 483, 530), (False, 427, 470)])
 def test_a_resnet_50_needs_more_than_224_pixels(first: bool, field: int, size: int) -> None:
     model = resnet50(first=first, width=2)

@@ -64,6 +64,7 @@ def test_script_trains_prints_its_error_and_saves(
     assert {w.dtype for w in weights.values()} == {dtype}
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights(folder, tmp_path):
     outs = [tmp_path / "first", tmp_path / "second"]
     for out in outs:

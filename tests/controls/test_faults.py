@@ -270,6 +270,7 @@ def claims(seeds: range) -> tuple[int, list[str]]:
     return passed, false
 
 
+@pytest.mark.slow
 def test_what_passes_is_smaller_than_the_sensitivity() -> None:
     passed, false = claims(range(2000, 2016))
     assert false == []

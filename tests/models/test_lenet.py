@@ -64,6 +64,7 @@ def test_a_size_that_does_not_fit_the_linear_layer_is_refused_by_torch():
         LeNet()(torch.zeros(1, 1, 30, 30))
 
 
+@pytest.mark.slow
 def test_shipped_weights_know_the_ten_thousand_test_digits():
     images, labels = mnist(DATA, "test")
     model = lenet(pretrained=True).eval()

@@ -67,7 +67,13 @@ def test_every_layer_has_a_row_that_is_understood(name: str) -> None:
     assert not lost
 
 
-@pytest.mark.parametrize("name", ZOO)
+LARGE = {"DPT", "EfficientNet", "FocalNet", "SegFormer", "SegFormer, segmentation", "Swin2SR"}
+LARGE |= {"UPerNet on ConvNeXt", "UPerNet on Swin"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in ZOO]
+)
 def test_the_report_is_the_golden_one(name: str) -> None:
     family = ZOO[name]
     text = masked(shiftcheck.check_equivariance(family.model(), family.x(), **family.options))
