@@ -134,6 +134,16 @@ def test_the_response_of_a_convolution_is_its_weight_flipped() -> None:
     assert response.support == ((-2, 1), (-3, 1))
 
 
+def test_a_large_constant_part_takes_nothing_from_the_kernel() -> None:
+    conv = seeded(nn.Conv1d(2, 3, 5))
+    assert conv.bias is not None
+    conv.weight.data *= math.pi  # all bits of float64
+    conv.bias.data.fill_(1000.0)  # as 1 + 1000 - 1000 the tap 1 is off by up to 500 eps
+    kernel = shiftcheck.impulse_response(conv, torch.randn(1, 2, 24).double()).kernel
+    gap = (kernel - conv.weight.detach().flip(-1)).abs().max()
+    assert float(gap) <= 4 * 2.0**-52
+
+
 def test_the_response_of_a_transposed_convolution_is_its_weight() -> None:
     conv = seeded(nn.ConvTranspose2d(2, 3, (3, 4), stride=(2, 3), padding=1, bias=False))
     response = shiftcheck.impulse_response(conv, torch.randn(1, 2, 9, 9, dtype=torch.float64))

@@ -19,6 +19,13 @@ from shiftcheck.placement import Placement, Span, place
 BATCH = 2**20
 """Input values that travel in one batch of impulses at most."""
 
+HEIGHT = 2.0**10
+"""The height of an impulse, where the type has room for it.
+
+So large that the rounding of the constant part, which is taken away again, hardly counts; a power
+of two, by which every tap is divided exactly.
+"""
+
 ROUNDING = 64.0
 """Taps that differ by so many eps of the largest one are the same, and smaller ones are zero."""
 
@@ -98,9 +105,10 @@ def measure_polyphase(
     where = list(
         itertools.product(range(x.shape[1]), *(range(len(p.impulses)) for p in placements))
     )
-    for part, responses in _responses(operator, where, spans, placements):
+    height = min(HEIGHT, 2.0 ** int(-math.log2(eps) / 2))
+    for part, responses in _responses(operator, where, spans, placements, height):
         for (channel, *at), response in zip(part, responses, strict=True):
-            taken = response - zero
+            taken = (response - zero) / height
             target = table[:, channel]
             samples = [p.samples[i] for p, i in zip(placements, at, strict=True)]
             taps = [p.taps[i] for p, i in zip(placements, at, strict=True)]
@@ -124,6 +132,7 @@ def _responses(
     where: Sequence[tuple[int, ...]],
     spans: Sequence[Span],
     placements: Sequence[Placement],
+    height: float,
 ) -> Iterator[tuple[Sequence[tuple[int, ...]], torch.Tensor]]:
     """The responses to impulses, in batches, or in those of x where the model takes no other."""
     x = operator.inputs.main.tensor
@@ -135,7 +144,7 @@ def _responses(
         signal = torch.zeros((max(len(part), least), *x.shape[1:]), dtype=EXACT)
         for n, (channel, *at) in enumerate(part):
             pixel = [p.impulses[i] for p, i in zip(placements, at, strict=True)]
-            signal[tuple([n, channel, *pixel])] = 1.0
+            signal[tuple([n, channel, *pixel])] = height
         try:
             found = _response(operator, signal, spans)
         except ModelError as error:
