@@ -73,7 +73,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	    || { cat $(STAMPS)/build.log; exit 1; }
 	touch $@
 
-EXTRAS_dev := dev,zoo,browser
+EXTRAS_dev := dev,zoo,browser,plot
 EXTRAS_docs := docs,hypothesis
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.

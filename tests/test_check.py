@@ -357,7 +357,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "not callable": ({"model": 3}, "model=3"),
     "wrong length": ({"shifts": [(1,)]}, "1 entries"),
     "too large": ({"shifts": [(16, 0)]}, "larger than the signal"),
-    "fractional": ({"shifts": [(0.5, 0)]}, "fractional"),
     "no shifts": ({"shifts": []}, "empty"),
     "boundary": ({"boundary": "torus"}, "'torus'"),
     "boundary length": ({"boundary": ("valid",)}, "2 spatial axes"),

@@ -252,7 +252,6 @@ X = np.zeros((2, 3, 4))
         (X, (), {}, r"offset=\(\) has 0 entries: give one, two or three"),
         (X, (1, 1, 1, 1), {}, "has 4 entries: give one, two or three"),
         (np.zeros(5), (1, 1), {}, r"offset=\(1, 1\) has 2 entries, but x of shape \(5,\)"),
-        (X, (1, 0.5), {}, r"offset=\(1, 0\.5\) is fractional, .* not supported by this version"),
         (X, (1, float("nan")), {}, "holds nan, which is no number of pixels"),
         (X, (1, "a"), {}, "holds 'a', which is no number of pixels"),
         (X, (1, None), {}, "holds None, which is no number of pixels"),

@@ -361,6 +361,41 @@ def pair(axis: Axis, shift: int) -> Pairing | None:
     )
 
 
+def pair_between(axis: Axis, shift: Fraction, reach: int) -> Pairing | None:
+    """The samples that tell something after a shift between samples; nothing promises agreement.
+
+    Both sides are interpolated from ``reach`` samples to the left and to the right. None on a
+    circle of which the tensor does not store exactly one turn.
+    """
+    index = np.arange(axis.size)
+    if axis.circular:
+        every = np.ones(axis.size, dtype=bool)
+        whole = axis.circle == axis.size
+        pairing = Pairing(here=index, there=index, ok=every, predicted=False, inner=axis.valid)
+        return pairing if whole else None
+    steps = shift / axis.stride
+    ok = axis.valid & _all_readable(axis.valid, steps, reach)
+    far = reach if shift.denominator != 1 else 0
+    whole_pixels = math.floor(shift)
+    ok &= axis.first_of(index) - whole_pixels - far >= 0
+    ok &= axis.last_of(index) - whole_pixels + max(far - 1, 0) <= axis.pixels - 1
+    return Pairing(here=index, there=index, ok=ok, predicted=False, inner=ok)
+
+
+def _all_readable(valid: Mask, steps: Fraction, reach: int) -> Mask:
+    """Whether all samples that are interpolated at ``q - steps`` are valid ones."""
+    size, whole = len(valid), math.floor(steps)
+    taps = range(whole, whole + 1)
+    if steps.denominator != 1:
+        taps = range(whole + 1 - reach, whole + reach + 1)
+    found = np.ones(size, dtype=bool)
+    for tap in taps:
+        there = np.arange(size) - tap
+        inside = (there >= 0) & (there < size)
+        found &= inside & valid[np.clip(there, 0, max(size - 1, 0))]
+    return found
+
+
 def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing | None:
     """The pairs to compare on an axis whose geometry was lost, at the stride pixels / size."""
     steps = Fraction(shift * size, pixels)

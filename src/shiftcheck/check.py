@@ -19,6 +19,7 @@ from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.randomized import check_randomized
 from shiftcheck.report import Report, Verdict
+from shiftcheck.resampling import REACH
 from shiftcheck.results import causes_of, circumstances, layer_result
 from shiftcheck.structure import (
     Model,
@@ -47,6 +48,7 @@ def check_equivariance(
     measure: Literal["layers", "outputs"] = "layers",
     weights: Literal["own", "randomized"] = "own",
     draws: int = 3,
+    interpolation: Literal["lanczos", "linear"] = "lanczos",
 ) -> Report:
     """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
 
@@ -54,7 +56,9 @@ def check_equivariance(
         model: any module or callable; it is left as it was found.
         x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
         layer: check up to this layer; what follows is not run.
-        shifts: whole pixels, one tuple for each shift; chosen from the geometry when left out.
+        shifts: pixels, one tuple for each shift; chosen from the geometry when left out. Where one
+            of them is fractional, as ``(0.5, 0)``, input and outputs are interpolated; that
+            measures, and only with tolerances passes or fails.
         boundary: ``"valid"`` (a window onto an infinite plane) or ``"circular"`` (a torus, shifted
             with torch.roll), once or for each spatial axis.
         spatial_dims: the spatial dimensions; all from the third on when left out.
@@ -68,6 +72,8 @@ def check_equivariance(
             standard deviation of each parameter. What is found then is a property of the
             architecture, and not of these weights.
         draws: how many times randomised weights are drawn; the worst verdict counts.
+        interpolation: how a plane is read between pixels, as in ``shift``; circles are read as
+            trigonometric polynomials.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -89,11 +95,13 @@ def check_equivariance(
         measure=measure,
         weights=weights,
         draws=draws,
+        interpolation=interpolation,
     )
     tolerances = _tolerances(rtol, atol)
     model = eager(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
-    chosen = check_shifts(shifts, inputs) if shifts is not None else None
+    inputs = replace(inputs, interpolation=interpolation)
+    chosen = check_shifts(shifts, inputs, between=True) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
     asked = Asked(
         tolerances=tolerances,
@@ -112,6 +120,7 @@ def check_equivariance(
         scene=Scene(
             pixels=inputs.pixels,
             circular=inputs.circular,
+            interpolation=interpolation,
             tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
             allowed=Tolerance(eps=eps_of(inputs.main.tensor.dtype)).relative(None),
         ),
@@ -156,7 +165,7 @@ def _check(job: Job, asked: Asked) -> Report:
     """Choose shifts where none were given, run, judge, and try what may help."""
     job = with_shifts(job, asked)
     report = examine(job, asked)
-    if report.verdict is Verdict.EQUIVARIANT or not job.every_layer:
+    if report.verdict is Verdict.EQUIVARIANT or not job.every_layer or job.between:
         return report
     return diagnosed(report, job, asked)
 
@@ -243,6 +252,7 @@ VALID: dict[str, Callable[[Any], bool]] = {
     "measure": lambda v: v in ("layers", "outputs"),
     "weights": lambda v: v in ("own", "randomized"),
     "draws": lambda v: _is_whole(v) and v >= 1,
+    "interpolation": lambda v: v in REACH,
 }
 MEANT = {
     "layer": "the name of a layer, or None",
@@ -252,6 +262,7 @@ MEANT = {
     "measure": "'layers' or 'outputs'",
     "weights": "'own' or 'randomized'",
     "draws": "a whole number of at least 1",
+    "interpolation": "'lanczos' or 'linear'",
 }
 
 

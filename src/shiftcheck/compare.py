@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +22,18 @@ from shiftcheck.arrangement import (
     spatial_places,
     valid_spans,
 )
-from shiftcheck.axis import Axis, Indices, Pairing, pair, pair_lost, runs, whole_axis
+from shiftcheck.axis import (
+    Axis,
+    Indices,
+    Pairing,
+    pair,
+    pair_between,
+    pair_lost,
+    runs,
+    whole_axis,
+)
 from shiftcheck.layout import Signal
+from shiftcheck.resampling import REACH, is_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +41,8 @@ class Gap:
     """One layer under one shift; None where nothing was compared.
 
     ``predicted``: the structure promises agreement; ``off_period``: it promises none, but for the
-    period alone. ``onto_lattice``: the shift is a whole number
+    period alone. ``between``: the shift is between samples, and both sides were interpolated.
+    ``onto_lattice``: the shift is a whole number
     of samples. ``spatial``: the layer has every axis that the shift moves. ``variation``: how much
     the base varies over space, relative; only where the shift hardly makes a difference.
     """
@@ -39,6 +51,7 @@ class Gap:
     onto_lattice: bool = True
     predicted: bool = True
     off_period: bool = False
+    between: bool = False
     error: float | None = None
     relative: float | None = None
     border: float | None = None
@@ -57,7 +70,8 @@ class Scene:
     """The input's spatial sizes, in pixels, which axes are circles, and the user's tolerances.
 
     ``allowed``: the relative gap that is noise. ``interior``: only valid samples count on a circle,
-    too; else every sample of it does.
+    too; else every sample of it does. ``interpolation``: how an axis of the plane is read between
+    its samples.
     """
 
     pixels: tuple[int, ...]
@@ -65,6 +79,7 @@ class Scene:
     tolerance: tuple[float, float] | None = None
     allowed: float = 0.0
     interior: bool = False
+    interpolation: str = "lanczos"
 
 
 Span = tuple[int, int] | torch.Tensor
@@ -77,12 +92,21 @@ Pairs = tuple[Span, Span]
 """Samples of the shifted run, and those of the base run that they are compared with."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A move by a real number of samples, and how the values between samples are read."""
+
+    by: Fraction
+    interpolation: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Placed:
     """The samples to compare along one axis, and the dimension of the arranged tensor they are in.
 
     ``valid``: the pairs that count; ``edges``: those that overlap but are not valid, as runs;
-    ``all``: every pair that overlaps.
+    ``all``: every pair that overlaps. ``step``: how far the base is to be moved first, between its
+    samples.
     """
 
     dim: int
@@ -93,6 +117,7 @@ class Placed:
     valid: Pairs
     edges: tuple[Pairs, ...]
     all: Pairs
+    step: Step | None = None
 
 
 def _placed(dim: int, size: int, moved: bool, pairing: Pairing) -> Placed:
@@ -139,6 +164,11 @@ class Region:
         return not self.predicted and all(p.predicted or p.off_period for p in self.along)
 
     @cached_property
+    def between(self) -> bool:
+        """Whether the base has to be moved between its samples first."""
+        return any(p.step is not None for p in self.along)
+
+    @cached_property
     def share(self) -> float:
         """The share of the samples that is valid."""
         return math.prod(p.share for p in self.along)
@@ -169,7 +199,7 @@ Plan = Region | Gap
 """Which samples to compare under a shift, or why none can be."""
 
 
-def plan(signal: Signal, shift: Sequence[int], scene: Scene) -> Plan:
+def plan(signal: Signal, shift: Sequence[float], scene: Scene) -> Plan:
     """The plan of one shift."""
     return Planner(signal, scene).plan(shift)
 
@@ -182,35 +212,54 @@ class Planner:
         self.places = spatial_places(signal, len(scene.pixels))
         related = any(f.kind in ("key", "frequency") for f in all_factors(signal))
         self.flat = related or is_flattened(signal)
-        self.steps: dict[tuple[int, int], Placed | None] = {}
-        self.plans: dict[tuple[int, ...], Plan] = {}
+        self.steps: dict[tuple[int, float, bool], Placed | None] = {}
+        self.plans: dict[tuple[float, ...], Plan] = {}
         self.valid = valid_spans(signal, len(scene.pixels))
 
-    def plan(self, shift: Sequence[int]) -> Plan:
+    def plan(self, shift: Sequence[float]) -> Plan:
         """The plan of one shift."""
         key = tuple(shift)
         if key not in self.plans:
             self.plans[key] = self._plan(key)
         return self.plans[key]
 
-    def _plan(self, shift: tuple[int, ...]) -> Plan:
+    def _plan(self, shift: tuple[float, ...]) -> Plan:
         if self.flat or any(v and a not in self.places for a, v in enumerate(shift)):
             return Gap(spatial=False, predicted=False)
         placed = []
+        between = not is_whole(shift)
         for dim, axis in enumerate(sorted(self.places)):
-            if (axis, shift[axis]) not in self.steps:
-                self.steps[axis, shift[axis]] = self._step(dim + 1, axis, shift[axis])
-            step = self.steps[axis, shift[axis]]
+            key = axis, shift[axis], between
+            if key not in self.steps:
+                self.steps[key] = self._step(dim + 1, *key)
+            step = self.steps[key]
             if step is None:
                 return Gap(onto_lattice=False, predicted=False)
             placed.append(step)
         return Region(along=tuple(placed))
 
-    def _step(self, dim: int, axis: int, v: int) -> Placed | None:
+    def _step(self, dim: int, axis: int, v: float, between: bool) -> Placed | None:
         place = self.places[axis]
-        pairing = _pairing(self.signal, axis, v, self.scene, place)
         size = size_at(self.signal, place)
-        return None if pairing is None else _placed(dim, size, v != 0, pairing)
+        pairing = None
+        if v == int(v):
+            pairing = _pairing(self.signal, axis, int(v), self.scene, place)
+        if pairing is not None:
+            return _placed(dim, size, v != 0, pairing)
+        return self._between(dim, axis, Fraction(v), size) if between else None
+
+    def _between(self, dim: int, axis: int, v: Fraction, size: int) -> Placed | None:
+        """The samples to compare where the shift is no whole number of them."""
+        state = self.signal.axes[axis]
+        circle = self.scene.circular[axis]
+        how = "fourier" if circle else self.scene.interpolation
+        if not isinstance(state, Axis):
+            return None
+        pairing = pair_between(state, v, REACH.get(how, 0))
+        if pairing is None:
+            return None
+        step = Step(by=v / state.stride, interpolation=how)
+        return replace(_placed(dim, size, True, pairing), edges=(), step=step)
 
 
 def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
@@ -248,7 +297,7 @@ class Base:
         inner = self.values
         for dim, (start, stop) in enumerate(self.valid):
             inner = inner.narrow(dim + 1, start, stop - start)
-        return _largest(inner, None)
+        return largest(inner, None)
 
     @cached_property
     def peak(self) -> float:
@@ -296,11 +345,11 @@ def measure(
     )
     if agrees:
         return gap
-    shifted = _take(copy, region.along, [p.valid[0] for p in region.along])
-    expected = _take(base.values, region.along, [p.valid[1] for p in region.along])
+    shifted = take(copy, region.along, [p.valid[0] for p in region.along])
+    expected = take(base.values, region.along, [p.valid[1] for p in region.along])
     if torch.equal(shifted, expected):
         return gap
-    return _with_gap(gap, base, shifted, expected, region.along)
+    return with_gap(gap, base, shifted, expected, region.along)
 
 
 HARDLY = 0.25
@@ -330,15 +379,16 @@ def _indices(span: Span) -> Indices:
     return np.arange(span[0], span[0] + span[1])
 
 
-def _with_gap(
+def with_gap(
     gap: Gap,
     base: Base,
     shifted: torch.Tensor,
     expected: torch.Tensor,
     placed: Sequence[Placed],
 ) -> Gap:
-    errors = _largest(shifted, expected)
-    relative, channel = _relative(errors, base)
+    """The gap with what sets the compared samples apart: how far, where, and how many of them."""
+    errors = largest(shifted, expected)
+    relative, channel = relative_to(errors, base)
     worst = None
     if relative > WORTH_A_PLACE:
         apart = (_wide(shifted[channel]) - _wide(expected[channel])).abs()
@@ -349,7 +399,7 @@ def _with_gap(
         gap,
         error=float(errors.max()),
         relative=relative,
-        excess=_excess(errors, base),
+        excess=excess_of(errors, base),
         scale=float(base.scales[channel]),
         worst=worst,
         differing=_differing(shifted, expected, base) if relative > base.allowed else None,
@@ -366,7 +416,7 @@ def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> flo
     return count / shifted.numel()
 
 
-def _excess(errors: torch.Tensor, base: Base) -> float | None:
+def excess_of(errors: torch.Tensor, base: Base) -> float | None:
     """The largest gap over what the user's tolerances allow for its channel."""
     return None if base.tolerance is None else float(_excesses(errors, base).max())
 
@@ -378,7 +428,7 @@ def _excesses(errors: torch.Tensor, base: Base) -> torch.Tensor:
     return (errors / allowed).nan_to_num(0.0, posinf=math.inf)
 
 
-def _relative(errors: torch.Tensor, base: Base) -> tuple[float, int]:
+def relative_to(errors: torch.Tensor, base: Base) -> tuple[float, int]:
     """The largest gap over the channel's own magnitude, and its channel."""
     top, channel = _ratios(errors, base).max(0)
     return float(top), int(channel)
@@ -403,7 +453,7 @@ BLOCK = 2**16
 """Values that are compared at once, so that what is computed on the way stays in the cache."""
 
 
-def _largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
     """The largest magnitude of each channel of ``values``, or of its difference from ``other``."""
     channels = values.shape[0]
     if channels == 0 or values.numel() == 0:
@@ -426,7 +476,8 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.double()
 
 
-def _take(tensor: torch.Tensor, placed: Sequence[Placed], spans: Sequence[Span]) -> torch.Tensor:
+def take(tensor: torch.Tensor, placed: Sequence[Placed], spans: Sequence[Span]) -> torch.Tensor:
+    """The samples of some spans, one along each of the placed dimensions."""
     out = tensor
     for p, span in zip(placed, spans, strict=True):
         if isinstance(span, torch.Tensor):
@@ -451,9 +502,9 @@ def _border(
         head, tail = [q.valid for q in placed[:i]], [q.all for q in placed[i + 1 :]]
         for edge in p.edges:
             here, there = zip(*head, edge, *tail, strict=True)
-            one, two = _take(copy, placed, here), _take(base, placed, there)
+            one, two = take(copy, placed, here), take(base, placed, there)
             if one.numel():
-                tops.append(float(_largest(one, two).max()))
+                tops.append(float(largest(one, two).max()))
     if not tops or not all(map(math.isfinite, tops)):
         return None
     return max(tops)
@@ -490,14 +541,14 @@ def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None
                 excess.append(0.0 if over is None else float(over[others].max()))
                 continue
         there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
-        one, two = _take(base.values, placed, here), _take(base.values, placed, there)
+        one, two = take(base.values, placed, here), take(base.values, placed, there)
         if torch.equal(one, two):
             relative.append(0.0)
             excess.append(0.0)
         elif how == "measure":
-            errors = _largest(one, two)
-            relative.append(_relative(errors, base)[0])
-            excess.append(_excess(errors, base) or 0.0)
+            errors = largest(one, two)
+            relative.append(relative_to(errors, base)[0])
+            excess.append(excess_of(errors, base) or 0.0)
     if not relative:
         return None, None
     return min(relative), None if base.tolerance is None else min(excess)
@@ -507,11 +558,11 @@ def _variation(base: Base, region: Region, null: float | None) -> float | None:
     """How much the base varies over space; None where the shift makes a difference."""
     if null is None or null > HARDLY or not base.finite:
         return None
-    inside = _take(base.values, region.along, [p.valid[0] for p in region.along])
+    inside = take(base.values, region.along, [p.valid[0] for p in region.along])
     flat = _wide(inside.flatten(1))
     if flat.is_complex():
         return None
-    return _relative((flat.amax(1) - flat.amin(1)).double(), base)[0]
+    return relative_to((flat.amax(1) - flat.amin(1)).double(), base)[0]
 
 
 def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
@@ -520,7 +571,7 @@ def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
     NaN where it has no difference from itself in some channel.
     """
     if (i, p) not in base.stays:
-        one, two = (_take(base.values, [p], [span]) for span in p.valid)
+        one, two = (take(base.values, [p], [span]) for span in p.valid)
         errors = _largest_along(one, two, p.dim)
         over = None if base.tolerance is None else _excesses(errors, base).amax(0).cpu().numpy()
         top = _ratios(errors, base).amax(0)

@@ -50,13 +50,22 @@ def examine(job: Job, asked: Asked) -> Report:
             f"the model writes to {name!r} in its forward; it was put back" for name in written
         ]
         x = job.inputs.main.tensor
+        if job.between:
+            job.notes.append(_how_between(job))
         job.notes += precision_notes(job.dtypes, x.dtype, x.device.type)
         report = build_report(job, tolerance, asked.shifts)
         look = None
         if not tolerance.given and doubtful((*report.outputs, *report.layers)):
             look = look_again(job, originals, asked.max_batch)
             report = build_report(job, tolerance, asked.shifts, look)
-        if report.verdict is not Verdict.EQUIVARIANT and job.every_layer:
+        if report.verdict is not Verdict.EQUIVARIANT and job.every_layer and not job.between:
             local = measure_local(job, originals, asked.max_batch)
             report = build_report(job, tolerance, asked.shifts, look, local)
     return report
+
+
+def _how_between(job: Job) -> str:
+    """How the values between pixels were read."""
+    ways = {True: "Fourier on circles", False: f"{job.inputs.interpolation} on the plane"}
+    used = [ways[circle] for circle in ways if circle in job.inputs.circular]
+    return f"shifts between pixels: interpolated, {' and '.join(used)}"

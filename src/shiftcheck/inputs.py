@@ -16,9 +16,11 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from shiftcheck.axis import Axis, scaled_axis
 from shiftcheck.errors import InputError
 from shiftcheck.layout import Dim, Factor, Signal, plain
-from shiftcheck.shifts import fresh_shift, fresh_shifts
+from shiftcheck.resampling import fourier_shift, is_whole
+from shiftcheck.shifts import fresh_between, fresh_shift, fresh_shifts
 
-Shift = tuple[int, ...]
+Shift = tuple[float, ...]
+"""Pixels along each axis: int where they are whole, float between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,8 @@ class Inputs:
     """The arguments of a model as a flat list, with what is needed to put them together again.
 
     ``measured``: what was found out, with these arguments, of operations without a rule.
-    ``gradients``: whether the model computes gradients inside its forward.
+    ``gradients``: whether the model computes gradients inside its forward. ``interpolation``: how
+    the plane is read between pixels.
     """
 
     leaves: tuple[Any, ...]
@@ -45,6 +48,7 @@ class Inputs:
     main: Leaf
     measured: dict[Any, Any] = field(default_factory=dict)
     gradients: bool = False
+    interpolation: str = "lanczos"
 
     def without_gradients(self) -> AbstractContextManager[Any]:
         """Inference mode, or only no_grad, which a model may leave inside its forward."""
@@ -108,6 +112,8 @@ class Inputs:
             return leaf
         if leaf.role != "shifted" or not any(shift):
             return leaf.tensor.detach().clone()
+        if not is_whole(shift):
+            return self._between(leaf, shift, seed)
         offset = self.offset_of(leaf, shift)
         open_axes = [v if not ring else 0 for v, ring in zip(offset, self.circular, strict=True)]
         turns = [v if ring else 0 for v, ring in zip(offset, self.circular, strict=True)]
@@ -117,11 +123,27 @@ class Inputs:
             out = fresh_shift(out, open_axes, leaf.spatial, generator)
         return out
 
-    def offset_of(self, leaf: Leaf, shift: Shift) -> Shift:
+    def _between(self, leaf: Leaf, shift: Shift, seed: int) -> torch.Tensor:
+        """A leaf shifted between its pixels: turned along circles, then moved over the plane."""
+        out = leaf.tensor.detach()
+        on_plane = []
+        for v, n, dim, ring in zip(shift, self.pixels, leaf.spatial, self.circular, strict=True):
+            own = Fraction(v) * leaf.tensor.shape[dim] / n
+            on_plane.append(Fraction(0) if ring else own)
+            if ring:
+                whole = own.denominator == 1
+                turned = out.roll(int(own), dim) if whole else fourier_shift(out, float(own), dim)
+                out = turned.to(out.dtype)
+        if any(on_plane):
+            generator = torch.Generator().manual_seed(seed_of(seed, shift))
+            out = fresh_between(out, on_plane, leaf.spatial, self.interpolation, generator)
+        return out
+
+    def offset_of(self, leaf: Leaf, shift: Shift) -> tuple[int, ...]:
         """The shift of one leaf, in its own samples; raises InputError where it is not whole."""
         offset = []
         for v, n, dim in zip(shift, self.pixels, leaf.spatial, strict=True):
-            own = Fraction(v * leaf.tensor.shape[dim], n)
+            own = Fraction(v) * leaf.tensor.shape[dim] / n
             if own.denominator != 1:
                 raise InputError(
                     f"shifts={shift} would move the input of shape {tuple(leaf.tensor.shape)} by"
@@ -138,7 +160,7 @@ class Inputs:
         zero = (0,) * len(self.pixels)
         if not isinstance(leaf, Leaf) or leaf.role == "fixed":
             return self._shifted_leaf(leaf, zero, seed)
-        if leaf.role != "shifted" or any(self.circular):
+        if leaf.role != "shifted" or any(self.circular) or not all(map(is_whole, shifts)):
             return torch.cat([self._shifted_leaf(leaf, v, seed) for v in (zero, *shifts)])
         x = leaf.tensor.detach()
         out = torch.cat([x] * (len(shifts) + 1))
@@ -160,7 +182,8 @@ def seed_of(seed: int, shift: Shift) -> int:
     """A seed of its own for each shift."""
     value = seed
     for entry in shift:
-        value = (value * 1_000_003 + entry + 4_096) % (2**62)
+        part = entry if isinstance(entry, int) else hash(entry)
+        value = (value * 1_000_003 + part + 4_096) % (2**62)
     return value
 
 
@@ -266,33 +289,37 @@ def _circular(boundary: Any, axes: int) -> tuple[bool, ...]:
     return tuple(b == "circular" for b in entries)
 
 
-def check_shifts(shifts: Sequence[Any], inputs: Inputs) -> tuple[Shift, ...]:
-    """The shifts as tuples of whole pixels; raises InputError for what does not fit the signal."""
+def check_shifts(shifts: Any, inputs: Inputs, *, between: bool = False) -> tuple[Shift, ...]:
+    """The shifts as tuples of pixels; raises InputError for what does not fit the signal.
+
+    ``between``: they may be fractions of pixels.
+    """
     if isinstance(shifts, str) or not isinstance(shifts, Iterable):
         raise InputError(f"shifts={shifts!r}: give a list of shifts, such as [(1, 0), (0, 1)]")
-    checked = tuple(_one_shift(shift, inputs) for shift in shifts)
+    checked = tuple(_one_shift(shift, inputs, between) for shift in shifts)
     if not checked:
         raise InputError("shifts=[] is empty: give at least one shift, or None to have them chosen")
     return checked
 
 
-def _one_shift(shift: Any, inputs: Inputs) -> Shift:
+def _one_shift(shift: Any, inputs: Inputs, between: bool) -> Shift:
     entries = tuple(shift) if isinstance(shift, Sequence | np.ndarray) else (shift,)
     pixels = inputs.pixels
-    numbers = int | float | np.integer | np.floating
+    numbers = int | float | np.integer | np.floating | Fraction
     if not all(isinstance(v, numbers) and math.isfinite(v) for v in entries):
-        raise InputError(f"shifts: {shift!r} is no tuple of whole pixels, such as (1, 0)")
+        kind = "pixels" if between else "whole pixels"
+        raise InputError(f"shifts: {shift!r} is no tuple of {kind}, such as (1, 0)")
     if len(entries) != len(pixels):
         raise InputError(
             f"shifts: {shift!r} has {len(entries)} entries, the signal has {len(pixels)} spatial"
             f" axes of size {pixels}"
         )
     for v, n in zip(entries, pixels, strict=True):
-        if float(v) != math.floor(float(v)):
+        if not between and float(v) != math.floor(float(v)):
             raise InputError(f"shifts: {shift!r} is fractional; give whole pixels")
         if abs(v) >= n:
             raise InputError(
                 f"shifts: {shift!r} is larger than the signal, which has {pixels} pixels; nothing"
                 " of it would be left"
             )
-    return tuple(int(v) for v in entries)
+    return tuple(int(v) if v == int(v) else float(v) for v in entries)

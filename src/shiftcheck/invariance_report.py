@@ -14,7 +14,7 @@ from shiftcheck.report import Cause, Change, cause_from
 
 SCHEMA_VERSION = 1
 
-Shift = tuple[int, ...]
+Shift = tuple[float, ...]
 
 
 class InvarianceVerdict(StrEnum):
@@ -138,7 +138,7 @@ class InvariantOutput:
         return bool(self.moved) and all(s.proven for s in self.moved)
 
     @property
-    def grid(self) -> tuple[tuple[int, ...], ...] | None:
+    def grid(self) -> tuple[tuple[float, ...], ...] | None:
         """The offsets along each axis, where the shifts are all their combinations; else None.
 
         The zero shift may be missing.
@@ -305,7 +305,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _nested(
-    along: Sequence[Sequence[int]], shift: Shift, errors: Mapping[Shift, float | None]
+    along: Sequence[Sequence[float]], shift: Shift, errors: Mapping[Shift, float | None]
 ) -> Any:
     if len(shift) == len(along):
         return errors[shift]

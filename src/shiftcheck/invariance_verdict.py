@@ -76,7 +76,7 @@ def promise_of(signal: Signal, shift: Shift, circular: Sequence[bool]) -> Promis
     return Promise.UNKNOWN if measured else Promise.INVARIANT
 
 
-def _promise(signal: Signal, axis: int, v: int, circle: bool) -> Promise:
+def _promise(signal: Signal, axis: int, v: float, circle: bool) -> Promise:
     state = signal.axes[axis]
     if state is None:
         return Promise.INVARIANT

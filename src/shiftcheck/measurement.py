@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from shiftcheck.arrangement import arranged, place_in_tensor, spatial_places, valid_spans
+from shiftcheck.between import measure_between
 from shiftcheck.compare import Base, Gap, Map, Plan, Planner, Scene, measure
 from shiftcheck.differences import maps
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
@@ -21,6 +22,7 @@ from shiftcheck.inputs import Inputs, Shift
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.modules import modules_of
+from shiftcheck.resampling import is_whole
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals, exchanged, held, weights_of
 from shiftcheck.structure import Model, call, check_traced, output_rows, raised
@@ -71,6 +73,11 @@ class Job:
     alone: list[torch.Tensor] = field(default_factory=list)
     plans: dict[Any, Planner] = field(default_factory=dict)
     laws: Laws = field(default_factory=Laws)
+
+    @property
+    def between(self) -> bool:
+        """Whether some shift is between pixels."""
+        return not all(map(is_whole, self.shifts))
 
     @cached_property
     def first_along(self) -> frozenset[Shift]:
@@ -341,7 +348,8 @@ def _compare_stacked(
     if not entry.gaps:
         entry.peak = base.peak
     plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
-    known = maps(whole[1:], whole[0], [None if isinstance(p, Gap) else p for p in plans])
+    steady = [None if isinstance(p, Gap) or p.between else p for p in plans]
+    known = maps(whole[1:], whole[0], steady)
     for shift, placed, part, apart in zip(chunk, plans, whole[1:], known, strict=True):
         entry.gaps.append(_gap_of(job, signal, shift, base, part, placed, ends, apart))
 
@@ -383,8 +391,15 @@ def _gap_of(
 ) -> Gap:
     if isinstance(placed, Gap):
         return placed
+    if placed.between:
+        gap = measure_between(base, copy, placed, null=ends)
+        return _with_place(gap, signal, shift)
     null = "measure" if ends else "same" if shift in job.first_along else ""
     gap = measure(base, copy, placed, border=job.every_layer, null=null, apart=apart)
+    return _with_place(gap, signal, shift)
+
+
+def _with_place(gap: Gap, signal: Signal, shift: Shift) -> Gap:
     if gap.worst is None:
         return gap
     places = spatial_places(signal, len(shift))

@@ -86,7 +86,7 @@ class ShiftResult:
         ((0, 2), 'equivariant', True)
     """
 
-    shift: tuple[int, ...]
+    shift: tuple[float, ...]
     verdict: Verdict
     reason: str = ""
     error: float | None = None
@@ -194,7 +194,7 @@ class Change:
 
     circular_padding: bool = False
     multiples: tuple[int, ...] = ()
-    shifts: tuple[tuple[int, ...], ...] = ()
+    shifts: tuple[tuple[float, ...], ...] = ()
     layer: str = ""
     size: tuple[int, ...] = ()
     boundary: tuple[str, ...] = ()
@@ -276,7 +276,7 @@ class Report:
     guilty: Cause | None = None
     causes: tuple[Cause, ...] = ()
     model: str = ""
-    shifts: tuple[tuple[int, ...], ...] = ()
+    shifts: tuple[tuple[float, ...], ...] = ()
     boundary: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
     spatial_dims: tuple[int, ...] = ()

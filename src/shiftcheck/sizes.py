@@ -42,7 +42,7 @@ def smallest_input(
         if any(_endless(row.signal.axes[axis]) or _is_measured(row.signal) for row in given):
             return None
 
-        def works(n: int, axis: int = axis, step: int = min(steps)) -> bool:
+        def works(n: int, axis: int = axis, step: int = int(min(steps))) -> bool:
             resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
             try:
                 _, outputs, _ = read_structure(model, resized, layer=layer, training=training)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from shiftcheck.compare import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
+from shiftcheck.resampling import is_whole
 
 NOISE = {2.0**-52: 64.0, 2.0**-23: 64.0, 2.0**-10: 16.0, 2.0**-7: 16.0}
 """Allowed relative gap in units of the epsilon of the dtype; the worst seen for one layer is 4."""
@@ -34,6 +35,7 @@ UNCONFIRMED = "gap not confirmed in float64"
 MEASURED_GAP = "gap where the geometry was measured"
 LOW_PRECISION = "only in low precision"
 CHOSEN = "chosen from the data"
+BETWEEN = "measured between pixels"
 SKIPPED = (IDENTITY, OFF_LATTICE)
 
 
@@ -58,7 +60,7 @@ class Tolerance:
 
 
 def judge(
-    gap: Gap, shift: tuple[int, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
+    gap: Gap, shift: tuple[float, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
 ) -> ShiftResult:
     """The verdict on one layer under one shift."""
     allowance = tolerance.relative(gap.scale)
@@ -72,7 +74,7 @@ def judge(
         border_error=gap.border,
         relative_border_error=_over(gap.border, peak),
         scale=_finite(gap.scale),
-        allowance=None if gap.error is None else allowance,
+        allowance=None if gap.error is None or _only_measured(gap, tolerance) else allowance,
         null_error=_finite(gap.null),
         share=gap.share,
         worst=gap.worst,
@@ -81,7 +83,7 @@ def judge(
 
 
 def _decide(
-    gap: Gap, shift: tuple[int, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
+    gap: Gap, shift: tuple[float, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
 ) -> tuple[Verdict, str]:
     if not any(shift):
         return Verdict.INCONCLUSIVE, IDENTITY
@@ -98,19 +100,27 @@ def _decide(
         return Verdict.INCONCLUSIVE, NOT_FINITE
     if peak == 0.0 and gap.error == 0.0:
         return Verdict.INCONCLUSIVE, DEAD
+    measured_only = _only_measured(gap, tolerance)
     over = gap.excess if tolerance.given else gap.relative / tolerance.relative(gap.scale)
-    if over is not None and over > 1:
+    if over is not None and over > 1 and not measured_only:
         return Verdict.BROKEN, "" if not gap.predicted else AGAINST_RULES
     visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance.relative(None))
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
         return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
-    if gap.predicted:
+    if measured_only:
+        return Verdict.INCONCLUSIVE, BETWEEN
+    if gap.predicted or gap.between:
         return Verdict.EQUIVARIANT, ""
     chosen = gap.off_period and any(c.kind == "DATA_DEPENDENT" for c in causes)
     if chosen and tolerance.given:
         return Verdict.EQUIVARIANT, ""
     return Verdict.INCONCLUSIVE, CHOSEN if chosen else IN_NOISE
+
+
+def _only_measured(gap: Gap, tolerance: Tolerance) -> bool:
+    """Whether there is no promise that a gap between samples is held against."""
+    return gap.between and not tolerance.given
 
 
 def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
@@ -219,6 +229,8 @@ def find_guilty(
     """
     if verdict is Verdict.EQUIVARIANT:
         return None
+    if reason == BETWEEN:
+        return None
     blind = [c for c in causes if BLIND.get(c.kind) == reason]
     if blind:
         return blind[0]
@@ -228,6 +240,8 @@ def find_guilty(
         return None
     if reason == AGAINST_RULES:
         return _first_measured(layers, shifts[0])
+    if verdict is Verdict.BROKEN and not is_whole(shifts[0]):
+        return _first_between(layers, shifts[0])
     explaining = [c for c in causes if _explains(c, shifts[0], reason, circular)]
     if reason == MEASURED_GAP:
         explaining += [c for c in causes if c.kind == "MEASURED"]
@@ -241,7 +255,7 @@ def find_guilty(
 
 
 def _does_nothing(
-    cause: Cause, shifts: Sequence[tuple[int, ...]], layers: Sequence[LayerResult]
+    cause: Cause, shifts: Sequence[tuple[float, ...]], layers: Sequence[LayerResult]
 ) -> bool:
     """Whether a layer was fed with exact shifts, and gave exact shifts."""
     found = [
@@ -258,7 +272,7 @@ QUIET = 1e-13
 """A local error of that much is rounding, in any type."""
 
 
-def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequence[bool]) -> bool:
+def _explains(cause: Cause, shift: Sequence[float], reason: str, circular: Sequence[bool]) -> bool:
     moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
     if not moved or cause.latent or cause.kind == "MEASURED":
         return False
@@ -273,7 +287,7 @@ def _explains(cause: Cause, shift: Sequence[int], reason: str, circular: Sequenc
     return cause.period is None or any(shift[a] % cause.period for a in moved)
 
 
-def _first_measured(layers: Sequence[LayerResult], shift: tuple[int, ...]) -> Cause | None:
+def _first_measured(layers: Sequence[LayerResult], shift: tuple[float, ...]) -> Cause | None:
     """The first layer that breaks what it is fed with; where that was not measured, any gap."""
     rows = [(row, s) for row in layers for s in row.shifts if s.shift == shift]
     local = [row for row, s in rows if _over_allowance(s.local_interior, s)]
@@ -281,6 +295,15 @@ def _first_measured(layers: Sequence[LayerResult], shift: tuple[int, ...]) -> Ca
     for row in (*local, *broken):
         detail = "the rules promise agreement here: one of them is wrong, or the model is"
         return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
+    return None
+
+
+def _first_between(layers: Sequence[LayerResult], shift: tuple[float, ...]) -> Cause | None:
+    """The first layer whose gap at a shift between pixels is larger than what is allowed."""
+    for row in layers:
+        if any(s.verdict is Verdict.BROKEN for s in row.shifts if s.shift == shift):
+            detail = "its samples do not hold what it makes of the signal between them"
+            return Cause(kind="ALIASING", layer=row.name, op=row.op, detail=detail)
     return None
 
 

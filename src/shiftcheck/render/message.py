@@ -27,6 +27,7 @@ MEANING = {
     "BATCH_COUPLED": "it mixes the elements of the batch",
     "UNSUPPORTED_OP": "no rule knows what the operation does to a shift",
     "MEASURED": "what it does to a shift was found by experiments, which can miss something",
+    "ALIASING": "the shift is between samples, and interpolation does not find what lies there",
     "UNEXPLAINED": "the structure promises agreement here, and the run contradicts it",
 }
 
@@ -96,7 +97,7 @@ def _worst(report: Report, output: LayerResult) -> ShiftResult | None:
     return max(same, key=lambda s: s.relative_error or 0.0, default=None)
 
 
-def _explains(cause: Cause | None, shift: Sequence[int]) -> bool:
+def _explains(cause: Cause | None, shift: Sequence[float]) -> bool:
     """Whether a shift is none of those that a cause does not affect."""
     if cause is None or cause.period is None:
         return True
@@ -121,10 +122,10 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
     top = max(compared, key=lambda s: s.relative_error or 0.0)
     share = min(s.share or 0.0 for s in compared)
     least = "" if share == 1 else "at least "
+    allowed = "" if top.allowance is None else f" (allowed {gap(top.allowance)})"
     lines.append(
         f"compared {count(len(compared), 'shift')}, {least}{share:.0%} of the samples each;"
-        f" largest gap {gap(top.error)}, relative {gap(top.relative_error)}"
-        f" (allowed {gap(top.allowance)})"
+        f" largest gap {gap(top.error)}, relative {gap(top.relative_error)}{allowed}"
     )
     if report.sensitivity is not None:
         lines.append(f"the smallest break this run would have caught: {gap(report.sensitivity)}")

@@ -26,6 +26,7 @@ HINTS = {
     "disagrees with the structure": "please report this as a bug of shiftcheck, unless the rule is"
     " your own",
     "only in low precision": "compute this part of the model in a finer type",
+    "measured between pixels": "give rtol and atol to have it pass or fail",
     UNSUPPORTED: "write that step with other operations of torch, or mend its rule where that is"
     " your own",
 }
@@ -40,6 +41,7 @@ CAUSES = {
     "GLOBAL": "no larger input helps: that layer sees the whole axis",
     "PADDING": "pad circularly (padding_mode='circular') where the boundary is circular",
     "RESIZE": "resize by a whole number, or bring the tensors it combines to one stride before",
+    "ALIASING": "low-pass filters before sampling, and finer sampling around what is not linear",
     "STRIDE": "shift by whole samples of the coarsest layer, or leave the stride out",
 }
 
