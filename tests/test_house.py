@@ -31,6 +31,7 @@ FLOORS = {
     | {"examination", "diagnosis", "randomized", "check"}
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"}
     | {"operators", "superposition", "rounding", "linearity"}
+    | {"metrics", "lie_derivative"}
     | {"impulse", "polyphase", "asked", "agreement", "theorem"},
     4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
     | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"}

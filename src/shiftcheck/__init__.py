@@ -39,6 +39,7 @@ from shiftcheck.linear_report import (
 )
 from shiftcheck.linearity import check_linear
 from shiftcheck.matrix import OperatorMatrix, operator_matrix
+from shiftcheck.metrics import Metrics, equivariance_metrics
 from shiftcheck.polyphase import PolyphaseConvolution
 from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
@@ -66,6 +67,7 @@ __all__ = [
     "LinearOutput",
     "Linearity",
     "LinearityReport",
+    "Metrics",
     "MissingExtraError",
     "ModelError",
     "NotEquivariantError",
@@ -90,6 +92,7 @@ __all__ = [
     "check_invariance",
     "check_linear",
     "datasets",
+    "equivariance_metrics",
     "geometry",
     "impulse_response",
     "models",

@@ -362,19 +362,20 @@ def pair(axis: Axis, shift: int) -> Pairing | None:
 
 
 def pair_between(axis: Axis, shift: Fraction, reach: int) -> Pairing | None:
-    """The samples that tell something after a shift between samples; nothing promises agreement.
+    """The samples to compare after a shift between samples; nothing promises that they agree.
 
     Both sides are interpolated from ``reach`` samples to the left and to the right. None on a
     circle of which the tensor does not store exactly one turn.
     """
     index = np.arange(axis.size)
+    steps = shift / axis.stride
     if axis.circular:
         every = np.ones(axis.size, dtype=bool)
         whole = axis.circle == axis.size
         pairing = Pairing(here=index, there=index, ok=every, predicted=False, inner=axis.valid)
         return pairing if whole else None
-    steps = shift / axis.stride
-    ok = axis.valid & _all_readable(axis.valid, steps, reach)
+    index = index[_all_readable(np.ones(axis.size, dtype=bool), steps, reach)]
+    ok = (axis.valid & _all_readable(axis.valid, steps, reach))[index]
     far = reach if shift.denominator != 1 else 0
     whole_pixels = math.floor(shift)
     ok &= axis.first_of(index) - whole_pixels - far >= 0

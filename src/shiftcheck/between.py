@@ -13,6 +13,7 @@ from shiftcheck.compare import (
     Gap,
     Placed,
     Region,
+    Sums,
     excess_of,
     largest,
     relative_to,
@@ -41,14 +42,34 @@ def measure_between(base: Base, copy: torch.Tensor, region: Region, *, null: boo
     return _with_null(gap, base, expected, region.along) if null else gap
 
 
-def _moved(values: torch.Tensor, along: Sequence[Placed], stays: int | None) -> torch.Tensor:
+def sums_of(base: Base, copy: torch.Tensor, region: Region, *, every: bool) -> Sums | None:
+    """The squares over the valid samples, or over ``every`` one that overlaps."""
+    values = base.values
+    if not values.is_floating_point() or values.numel() == 0:
+        return None
+    shifted = take(copy, region.along, [(p.all if every else p.valid)[0] for p in region.along])
+    expected = _moved(values, region.along, None, every=every)
+    apart = shifted.double() - expected.double()
+    return Sums(
+        count=apart.numel(),
+        error=float(apart.square().sum()),
+        signal=float(expected.double().square().sum()),
+        largest=float(apart.abs().max()) if apart.numel() else 0.0,
+        low=float(values.min()),
+        high=float(values.max()),
+    )
+
+
+def _moved(
+    values: torch.Tensor, along: Sequence[Placed], stays: int | None, *, every: bool = False
+) -> torch.Tensor:
     """The compared samples of the moved base; ``stays``: an axis that is left where it is."""
     there = []
     for i, p in enumerate(along):
         if i == stays:
             there.append(p.valid[0])
             continue
-        there.append(p.valid[1])
+        there.append((p.all if every else p.valid)[1])
         if p.step is not None:
             how, by = p.step.interpolation, p.step.by
             circle = how == "fourier"

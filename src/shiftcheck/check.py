@@ -131,7 +131,7 @@ def check_equivariance(
             one = replace(job, model=callable_, inputs=given).fresh()
             return _check(one, asked)
 
-        return _with_gradients_if_needed(with_inputs, inputs)
+        return with_gradients_if_needed(with_inputs, inputs)
 
     def check_as_it_is() -> Report:
         return _as_whole_if_needed(check, model, layer)
@@ -170,7 +170,8 @@ def _check(job: Job, asked: Asked) -> Report:
     return diagnosed(report, job, asked)
 
 
-def _with_gradients_if_needed(checked: Callable[[Inputs], Report], inputs: Inputs) -> Report:
+def with_gradients_if_needed(checked: Callable[[Inputs], Report], inputs: Inputs) -> Report:
+    """What is found of the inputs, outside inference mode where the model needs gradients."""
     try:
         return checked(inputs)
     except ModelError as error:
@@ -214,9 +215,7 @@ def geometry(
     model = eager(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
     model = seen_as(model, inputs, x, training=training)
-    return _with_gradients_if_needed(
-        lambda given: _structure(model, given, layer, training), inputs
-    )
+    return with_gradients_if_needed(lambda given: _structure(model, given, layer, training), inputs)
 
 
 def _structure(model: Model, inputs: Inputs, layer: str | None, training: bool) -> Report:

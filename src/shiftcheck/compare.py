@@ -63,6 +63,22 @@ class Gap:
     worst: tuple[int, ...] | None = None
     differing: float | None = None
     variation: float | None = None
+    sums: Sums | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """The squares of one layer under one shift, over the compared samples.
+
+    ``low``, ``high``: the smallest and the largest value of the whole unshifted layer.
+    """
+
+    count: int
+    error: float
+    signal: float
+    largest: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +87,9 @@ class Scene:
 
     ``allowed``: the relative gap that is noise. ``interior``: only valid samples count on a circle,
     too; else every sample of it does. ``interpolation``: how an axis of the plane is read between
-    its samples.
+    its samples. ``between``: interpolate wherever a shift is no whole number of samples, not only
+    where it is one between pixels. ``sums``: of which samples squares are summed: the ``"valid"``
+    ones, ``"all"`` that overlap, or none.
     """
 
     pixels: tuple[int, ...]
@@ -80,6 +98,8 @@ class Scene:
     allowed: float = 0.0
     interior: bool = False
     interpolation: str = "lanczos"
+    between: bool = False
+    sums: str = ""
 
 
 Span = tuple[int, int] | torch.Tensor
@@ -227,7 +247,7 @@ class Planner:
         if self.flat or any(v and a not in self.places for a, v in enumerate(shift)):
             return Gap(spatial=False, predicted=False)
         placed = []
-        between = not is_whole(shift)
+        between = self.scene.between or not is_whole(shift)
         for dim, axis in enumerate(sorted(self.places)):
             key = axis, shift[axis], between
             if key not in self.steps:

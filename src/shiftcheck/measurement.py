@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from shiftcheck.arrangement import arranged, place_in_tensor, spatial_places, valid_spans
-from shiftcheck.between import measure_between
-from shiftcheck.compare import Base, Gap, Map, Plan, Planner, Scene, measure
+from shiftcheck.between import measure_between, sums_of
+from shiftcheck.compare import Base, Gap, Map, Plan, Planner, Region, Scene, measure
 from shiftcheck.differences import maps
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
@@ -393,10 +393,19 @@ def _gap_of(
         return placed
     if placed.between:
         gap = measure_between(base, copy, placed, null=ends)
-        return _with_place(gap, signal, shift)
+        return _with_place(_with_sums(gap, job, base, copy, placed, ends), signal, shift)
     null = "measure" if ends else "same" if shift in job.first_along else ""
     gap = measure(base, copy, placed, border=job.every_layer, null=null, apart=apart)
-    return _with_place(gap, signal, shift)
+    return _with_place(_with_sums(gap, job, base, copy, placed, ends), signal, shift)
+
+
+def _with_sums(
+    gap: Gap, job: Job, base: Base, copy: torch.Tensor, region: Region, ends: bool
+) -> Gap:
+    how = job.scene.sums
+    if not how or not ends or gap.error is None:
+        return gap
+    return replace(gap, sums=sums_of(base, copy, region, every=how == "all"))
 
 
 def _with_place(gap: Gap, signal: Signal, shift: Shift) -> Gap:

@@ -1,0 +1,247 @@
+"""What the literature measures beside: squared errors over shifts, and decibels made of them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from shiftcheck.check import checked_inputs, with_gradients_if_needed
+from shiftcheck.compare import Scene, Sums
+from shiftcheck.errors import InputError
+from shiftcheck.examination import Asked, examine
+from shiftcheck.inputs import Inputs, Shift, check_shifts
+from shiftcheck.measurement import Job, eps_of
+from shiftcheck.modules import eager
+from shiftcheck.outside import seen_as
+from shiftcheck.report import Report
+from shiftcheck.resampling import REACH
+from shiftcheck.structure import Model
+from shiftcheck.verdict import (
+    BLIND,
+    CONSTANT,
+    CONSTANT_INPUT,
+    DEAD,
+    IGNORES,
+    NO_REGION,
+    NOT_FINITE,
+    NOT_SPATIAL,
+    SATURATED,
+    UNREAD,
+    Tolerance,
+)
+
+LARGEST = 8
+"""Shifts are drawn from up to this part of a size, as in StyleGAN3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Figures of one output over a set of shifts; None where nothing could be compared.
+
+    With the error ``e_v = phi(S_v f) - S_v phi(f)`` over the samples that are compared:
+
+    ``max_gap``: the largest ``|e_v|`` of all. ``relative_l2``: ``||e|| / ||S phi(f)||``, the sums
+    of squares taken over all shifts. ``mean_squared_error``: of all shifts together. ``psnr``:
+    ``10 log10(peak^2 / mean_squared_error)`` in decibels, infinite where there is no error.
+    ``peak``: the range that this is relative to. ``relative_l2_of_shifts``: ``||e_v|| / ||S_v
+    phi(f)||`` of each; ``mean_error`` is their mean and ``worst_error`` their largest, at
+    ``worst_shift`` (what an adversary would choose). ``samples``: how many were compared.
+    ``reason``: why there is nothing to tell, or empty.
+
+    For shifts drawn by ``equivariance_metrics`` and ``peak=2`` the PSNR is EQ-T, or EQ-T_frac where
+    they are fractional, of T. Karras et al., *Alias-Free Generative Adversarial Networks* (2021):
+    its mean is taken over shifts, samples and channels before the logarithm.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> conv, x = torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 24, 26)
+        >>> (found,) = shiftcheck.equivariance_metrics(conv, x, peak=2.0)
+        >>> found.psnr > 120, found.peak
+        (True, 2.0)
+    """
+
+    name: str
+    shifts: tuple[tuple[float, ...], ...]
+    margin: bool
+    samples: int = 0
+    max_gap: float | None = None
+    relative_l2: float | None = None
+    mean_squared_error: float | None = None
+    psnr: float | None = None
+    peak: float | None = None
+    relative_l2_of_shifts: tuple[float | None, ...] = ()
+    mean_error: float | None = None
+    worst_error: float | None = None
+    worst_shift: tuple[float, ...] | None = None
+    reason: str = ""
+
+
+def equivariance_metrics(
+    model: Model,
+    x: Any,
+    *,
+    shifts: Sequence[Any] | None = None,
+    fractional: bool = False,
+    draws: int = 16,
+    peak: float | None = None,
+    margin: bool = True,
+    layer: str | None = None,
+    boundary: str | Sequence[str] = "valid",
+    spatial_dims: Sequence[int] | None = None,
+    interpolation: Literal["lanczos", "linear"] = "lanczos",
+    seed: int = 0,
+    max_batch: int | None = None,
+) -> tuple[Metrics, ...]:
+    """Measure how far ``model(S x)`` is from ``S model(x)``, for each output, in common metrics.
+
+    They measure; they are no test: a PSNR is as good as its ``peak`` is chosen, and scaling an
+    output down raises it. ``check_equivariance`` judges.
+
+    Args:
+        model: any module or callable; it is left as it was found.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        shifts: pixels, one tuple for each shift, whole or fractional. When left out, ``draws``
+            seeded ones, uniform over an eighth of each size to both sides.
+        fractional: whether drawn shifts are fractional; else they are rounded to whole pixels.
+        draws: how many shifts are drawn.
+        peak: the range of the output that the PSNR is relative to, as 2 for images in [-1, 1]; that
+            of the unshifted output when left out.
+        margin: compare only samples that see neither padding nor what the shift brought in; else
+            every one that overlaps, as EQ-T does.
+        layer, boundary, spatial_dims, interpolation, seed, max_batch: as in ``check_equivariance``.
+            Where a shift is no whole number of samples of an output, that is interpolated.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+        ModelError: where the model raises or returns no tensor that depends on the input.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> blur = torch.nn.AvgPool2d(2, stride=1)
+        >>> found = shiftcheck.equivariance_metrics(blur, torch.rand(1, 1, 24, 26), draws=4)
+        >>> len(found[0].shifts), found[0].relative_l2 < 1e-6
+        (4, True)
+    """
+    _check(draws, peak, interpolation, fractional=fractional, margin=margin)
+    model = eager(model)
+    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    chosen = check_shifts(
+        _drawn(inputs.pixels, draws, seed, fractional) if shifts is None else shifts,
+        inputs,
+        between=True,
+    )
+    model = seen_as(model, inputs, x, training=False)
+    jobs: list[Job] = []
+
+    def measured(given: Inputs) -> Report:
+        scene = Scene(
+            pixels=given.pixels,
+            circular=given.circular,
+            allowed=Tolerance(eps=eps_of(given.main.tensor.dtype)).relative(None),
+            interpolation=interpolation,
+            between=True,
+            sums="valid" if margin else "all",
+        )
+        job = Job(
+            model=model,
+            inputs=given,
+            shifts=chosen,
+            seed=seed,
+            layer=layer,
+            training=False,
+            every_layer=False,
+            scene=scene,
+        )
+        jobs.append(job)
+        return examine(job, Asked(shifts=True, max_batch=max_batch))
+
+    report = with_gradients_if_needed(measured, replace(inputs, interpolation=interpolation))
+    return tuple(_metrics(jobs[-1], report, o.name, peak, margin) for o in report.outputs)
+
+
+def _check(draws: Any, peak: Any, interpolation: Any, **flags: Any) -> None:
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise InputError(f"draws={draws!r}: give a whole number of at least 1")
+    number = isinstance(peak, int | float) and not isinstance(peak, bool)
+    if peak is not None and not (number and math.isfinite(peak) and peak > 0):
+        raise InputError(f"peak={peak!r}: give a positive number, such as 2 for images in [-1, 1]")
+    if interpolation not in REACH:
+        raise InputError(f"interpolation={interpolation!r}: give 'lanczos' or 'linear'")
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name}={value!r}: give True or False")
+
+
+def _drawn(pixels: Sequence[int], draws: int, seed: int, fractional: bool) -> list[Shift]:
+    """Uniform shifts of at most an eighth of each size, none of which is zero."""
+    draw = random.Random(seed)
+    found: list[Shift] = []
+    reach = [n / LARGEST for n in pixels]
+    if all(math.floor(r) < 1 for r in reach) and not fractional:
+        raise InputError(
+            f"x has spatial sizes {tuple(pixels)}: an eighth of them is less than a pixel; give"
+            " shifts, or fractional=True"
+        )
+    while len(found) < draws:
+        shift = tuple(draw.uniform(-r, r) for r in reach)
+        shift = shift if fractional else tuple(round(v) for v in shift)
+        if any(shift):
+            found.append(shift)
+    return found
+
+
+def _metrics(job: Job, report: Report, name: str, peak: float | None, margin: bool) -> Metrics:
+    row = next(o for o in report.outputs if o.name == name)
+    entry = job.outputs.get(name)
+    gaps = entry.gaps if entry is not None else []
+    known: dict[str, Any] = {"name": name, "shifts": job.shifts, "margin": margin}
+    sums = [gap.sums for gap in gaps if gap.sums is not None and gap.sums.count]
+    blind = row.reason if row.reason in TELLS_NOTHING else job.doubt
+    if blind or not sums:
+        return Metrics(**known, reason=blind or row.reason or NO_REGION)
+    return _figures(known, [gap.sums for gap in gaps], sums, peak)
+
+
+TELLS_NOTHING = {NOT_FINITE, DEAD, CONSTANT, CONSTANT_INPUT, SATURATED, NOT_SPATIAL, NO_REGION}
+TELLS_NOTHING |= {IGNORES, UNREAD, *BLIND.values()}
+"""Reasons for which the figures would tell nothing, though they could be computed."""
+
+
+def _figures(
+    known: dict[str, Any], each: Sequence[Sums | None], sums: Sequence[Sums], peak: float | None
+) -> Metrics:
+    samples = sum(s.count for s in sums)
+    error, signal = math.fsum(s.error for s in sums), math.fsum(s.signal for s in sums)
+    top = peak if peak is not None else sums[0].high - sums[0].low
+    of_shifts = tuple(None if s is None else _ratio(s.error, s.signal) for s in each)
+    told = [(e, v) for e, v in zip(of_shifts, known["shifts"], strict=True) if e is not None]
+    worst = max(told, key=lambda pair: pair[0], default=(None, None))
+    return Metrics(
+        **known,
+        samples=samples,
+        max_gap=max(s.largest for s in sums),
+        relative_l2=_ratio(error, signal),
+        mean_squared_error=error / samples,
+        psnr=_decibels(top, error / samples),
+        peak=top,
+        relative_l2_of_shifts=of_shifts,
+        mean_error=math.fsum(e for e, _ in told) / len(told) if told else None,
+        worst_error=worst[0],
+        worst_shift=worst[1],
+    )
+
+
+def _ratio(error: float, signal: float) -> float | None:
+    return math.sqrt(error / signal) if signal > 0 else None
+
+
+def _decibels(peak: float, mean_squared_error: float) -> float | None:
+    """Infinite where there is no error; None of an output that has no range."""
+    if not peak > 0:
+        return None
+    if mean_squared_error == 0.0:
+        return math.inf
+    return 10 * math.log10(peak**2 / mean_squared_error)
