@@ -28,6 +28,7 @@ from shiftcheck.invariance_report import (
 )
 from shiftcheck.invariance_testing import assert_invariant
 from shiftcheck.layer_tests import parametrize_with_layers
+from shiftcheck.lie_derivative import LieDerivative, lie_derivatives
 from shiftcheck.linear_assertion import assert_linear
 from shiftcheck.linear_report import (
     ConvolutionReport,
@@ -64,6 +65,7 @@ __all__ = [
     "InvarianceVerdict",
     "InvariantOutput",
     "LayerResult",
+    "LieDerivative",
     "LinearOutput",
     "Linearity",
     "LinearityReport",
@@ -95,6 +97,7 @@ __all__ = [
     "equivariance_metrics",
     "geometry",
     "impulse_response",
+    "lie_derivatives",
     "models",
     "operator_matrix",
     "parametrize_with_layers",

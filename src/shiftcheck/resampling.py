@@ -101,6 +101,23 @@ def weighted(x: torch.Tensor, by: float | Fraction, dim: int, interpolation: str
     return out
 
 
+def derivative(x: torch.Tensor, dim: int, interpolation: str) -> torch.Tensor:
+    """The derivative of a signal's shift with respect to how far it is shifted, where it stands.
+
+    On the plane that of the Lanczos kernel; what is beyond the signal counts as 0.
+    """
+    if interpolation == "fourier":
+        return fourier_derivative(x, dim)
+    out = torch.zeros_like(x, dtype=torch.float64)
+    size = x.shape[dim]
+    for step in range(1, min(REACH["lanczos"], size)):
+        weight = (-1) ** step * _sinc(step / REACH["lanczos"]) / step
+        source = x.double()
+        out.narrow(dim, step, size - step).sub_(source.narrow(dim, 0, size - step), alpha=weight)
+        out.narrow(dim, 0, size - step).add_(source.narrow(dim, step, size - step), alpha=weight)
+    return out
+
+
 def margin_of(by: float | Fraction, interpolation: str) -> int:
     """How many samples beyond its size a shifted signal takes its values from, at most."""
     first, weights = taps_of(by, interpolation)

@@ -74,7 +74,8 @@ FACTORIES = frozenset(
 class Row:
     """A layer as it was met: its name, operation, and what is known of its output.
 
-    ``strayed``: the copies that were fed with something else than an exact shift.
+    ``strayed``: the copies that were fed with something else than an exact shift. ``fed``: for each
+    tensor that a module was given by position, its signal, or None of one that no signal led to.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Row:
     signal: Signal
     path: str = ""
     strayed: frozenset[int] = frozenset()
+    fed: tuple[Signal | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,6 +174,7 @@ class _Frame:
     leaf: bool
     name: str
     op: str
+    fed: tuple[Signal | None, ...] = ()
 
 
 class _Tracer(TorchDispatchMode):
@@ -216,12 +219,14 @@ class _Tracer(TorchDispatchMode):
             before.remove()
             after.remove()
 
-    def _enter(self, module: torch.nn.Module, _: Any) -> None:
+    def _enter(self, module: torch.nn.Module, args: Any) -> None:
         path = self.modules.get(id(module))
         if path is None:
             return
         leaf = is_leaf(module) and path != ""
-        self.frames.append(_Frame(path, leaf, self._call_name(path), type(module).__name__))
+        given = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)] if leaf else []
+        fed = tuple(self.signals.get(t) for t in given)
+        self.frames.append(_Frame(path, leaf, self._call_name(path), type(module).__name__, fed))
 
     def _leave(self, module: torch.nn.Module, _: Any, output: Any) -> None:
         path = self.modules.get(id(module))
@@ -233,7 +238,7 @@ class _Tracer(TorchDispatchMode):
             return
         frame = self.frames.pop()
         if frame.leaf and not any(f.leaf for f in self.frames):
-            self._emit(frame.name, frame.op, output)
+            self._emit(frame.name, frame.op, output, frame.fed)
         if self.layer is not None and frame.name == self.layer:
             raise Stop(output)
 
@@ -254,14 +259,14 @@ class _Tracer(TorchDispatchMode):
                 return name
         raise AssertionError
 
-    def _emit(self, name: str, op: str, output: Any) -> None:
+    def _emit(self, name: str, op: str, output: Any, fed: tuple[Signal | None, ...] = ()) -> None:
         tensors = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor)]
         tracked = [t for t in tensors if t in self.signals]
         for i, tensor in enumerate(tracked):
             label = name if len(tracked) == 1 else f"{name}[{i}]"
             signal = self._settled(self.signals[tensor], name, op)
             strayed = self.strays.get(tensor, NONE)
-            row = Row(name=label, op=op, signal=signal, path=name, strayed=strayed)
+            row = Row(name=label, op=op, signal=signal, path=name, strayed=strayed, fed=fed)
             with torch._C.DisableTorchFunction(), _disabled():
                 left = self.on_row(row, tensor)
             if left is not None:

@@ -1,0 +1,388 @@
+"""The derivative of a layer along the shifts: how fast the smallest one breaks equivariance.
+
+``L h(z) = d/dv S_-v h(S_v z)`` at v = 0, which is ``J_h(z) D z - D h(z)`` with the Jacobian ``J``
+of the layer, taken by forward-mode differentiation, and the derivative ``D`` of the shift itself.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+from torch.utils._pytree import tree_leaves, tree_map
+
+from shiftcheck.arrangement import arranged, put_back, spatial_places
+from shiftcheck.axis import Axis, Indices, Mask
+from shiftcheck.check import checked_inputs
+from shiftcheck.errors import ModelError
+from shiftcheck.inputs import Inputs, Leaf
+from shiftcheck.layout import Signal
+from shiftcheck.modules import eager, flat_outputs, is_leaf, modules_of, named_modules_of
+from shiftcheck.resampling import REACH, derivative
+from shiftcheck.state import preserved
+from shiftcheck.structure import Model, raised, read_structure
+from shiftcheck.trace import Row
+
+NOT_FOLLOWED = "its geometry is not understood"
+NOT_ONE_TURN = "it does not store one turn of the circle"
+NO_REGION = "no valid region"
+NO_MOTION = "its output does not change along the shift"
+BY_KEYWORD = "it is given tensors by keyword"
+MARGIN = REACH["lanczos"] - 1
+"""Samples to each side that the derivative of the Lanczos kernel reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LieDerivative:
+    """The local equivariance error of one layer, or of an output of the whole model.
+
+    ``mean_square``: for each axis the mean of ``|L h(z)|^2`` over the compared samples, per square
+    pixel of shift (the local equivariance error of Gruver et al.). ``relative``: its root over the
+    root mean square of ``D h(z)``, so that 0 is exact and an output that stays where it is has 1.
+    ``share``: of the samples, compared. None along an axis where ``reason`` says why.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> net = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Tanh())
+        >>> rows = shiftcheck.lie_derivatives(net.double(), torch.randn(1, 1, 30).double())
+        >>> [(row.name, row.relative[0] < 1e-9) for row in rows[:1]]
+        [('0', True)]
+    """
+
+    name: str
+    op: str
+    mean_square: tuple[float | None, ...]
+    relative: tuple[float | None, ...]
+    share: tuple[float | None, ...]
+    reason: str = ""
+
+
+def lie_derivatives(
+    model: Model,
+    x: Any,
+    *,
+    boundary: str | Sequence[str] = "valid",
+    spatial_dims: Sequence[int] | None = None,
+) -> tuple[LieDerivative, ...]:
+    """Measure the local equivariance error of every leaf module, and of every output at the end.
+
+    Each leaf module is fed with what it meets in the network, moving exactly as a shift moves it,
+    so errors do not travel; the outputs are those of the whole model. Circles are read as
+    trigonometric polynomials, the plane under the Lanczos kernel (only samples count that see
+    neither padding nor what the kernel lacks). It measures; it is no test.
+
+    Args:
+        model: a module, or a function of modules; it is run outside inference mode, without
+            gradients, in eval mode, and left as it was found.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        boundary, spatial_dims: as in ``check_equivariance``.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+        ModelError: where the model raises or returns no tensor that depends on the input.
+
+    After N. Gruver, M. Finzi, M. Goldblum, A. G. Wilson, *The Lie Derivative for Measuring Learned
+    Equivariance* (2022).
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> x = torch.randn(1, 1, 32).double()
+        >>> (row, out) = shiftcheck.lie_derivatives(torch.nn.Sequential(torch.nn.ReLU()), x)
+        >>> row.name, row.relative[0] > 0.01
+        ('0', True)
+    """
+    model = eager(model)
+    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    rows, outputs, _ = read_structure(model, inputs, layer=None, training=False)
+    field = Field(inputs.circular)
+    found: dict[tuple[str, str], list[_Along]] = {}
+    with preserved(modules_of(model), inputs.tensors, training=False), torch.no_grad():
+        for axis in range(len(inputs.pixels)):
+            fed = _by_path(rows)
+            with _measuring(model, field, axis, fed, found):
+                _run(model, inputs)
+            _whole_model(model, inputs, field, axis, outputs, found)
+    return tuple(_record(name, op, along) for (name, op), along in found.items())
+
+
+def _run(model: Model, inputs: Inputs) -> None:
+    args, kwargs = inputs.call(inputs.shifted((0,) * len(inputs.pixels), 0))
+    try:
+        model(*args, **kwargs)
+    except Exception as error:
+        raise ModelError(raised(error, inputs.main.tensor.shape)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Along:
+    """One layer along one axis."""
+
+    mean_square: float | None = None
+    relative: float | None = None
+    share: float | None = None
+    reason: str = ""
+
+
+def _record(name: str, op: str, along: Sequence[_Along]) -> LieDerivative:
+    return LieDerivative(
+        name=name,
+        op=op,
+        mean_square=tuple(a.mean_square for a in along),
+        relative=tuple(a.relative for a in along),
+        share=tuple(a.share for a in along),
+        reason=next((a.reason for a in along if a.reason), ""),
+    )
+
+
+class NotMeasuredError(Exception):
+    """A layer whose derivative along an axis cannot be taken, with the reason."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """The velocity of a signal under shifts along one axis, in pixels."""
+
+    circular: tuple[bool, ...]
+
+    def of(self, tensor: torch.Tensor, signal: Signal, axis: int) -> torch.Tensor:
+        """``D`` of a tensor, in its own layout."""
+        state, places = self.known(signal, axis)
+        dim = 2 + sorted(places).index(axis)
+        whole = arranged(tensor, signal, places)
+        how = "fourier" if self.circular[axis] else "lanczos"
+        moved = derivative(whole, dim, how) / float(state.stride)
+        out = torch.zeros_like(tensor, dtype=moved.dtype)
+        put_back(moved, out, signal, places)
+        return out.to(tensor.dtype)
+
+    def known(self, signal: Signal, axis: int) -> tuple[Axis, dict[int, int]]:
+        """The geometry along the axis; raises NotMeasuredError where it is not understood."""
+        state = signal.axes[axis]
+        places = spatial_places(signal, len(self.circular))
+        if not isinstance(state, Axis) or axis not in places:
+            raise NotMeasuredError(NOT_FOLLOWED)
+        if self.circular[axis] and state.circle != state.size:
+            raise NotMeasuredError(NOT_ONE_TURN)
+        return state, places
+
+    def compared(self, signal: Signal, fed: Sequence[Signal], axis: int) -> Indices:
+        """The samples of an output that see nothing but where the velocities are right."""
+        state, _ = self.known(signal, axis)
+        index = np.arange(state.size)
+        if self.circular[axis]:
+            return index
+        ok = _readable(state)
+        for given in fed:
+            own, _ = self.known(given, axis)
+            good = np.flatnonzero(_readable(own))
+            if not len(good):
+                raise NotMeasuredError(NO_REGION)
+            ok &= state.first_of(index) >= own.first_of(good).min()
+            ok &= state.last_of(index) <= own.last_of(good).max()
+        inside: Indices = index[ok]
+        return inside
+
+
+def _readable(state: Axis) -> Mask:
+    """The samples whose neighbours, as far as the kernel reads, are all stored and valid."""
+    padded = np.pad(state.valid, MARGIN)
+    near = [padded[i : i + state.size] for i in range(2 * MARGIN + 1)]
+    return np.asarray(np.all(near, axis=0), dtype=bool)
+
+
+def _by_path(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.fed:
+            found.setdefault(row.path, []).append(row)
+    return found
+
+
+Found = dict[tuple[str, str], list[_Along]]
+
+
+@contextmanager
+def _measuring(
+    model: Model, field: Field, axis: int, fed: Mapping[str, list[Row]], found: Found
+) -> Iterator[None]:
+    """Measure every leaf module just before it runs, on what it is about to be given."""
+    calls: dict[str, int] = {}
+
+    def hook(path: str, module: torch.nn.Module) -> Callable[..., None]:
+        def before(_: Any, args: Any, kwargs: Any) -> None:
+            calls[path] = calls.get(path, 0) + 1
+            name = path if calls[path] == 1 else f"{path}#{calls[path]}"
+            rows = fed.get(name)
+            if rows:
+                _measure_call(module.forward, args, kwargs, field, axis, rows, found)
+
+        return before
+
+    with ExitStack() as handles:
+        for path, module in named_modules_of(model).items():
+            if is_leaf(module) and path:
+                handle = module.register_forward_pre_hook(hook(path, module), with_kwargs=True)
+                handles.callback(handle.remove)
+        yield
+
+
+def _measure_call(
+    forward: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    field: Field,
+    axis: int,
+    rows: Sequence[Row],
+    found: Found,
+) -> None:
+    """One call of a leaf module, each of its outputs along one axis."""
+    try:
+        if any(isinstance(v, torch.Tensor) for v in tree_leaves(kwargs)):
+            raise NotMeasuredError(BY_KEYWORD)
+        signals = [s for s in rows[0].fed if s is not None]
+        outputs = _with_velocity(forward, args, kwargs, rows[0].fed, field, axis)
+        if len(outputs) != len(rows):
+            raise NotMeasuredError(NOT_FOLLOWED)
+        results = [
+            _compared(primal, tangent, row.signal, signals, field, axis)
+            for row, (primal, tangent) in zip(rows, outputs, strict=True)
+        ]
+    except NotMeasuredError as error:
+        results = [_Along(reason=str(error))] * len(rows)
+    for row, result in zip(rows, results, strict=True):
+        found.setdefault((row.name, row.op), []).append(result)
+
+
+Dual = tuple[torch.Tensor, torch.Tensor]
+
+
+def _with_velocity(
+    forward: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    fed: Sequence[Signal | None],
+    field: Field,
+    axis: int,
+) -> list[Dual]:
+    """The outputs and their velocities, when the inputs move as a shift moves them."""
+    signals = iter(fed)
+    with _dual_level():
+
+        def moving(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            signal = next(signals, None)
+            own = value.detach().clone()
+            if signal is None or not own.is_floating_point():
+                return own
+            return forward_ad.make_dual(own, field.of(own, signal, axis))
+
+        given = tree_map(moving, args)
+        return _unpacked(_called(forward, given, kwargs))
+
+
+@contextmanager
+def _dual_level() -> Iterator[None]:
+    """Forward-mode differentiation, which torch prepares with functions that it warns of itself."""
+    with forward_ad.dual_level(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        yield
+
+
+def _called(forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return forward(*args, **kwargs)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NotMeasuredError(f"no forward-mode derivative: {line[:100]}") from error
+
+
+def _unpacked(returned: Any) -> list[Dual]:
+    found = []
+    for _, leaf in flat_outputs(returned):
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
+            primal, tangent = forward_ad.unpack_dual(leaf)
+            still = torch.zeros_like(primal) if tangent is None else tangent
+            found.append((primal.detach(), still.detach()))
+    return found
+
+
+def _compared(
+    primal: torch.Tensor,
+    tangent: torch.Tensor,
+    signal: Signal,
+    fed: Sequence[Signal],
+    field: Field,
+    axis: int,
+) -> _Along:
+    """``J D z`` against ``D h(z)``, in float64, over the samples that count."""
+    state, places = field.known(signal, axis)
+    index = field.compared(signal, fed, axis)
+    if not len(index):
+        return _Along(share=0.0, reason=NO_REGION)
+    expected = field.of(primal.double(), signal, axis)
+    dim = 2 + sorted(places).index(axis)
+    kept = torch.from_numpy(index).to(primal.device)
+    apart = arranged(tangent.double() - expected, signal, places).index_select(dim, kept)
+    motion = arranged(expected, signal, places).index_select(dim, kept)
+    error, speed = float(apart.square().mean()), float(motion.square().mean())
+    share = len(index) / state.size
+    if not math.isfinite(error + speed):
+        return _Along(share=share, reason="not finite")
+    if speed == 0.0:
+        return _Along(mean_square=error, share=share, reason=NO_MOTION)
+    return _Along(mean_square=error, relative=math.sqrt(error / speed), share=share)
+
+
+def _whole_model(
+    model: Model,
+    inputs: Inputs,
+    field: Field,
+    axis: int,
+    outputs: Sequence[Row],
+    found: Found,
+) -> None:
+    """The outputs of the whole model, whose errors have travelled."""
+    values = inputs.shifted((0,) * len(inputs.pixels), 0)
+    leaves = [
+        leaf if isinstance(leaf, Leaf) and leaf.role == "shifted" else None
+        for leaf in inputs.leaves
+    ]
+    fed = [None if leaf is None else inputs.signal(leaf, 1) for leaf in leaves]
+    moved = [s for s in fed if s is not None]
+    try:
+        duals = _outputs_of(model, inputs, values, fed, field, axis)
+        if len(duals) != len(outputs):
+            raise NotMeasuredError(NOT_FOLLOWED)
+        results = [
+            _compared(primal, tangent, row.signal, moved, field, axis)
+            for row, (primal, tangent) in zip(outputs, duals, strict=True)
+        ]
+    except NotMeasuredError as error:
+        results = [_Along(reason=str(error))] * len(outputs)
+    for row, result in zip(outputs, results, strict=True):
+        found.setdefault((row.name, "output"), []).append(result)
+
+
+def _outputs_of(
+    model: Model,
+    inputs: Inputs,
+    values: Sequence[Any],
+    fed: Sequence[Signal | None],
+    field: Field,
+    axis: int,
+) -> list[Dual]:
+    with _dual_level():
+        given = [
+            value if signal is None else forward_ad.make_dual(value, field.of(value, signal, axis))
+            for value, signal in zip(values, fed, strict=True)
+        ]
+        args, kwargs = inputs.call(given)
+        return _unpacked(_called(model, args, kwargs))
