@@ -140,6 +140,39 @@ def test_several_inputs_and_outputs() -> None:
     assert found["output[1]"].relative[0] == pytest.approx(0.0, abs=1e-13)
 
 
+class Windows(nn.Module):
+    """A linear map of the channels inside of windows of 4 x 4, laid out as tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b, c, h, w = x.shape
+        windows = x.view(b, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1)
+        tokens = self.map(windows.reshape(-1, 16, c))
+        back = tokens.view(b, h // 4, w // 4, 4, 4, c).permute(0, 5, 1, 3, 2, 4)
+        return back.reshape(b, c, h, w)
+
+
+def test_a_module_inside_windows_is_fed_with_what_moves() -> None:
+    found = by_name(Windows().double(), noise(1, 3, 16, 24), boundary="circular")
+    for row in found.values():
+        assert row.relative == pytest.approx((0.0, 0.0), abs=1e-13)
+
+
+def test_attention_is_differentiated() -> None:
+    def attention(x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        out = F.scaled_dot_product_attention(tokens, tokens, tokens)
+        return out.transpose(1, 2).reshape(x.shape)
+
+    found = by_name(attention, noise(1, 3, 9, 11), boundary="circular")["output"]
+    assert found.reason == ""
+    assert found.relative[0] is not None  # exact for whole pixels, and not between them
+    assert 1e-6 < found.relative[0] < 1
+
+
 class NoDerivative(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftcheck.arrangement import arranged, put_back, spatial_places
@@ -248,12 +249,7 @@ def _measure_call(
             raise NotMeasuredError(BY_KEYWORD)
         signals = [s for s in rows[0].fed if s is not None]
         outputs = _with_velocity(forward, args, kwargs, rows[0].fed, field, axis)
-        if len(outputs) != len(rows):
-            raise NotMeasuredError(NOT_FOLLOWED)
-        results = [
-            _compared(primal, tangent, row.signal, signals, field, axis)
-            for row, (primal, tangent) in zip(rows, outputs, strict=True)
-        ]
+        results = _each(outputs, rows, signals, field, axis)
     except NotMeasuredError as error:
         results = [_Along(reason=str(error))] * len(rows)
     for row, result in zip(rows, results, strict=True):
@@ -290,8 +286,12 @@ def _with_velocity(
 
 @contextmanager
 def _dual_level() -> Iterator[None]:
-    """Forward-mode differentiation, which torch prepares with functions that it warns of itself."""
-    with forward_ad.dual_level(), warnings.catch_warnings():
+    """Forward-mode differentiation, for which attention is written out.
+
+    Torch prepares it with functions that it warns of itself.
+    """
+    written_out = sdpa_kernel(SDPBackend.MATH)
+    with written_out, forward_ad.dual_level(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
         yield
 
@@ -311,6 +311,21 @@ def _unpacked(returned: Any) -> list[Dual]:
             primal, tangent = forward_ad.unpack_dual(leaf)
             still = torch.zeros_like(primal) if tangent is None else tangent
             found.append((primal.detach(), still.detach()))
+    return found
+
+
+def _each(
+    duals: Sequence[Dual], rows: Sequence[Row], fed: Sequence[Signal], field: Field, axis: int
+) -> list[_Along]:
+    """The outputs of one call, each against its own geometry."""
+    if len(duals) != len(rows):
+        raise NotMeasuredError(NOT_FOLLOWED)
+    found = []
+    for (primal, tangent), row in zip(duals, rows, strict=True):
+        try:
+            found.append(_compared(primal, tangent, row.signal, fed, field, axis))
+        except NotMeasuredError as error:
+            found.append(_Along(reason=str(error)))
     return found
 
 
@@ -359,12 +374,7 @@ def _whole_model(
     moved = [s for s in fed if s is not None]
     try:
         duals = _outputs_of(model, inputs, values, fed, field, axis)
-        if len(duals) != len(outputs):
-            raise NotMeasuredError(NOT_FOLLOWED)
-        results = [
-            _compared(primal, tangent, row.signal, moved, field, axis)
-            for row, (primal, tangent) in zip(outputs, duals, strict=True)
-        ]
+        results = _each(duals, outputs, moved, field, axis)
     except NotMeasuredError as error:
         results = [_Along(reason=str(error))] * len(outputs)
     for row, result in zip(outputs, results, strict=True):

@@ -75,7 +75,8 @@ class Row:
     """A layer as it was met: its name, operation, and what is known of its output.
 
     ``strayed``: the copies that were fed with something else than an exact shift. ``fed``: for each
-    tensor that a module was given by position, its signal, or None of one that no signal led to.
+    tensor that a module was given by position, its signal, or None of one that no signal led to;
+    empty in passes of stacked copies.
     """
 
     name: str
@@ -224,9 +225,13 @@ class _Tracer(TorchDispatchMode):
         if path is None:
             return
         leaf = is_leaf(module) and path != ""
-        given = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)] if leaf else []
-        fed = tuple(self.signals.get(t) for t in given)
+        fed = self._fed(args) if leaf and self.geometry and not self.stacked else ()
         self.frames.append(_Frame(path, leaf, self._call_name(path), type(module).__name__, fed))
+
+    def _fed(self, args: Any) -> tuple[Signal | None, ...]:
+        given = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
+        signals = [self.ledger.signal(t) for t in given]
+        return tuple(None if s is None else settled(s) for s in signals)
 
     def _leave(self, module: torch.nn.Module, _: Any, output: Any) -> None:
         path = self.modules.get(id(module))
