@@ -14,7 +14,7 @@ FLOORS = {
     | {"budget_store"},
     1: LAYOUT
     | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"}
-    | {"resampling", "between", "surroundings", "surrogates", "distances"},
+    | {"resampling", "between", "velocity", "surroundings", "surrogates", "distances"},
     2: {
         "state",
         "modules",

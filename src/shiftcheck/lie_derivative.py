@@ -13,31 +13,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from shiftcheck.arrangement import arranged, put_back, spatial_places
-from shiftcheck.axis import Axis, Indices, Mask
+from shiftcheck.arrangement import arranged
 from shiftcheck.check import checked_inputs
 from shiftcheck.errors import ModelError
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.layout import Signal
 from shiftcheck.modules import eager, flat_outputs, is_leaf, modules_of, named_modules_of
-from shiftcheck.resampling import REACH, derivative
 from shiftcheck.state import preserved
 from shiftcheck.structure import Model, raised, read_structure
 from shiftcheck.trace import Row
+from shiftcheck.velocity import NO_REGION, NOT_FOLLOWED, Field, NotMeasuredError
 
-NOT_FOLLOWED = "its geometry is not understood"
-NOT_ONE_TURN = "it does not store one turn of the circle"
-NO_REGION = "no valid region"
 NO_MOTION = "its output does not change along the shift"
 BY_KEYWORD = "it is given tensors by keyword"
-MARGIN = REACH["lanczos"] - 1
-"""Samples to each side that the derivative of the Lanczos kernel reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,62 +133,6 @@ def _record(name: str, op: str, along: Sequence[_Along]) -> LieDerivative:
         share=tuple(a.share for a in along),
         reason=next((a.reason for a in along if a.reason), ""),
     )
-
-
-class NotMeasuredError(Exception):
-    """A layer whose derivative along an axis cannot be taken, with the reason."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """The velocity of a signal under shifts along one axis, in pixels."""
-
-    circular: tuple[bool, ...]
-
-    def of(self, tensor: torch.Tensor, signal: Signal, axis: int) -> torch.Tensor:
-        """``D`` of a tensor, in its own layout."""
-        state, places = self.known(signal, axis)
-        dim = 2 + sorted(places).index(axis)
-        whole = arranged(tensor, signal, places)
-        how = "fourier" if self.circular[axis] else "lanczos"
-        moved = derivative(whole, dim, how) / float(state.stride)
-        out = torch.zeros_like(tensor, dtype=moved.dtype)
-        put_back(moved, out, signal, places)
-        return out.to(tensor.dtype)
-
-    def known(self, signal: Signal, axis: int) -> tuple[Axis, dict[int, int]]:
-        """The geometry along the axis; raises NotMeasuredError where it is not understood."""
-        state = signal.axes[axis]
-        places = spatial_places(signal, len(self.circular))
-        if not isinstance(state, Axis) or axis not in places:
-            raise NotMeasuredError(NOT_FOLLOWED)
-        if self.circular[axis] and state.circle != state.size:
-            raise NotMeasuredError(NOT_ONE_TURN)
-        return state, places
-
-    def compared(self, signal: Signal, fed: Sequence[Signal], axis: int) -> Indices:
-        """The samples of an output that see nothing but where the velocities are right."""
-        state, _ = self.known(signal, axis)
-        index = np.arange(state.size)
-        if self.circular[axis]:
-            return index
-        ok = _readable(state)
-        for given in fed:
-            own, _ = self.known(given, axis)
-            good = np.flatnonzero(_readable(own))
-            if not len(good):
-                raise NotMeasuredError(NO_REGION)
-            ok &= state.first_of(index) >= own.first_of(good).min()
-            ok &= state.last_of(index) <= own.last_of(good).max()
-        inside: Indices = index[ok]
-        return inside
-
-
-def _readable(state: Axis) -> Mask:
-    """The samples whose neighbours, as far as the kernel reads, are all stored and valid."""
-    padded = np.pad(state.valid, MARGIN)
-    near = [padded[i : i + state.size] for i in range(2 * MARGIN + 1)]
-    return np.asarray(np.all(near, axis=0), dtype=bool)
 
 
 def _by_path(rows: Sequence[Row]) -> dict[str, list[Row]]:
