@@ -107,20 +107,53 @@ def test_what_enters_from_outside_is_not_compared() -> None:
             assert a.error is None or a.error == pytest.approx(b.error, abs=1e-13)
 
 
-def test_what_lies_around_the_window_is_not_compared_either() -> None:
-    """The gap in a window is the one on a canvas that goes on around it."""
-    canvas = noise(1, 2, 80, 80)
-    x = canvas[..., 20:60, 18:62].contiguous()
-    report = check(net(), x, (0.5, 0), measure="outputs")
-    moved = shiftcheck.shift(canvas, (0.5, 0), fill="zeros", interpolation="lanczos")
-    with torch.no_grad():
-        there, here = net()(canvas), net()(moved)
-    expected = shiftcheck.shift(there, (0.25, 0), fill="zeros", interpolation="lanczos")
-    gap = (here - expected).abs()[..., 10:30, 9:31]
-    share = report.outputs[0].shifts[0].share
-    assert share is not None
-    inner = gap[..., 6:-6, 3:-3]  # surely compared
-    assert float(inner.max()) <= report.outputs[0].shifts[0].error <= float(gap.max())
+NETS = {
+    "stride 1": lambda: nn.Sequential(nn.Conv1d(2, 3, 5, padding=2), nn.Tanh()),
+    "stride 2": lambda: nn.Sequential(
+        nn.Conv1d(2, 4, 3, padding=1), nn.Tanh(), nn.AvgPool1d(2), nn.Conv1d(4, 3, 3, padding=1)
+    ),
+    "stride 1/2": lambda: nn.Sequential(
+        nn.Conv1d(2, 3, 3, padding=1), nn.Tanh(), nn.ConvTranspose1d(3, 2, 4, stride=2, padding=1)
+    ),
+    "turned around": lambda: nn.Sequential(nn.Conv1d(2, 3, 4, padding=1, stride=2), Flip()),
+}
+
+
+class Flip(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(-1)
+
+
+@pytest.mark.parametrize("how", ["lanczos", "linear"])
+@pytest.mark.parametrize("v", [0.5, -0.5, 2.25, -3.5, 1.5])
+@pytest.mark.parametrize("name", NETS)
+def test_what_is_compared_is_what_a_larger_canvas_has(name: str, v: float, how: Any) -> None:
+    """A sample counts if what lies around the window changes neither side of the comparison."""
+    torch.manual_seed(0)
+    model = NETS[name]().double()
+    x = noise(1, 2, 48)
+
+    def sides(around: int) -> torch.Tensor:
+        """The two sides inside of the window, on a canvas of other content."""
+        draw = torch.Generator().manual_seed(around)
+        canvas = torch.randn(1, 2, 48 * 3, generator=draw, dtype=torch.float64)
+        canvas[..., 48:96] = x
+        with torch.no_grad():
+            there = model(shiftcheck.shift(canvas, (v,), fill="zeros", interpolation=how))
+            here = model(canvas)
+        n = here.shape[-1] // 3
+        by = v * here.shape[-1] / 144 * (-1 if name == "turned around" else 1)
+        moved = shiftcheck.shift(here, (by,), fill="zeros", interpolation=how)
+        return torch.cat([there, moved])[..., n : 2 * n]
+
+    clean = (sides(1) - sides(2)).abs().amax((0, 1)) < 1e-12
+    report = check(model, x, (v,), interpolation=how)
+    found = report.outputs[0].shifts[0]
+    gap = (sides(1)[0] - sides(1)[1]).abs().amax(0)
+    assert found.share is not None
+    assert found.error is not None
+    assert 0.5 * int(clean.sum()) < found.share * len(clean) < int(clean.sum()) + 0.5
+    assert found.error <= float(gap[clean].max()) + 1e-12
 
 
 # -- verdicts ---------------------------------------------------------------------------------

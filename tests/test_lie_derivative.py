@@ -94,6 +94,40 @@ def test_on_the_plane_by_finite_differences_of_the_kernel() -> None:
     assert row.mean_square[0] == pytest.approx(float(lie[..., 3:-3].square().mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 0.5])
+def test_what_is_compared_is_what_a_larger_canvas_has(stride: float) -> None:
+    """A sample counts if what lies around the window changes nothing of it."""
+    torch.manual_seed(0)
+    last: nn.Module = nn.ConvTranspose1d(3, 2, 4, stride=2, padding=1)
+    if stride >= 1:
+        last = nn.Conv1d(3, 2, 5, stride=int(stride), padding=2)
+    net = nn.Sequential(nn.Conv1d(2, 3, 3, padding=1), nn.Tanh(), last).double()
+    x, step = noise(1, 2, 48), 1e-6
+
+    def lie(around: int) -> torch.Tensor:
+        draw = torch.Generator().manual_seed(around)
+        canvas = torch.randn(1, 2, 48 * 3, generator=draw, dtype=torch.float64)
+        canvas[..., 48:96] = x
+
+        def moved(tensor: torch.Tensor, by: float) -> torch.Tensor:
+            return shiftcheck.shift(tensor, (by,), fill="zeros")
+
+        with torch.no_grad():
+            there, back = net(moved(canvas, step)), net(moved(canvas, -step))
+            still = net(canvas)
+        by = step / stride
+        n = still.shape[-1] // 3
+        both = (there - back) - (moved(still, by) - moved(still, -by))
+        return (both / (2 * step))[..., n : 2 * n]
+
+    clean = (lie(1) - lie(2)).abs().amax((0, 1)) < 1e-4
+    row = by_name(net, x)["output"]
+    assert row.share[0] is not None
+    assert 0.6 * int(clean.sum()) < row.share[0] * len(clean) < int(clean.sum()) + 0.5
+    expected = float(lie(1)[..., clean].square().mean())
+    assert row.mean_square[0] == pytest.approx(expected, rel=0.5)
+
+
 def test_what_is_exact_and_what_stands_still() -> None:
     x = noise(1, 2, 24, 28)
     conv = nn.Conv2d(2, 2, 3, padding=1).double()
