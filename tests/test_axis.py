@@ -19,11 +19,14 @@ from shiftcheck.axis import (
     input_axis,
     invalidate,
     join,
+    over_windows,
     pair,
     pair_lost,
     resample,
     runs,
+    scaled_axis,
     smallest_size,
+    whole_axis,
     window,
     with_break,
 )
@@ -257,3 +260,183 @@ def test_a_pattern_of_several_phases_repeats_only_with_all_of_them() -> None:
     assert (plane.stride, plane.period) == (1, 2)
     assert resample(input_axis(8, circular=True), first_of_two, 8).closed
     assert not resample(input_axis(9, circular=True), first_of_two, 9).valid.any()
+
+
+def seen_by(axis: Axis, samples: int = 24) -> list[tuple[float, float]]:
+    """What each of the samples sees, those beyond the stored ones included."""
+    index = np.arange(samples)
+    return list(zip(axis.first_of(index).tolist(), axis.last_of(index).tolist(), strict=True))
+
+
+def up(axis: Axis, times: int, size: int) -> Axis:
+    return resample(axis, Taps(num=1, phases=((0,),) * times), size)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_join_of_different_periods_sees_what_either_sees(step: int) -> None:
+    """Two ways down and up again, by 2 and by 3, of samples that are a step apart."""
+    base = conv(input_axis(36, circular=False), 1, step=step)
+    one = up(conv(base, 2, step=2), 2, base.size)
+    other = up(conv(base, 3, step=3), 3, base.size)
+    for both in (join(one, other), join(other, one)):
+        assert (both.stride, both.period, len(both.first)) == (step, 6 * step, 6)
+        expected = [
+            (min(a, c), max(b, d))
+            for (a, b), (c, d) in zip(seen_by(one), seen_by(other))  # noqa: B905
+        ]
+        assert seen_by(both) == expected
+
+
+def test_what_a_global_value_depends_on_coarsens_and_breaks_it() -> None:
+    down = conv(input_axis(12, circular=True), 1, step=2)
+    assert (globalise(down).period, globalise(down).broken) == (2, False)
+    coarse = globalise(down, lattice=3)
+    assert (coarse.period, coarse.stride) == (6, 2)
+    assert seen_by(coarse, 4) == [(-math.inf, math.inf)] * 4
+    assert len(coarse.first) == len(coarse.last) == 3
+    assert globalise(down, broken=True).period is None
+    assert globalise(with_break(down)).period is None
+    assert globalise(with_break(down), broken=True).broken is True
+
+
+def test_a_global_value_may_be_told_to_be_exact() -> None:
+    ring = input_axis(6, circular=True)
+    more = resample(ring, window(1, [-1]), 8, wrap=True)
+    assert not globalise(more).valid.any()
+    assert globalise(more, exact=True).valid.all()
+    assert not globalise(ring, exact=False).valid.any()
+    assert not globalise(input_axis(6, circular=False), exact=True).valid.any()
+
+
+def test_every_sample_of_a_coarser_axis_sees_what_it_saw() -> None:
+    wide = resample(input_axis(12, circular=False), Taps(num=1, phases=((0,), (-1, 2))), 24)
+    for axis in (wide, conv(wide, 2, step=4)):
+        coarse = coarsen(axis, 3)
+        assert seen_by(coarse) == seen_by(axis)
+        assert len(coarse.first) == len(coarse.last) == int(coarse.lattice / axis.stride)
+
+
+def test_coarsening_by_part_of_a_sample_counts_in_pixels() -> None:
+    down = conv(input_axis(12, circular=False), 2, step=2)
+    assert coarsen(down, Fraction(3, 2)).period == 6
+    assert coarsen(down, Fraction(1, 2)).period == 2
+    assert coarsen(conv(input_axis(12, circular=True), 1, step=2), Fraction(3, 2)).closed
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_an_axis_beside_the_input(circular: bool) -> None:
+    """Sample q of 8 over 12 pixels stands at 3q/2, and sees the pixel that it stands in."""
+    scaled = scaled_axis(12, 8, circular=circular)
+    assert (scaled.pixels, scaled.stride, scaled.period, scaled.size) == (12, Fraction(3, 2), 3, 8)
+    assert (scaled.circular, scaled.broken) == (circular, False)
+    assert scaled.valid.dtype == np.dtype(bool)
+    assert scaled.valid.all()
+    assert seen_by(scaled, 8) == [(float(3 * q // 2),) * 2 for q in range(8)]
+    assert len(scaled.first) == len(scaled.last) == 2
+    same = scaled_axis(12, 12, circular=circular)
+    assert (same.stride, same.period, same.circular) == (1, 1, circular)
+    assert seen_by(same, 12) == [(float(q), float(q)) for q in range(12)]
+    wide = scaled_axis(6, 24, circular=circular)
+    assert (wide.stride, wide.period, wide.size) == (Fraction(1, 4), 1, 24)
+    assert seen_by(wide) == [(float(q // 4),) * 2 for q in range(24)]
+
+
+def test_windows_see_all_of_themselves() -> None:
+    base = conv(input_axis(13, circular=False), 2)
+    out = over_windows(base, 3)
+    assert (out.stride, out.period, out.size) == (1, 3, 12)
+    assert seen_by(out, 12) == [(float(q // 3 * 3), float(q // 3 * 3 + 3)) for q in range(12)]
+    assert out.valid.all()
+    holes = invalidate(base, np.arange(12) != 4)
+    assert runs(over_windows(holes, 3).valid) == ((0, 3), (6, 12))
+
+
+def test_every_sample_with_itself() -> None:
+    for found in (
+        whole_axis(3),
+        pair_lost(6, 3, 0, circular=False),
+        pair(input_axis(3, circular=True), 0),
+    ):
+        assert found is not None
+        assert list(found.here) == list(found.there) == [0, 1, 2]
+        assert found.ok.tolist() == found.inner.tolist() == [True, True, True]
+        assert (found.predicted, found.off_period) == (True, False)
+        assert found.ok.dtype == found.inner.dtype == np.dtype(bool)
+
+
+def test_every_pair_of_a_lost_axis_counts() -> None:
+    found = pair_lost(12, 6, 4, circular=False)
+    assert found is not None
+    assert (list(found.here), list(found.there)) == ([2, 3, 4, 5], [0, 1, 2, 3])
+    assert found.ok.tolist() == found.inner.tolist() == [True] * 4
+    assert found.ok.dtype == np.dtype(bool)
+    assert (found.predicted, found.off_period) == (False, False)
+    found = pair_lost(12, 6, -2, circular=True)
+    assert found is not None
+    assert (list(found.here), list(found.there)) == ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0])
+    odd = pair_lost(3, 3, 1, circular=False)
+    assert odd is not None
+    assert (list(odd.here), list(odd.there), odd.predicted) == ([1, 2], [0, 1], False)
+
+
+def test_on_an_open_circle_nothing_is_promised_and_everything_counts() -> None:
+    ring = invalidate(input_axis(4, circular=True), np.array([True, False, True, True]))
+    found = pair(ring, 1)
+    assert found is not None
+    assert found.ok.tolist() == [True] * 4
+    assert found.inner.tolist() == [True, False, False, True]
+    assert (found.predicted, found.off_period) == (False, False)
+
+
+def test_a_circle_that_is_no_whole_number_of_samples_goes_round_where_it_is_stored() -> None:
+    ring = conv(input_axis(9, circular=True), 1, step=2)
+    found = pair(ring, 2)
+    assert found is not None
+    assert (list(found.here), list(found.there)) == ([0, 1, 2, 3, 4], [4, 0, 1, 2, 3])
+    assert (found.predicted, found.off_period, found.inner.any()) == (False, False, False)
+
+
+def test_off_the_period_only_the_period_is_missing() -> None:
+    axis = coarsen(input_axis(8, circular=False), 2)
+    odd, even, broken = pair(axis, 1), pair(axis, 2), pair(with_break(axis), 1)
+    assert odd is not None
+    assert even is not None
+    assert broken is not None
+    found = [(p.predicted, p.off_period) for p in (odd, even, broken)]
+    assert found == [(False, True), (True, False), (False, False)]
+    assert (list(odd.here), list(odd.there)) == ([1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize("least", range(5, 60))
+def test_the_smallest_size_is_found_by_doubling_and_bisection(least: int) -> None:
+    tried: list[int] = []
+
+    def works(size: int) -> bool:
+        tried.append(size)
+        return size >= least
+
+    assert smallest_size(works, 5, 50) == (least if least <= 50 else None)
+    assert len(set(tried)) == len(tried) <= 11
+    ahead = [5, 10, 20, 40, 50]
+    assert tried[:5] == ahead[: len(tried)] or tried[: ahead.index(max(tried)) + 1] == [
+        n for n in ahead if n <= max(tried)
+    ]
+
+
+def test_sizes_up_to_the_limit_itself() -> None:
+    assert smallest_size(lambda n: n >= 7, 7, 7) == 7
+    assert smallest_size(lambda n: n >= 8, 7, 8) == 8
+    assert smallest_size(lambda n: n >= 9, 7, 8) is None
+    assert smallest_size(lambda n: n >= 3, 1, 4) == 3
+
+
+def test_numbers_are_told_to_a_millionth() -> None:
+    assert describe(Fraction(1, 10**6 + 1)) == describe(1e-6) == "1/1000000"
+    assert describe(1 / 97) == "1/97"
+    assert [describe(v) for v in (-math.inf, math.nan, 0, -3, 2.5)] == [
+        "inf",
+        "inf",
+        "0",
+        "-3",
+        "5/2",
+    ]

@@ -222,3 +222,95 @@ def test_half_in_order_and_half_in_none_is_no_pattern() -> None:
     assert take(axis, np.concatenate([order, order[:3]])).valid[:11].all()
     tiles = np.tile(np.arange(20), 4)
     assert take(input_axis(20, circular=True), tiles).valid.all()
+
+
+def test_the_message_is_the_whole_of_it() -> None:
+    with pytest.raises(GeometryError, match=r"^the indices follow no pattern$"):
+        take(open_axis(), np.array([4]))
+
+
+def test_going_backwards_may_be_ruled_out() -> None:
+    back = np.arange(10)[::-1]
+    with pytest.raises(GeometryError):
+        take(open_axis(), back, forward=True)
+    assert take(open_axis(), np.arange(3, 9), forward=True).stride == 1
+
+
+def test_two_samples_are_a_pattern_and_two_of_three_are_none() -> None:
+    assert take(open_axis(), np.array([3, 5])).stride == 2
+    assert take(open_axis(), np.array([3, 5])).valid.all()
+    with pytest.raises(GeometryError):
+        take(open_axis(), np.array([3, 5, 5]))
+
+
+@pytest.mark.parametrize("others", [[9, 7, 11], [9, 7, 11, 0]], ids=["of seven", "of eight"])
+def test_half_of_the_indices_must_follow(others: list[int]) -> None:
+    assert runs(take(open_axis(12), np.array([0, 1, 2, 3, *others])).valid) == ((0, 4),)
+    with pytest.raises(GeometryError):
+        take(open_axis(12), np.array([0, 1, 2, 9, *others]))
+
+
+@pytest.mark.parametrize(("hold", "most"), [(1, 3), (2, 6)])
+def test_how_many_pieces_may_lie_beside_the_pattern(hold: int, most: int) -> None:
+    """Each has a seam: where every sample is held once, the most are four pieces in all."""
+    pieces = [i for n in range(most + 1) for i in (40 + 10 * n * n, 41 + 10 * n * n)]
+    order, axis = range(20), open_axis(500)
+    few = np.repeat([*order, *pieces[:-2]], hold)
+    assert runs(take(axis, few).valid) == ((0, 20 * hold),)
+    with pytest.raises(GeometryError):
+        take(axis, np.repeat([*order, *pieces], hold))
+
+
+def test_patterns_of_64_samples_are_the_longest() -> None:
+    for length, works in ((64, True), (65, False)):
+        once = np.array(random.Random(1).sample(range(length), length))
+        twice = np.concatenate([once, once + length])
+        if works:
+            out = take(open_axis(2 * length), twice)
+            assert (out.stride, out.period, out.valid.all()) == (1, 64, True)
+        else:
+            with pytest.raises(GeometryError):
+                take(open_axis(2 * length), twice)
+
+
+@pytest.mark.parametrize(
+    ("indices", "stride"),
+    [(range(8, -1, -1), -1), ([0, 4, 8, 3, 7, 2], 4), ([0, 5, 1, 6, 2, 7], -4), ([0, 3, 6], 3)],
+)
+def test_a_circle_is_gone_round_the_shorter_way(indices: list[int], stride: int) -> None:
+    assert take(ring(9), np.array(indices)).stride == stride
+
+
+def test_half_way_round_is_forward() -> None:
+    assert take(ring(8), np.array([0, 4, 0, 4])).stride == 4
+
+
+def test_a_circle_that_is_open_somewhere_is_not_gone_round() -> None:
+    """The values beyond the seam need not be those of the other end."""
+    torn = resample(ring(8), window(1, [-1]), 8)
+    assert runs(torn.valid) == ((1, 8),)
+    assert runs(take(torn, np.array([4, 5, 6, 7, 0, 1, 2, 3])).valid) == ((0, 4),)
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_a_pattern_of_three_may_begin_later(before: int) -> None:
+    """Each sample three times, behind some of another place."""
+    indices = np.array([30, 28, 25][:before] + [n // 3 for n in range(18)])
+    out = take(open_axis(40), indices)
+    assert (out.stride, out.period) == (Fraction(1, 3), 1)
+    assert runs(out.valid) == ((before, before + 18),)
+    samples = np.arange(before, before + 18)
+    assert (
+        out.first_of(samples).tolist()
+        == out.last_of(samples).tolist()
+        == [float(n // 3) for n in range(18)]
+    )
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_running_sum_keeps_the_lattice(backwards: bool) -> None:
+    out = accumulate(
+        resample(open_axis(), Taps(num=1, phases=((0,), (0,))), 20), backwards=backwards
+    )
+    assert (out.size, len(out.first), len(out.last), out.valid.any()) == (20, 2, 2, False)
+    assert out.valid.dtype == np.dtype(bool)

@@ -269,7 +269,7 @@ def take(axis: Axis, indices: Indices, *, forward: bool = False) -> Axis:
     if taps is None:
         raise GeometryError("the indices follow no pattern")
     source = coarsen(axis, abs(taps.num)) if taps.den > 1 else axis
-    out = resample(source, taps, len(indices), wrap=True)
+    out = resample(source, taps, len(indices))
     here = np.arange(len(indices))
     expected = here // taps.den * taps.num + np.array(taps.phases)[here % taps.den, 0]
     apart = indices - expected if turn is None else (indices - expected) % turn
@@ -462,7 +462,7 @@ def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
 
 def _regular_part(indices: Indices, turn: int | None, forward: bool) -> Taps | None:
     """The shortest pattern that half of the indices follow, modulo ``turn``; None where few do."""
-    best = max(min(len(indices) - 1, 2), (len(indices) - 1) // 2)
+    best = (len(indices) - 1) // 2
     for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
         advances = _advances(indices, den, turn)
         start, stop, num = _longest_run(advances)
