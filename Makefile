@@ -74,7 +74,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	touch $@
 
 EXTRAS_dev := dev,zoo,browser,plot
-EXTRAS_docs := docs,hypothesis
+EXTRAS_docs := docs,hypothesis,plot
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel

@@ -31,11 +31,11 @@ FLOORS = {
     | {"examination", "diagnosis", "randomized", "check"}
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"}
     | {"operators", "superposition", "rounding", "linearity"}
-    | {"metrics", "lie_derivative"}
+    | {"metrics", "lie_derivative", "feature_maps"}
     | {"impulse", "polyphase", "asked", "agreement", "theorem"},
     4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
     | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"}
-    | {"linear_assertion", "convolved", "matrix"}
+    | {"linear_assertion", "convolved", "matrix", "plot"}
     | {"render", "models", "datasets", "demo"},
     5: {"cli", "__main__", "__init__"},
 }

@@ -10,14 +10,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import shiftcheck
-from shiftcheck import rules, strategies
+from shiftcheck import plot, rules, strategies
 
 
 def public_names() -> set[str]:
     """Where the reference has to have an entry; what several modules offer is listed once."""
     top = set(shiftcheck.__all__)
     names = {f"rules.{name}" for name in set(rules.__all__) - top}
-    names |= {f"strategies.{name}" for name in strategies.__all__}
+    for module in (strategies, plot):
+        own = module.__name__.removeprefix("shiftcheck.")
+        names |= {f"{own}.{name}" for name in module.__all__}
     return {f"shiftcheck.{name}" for name in top | names}
 
 

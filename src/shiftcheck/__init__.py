@@ -107,9 +107,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``shiftcheck.strategies`` is imported when asked for: it needs hypothesis."""
-    if name == "strategies":
+    """What needs an extra is imported when asked for: strategies hypothesis, plot matplotlib."""
+    if name in ("strategies", "plot"):
         from importlib import import_module
 
-        return import_module("shiftcheck.strategies")
+        return import_module(f"shiftcheck.{name}")
     raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")

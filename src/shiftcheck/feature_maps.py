@@ -1,0 +1,152 @@
+"""What a layer makes of a signal and of the shifted signal, with where the two can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shiftcheck.arrangement import arranged, spatial_places
+from shiftcheck.axis import runs
+from shiftcheck.check import checked_inputs
+from shiftcheck.compare import Placed, Planner, Region, Scene, whole_index
+from shiftcheck.errors import InputError
+from shiftcheck.inputs import Inputs, check_shifts
+from shiftcheck.measurement import Job, guarded, require_copies, without_copies
+from shiftcheck.modules import eager, modules_of
+from shiftcheck.outside import seen_as
+from shiftcheck.state import preserved
+from shiftcheck.structure import Model
+from shiftcheck.trace import Row
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureMaps:
+    """One layer under one shift: what is compared, as arrays ``[channels, *spatial]``.
+
+    ``signal``, ``shifted_signal``: the first element of the batch, before and after the shift.
+    ``base``: ``phi(f)``. ``expected``: ``S phi(f)``, NaN where nothing is stored to be moved there.
+    ``found``: ``phi(S f)``. ``valid``: for each spatial axis the runs (start, stop) of samples that
+    are compared.
+    """
+
+    layer: str
+    shift: tuple[float, ...]
+    signal: Values
+    shifted_signal: Values
+    base: Values
+    expected: Values
+    found: Values
+    valid: tuple[tuple[tuple[int, int], ...], ...]
+
+    @property
+    def difference(self) -> Values:
+        """``phi(S f) - S phi(f)``, NaN where nothing is stored to compare with."""
+        return self.found - self.expected
+
+
+def feature_maps(
+    model: Model,
+    x: Any,
+    shifts: Sequence[Any],
+    layer: str,
+    *,
+    boundary: str | Sequence[str] = "valid",
+    spatial_dims: Sequence[int] | None = None,
+    seed: int = 0,
+) -> tuple[FeatureMaps, ...]:
+    """The feature maps of one layer at every shift, in whole pixels, of the first batch element.
+
+    Raises InputError where the layer is unknown, has no spatial axes, or a shift is no whole number
+    of its samples.
+    """
+    model = eager(model)
+    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    inputs = inputs.mapped(lambda leaf: replace(leaf, tensor=leaf.tensor[:1]))
+    chosen = check_shifts(shifts, inputs)
+    model = seen_as(model, inputs, inputs.main.tensor, training=False)
+    scene = Scene(pixels=inputs.pixels, circular=inputs.circular)
+    job = Job(
+        model=model,
+        inputs=inputs,
+        shifts=chosen,
+        seed=seed,
+        layer=layer,
+        training=False,
+        every_layer=False,
+        scene=scene,
+    )
+    seen: list[tuple[Row, torch.Tensor]] = []
+
+    def keep(row: Row, tensor: torch.Tensor) -> None:
+        if row.path == layer or row.name == layer:
+            seen[:] = [(row, tensor.detach().clone())]
+
+    kept = preserved(modules_of(model), inputs.tensors, training=False)
+    with kept as originals, inputs.without_gradients():
+        values = inputs.stacked(chosen, seed)
+        guarded(job, values, len(chosen) + 1, originals, keep)
+    (row, tensor) = seen[0]
+    return _parts(row, tensor, job, values)
+
+
+def _parts(
+    row: Row, tensor: torch.Tensor, job: Job, values: Sequence[Any]
+) -> tuple[FeatureMaps, ...]:
+    require_copies(row.signal)
+    axes = len(job.scene.pixels)
+    places = spatial_places(row.signal, axes)
+    if len(places) != axes:
+        raise InputError(f"layer={job.layer!r} has no spatial axes: give one before it")
+    whole = arranged(tensor, row.signal, places).double().cpu()
+    signals = _signals(job.inputs, values, len(job.shifts) + 1)
+    planner = Planner(without_copies(row.signal), job.scene)
+    found = []
+    for i, shift in enumerate(job.shifts, 1):
+        plan = planner.plan(shift)
+        if not isinstance(plan, Region):
+            raise InputError(
+                f"shift={shift} is no whole number of samples of layer={job.layer!r}: use multiples"
+                " of its stride"
+            )
+        here, there = whole_index(plan)
+        expected = torch.full_like(whole[0], torch.nan)
+        expected[here] = whole[0][there]
+        found.append(
+            FeatureMaps(
+                layer=row.name,
+                shift=shift,
+                signal=signals[0],
+                shifted_signal=signals[i],
+                base=whole[0].numpy(),
+                expected=expected.numpy(),
+                found=whole[i].numpy(),
+                valid=tuple(map(_runs_of, plan.along)),
+            )
+        )
+    return tuple(found)
+
+
+def _signals(inputs: Inputs, values: Sequence[Any], copies: int) -> list[Values]:
+    """The first tensor of the arguments, ``[channels, *spatial]``, of the base and each copy."""
+    place = next(i for i, leaf in enumerate(inputs.leaves) if leaf is inputs.main)
+    last = tuple(range(-len(inputs.main.spatial), 0))
+    parts = values[place].chunk(copies)
+    ahead = [part[0].movedim([d - 1 for d in inputs.main.spatial], last) for part in parts]
+    sizes = [part.shape[-len(last) :] for part in ahead]
+    return [p.reshape(-1, *n).double().cpu().numpy() for p, n in zip(ahead, sizes, strict=True)]
+
+
+def _runs_of(placed: Placed) -> tuple[tuple[int, int], ...]:
+    span = placed.valid[0]
+    if not isinstance(span, torch.Tensor):
+        return ((span[0], span[0] + span[1]),) if span[1] else ()
+    mask = np.zeros(int(span.max()) + 1, dtype=bool)
+    mask[span.numpy()] = True
+    return runs(mask)
