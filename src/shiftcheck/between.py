@@ -36,7 +36,7 @@ def measure_between(base: Base, copy: torch.Tensor, region: Region, *, null: boo
         return Gap(predicted=False, between=True, share=0.0)
     here = [p.valid[0] for p in region.along]
     shifted = take(copy, region.along, here)
-    expected = _moved(values, region.along, None)
+    expected = moved(values, region.along)
     gap = Gap(predicted=False, between=True, share=region.share)
     gap = with_gap(gap, base, shifted, expected, region.along)
     return _with_null(gap, base, expected, region.along) if null else gap
@@ -48,7 +48,7 @@ def sums_of(base: Base, copy: torch.Tensor, region: Region, *, every: bool) -> S
     if not values.is_floating_point() or values.numel() == 0:
         return None
     shifted = take(copy, region.along, [(p.all if every else p.valid)[0] for p in region.along])
-    expected = _moved(values, region.along, None, every=every)
+    expected = moved(values, region.along, every=every)
     apart = shifted.double() - expected.double()
     return Sums(
         count=apart.numel(),
@@ -60,10 +60,17 @@ def sums_of(base: Base, copy: torch.Tensor, region: Region, *, every: bool) -> S
     )
 
 
-def _moved(
-    values: torch.Tensor, along: Sequence[Placed], stays: int | None, *, every: bool = False
+def moved(
+    values: torch.Tensor,
+    along: Sequence[Placed],
+    *,
+    stays: int | None = None,
+    every: bool = False,
 ) -> torch.Tensor:
-    """The compared samples of the moved base; ``stays``: an axis that is left where it is."""
+    """The compared samples of the moved base, or ``every`` one that overlaps.
+
+    ``stays``: an axis that is left where it is.
+    """
     there = []
     for i, p in enumerate(along):
         if i == stays:
@@ -81,12 +88,12 @@ def _moved(
     return take(values, along, there)
 
 
-def _with_null(gap: Gap, base: Base, moved: torch.Tensor, along: Sequence[Placed]) -> Gap:
+def _with_null(gap: Gap, base: Base, expected: torch.Tensor, along: Sequence[Placed]) -> Gap:
     """How far the moved base is from one that has stayed: the smallest, over the moved axes."""
     found = []
     for i, p in enumerate(along):
         if p.moved:
-            errors = largest(moved, _moved(base.values, along, i))
+            errors = largest(expected, moved(base.values, along, stays=i))
             found.append((relative_to(errors, base)[0], excess_of(errors, base)))
     relative, excess = min(found, key=lambda pair: pair[0])
     if not math.isfinite(relative):

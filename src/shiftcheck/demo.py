@@ -58,7 +58,7 @@ def run_demo(out: Path, say: Callable[[str], None] = print, *, progress: bool = 
     whole = check_equivariance(model, standardise(images))
     say(render_report(whole))
     say("\n3. An MLP from image to image\n")
-    say(explain(check_equivariance(mlp(pretrained=True), images)))
+    say(explain(check_equivariance(mlp(pretrained=True), standardise(images))))
     say("\n4. The classifier on 28x28 crops of the moving digits")
     say("   (the logits' way as a share of the mean distance between two digits)\n")
     for line in steadiness(model, canvas, labels):

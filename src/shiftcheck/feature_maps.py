@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from shiftcheck.arrangement import arranged, spatial_places
 from shiftcheck.axis import runs
+from shiftcheck.between import moved
 from shiftcheck.check import checked_inputs
 from shiftcheck.compare import Placed, Planner, Region, Scene, whole_index
 from shiftcheck.errors import InputError
-from shiftcheck.inputs import Inputs, check_shifts
+from shiftcheck.inputs import Inputs, Leaf, Shift, check_shifts
 from shiftcheck.measurement import Job, guarded, require_copies, without_copies
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import seen_as
+from shiftcheck.shifts import shift
 from shiftcheck.state import preserved
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row
@@ -60,18 +62,25 @@ def feature_maps(
     boundary: str | Sequence[str] = "valid",
     spatial_dims: Sequence[int] | None = None,
     seed: int = 0,
+    fill: str = "fresh",
+    between: bool = False,
+    elements: int = 1,
 ) -> tuple[FeatureMaps, ...]:
     """The feature maps of one layer at every shift, in whole pixels, of the first batch element.
 
-    Raises InputError where the layer is unknown, has no spatial axes, or a shift is no whole number
-    of its samples.
+    ``fill``: what enters at the border, as in ``shift``. ``between``: where a shift is no whole
+    number of samples, move the map between them. ``elements``: of the first few elements of the
+    batch, whose channels then follow each other.
+
+    Raises InputError where the layer is unknown, has no spatial axes, or, unless ``between``, a
+    shift is no whole number of its samples.
     """
     model = eager(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
-    inputs = inputs.mapped(lambda leaf: replace(leaf, tensor=leaf.tensor[:1]))
+    inputs = inputs.mapped(lambda leaf: replace(leaf, tensor=leaf.tensor[:elements]))
     chosen = check_shifts(shifts, inputs)
     model = seen_as(model, inputs, inputs.main.tensor, training=False)
-    scene = Scene(pixels=inputs.pixels, circular=inputs.circular)
+    scene = Scene(pixels=inputs.pixels, circular=inputs.circular, between=between)
     job = Job(
         model=model,
         inputs=inputs,
@@ -90,7 +99,7 @@ def feature_maps(
 
     kept = preserved(modules_of(model), inputs.tensors, training=False)
     with kept as originals, inputs.without_gradients():
-        values = inputs.stacked(chosen, seed)
+        values = _filled(inputs, chosen, fill) if fill != "fresh" else inputs.stacked(chosen, seed)
         guarded(job, values, len(chosen) + 1, originals, keep)
     (row, tensor) = seen[0]
     return _parts(row, tensor, job, values)
@@ -108,20 +117,22 @@ def _parts(
     signals = _signals(job.inputs, values, len(job.shifts) + 1)
     planner = Planner(without_copies(row.signal), job.scene)
     found = []
-    for i, shift in enumerate(job.shifts, 1):
-        plan = planner.plan(shift)
+    for i, by in enumerate(job.shifts, 1):
+        plan = planner.plan(by)
         if not isinstance(plan, Region):
             raise InputError(
-                f"shift={shift} is no whole number of samples of layer={job.layer!r}: use multiples"
+                f"shift={by} is no whole number of samples of layer={job.layer!r}: use multiples"
                 " of its stride"
             )
         here, there = whole_index(plan)
         expected = torch.full_like(whole[0], torch.nan)
-        expected[here] = whole[0][there]
+        expected[here] = (
+            moved(whole[0], plan.along, every=True) if plan.between else whole[0][there]
+        )
         found.append(
             FeatureMaps(
                 layer=row.name,
-                shift=shift,
+                shift=by,
                 signal=signals[0],
                 shifted_signal=signals[i],
                 base=whole[0].numpy(),
@@ -131,6 +142,24 @@ def _parts(
             )
         )
     return tuple(found)
+
+
+def _filled(inputs: Inputs, shifts: Sequence[Shift], fill: str) -> list[Any]:
+    """The arguments with their copies along the batch, shifted with another fill."""
+    zero = (0,) * len(inputs.pixels)
+
+    def copies(leaf: Any) -> Any:
+        if not isinstance(leaf, Leaf) or leaf.role == "fixed":
+            return leaf.tensor if isinstance(leaf, Leaf) else leaf
+        if leaf.role != "shifted":
+            return torch.cat([leaf.tensor] * (len(shifts) + 1))
+        every = (
+            shift(leaf.tensor, inputs.offset_of(leaf, v), fill=fill, spatial_dims=leaf.spatial)
+            for v in (zero, *shifts)
+        )
+        return torch.cat(list(every))
+
+    return [copies(leaf) for leaf in inputs.leaves]
 
 
 def _signals(inputs: Inputs, values: Sequence[Any], copies: int) -> list[Values]:
