@@ -36,7 +36,7 @@ FLOORS = {
     4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
     | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"}
     | {"linear_assertion", "convolved", "matrix", "plot"}
-    | {"render", "models", "datasets", "demo", "moving_digit"},
+    | {"render", "models", "datasets", "demo", "moving_digit", "panels"},
     5: {"cli", "__main__", "__init__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -11,9 +12,11 @@ import torch
 
 from shiftcheck.check import check_equivariance
 from shiftcheck.datasets import digits, embed, standardise
-from shiftcheck.errors import InputError
+from shiftcheck.errors import InputError, MissingExtraError
 from shiftcheck.models import lenet, mlp
+from shiftcheck.moving_digit import Film, moving_digit
 from shiftcheck.render import explain, render_report, render_table
+from shiftcheck.render.film import write_gif, write_page
 from shiftcheck.report import Report
 from shiftcheck.shifts import shift
 
@@ -38,7 +41,10 @@ class Steadiness:
 
 
 def run_demo(out: Path, say: Callable[[str], None] = print, *, progress: bool = False) -> Report:
-    """Print what a user would want to know of the LeNet and write ``report.json`` into ``out``.
+    """Print what a user would want to know of the LeNet; write what there is to see into ``out``.
+
+    The report as JSON and as a page, and a digit that moves, as a page and as a GIF. What an extra
+    is missing for is skipped, with the line that installs it.
 
     Raises InputError where the folder cannot be written, before anything is computed.
     """
@@ -69,7 +75,26 @@ def run_demo(out: Path, say: Callable[[str], None] = print, *, progress: bool = 
     path = out / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")
     say(f"\nwrote {path}")
+    for name, write in PICTURES:
+        try:
+            write(report, out / name)
+            say(f"wrote {out / name}")
+        except MissingExtraError as error:
+            say(f"skipped {name}: {error}")
     return report
+
+
+@functools.cache
+def _film() -> Film:
+    return moving_digit(3)
+
+
+PICTURES: tuple[tuple[str, Callable[[Report, Path], None]], ...] = (
+    ("report.html", lambda report, path: report.to_html(path)),
+    ("moving_digit.html", lambda _, path: write_page(_film(), path)),
+    ("moving_digit.gif", lambda _, path: write_gif(_film(), path)),
+)
+"""What is written beside the report, and how; each needs an extra."""
 
 
 def _prepare(out: Path) -> None:

@@ -60,7 +60,7 @@ def _places(runs: Sequence[tuple[int, int]]) -> Labels:
 
 LAYERS = (
     ("conv4", "LeNet, fourth convolution", "moves with the digit, exactly"),
-    ("max_pool2d", "its max-pool, stride 2", "exact at even shifts, not at odd ones"),
+    ("max_pool2d", "its max-pool, stride 2", "moves exactly at even shifts, and not at odd ones"),
     ("reshape_1", "perceptron, image to image", "does not know that the digit moved"),
 )
 

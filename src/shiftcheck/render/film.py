@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shiftcheck.errors import MissingExtraError
-from shiftcheck.moving_digit import Film, Shift, Track, path
+from shiftcheck.moving_digit import CLUSTERS, REACH, Film, Shift, Track, path
+from shiftcheck.panels import Pixels, panels_of, sheets
+from shiftcheck.render.page import as_script
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,19 +21,11 @@ SIDE = 176
 """Pixels of one panel of the GIF."""
 
 GAP, HEAD, ROW = 14, 46, 24
-PALETTE = (
-    (68, 1, 84),
-    (70, 50, 126),
-    (54, 92, 141),
-    (39, 127, 142),
-    (31, 161, 135),
-    (74, 193, 109),
-    (160, 218, 57),
-    (253, 231, 37),
-)
-"""Eight colours of viridis, from dark to light."""
+EXACT = 1e-6
+"""A difference, over the scale of the layer, that is rounding in float32."""
 
-Pixels = NDArray[np.uint8]
+
+NAMES = ("the digit, S f", "phi(S f)", "phi(S f) - S phi(f)")
 
 
 def write_gif(film: Film, target: Path, *, shifts: Sequence[Shift] | None = None) -> None:
@@ -60,49 +54,24 @@ def _frame(film: Film, i: int) -> Image:
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
     draw.text((GAP, 6), "shift ({}, {}) pixels".format(*film.shifts[i]), "black", font_size=17)
-    for column, title in enumerate(("the digit", "the layer's map", "difference from the")):
+    for column, title in enumerate(NAMES):
         draw.text((GAP + column * (SIDE + GAP), 26), title, "#444444", font_size=13)
-    draw.text((GAP + 2 * (SIDE + GAP) + 118, 26), "moved map", "#444444", font_size=13)
     for row, track in enumerate(film.tracks):
         top = HEAD + row * (SIDE + ROW + GAP)
-        error = track.error(i)
-        colour = "#1b7837" if error < 1e-6 else "#c51b3a"
-        said = "exact" if error < 1e-6 else f"off by {error:.0%}"
-        draw.text((GAP, top + 3), f"{track.title}: {said}", colour, font_size=14)
-        for column, panel in enumerate(_panels(track, i)):
+        colour = "#1b7837" if track.error(i) < EXACT else "#c51b3a"
+        draw.text((GAP, top + 3), f"{track.title}: {_said(track, i)}", colour, font_size=14)
+        for column, panel in enumerate(panels_of(track, i)):
             corner = (GAP + column * (SIDE + GAP), top + ROW)
-            image.paste(
-                Image.fromarray(panel).resize((SIDE, SIDE), Image.Resampling.NEAREST), corner
-            )
+            picture = Image.fromarray(panel)
+            image.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), corner)
             if column:
                 _outline(draw, corner, track, i, panel.shape[:2])
     return image
 
 
-def _panels(track: Track, i: int) -> list[Pixels]:
-    maps = track.maps[i]
-    colours = np.array(PALETTE, dtype=np.uint8)
-    return [
-        _grey(maps.shifted_signal[0]),
-        colours[track.clusters[i]],
-        _signed(maps.difference[track.channel] / track.scale),
-    ]
-
-
-def _grey(values: NDArray[np.float64]) -> Pixels:
-    low, high = float(values.min()), float(values.max())
-    level = np.uint8(np.round(255 * (values - low) / max(high - low, 1e-12)))
-    return np.repeat(level[..., None], 3, axis=2)
-
-
-def _signed(values: NDArray[np.float64]) -> Pixels:
-    """White where there is no difference, red and blue where there is, grey where none is known."""
-    part = np.clip(np.nan_to_num(values), -1.0, 1.0)[..., None] ** (1 / 1)
-    strength = np.sqrt(np.abs(part))
-    red, blue = np.array([197.0, 27.0, 58.0]), np.array([33.0, 102.0, 172.0])
-    colour = 255.0 + strength * (np.where(part > 0, red, blue) - 255.0)
-    colour[np.isnan(values)] = 220.0
-    return np.uint8(np.round(colour))
+def _said(track: Track, i: int) -> str:
+    error = track.error(i)
+    return "exact" if error < EXACT else f"off by {error:.0%}"
 
 
 def _outline(
@@ -119,3 +88,63 @@ def _outline(
                 corner[1] + bottom * down - 1,
             )
             draw.rectangle(box, outline="#111111")
+
+
+def write_page(film: Film, target: Path) -> None:
+    """Write a page with a player and a slider for each axis, which needs no network.
+
+    Raises MissingExtraError where jinja2 or pillow is not installed.
+    """
+    try:
+        import jinja2
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the film needs {error.name}: install it with pip install 'torch-shiftcheck[demo]'"
+        ) from error
+    folder = files("shiftcheck.render").joinpath("templates")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(folder.joinpath("film.html.j2").read_text("utf-8"))
+    page = template.render(
+        style=folder.joinpath("report.css").read_text("utf-8"),
+        script=folder.joinpath("film.js").read_text("utf-8"),
+        clusters=CLUSTERS,
+        reach=REACH,
+        side=2 * REACH + 1,
+        tracks=[_shown(track) for track in film.tracks],
+        data=as_script({"reach": REACH, "path": path(), "tracks": [_told(t) for t in film.tracks]}),
+    )
+    target.write_text(page, encoding="utf-8")
+
+
+def _shown(track: Track) -> dict[str, Any]:
+    """The panels of a track, all frames of each in one picture."""
+    pictures = zip(NAMES, sheets(track, 2 * REACH + 1), strict=True)
+    panels = [{"name": name, "sprite": _as_url(pixels)} for name, pixels in pictures]
+    return {"title": track.title, "told": track.told, "panels": panels}
+
+
+def _as_url(pixels: Pixels) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _told(track: Track) -> dict[str, Any]:
+    frames = range(len(track.maps))
+    return {
+        "said": [_said(track, i) for i in frames],
+        "exact": [track.error(i) < EXACT for i in frames],
+        "outlines": [_percent(track, i) for i in frames],
+    }
+
+
+def _percent(track: Track, i: int) -> list[float]:
+    """Top, left, height and width of what is compared, in percent of the map."""
+    sizes = track.maps[i].found.shape[1:]
+    spans = [(runs[0][0], runs[-1][1]) if runs else (0, 0) for runs in track.maps[i].valid]
+    starts = [100 * a / n for (a, _), n in zip(spans, sizes, strict=True)]
+    lengths = [100 * (b - a) / n for (a, b), n in zip(spans, sizes, strict=True)]
+    return [round(v, 2) for v in (*starts, *lengths)]

@@ -38,11 +38,11 @@ def render_page(report: Report) -> str:
         style=folder.joinpath("report.css").read_text("utf-8"),
         script=folder.joinpath("report.js").read_text("utf-8"),
         plotly=get_plotlyjs(),
-        data=_as_script(_data(report)),
+        data=as_script(_data(report)),
     )
 
 
-def _as_script(data: Any) -> str:
+def as_script(data: Any) -> str:
     """JSON that can stand inside a script element whatever its strings hold."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
