@@ -32,7 +32,9 @@ def chromium() -> Iterator[Any]:
 
 
 class Opened:
-    """A page in a browser, with what its console said."""
+    """A page in a browser, with what its console said; ``ready``: what it shows in the end."""
+
+    ready = "#region .plot-container"
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.context = browser.new_context(**options)
@@ -42,7 +44,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", self._asked)
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector("#region .plot-container")
+        self.page.wait_for_selector(self.ready)
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
