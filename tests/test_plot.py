@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,3 +209,13 @@ def test_the_package_imports_no_matplotlib() -> None:
         " shiftcheck.plot.layers; assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_the_gallery_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    script = Path(__file__).parent.parent / "examples" / "gallery.py"
+    told = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert len(told.stdout.splitlines()) == len(list(tmp_path.glob("*.png"))) == 7

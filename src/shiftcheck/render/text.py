@@ -13,20 +13,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shiftcheck.render.folding import Group, folded
 from shiftcheck.render.message import explain, headline
 from shiftcheck.render.numbers import each, gap, halo, size, spans
 from shiftcheck.report import LayerResult, Report
 
 WIDTH = 120
+LONG = 60
+"""Rows beyond which a table in a terminal is folded."""
 
 
-def render_report(report: Report, *, width: int | None = None) -> str:
+def render_report(report: Report, *, width: int | None = None, most: int | None = None) -> str:
     """The report as text: the headline, a row for each layer, and what follows from it.
 
-    ``width`` in columns is the terminal's where it is printed to one, at most 120.
+    ``width`` in columns is the terminal's where it is printed to one, at most 120. ``most``: rows
+    beyond which layers are folded by module; none anywhere but in a terminal.
     """
     width = _default_width() if width is None else width
-    lines = [headline(report), "", *render_table(report, width=width).splitlines()]
+    most = LONG if most is None and sys.stdout.isatty() else most
+    lines = [headline(report), "", *render_table(report, width=width, most=most).splitlines()]
     rest = explain(report, columns=width).splitlines()[1:]
     lines += ["", *rest] if rest else []
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
@@ -38,21 +43,22 @@ def _default_width() -> int:
     return min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)
 
 
-def render_table(report: Report, *, width: int = WIDTH) -> str:
+def render_table(report: Report, *, width: int = WIDTH, most: int | None = None) -> str:
     """The rows of a report alone."""
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    console.print(table_of(report, width=width))
+    console.print(table_of(report, width=width, most=most))
     file = console.file
     assert isinstance(file, io.StringIO)
     lines = [line.rstrip() for line in file.getvalue().splitlines()]
     return "\n".join(lines).strip("\n")
 
 
-def table_of(report: Report, *, width: int = WIDTH) -> Table:
+def table_of(report: Report, *, width: int = WIDTH, most: int | None = None) -> Table:
     """The rows of a report as a rich table; below 100 columns only the most telling ones."""
     measured = any(row.shifts for row in report.layers)
     shown = columns(measured, width)
-    cells = [cells_of(row) for row in report.layers]
+    groups = folded(report, len(report.layers) if most is None else most)
+    cells = [_cells_of_group(group) for group in groups]
     room = _room_for_names(shown, cells, width)
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=(0, 1), collapse_padding=True
@@ -139,6 +145,18 @@ def cells_of(row: LayerResult) -> dict[str, str]:
         "verdict": _verdict(row),
         "remarks": "; ".join(_remarks(row)),
     }
+
+
+def _cells_of_group(group: Group) -> dict[str, str]:
+    """A row of its own, or the geometry of the last row of a module with the worst verdict."""
+    if len(group.rows) == 1:
+        return cells_of(group.last)
+    cells, worst = cells_of(group.last), cells_of(group.worst)
+    told = {name: worst[name] for name in ("error", "border", "compared", "verdict")}
+    kinds = dict.fromkeys(c.kind for r in group.rows for c in r.causes if c.kind != "MEASURED")
+    remarks = [*kinds, *([group.worst.reason] if group.worst.reason else [])]
+    name = f"{group.name} ({len(group.rows)} layers)"
+    return {**cells, **told, "layer": name, "remarks": "; ".join(remarks)}
 
 
 def _compared(row: LayerResult) -> str:
