@@ -73,7 +73,7 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	    || { cat $(STAMPS)/build.log; exit 1; }
 	touch $@
 
-EXTRAS_dev := dev,zoo,browser,plot
+EXTRAS_dev := dev,zoo,browser,plot,demo
 EXTRAS_docs := docs,hypothesis,plot
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.

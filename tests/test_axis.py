@@ -21,11 +21,13 @@ from shiftcheck.axis import (
     join,
     over_windows,
     pair,
+    pair_between,
     pair_lost,
     resample,
     runs,
     scaled_axis,
     smallest_size,
+    take,
     whole_axis,
     window,
     with_break,
@@ -440,3 +442,54 @@ def test_numbers_are_told_to_a_millionth() -> None:
         "-3",
         "5/2",
     ]
+
+
+def _axes_between() -> dict[str, Axis]:
+    line = input_axis(24, circular=False)
+    conv = resample(line, window(1, [-1, 0, 1]), 24)
+    return {
+        "pixels": line,
+        "stride 1": conv,
+        "stride 2": resample(conv, window(2, [0, 1]), 12),
+        "stride 1/2": resample(conv, Taps(num=1, phases=((0, -1), (0, 1))), 48),
+        "turned around": take(resample(line, window(2, [0, 1, 2]), 11), np.arange(10, -1, -1)),
+    }
+
+
+@pytest.mark.parametrize("reach", [1, 3])
+@pytest.mark.parametrize("shift", ["1/2", "-1/2", "9/4", "-7/2", "1", "-3", "1/4"])
+@pytest.mark.parametrize("name", ["pixels", "stride 1", "stride 2", "stride 1/2", "turned around"])
+def test_between_samples_all_that_is_read_must_be_there(name: str, shift: str, reach: int) -> None:
+    axis, v = _axes_between()[name], Fraction(shift)
+    pairing = pair_between(axis, v, reach)
+    assert pairing is not None
+
+    def read(place: int, by: Fraction) -> list[int]:
+        if by.denominator == 1:
+            return [place - int(by)]
+        return [place - math.floor(by) - k for k in range(1 - reach, reach + 1)]
+
+    stored, expected = [], []
+    for q in range(axis.size):
+        taps = read(q, v / axis.stride)
+        if not all(0 <= t < axis.size for t in taps):
+            continue
+        stored.append(q)
+        first, last = (int(f(np.array([q]))[0]) for f in (axis.first_of, axis.last_of))
+        pixels = [s for p in range(first, last + 1) for s in read(p, v)]
+        inside = all(0 <= p < 24 for p in pixels)
+        expected.append(bool(axis.valid[q]) and all(axis.valid[t] for t in taps) and inside)
+    assert pairing.here.tolist() == pairing.there.tolist() == stored
+    assert pairing.ok.tolist() == pairing.inner.tolist() == expected
+    assert pairing.predicted is False
+
+
+def test_between_samples_of_a_circle_every_one_counts() -> None:
+    ring = resample(input_axis(12, circular=True), window(1, [-1, 0, 1]), 12)  # zeros at the ends
+    pairing = pair_between(ring, Fraction(1, 2), 3)
+    assert pairing is not None
+    assert pairing.ok.all()
+    assert pairing.inner.tolist() == ring.valid.tolist()
+    assert pairing.predicted is False
+    short = resample(input_axis(12, circular=True), window(1, [0, 1, 2]), 10)
+    assert pair_between(short, Fraction(1, 2), 3) is None

@@ -504,3 +504,15 @@ def test_plans_are_made_once() -> None:
     assert isinstance(one, Region)
     assert isinstance(other, Region)
     assert one.along[0] is other.along[0]
+
+
+def test_the_worst_place_is_where_the_gap_is_and_not_where_the_values_are() -> None:
+    base = torch.zeros(2, 6)
+    base[1, 1] = 100.0
+    copy = base.clone()
+    copy[1, 4] = -30.0
+    axis = input_axis(6, circular=True)
+    placed = region_of([axis], (0,))
+    gap = measure(Base(base, None, [(0, 6)]), copy, placed, border=False, null="")
+    assert gap.worst == (1, 4)
+    assert gap.error == 30.0

@@ -308,22 +308,22 @@ def test_where_float64_tells_no_more_the_noise_is_measured(name: str) -> None:
 @pytest.mark.parametrize(
     ("own", "others", "eps"),
     [
-        (torch.float64, set(), DOUBLE),
-        (torch.float32, set(), SINGLE),
-        (torch.bfloat16, {torch.float32}, BRAIN),
-        (torch.float32, {torch.bfloat16, torch.float64}, BRAIN),
-        (torch.float64, {torch.int64, torch.bool}, DOUBLE),
-        (torch.float64, {torch.complex64}, SINGLE),
+        (torch.float64, (), DOUBLE),
+        (torch.float32, (), SINGLE),
+        (torch.bfloat16, (torch.float32,), BRAIN),
+        (torch.float32, (torch.bfloat16, torch.float64), BRAIN),
+        (torch.float64, (torch.int64, torch.bool), DOUBLE),
+        (torch.float64, (torch.complex64,), SINGLE),
     ],
     ids=str,
 )
 def test_the_coarsest_type_decides(
-    own: torch.dtype, others: set[torch.dtype], eps: float, monkeypatch: pytest.MonkeyPatch
+    own: torch.dtype, others: tuple[torch.dtype, ...], eps: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Job] = []
     monkeypatch.setattr(confirm, "_measured_in_float64", lambda job, _: ran.append(job))
     monkeypatch.setattr(confirm, "noise_floor", lambda job, originals: {"output": 0.5})
-    job = job_of(Strided(), own, dtypes=others)
+    job = job_of(Strided(), own, dtypes=set(others))
     assert looked(job) == SecondLook(noise={"output": 0.5}, eps=eps)
     assert ran == ([] if eps == DOUBLE else [job])
 
