@@ -2,6 +2,7 @@
 # make test    the quick tests, against the installed wheel
 # make slow    the tests that take longer
 # make sweep   all of the fault injection, of which `make slow` runs a part
+# make mutate  mutation testing of the verdict, the comparison and the geometry
 # make lint    ruff and mypy
 # make docs    build the documentation as a site and check its links
 # make bench   the benchmarks
@@ -24,7 +25,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Folders count as sources too: their time tells that a file was removed.
 SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
-.PHONY: demo test slow sweep lint docs bench clean
+.PHONY: demo test slow sweep mutate lint docs bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/demo
@@ -38,6 +39,11 @@ slow: $(STAMPS)/dev
 
 sweep: $(STAMPS)/dev
 	$(PYTEST) -m sweep
+
+# The tests meet the mutants of the sources here, so the package itself is not installed.
+mutate: $(STAMPS)/mutation
+	OMP_NUM_THREADS=1 $(VENV)/mutation/bin/mutmut run --max-children 2
+	$(VENV)/mutation/bin/mutmut results
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
@@ -55,7 +61,7 @@ bench: $(STAMPS)/dev
 	$(BIN)/python benchmarks/plugin.py
 
 clean:
-	rm -rf $(VENV) $(SITE) .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
+	rm -rf $(VENV) $(SITE) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
 	find src tests examples docs -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:
@@ -71,6 +77,13 @@ $(STAMPS)/wheel: $(STAMPS)/tools $(SOURCES)
 	rm -rf $(WHEELS)
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEELS) . > $(STAMPS)/build.log \
 	    || { cat $(STAMPS)/build.log; exit 1; }
+	touch $@
+
+$(STAMPS)/mutation: $(STAMPS)/wheel
+	$(PYTHON) -m venv $(VENV)/mutation
+	$(VENV)/mutation/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    "$$(echo $(WHEELS)/*.whl)[dev,demo,mutation]"
+	$(VENV)/mutation/bin/pip uninstall --quiet --yes torch-shiftcheck
 	touch $@
 
 EXTRAS_dev := dev,zoo,browser,plot,demo
