@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.render.test_page import EVIL, many, report_of
+
+import shiftcheck
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -75,6 +78,13 @@ def test_it_opens_without_an_error_and_without_a_network(chromium: Any, small: P
     assert opened.page.locator("#bars .bars path").count() >= 3
     assert opened.page.locator("#map .heatmaplayer image").count() == 1
     assert opened.said == []
+
+
+def test_layers_with_numbers_for_names_are_no_numbers(chromium: Any, tmp_path: Path) -> None:
+    net = torch.nn.Sequential(*(torch.nn.Conv1d(1, 1, 3) for _ in range(3)))
+    shiftcheck.check_equivariance(net, torch.randn(1, 1, 20)).to_html(tmp_path / "page.html")
+    opened = Opened(chromium, tmp_path / "page.html")
+    assert opened.page.locator("#bars .xtick text").all_text_contents() == ["0", "1", "2"]
 
 
 def test_a_layer_is_chosen_by_click_and_by_keyboard(chromium: Any, small: Path) -> None:

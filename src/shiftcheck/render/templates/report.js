@@ -38,7 +38,7 @@ function bars() {
   };
   Plotly.react("bars", [trace("error", "interior", "--blue"), trace("border", "border", "--orange"), allowed], layout({
     barmode: "group", yaxis: { type: "log", exponentformat: "power", title: { text: "relative error" } },
-    xaxis: { showticklabels: names.length <= 40, tickangle: -45, title: { text: names.length <= 40 ? "" : "layers in their order" } },
+    xaxis: { type: "category", showticklabels: names.length <= 40, tickangle: -45, title: { text: names.length <= 40 ? "" : "layers in their order" } },
   }), OPTIONS);
 }
 
