@@ -493,3 +493,23 @@ def test_between_samples_of_a_circle_every_one_counts() -> None:
     assert pairing.predicted is False
     short = resample(input_axis(12, circular=True), window(1, [0, 1, 2]), 10)
     assert pair_between(short, Fraction(1, 2), 3) is None
+
+
+def test_what_sees_the_whole_axis_keeps_its_lattice() -> None:
+    assert globalise(input_axis(7, circular=True)).lattice == 1
+
+
+def test_a_single_sample_between_samples() -> None:
+    line = input_axis(1, circular=False)
+    for shift in ("1/2", "-1/2"):
+        pairing = pair_between(line, Fraction(shift), 1)
+        assert pairing is not None
+        assert not pairing.ok.any()
+
+
+def test_a_turn_that_is_no_whole_number_of_samples_has_none_that_are_valid() -> None:
+    whole = resample(input_axis(12, circular=True), window(3, [0]), 4)
+    assert whole.valid.all()
+    part = resample(input_axis(10, circular=True), Taps(num=3, phases=((0,), (1,))), 6)
+    assert part.circle is None
+    assert not part.valid.any()

@@ -516,3 +516,36 @@ def test_the_worst_place_is_where_the_gap_is_and_not_where_the_values_are() -> N
     gap = measure(Base(base, None, [(0, 6)]), copy, placed, border=False, null="")
     assert gap.worst == (1, 4)
     assert gap.error == 30.0
+
+
+@pytest.mark.parametrize("v", [0, 1, 2])
+def test_the_interior_is_meant_at_every_shift_that_moves(v: int) -> None:
+    ring = masked(6, [0, 5], circular=True)
+    region = region_of([ring], (v,), interior=True)
+    expected = 1.0 if v == 0 else {1: 3, 2: 2}[v] / 6
+    assert region.share == expected
+
+
+def test_a_lost_axis_that_moves_by_one_is_compared_one_further_on() -> None:
+    signal = Signal((plain(1), plain(2), plain(6)), (Lost("MIXING"),))
+    found = plan(signal, (1,), Scene(pixels=(6,), circular=(False,)))
+    assert isinstance(found, Region)
+    here, there = whole_index(found)
+    assert here[1].flatten().tolist() == [1, 2, 3, 4, 5]
+    assert there[1].flatten().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_was_not_asked_is_not_told() -> None:
+    copy = EXACT.roll((1, 2), (1, 2))
+    copy[0, 3, 4] += 1e-3
+    base = Base(EXACT, None, [(0, 6), (0, 7)], 1e-2)
+    found = measure(base, copy, region_of(PLANE, (1, 2)), border=False, null="")
+    assert found.error == pytest.approx(1e-3)
+    assert (found.null, found.null_excess, found.differing) == (None, None, None)
+
+
+def test_whole_numbers_are_off_by_all_that_they_are_off() -> None:
+    base = torch.tensor([[1, -1, 1, -1, 1, -1]])
+    ring = input_axis(6, circular=True)
+    gap = measure(Base(base, None, [(0, 6)]), -base, region_of([ring], (0,)), border=False, null="")
+    assert (gap.error, gap.relative) == (2.0, 2.0)
