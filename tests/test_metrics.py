@@ -128,6 +128,18 @@ def test_a_coarse_output_is_read_between_its_samples() -> None:
     assert found.worst_error < 1e-12
 
 
+def test_a_relu_on_a_band_limited_signal() -> None:
+    """Noise of at most 8 of 16 turns around 32 samples; the relative L2 norm."""
+    x = torch.fft.fft(noise(1, 1, 32))
+    turns = (torch.fft.fftfreq(32) * 32).abs()
+    signal = torch.fft.ifft(x * (turns <= 8)).real.contiguous()
+    half = only(nn.ReLU(), signal, shifts=[(0.5,)], boundary="circular")
+    whole = only(nn.ReLU(), signal, shifts=[(1,), (-3,)], boundary="circular")
+    assert half.relative_l2 is not None
+    assert half.relative_l2 > 0.04
+    assert whole.relative_l2 == 0.0
+
+
 def test_each_output_has_its_own() -> None:
     found = shiftcheck.equivariance_metrics(
         lambda x: (x, F.avg_pool2d(x, 2), x.mean((2, 3))), noise(1, 2, 32, 40)
