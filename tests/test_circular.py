@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftcheck.circular import around, twin_of
-from shiftcheck.compare import Scene
 from shiftcheck.inputs import read_inputs
 from shiftcheck.measurement import Job, run_all
 from shiftcheck.modules import modules_of
+from shiftcheck.regions import Scene
 from shiftcheck.report import Report, Verdict
 from shiftcheck.results import build_report
 from shiftcheck.state import preserved

@@ -15,8 +15,9 @@ import torch
 from shiftcheck import compare
 from shiftcheck.arrangement import valid_spans
 from shiftcheck.axis import Axis, coarsen, input_axis, invalidate, with_break
-from shiftcheck.compare import Base, Gap, Planner, Region, Scene, measure, plan, whole_index
+from shiftcheck.compare import Base, measure
 from shiftcheck.layout import Factor, Lost, Signal, plain
+from shiftcheck.regions import Gap, Planner, Region, Scene, plan, whole_index
 
 EPS = torch.finfo(torch.float64).eps
 Pair = tuple[tuple[int, ...], tuple[int, ...]]

@@ -6,9 +6,9 @@ import torch
 
 from shiftcheck import differences
 from shiftcheck.axis import input_axis
-from shiftcheck.compare import Gap, Region, Scene, plan
 from shiftcheck.differences import maps
 from shiftcheck.layout import Factor, Signal, plain
+from shiftcheck.regions import Gap, Region, Scene, plan
 
 SHIFTS = [(0, 3), (-2, 1), (5, -4), (0, -1), (4, 0)]
 

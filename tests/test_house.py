@@ -13,7 +13,16 @@ FLOORS = {
     0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
     | {"budget_store"},
     1: LAYOUT
-    | {"shifts", "sample_signals", "arrangement", "compare", "differences", "rules", "inputs"}
+    | {
+        "shifts",
+        "sample_signals",
+        "arrangement",
+        "regions",
+        "compare",
+        "differences",
+        "rules",
+        "inputs",
+    }
     | {"resampling", "between", "velocity", "surroundings", "surrogates", "distances"},
     2: {
         "state",

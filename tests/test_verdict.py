@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from shiftcheck.compare import Gap
+from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.verdict import (
     Tolerance,

@@ -8,18 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from shiftcheck.compare import (
-    Base,
-    Gap,
-    Placed,
-    Region,
-    Sums,
-    excess_of,
-    largest,
-    relative_to,
-    take,
-    with_gap,
-)
+from shiftcheck.compare import Base, excess_of, largest, relative_to, take, with_gap
+from shiftcheck.regions import Gap, Placed, Region, Sums
 from shiftcheck.resampling import fourier_shift, weighted
 
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 
-from shiftcheck.compare import Scene
 from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.examination import Asked, examine, with_shifts
@@ -18,6 +17,7 @@ from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.randomized import check_randomized
+from shiftcheck.regions import Scene
 from shiftcheck.report import Report, Verdict
 from shiftcheck.resampling import REACH
 from shiftcheck.results import causes_of, circumstances, layer_result

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from shiftcheck.compare import Gap
 from shiftcheck.measurement import NOISE_MARGIN, Job, eps_of, noise_floor, run_all
 from shiftcheck.modules import in_dtype, modules_of
+from shiftcheck.regions import Gap
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import Originals, preserved
 from shiftcheck.verdict import (

@@ -10,11 +10,11 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from shiftcheck.compare import Scene
 from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs
 from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import in_dtype
+from shiftcheck.regions import Scene
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.sizes import next_on_the_circle, smallest_input
 from shiftcheck.verdict import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from shiftcheck.compare import Map, Region
+from shiftcheck.regions import Map, Region
 
 BLOCK = 2**16
 ROOM = 2**18

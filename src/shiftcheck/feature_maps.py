@@ -14,12 +14,12 @@ from shiftcheck.arrangement import arranged, spatial_places
 from shiftcheck.axis import runs
 from shiftcheck.between import moved
 from shiftcheck.check import checked_inputs
-from shiftcheck.compare import Placed, Planner, Region, Scene, whole_index
 from shiftcheck.errors import InputError
 from shiftcheck.inputs import Inputs, Leaf, Shift, check_shifts
 from shiftcheck.measurement import Job, guarded, require_copies, without_copies
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import seen_as
+from shiftcheck.regions import Placed, Planner, Region, Scene, whole_index
 from shiftcheck.shifts import shift
 from shiftcheck.state import preserved
 from shiftcheck.structure import Model

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from shiftcheck.compare import Scene
 from shiftcheck.confirm import EPS
 from shiftcheck.inputs import Shift
 from shiftcheck.invariance_measurement import (
@@ -43,6 +42,7 @@ from shiftcheck.invariance_verdict import (
 )
 from shiftcheck.measurement import Job, eps_of, noise_floor
 from shiftcheck.modules import in_dtype, modules_of, names_of
+from shiftcheck.regions import Scene
 from shiftcheck.report import Cause
 from shiftcheck.results import causes_of, circumstances
 from shiftcheck.state import Originals, preserved

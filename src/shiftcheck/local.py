@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from shiftcheck.arrangement import arranged, put_back, spatial_places
-from shiftcheck.compare import Base, Plan, Planner, Region, measure, whole_index
+from shiftcheck.compare import Base, measure
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Shift
 from shiftcheck.layout import Gone, Signal
 from shiftcheck.measurement import Job, chunks_of, guarded, require_copies, without_copies
+from shiftcheck.regions import Plan, Planner, Region, whole_index
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals
 from shiftcheck.trace import Row

@@ -15,13 +15,14 @@ import torch
 
 from shiftcheck.arrangement import arranged, place_in_tensor, spatial_places, valid_spans
 from shiftcheck.between import measure_between, sums_of
-from shiftcheck.compare import Base, Gap, Map, Plan, Planner, Region, Scene, measure
+from shiftcheck.compare import Base, measure
 from shiftcheck.differences import maps
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.inputs import Inputs, Shift
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.modules import modules_of
+from shiftcheck.regions import Gap, Map, Plan, Planner, Region, Scene
 from shiftcheck.resampling import is_whole
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals, exchanged, held, weights_of

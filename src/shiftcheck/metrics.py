@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from shiftcheck.check import checked_inputs, with_gradients_if_needed
-from shiftcheck.compare import Scene, Sums
 from shiftcheck.errors import InputError
 from shiftcheck.examination import Asked, examine
 from shiftcheck.inputs import Inputs, Shift, check_shifts
 from shiftcheck.measurement import Job, eps_of
 from shiftcheck.modules import eager
 from shiftcheck.outside import seen_as
+from shiftcheck.regions import Scene, Sums
 from shiftcheck.report import Report
 from shiftcheck.resampling import REACH
 from shiftcheck.structure import Model

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from shiftcheck.axis import Axis, runs
-from shiftcheck.compare import Gap
 from shiftcheck.confirm import SecondLook, settled
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.layout import Gone, Lost
 from shiftcheck.local import Found
 from shiftcheck.measurement import Job, Measured
+from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, Report, Verdict
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row

@@ -17,9 +17,10 @@ import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.arrangement import spatial_places, valid_spans
 from shiftcheck.axis import input_axis
-from shiftcheck.compare import Base, Gap, Scene, _span, measure, plan
+from shiftcheck.compare import Base, measure
 from shiftcheck.layout import Factor, Gone, Lost, Signal, plain
 from shiftcheck.measurement import _close, chunks_of
+from shiftcheck.regions import Gap, Scene, _span, plan
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)

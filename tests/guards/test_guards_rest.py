@@ -18,10 +18,10 @@ from torch import nn
 import shiftcheck
 from shiftcheck import InputError, ModelError, Verdict
 from shiftcheck.axis import input_axis
-from shiftcheck.compare import Gap, Scene
 from shiftcheck.confirm import BREAK, EPS, settled
 from shiftcheck.layout import Factor, Signal, plain
 from shiftcheck.measurement import Job
+from shiftcheck.regions import Gap, Scene
 from shiftcheck.report import Cause, LayerResult, ShiftResult
 from shiftcheck.rules import registry
 from shiftcheck.verdict import Tolerance, find_guilty, judge, judge_layer, judge_model
