@@ -16,7 +16,7 @@ from shiftcheck.between import moved
 from shiftcheck.check import checked_inputs
 from shiftcheck.errors import InputError
 from shiftcheck.inputs import Inputs, Leaf, Shift, check_shifts
-from shiftcheck.measurement import Job, guarded, require_copies, without_copies
+from shiftcheck.measurement import Job, guarded, plain_job, require_copies, without_copies
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import seen_as
 from shiftcheck.regions import Placed, Planner, Region, Scene, whole_index
@@ -81,16 +81,7 @@ def feature_maps(
     chosen = check_shifts(shifts, inputs)
     model = seen_as(model, inputs, inputs.main.tensor, training=False)
     scene = Scene(pixels=inputs.pixels, circular=inputs.circular, between=between)
-    job = Job(
-        model=model,
-        inputs=inputs,
-        shifts=chosen,
-        seed=seed,
-        layer=layer,
-        training=False,
-        every_layer=False,
-        scene=scene,
-    )
+    job = plain_job(model, inputs, chosen, scene, layer=layer, seed=seed)
     seen: list[tuple[Row, torch.Tensor]] = []
 
     def keep(row: Row, tensor: torch.Tensor) -> None:

@@ -100,6 +100,28 @@ class Job:
         return replace(self, notes=[], odd=[], alone=[], doubt="", dtypes=set(), **empty)
 
 
+def plain_job(
+    model: Model,
+    inputs: Inputs,
+    shifts: tuple[Shift, ...],
+    scene: Scene,
+    *,
+    layer: str | None,
+    seed: int,
+) -> Job:
+    """A job about the outputs of a model in eval mode."""
+    return Job(
+        model=model,
+        inputs=inputs,
+        shifts=shifts,
+        seed=seed,
+        layer=layer,
+        training=False,
+        every_layer=False,
+        scene=scene,
+    )
+
+
 def _only_axis(shift: Shift) -> int | None:
     moved = [a for a, v in enumerate(shift) if v]
     return moved[0] if len(moved) == 1 else None

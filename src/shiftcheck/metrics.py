@@ -12,7 +12,7 @@ from shiftcheck.check import checked_inputs, with_gradients_if_needed
 from shiftcheck.errors import InputError
 from shiftcheck.examination import Asked, examine
 from shiftcheck.inputs import Inputs, Shift, check_shifts
-from shiftcheck.measurement import Job, eps_of
+from shiftcheck.measurement import Job, eps_of, plain_job
 from shiftcheck.modules import eager
 from shiftcheck.outside import seen_as
 from shiftcheck.regions import Scene, Sums
@@ -145,16 +145,7 @@ def equivariance_metrics(
             between=True,
             sums="valid" if margin else "all",
         )
-        job = Job(
-            model=model,
-            inputs=given,
-            shifts=chosen,
-            seed=seed,
-            layer=layer,
-            training=False,
-            every_layer=False,
-            scene=scene,
-        )
+        job = plain_job(model, given, chosen, scene, layer=layer, seed=seed)
         jobs.append(job)
         return examine(job, Asked(shifts=True, max_batch=max_batch))
 
