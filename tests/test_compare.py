@@ -550,3 +550,15 @@ def test_whole_numbers_are_off_by_all_that_they_are_off() -> None:
     ring = input_axis(6, circular=True)
     gap = measure(Base(base, None, [(0, 6)]), -base, region_of([ring], (0,)), border=False, null="")
     assert (gap.error, gap.relative) == (2.0, 2.0)
+
+
+def test_a_layer_that_does_not_vary_is_told_so_where_it_is_asked() -> None:
+    base = Base(torch.ones(1, 6), None, [(0, 6)])
+    region = region_of([input_axis(6, circular=True)], (1,))
+    found = measure(base, torch.ones(1, 6) + 1e-3, region, border=False, null="")
+    assert found.null is None
+    assert measure(base, base.values, region, border=False, null="same").null == 0.0
+
+
+def test_an_axis_of_one_sample_is_compared_whole() -> None:
+    assert region_of([input_axis(1, circular=True)], (0,)).share == 1.0
