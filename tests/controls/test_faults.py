@@ -71,7 +71,8 @@ def drawn(draw: random.Random, seed: int, weakness: float = 1.0) -> Case:
     host = HOSTS[name]
     model, plain = host.network(seed), host.network(seed)
     x = host.x(torch.Generator().manual_seed(seed))
-    path = draw.choice(host.places(plain))
+    shapes = shapes_at(plain, host.places(plain), x)
+    path = draw.choice([place for place, found in shapes.items() if len(found) == 1])
     where = model.get_submodule(path)
     other = getattr(where, "padding_mode", "") == "circular"
     kinds = ANYWHERE | (ON_A_CIRCLE if host.circular else ON_THE_PLANE)
@@ -88,6 +89,24 @@ def drawn(draw: random.Random, seed: int, weakness: float = 1.0) -> Case:
     site = Site(draw, shape, draw.randrange(2, len(shape)), magnitude, weakness)
     model.set_submodule(path, nn.Sequential(where, make(site)))
     return Case(told, host, model, f"{path}.1", causes, plain, x)
+
+
+def shapes_at(
+    model: nn.Module, paths: Sequence[str], x: torch.Tensor
+) -> dict[str, set[tuple[int, ...]]]:
+    """The shapes of what layers give; one that is called at several sizes has several."""
+    shapes: dict[str, set[tuple[int, ...]]] = {path: set() for path in paths}
+    handles = [
+        model.get_submodule(path).register_forward_hook(
+            lambda _, __, out, path=path: shapes[path].add(tuple(out.shape))
+        )
+        for path in paths
+    ]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return shapes
 
 
 def seen_at(model: nn.Module, path: str, x: torch.Tensor) -> tuple[tuple[int, ...], float]:
@@ -182,8 +201,20 @@ def spans_of(case: Case, shape: Sequence[int], strides: Sequence[int]) -> Spans:
         while high < n and line[high]:
             high += 1
         spans.append((low, high))
+    spans = narrowed(same, spans)
     assert all(low < high for low, high in spans)
-    assert bool(same[tuple(slice(*s) for s in spans)].all())
+    return spans
+
+
+def narrowed(same: torch.Tensor, spans: Spans) -> Spans:
+    """The spans without the outermost samples, until all that are left are marked."""
+    while not bool(same[tuple(slice(*s) for s in spans)].all()):
+        edges = []
+        for d, (low, high) in enumerate(spans):
+            for at, left in ((low, (low + 1, high)), (high - 1, (low, high - 1))):
+                box = tuple(slice(at, at + 1) if a == d else slice(*s) for a, s in enumerate(spans))
+                edges.append((int((~same[box]).sum()), [*spans[:d], left, *spans[d + 1 :]]))
+        spans = max(edges, key=lambda edge: edge[0])[1]
     return spans
 
 
