@@ -256,9 +256,10 @@ class Report:
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
     ``sensitivity``: the smallest relative break that this run would have caught, up to rounding (a
-    gap of at most 4 eps of the largest channel is none, however small its own channel). ``trials``: what
-    was tried to make the check pass; a remedy is one that did. ``draws``: where the weights were
-    randomised, what each draw gave; the rest of the report is of the draw that decided.
+    gap of at most 4 eps of the largest channel is none, however small its own channel).
+    ``trials``: what was tried to make the check pass; a remedy is one that did. ``draws``: where
+    the weights were randomised, what each draw gave; the rest of the report is of the draw that
+    decided.
 
     Example:
         >>> import torch, shiftcheck
