@@ -1,4 +1,7 @@
-"""What the checks cost, as ratios within one run against the bare forward of the same batch."""
+"""What the checks cost, as ratios within one run against the bare forward of the same batch.
+
+With ``--device cuda`` the networks and their inputs are there; the bounds are those of a CPU.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -38,6 +41,11 @@ class Case:
     trunk: nn.Module
     x: torch.Tensor
     shifts: Sequence[tuple[int, ...]]
+
+    def to(self, device: str) -> Case:
+        """The same on a device."""
+        here = [part.to(device) for part in (self.model, self.trunk, self.x)]
+        return replace(self, model=here[0], trunk=here[1], x=here[2])
 
     def bare(self) -> None:
         """The forward pass of the batch that a check runs."""
@@ -105,6 +113,8 @@ def seconds(work: Work) -> float:
     """The time of one call."""
     start = time.perf_counter()
     work()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -118,19 +128,24 @@ def ratio(work: Work, bare: Work, rounds: int) -> float:
     return median(ratios)
 
 
-def memory(case: str, work: str) -> int:
-    """The growth of resident memory at its largest, in a process of its own, in kilobytes."""
-    command = [sys.executable, __file__, "--memory", case, work]
+def memory(case: str, work: str, device: str = "cpu") -> int:
+    """The growth of memory at its largest, in a process of its own, in kilobytes."""
+    command = [sys.executable, __file__, "--device", device, "--memory", case, work]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def print_memory(case: str, work: str) -> None:
-    """How far one call makes this process's resident memory grow at its largest."""
-    chosen = STRUCTURES[case] if case in STRUCTURES else CASES[case]()
+def print_memory(case: str, work: str, device: str) -> None:
+    """How far one call makes resident memory, or that of the device, grow at its largest."""
+    chosen = STRUCTURES[case] if case in STRUCTURES else CASES[case]().to(device)
     if isinstance(chosen, Structure):
         assert not chosen.model.training
     small = shiftcheck.check_equivariance(nn.Conv2d(1, 1, 3), torch.rand(1, 1, 9, 9))
     assert small.verdict is not None
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        getattr(chosen, work)()
+        print((torch.cuda.max_memory_allocated() - before) // 1000)
+        return
     Path("/proc/self/clear_refs").write_text("5")
     before = resident()["VmRSS"]
     getattr(chosen, work)()
@@ -205,18 +220,20 @@ def main() -> None:
     """Print every ratio beside what it should be at most; the exit status is 1 if one is above."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", nargs=2, metavar=("CASE", "WORK"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
-        print_memory(*options.memory)
+        print_memory(*options.memory, options.device)
         return
     rows = []
     for key, make in CASES.items():
-        case = make()
+        case = make().to(options.device)
+        most, least = (memory(key, work, options.device) for work in ("reported", "bare"))
         rows += [
             (case.name, "assertion, time", ratio(case.asserted, case.bare, options.rounds), 1.1),
             (case.name, "report, time", ratio(case.reported, case.bare, options.rounds), 1.3),
-            (case.name, "report, memory", memory(key, "reported") / memory(key, "bare"), 1.2),
+            (case.name, "report, memory", most / least, 1.2),
         ]
     for key in STRUCTURES:
         rows += static(key, options.rounds)

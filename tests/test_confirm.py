@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -329,31 +328,20 @@ def test_the_coarsest_type_decides(
 
 
 ON_THE_WAY = "computed in {} on the way, the input is {}"
-TF32 = "TF32 is allowed on this device: products of float32 keep ten bits of the fraction"
+TF32 = "TF32 is allowed on this device: products of float32 keep 10 bits of the fraction"
 
 
 def test_what_is_told_of_coarser_types() -> None:
     told = precision_notes
-    assert told([], torch.float32, "cpu") == []
-    assert told({torch.float32, torch.float64, torch.int64}, torch.float32, "cpu") == []
-    assert told({torch.float32, torch.float64}, torch.float64, "cpu") == [
+    assert told([], [], torch.float32) == []
+    assert told({torch.float32, torch.float64, torch.int64}, [], torch.float32) == []
+    assert told({torch.float32, torch.float64}, [], torch.float64) == [
         ON_THE_WAY.format("float32", "float64")
     ]
-    assert told([torch.float32, torch.bfloat16, torch.float16], torch.float32, "cpu") == [
+    assert told([torch.float32, torch.bfloat16, torch.float16], [], torch.float32) == [
         ON_THE_WAY.format("bfloat16", "float32")
     ]
-
-
-@pytest.mark.parametrize(("matmul", "cudnn"), [(True, False), (False, True), (False, False)])
-def test_tf32_is_told_where_either_library_uses_it(
-    matmul: bool, cudnn: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = SimpleNamespace(
-        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=matmul)),
-        cudnn=SimpleNamespace(allow_tf32=cudnn),
-    )
-    monkeypatch.setattr(torch, "backends", flags)
-    allowed = [TF32] if matmul or cudnn else []
-    assert precision_notes({torch.float32}, torch.float32, "cuda") == allowed
-    assert precision_notes({torch.float32}, torch.float32, "cpu") == []
-    assert precision_notes({torch.float64}, torch.float64, "cuda") == []
+    assert told([torch.float32, torch.float16], ["tf32"], torch.float32) == [
+        ON_THE_WAY.format("float16", "float32"),
+        TF32,
+    ]

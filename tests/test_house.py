@@ -25,6 +25,8 @@ FLOORS = {
     }
     | {"resampling", "between", "velocity", "surroundings", "surrogates", "distances"},
     2: {
+        "generators",
+        "products",
         "state",
         "modules",
         "boxes",
@@ -97,3 +99,26 @@ def test_semi_private_names_stay_in_the_trace() -> None:
     for module in MODULES:
         if module.name != "trace.py":
             assert "_python_dispatch" not in (_package() / module).read_text(encoding="utf-8")
+
+
+CONSTRUCTORS = {
+    "arange",
+    "as_tensor",
+    "empty",
+    "eye",
+    "full",
+    "linspace",
+    "ones",
+    "rand",
+    "randint",
+}
+CONSTRUCTORS |= {"randn", "randperm", "tensor", "zeros", "fftfreq", "rfftfreq"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] != "models"], ids=str)
+def test_new_tensors_name_their_device(module: Path) -> None:
+    tree = ast.parse((_package() / module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("torch."):
+            made = ast.unparse(node.func).split(".")[-1] in CONSTRUCTORS
+            assert not made or any(k.arg == "device" for k in node.keywords), ast.unparse(node)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -201,20 +200,3 @@ def test_without_float64_only_what_rounding_can_do_is_excused(
             Verdict.INCONCLUSIVE,
             "gap not confirmed in float64",
         )
-
-
-def test_tf32_is_told_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shiftcheck import confirm
-
-    told: Callable[..., list[str]] = confirm.precision_notes
-    monkeypatch.setattr(
-        torch.backends, "cuda", SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True))
-    )
-    assert told({torch.float32}, torch.float32, "cuda") == [
-        "TF32 is allowed on this device: products of float32 keep ten bits of the fraction"
-    ]
-    assert told({torch.float32}, torch.float32, "cpu") == []
-    assert told({torch.float64}, torch.float64, "cuda") == []
-    assert told({torch.float16, torch.int64}, torch.float32, "cpu") == [
-        "computed in float16 on the way, the input is float32"
-    ]

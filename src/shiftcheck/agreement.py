@@ -43,12 +43,12 @@ def agreement_of(operator: Operator, found: Polyphase, case: Asked, eps: float) 
         found, constant=case.linear.verdict is Linearity.AFFINE, dtype=EXACT
     ).requires_grad_(False)
     x = case.inputs.main.tensor
-    zero = operator(torch.zeros(x.shape, dtype=EXACT)).tensors.popitem()[1]
+    zero = operator(torch.zeros(x.shape, dtype=EXACT, device="cpu")).tensors.popitem()[1]
     draw = torch.Generator().manual_seed(case.seed + 1)
     worst = Agreement(0.0, 0.0, NOISE.get(eps, 64.0) * eps)
     explained = 8 * max(s.error or 0.0 for s in case.linear.outputs[0].superpositions[: len(LAWS)])
     for _ in range(FRESH):
-        signal = torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x)
+        signal = torch.randn(x.shape, generator=draw, device="cpu").to(EXACT) * unit_of(x)
         (response,) = operator(signal).tensors.values()
         constant, is_, ours = (_on_valid(t, found.spans) for t in (zero, response, module(signal)))
         gap = peaks(is_ - ours)

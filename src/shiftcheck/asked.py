@@ -66,7 +66,7 @@ class Asked:
         """The check of equivariance on white noise of the magnitude of x."""
         main = self.inputs.main.tensor
         draw = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(main.shape, generator=draw) * unit_of(main)
+        noise = torch.randn(main.shape, generator=draw, device="cpu") * unit_of(main)
         like = self.like_x(noise.to(main))
 
         def check(what: Literal["layers", "outputs"]) -> Report:

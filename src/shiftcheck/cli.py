@@ -401,7 +401,7 @@ def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
 def _home(model: Any, options: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
     """Where the input belongs: the device and dtype asked for, or else those of the model."""
     parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    own = next((p for p in parameters if p.dtype in DTYPES), torch.zeros(()))
+    own = next((p for p in parameters if p.dtype in DTYPES), torch.zeros((), device="cpu"))
     device = own.device if options.device is None else torch.device(options.device)
     return device, own.dtype if options.dtype is None else NAMES[options.dtype]
 

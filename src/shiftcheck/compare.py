@@ -176,7 +176,7 @@ def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
     """The largest magnitude of each channel of ``values``, or of its difference from ``other``."""
     channels = values.shape[0]
     if channels == 0 or values.numel() == 0:
-        return torch.zeros(channels, dtype=torch.float64)
+        return torch.zeros(channels, dtype=torch.float64, device=values.device)
     step = max(1, BLOCK * channels // values.numel())
     found = []
     for start in range(0, channels, step):

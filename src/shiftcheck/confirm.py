@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from shiftcheck.measurement import NOISE_MARGIN, Job, eps_of, noise_floor, run_all
+from shiftcheck.measurement import NOISE_MARGIN, Job, chunks_of, eps_of, noise_floor, run_all
 from shiftcheck.modules import in_dtype, modules_of
+from shiftcheck.products import EPS as PRODUCT_EPS
+from shiftcheck.products import exact_products
 from shiftcheck.regions import Gap
 from shiftcheck.report import LayerResult, ShiftResult, Verdict
 from shiftcheck.state import Originals, preserved
@@ -67,8 +70,7 @@ def _is_doubtful(result: ShiftResult) -> bool:
 
 def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
     """Run the model in float64, and with everything off by one eps where that says nothing."""
-    coarsest = max((eps_of(t) for t in job.dtypes), default=EPS)
-    eps = max(coarsest, eps_of(job.inputs.main.tensor.dtype))
+    eps = max(EPS, job.eps)
     exact = _measured_in_float64(job, max_batch) if eps > EPS else None
     if exact is None:
         return SecondLook(noise=noise_floor(job, originals), eps=eps)
@@ -76,19 +78,39 @@ def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondL
     return SecondLook(rows=rows, outputs=outputs, eps=eps)
 
 
-def precision_notes(dtypes: Iterable[torch.dtype], own: torch.dtype, device: str) -> list[str]:
+def precision_notes(
+    dtypes: Iterable[torch.dtype], products: Iterable[str], own: torch.dtype
+) -> list[str]:
     """What there is to say about types that are coarser than that of the input."""
     coarsest = max(dtypes, key=eps_of, default=own)
     notes = []
     if eps_of(coarsest) > eps_of(own):
         named, given = (str(t).removeprefix("torch.") for t in (coarsest, own))
         notes.append(f"computed in {named} on the way, the input is {given}")
-    allowed = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    if device == "cuda" and allowed and own is torch.float32:
+    for name in sorted(products):
+        bits = round(-math.log2(PRODUCT_EPS[name]))
         notes.append(
-            "TF32 is allowed on this device: products of float32 keep ten bits of the fraction"
+            f"{name.upper()} is allowed on this device: products of float32 keep {bits} bits of"
+            " the fraction"
         )
     return notes
+
+
+def depends_on_the_batch(job: Job, originals: Originals, max_batch: int | None) -> bool:
+    """Whether x gives something else in a batch: in a coarse type it looks so.
+
+    Asked of float32 with exact products, and of float64 where other types are coarse; if the model
+    does not run in that, the noise floor of its types has told that it does not.
+    """
+    few = replace(job, shifts=(chunks_of(job, max_batch) or [()])[0])
+    if job.products:
+        with exact_products():
+            single = few.fresh()
+            run_all(single, originals, max_batch, progress=False)
+        if single.doubt or not single.unsure:
+            return bool(single.doubt)
+    exact = _measured_in_float64(few, max_batch)
+    return exact is not None and bool(exact.doubt)
 
 
 def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:

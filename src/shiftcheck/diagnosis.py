@@ -250,5 +250,7 @@ def _noise(inputs: Inputs, size: tuple[int, ...]) -> Inputs:
     shape = list(x.shape)
     for dim, n in zip(inputs.main.spatial, size, strict=True):
         shape[dim] = n
-    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = torch.randn(
+        shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu"
+    )
     return inputs.with_main(drawn.to(x.dtype).to(x.device))

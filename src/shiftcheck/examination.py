@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shiftcheck.confirm import doubtful, look_again, precision_notes
+from shiftcheck.confirm import depends_on_the_batch, doubtful, look_again, precision_notes
 from shiftcheck.local import measure_local
 from shiftcheck.measurement import Job, eps_of, run_all
 from shiftcheck.modules import modules_of, names_of
@@ -13,7 +13,7 @@ from shiftcheck.report import Report, Verdict
 from shiftcheck.results import build_report
 from shiftcheck.state import preserved
 from shiftcheck.structure import choose_shifts
-from shiftcheck.verdict import Tolerance
+from shiftcheck.verdict import APART, Tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,10 @@ def examine(job: Job, asked: Asked) -> Report:
         x = job.inputs.main.tensor
         if job.between:
             job.notes.append(_how_between(job))
-        job.notes += precision_notes(job.dtypes, x.dtype, x.device.type)
+        job.notes += precision_notes(job.dtypes, job.products, x.dtype)
+        unsure = job.unsure and not job.doubt
+        if unsure and depends_on_the_batch(job, originals, asked.max_batch):
+            job.doubt = APART
         report = build_report(job, tolerance, asked.shifts)
         look = None
         if not tolerance.given and doubtful((*report.outputs, *report.layers)):

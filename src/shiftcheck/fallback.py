@@ -94,12 +94,19 @@ class Prober:
     ) -> None:
         """Raise BatchCoupledError where a copy in the batch gives something else than alone."""
         shapes = [tuple(t.shape) for t in subject.tensors]
+        first = subject.tensors[0]
         if (key, copies) not in known:
             apart = all(law.shape[:1] == operands[0].shape[:1] for law in laws)
             apart = apart and all(axis.dim != 0 for law in laws for axis in law.axes)
             with self.untraced():
                 apart = apart and all(
-                    same_alone(_output(subject.call, i), shapes, copies, subject.tensors[0].dtype)
+                    same_alone(
+                        _output(subject.call, i),
+                        shapes,
+                        copies,
+                        dtype=first.dtype,
+                        device=first.device,
+                    )
                     for i in range(len(laws))
                 )
             known[key, copies] = apart

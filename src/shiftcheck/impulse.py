@@ -99,9 +99,9 @@ def measure_polyphase(
     Raises OrderError where the output is not ``[batch, channels, *spatial]``.
     """
     x = operator.inputs.main.tensor
-    zero = _response(operator, torch.zeros(x.shape, dtype=EXACT), spans)[0]
+    zero = _response(operator, torch.zeros(x.shape, dtype=EXACT, device="cpu"), spans)[0]
     pairs = [s.phases * s.taps for s in spans]
-    table = torch.zeros((len(zero), x.shape[1], *pairs), dtype=EXACT)
+    table = torch.zeros((len(zero), x.shape[1], *pairs), dtype=EXACT, device="cpu")
     where = list(
         itertools.product(range(x.shape[1]), *(range(len(p.impulses)) for p in placements))
     )
@@ -141,7 +141,7 @@ def _responses(
     start = 0
     while start < len(where):
         part = where[start : start + most]
-        signal = torch.zeros((max(len(part), least), *x.shape[1:]), dtype=EXACT)
+        signal = torch.zeros((max(len(part), least), *x.shape[1:]), dtype=EXACT, device="cpu")
         for n, (channel, *at) in enumerate(part):
             pixel = [p.impulses[i] for p, i in zip(placements, at, strict=True)]
             signal[tuple([n, channel, *pixel])] = height
@@ -251,7 +251,7 @@ def _along_offsets(weight: torch.Tensor, phase: int, tap: int, span: Span) -> to
     first, count = span.offsets
     moved = weight.movedim((phase, tap), (0, 1))
     groups = span.phases // den
-    out = torch.zeros((groups, count, *moved.shape[2:]), dtype=weight.dtype)
+    out = torch.zeros((groups, count, *moved.shape[2:]), dtype=weight.dtype, device=weight.device)
     for r, j in itertools.product(range(span.phases), range(span.taps)):
         offset = num * r - den * (j + span.low) - first
         if span.whole:

@@ -132,8 +132,7 @@ def _second_looks(
     job: Job, asked: Asked, originals: Originals
 ) -> Mapping[tuple[str, int], SecondLook]:
     """By output and number of the shift: the gap in float64, or the noise of the output."""
-    coarsest = max((_eps(t) for t in job.dtypes), default=EPS)
-    eps = max(coarsest, _eps(job.inputs.main.tensor.dtype))
+    eps = max(EPS, job.eps)
     exact = _in_float64(job, asked) if eps > EPS else None
     noise = noise_floor(job, originals) if exact is None else {}
     looks = {}
@@ -144,11 +143,6 @@ def _second_looks(
     return looks
 
 
-def _eps(dtype: torch.dtype) -> float:
-    floating = dtype.is_floating_point or dtype.is_complex
-    return float(torch.finfo(dtype).eps) if floating else 0.0
-
-
 def _in_float64(job: Job, asked: Asked) -> Measurement | None:
     """The same in float64 on a copy of the model; None where it does not run in float64."""
     try:
@@ -156,7 +150,7 @@ def _in_float64(job: Job, asked: Asked) -> Measurement | None:
         own, measured = measured_in(job, asked.surroundings, model, torch.float64)
     except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
         return None
-    return None if any(_eps(t) > EPS for t in own.dtypes) else measured
+    return None if any(eps_of(t) > EPS for t in own.dtypes) else measured
 
 
 def _demand(job: Job, asked: Asked, shift: Shift) -> Demand:

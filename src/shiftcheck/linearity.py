@@ -265,7 +265,7 @@ def _shown(law: Law, sides: Sides, allowed: torch.Tensor) -> Superposition:
     linear = float(sides.linear[channel])
     apart = (sides.together - sides.apart).abs()
     if apart.ndim > 1:
-        others = torch.arange(apart.shape[1]) != channel
+        others = torch.arange(apart.shape[1], device=apart.device) != channel
         apart = (
             apart.movedim(1, 0)
             .masked_fill(others.reshape(-1, *(1 for _ in apart.shape[1:])), -1.0)

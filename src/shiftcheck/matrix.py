@@ -138,7 +138,7 @@ def operator_matrix(
 
 def _measured(operator: Operator, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The matrix ``[out, *places, in, *places]`` and the constant ``[out, *places]``."""
-    (zero,) = operator(torch.zeros(x.shape, dtype=EXACT)).tensors.values()
+    (zero,) = operator(torch.zeros(x.shape, dtype=EXACT, device="cpu")).tensors.values()
     columns = torch.cat(
         [next(iter(operator(part).tensors.values()))[:n] for part, n in _impulses(x)]
     )
@@ -152,8 +152,10 @@ def _impulses(x: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
     size = len(x)
     for start in range(0, places, size):
         many = min(size, places - start)
-        part = torch.zeros((size, places), dtype=EXACT)
-        part[torch.arange(many), torch.arange(start, start + many)] = 1.0
+        part = torch.zeros((size, places), dtype=EXACT, device="cpu")
+        part[torch.arange(many, device="cpu"), torch.arange(start, start + many, device="cpu")] = (
+            1.0
+        )
         yield part.reshape(size, *x.shape[1:]), many
 
 
@@ -167,7 +169,7 @@ def _check(
 ) -> None:
     """Raise InconclusiveError unless the matrix does what the operator does on a random signal."""
     draw = torch.Generator().manual_seed(seed + 1)
-    signal = torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x)
+    signal = torch.randn(x.shape, generator=draw, device="cpu").to(EXACT) * unit_of(x)
     (response,) = operator(signal).tensors.values()
     ours = torch.tensordot(signal, matrix, dims=(_dims(1, x), _dims(constant.ndim, x)))
     gap = float((response - ours - constant).abs().max())

@@ -22,6 +22,7 @@ from shiftcheck.inputs import Inputs, Shift
 from shiftcheck.laws import Laws
 from shiftcheck.layout import Signal
 from shiftcheck.modules import modules_of
+from shiftcheck.products import EPS as PRODUCT_EPS
 from shiftcheck.regions import Gap, Map, Plan, Planner, Region, Scene
 from shiftcheck.resampling import is_whole
 from shiftcheck.rules import BatchCoupledError
@@ -53,7 +54,9 @@ class Job:
 
     ``circular_padding``: as if whatever pads a circle padded circularly. ``odd``: outputs that no
     signal leads to, with the reason. ``doubt``: why no comparison of this run can be trusted.
-    ``dtypes``: of every tensor on the way. ``alone``: the outputs for x by itself.
+    ``dtypes``: of every tensor on the way. ``products``: the coarser types of its products.
+    ``alone``: the outputs for x by itself. ``unsure``: in the batch they were as near to these as
+    a type that is coarser than float32 can tell.
     """
 
     model: Model
@@ -71,6 +74,8 @@ class Job:
     odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
     doubt: str = ""
     dtypes: set[torch.dtype] = field(default_factory=set)
+    products: set[str] = field(default_factory=set)
+    unsure: bool = False
     alone: list[torch.Tensor] = field(default_factory=list)
     plans: dict[Any, Planner] = field(default_factory=dict)
     laws: Laws = field(default_factory=Laws)
@@ -97,7 +102,14 @@ class Job:
     def fresh(self) -> Job:
         """The same job with nothing measured yet."""
         empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
-        return replace(self, notes=[], odd=[], alone=[], doubt="", dtypes=set(), **empty)
+        empty |= {"dtypes": set(), "products": set(), "unsure": False}
+        return replace(self, notes=[], odd=[], alone=[], doubt="", **empty)
+
+    @property
+    def eps(self) -> float:
+        """That of the coarsest type on the way, or of the input."""
+        types = (*self.dtypes, self.inputs.main.tensor.dtype)
+        return max([*map(eps_of, types), *(PRODUCT_EPS[name] for name in self.products)])
 
 
 def plain_job(
@@ -143,7 +155,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
         reason = "the model raises on a batch of copies"
     job.rows.clear()
     job.outputs.clear()
-    job.doubt = job.doubt if job.doubt == UNSTEADY else ""
+    job.doubt, job.unsure = job.doubt if job.doubt == UNSTEADY else "", False
     _run_one_by_one(job, originals, progress)
     job.notes.append(f"the copies ran one at a time: {reason}")
 
@@ -207,14 +219,13 @@ def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
 
     Nothing is known, and so nothing is forgiven, where the same x gives something else again.
     """
-    eps = max(map(eps_of, (*job.dtypes, job.inputs.main.tensor.dtype)))
     plain, again = _plain_run(job, originals, 0.0), _plain_run(job, originals, 0.0)
     if not _same(plain, again):
         return {}
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
-        with exchanged(weights_of(modules_of(job.model)), partial(_perturbed, noise=eps)):
-            off = _plain_run(job, originals, eps)
+        with exchanged(weights_of(modules_of(job.model)), partial(_perturbed, noise=job.eps)):
+            off = _plain_run(job, originals, job.eps)
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True
         ):
@@ -255,7 +266,11 @@ def compare_alone(
         same = outputs[i].shape == job.alone[i].shape and i < len(floors)
         if not same or not _close(outputs[i], job.alone[i], NOISE_MARGIN * floors[i]):
             job.doubt = job.doubt or doubt
+    job.unsure = job.unsure or job.eps > SINGLE
 
+
+SINGLE = 2.0**-23
+"""The epsilon of float32."""
 
 NOISE_MARGIN = 32.0
 """A gap of so many times the noise floor is still noise."""
@@ -346,6 +361,7 @@ def guarded(
         raise ModelError(raised(error, shape, rows)) from error
     check_traced(traced, job.layer, rows)
     job.dtypes |= traced.dtypes
+    job.products |= traced.products
     return traced
 
 

@@ -186,8 +186,8 @@ def _grouped(weight: torch.Tensor) -> tuple[torch.Tensor, int]:
     for groups in range(math.gcd(outputs, inputs), 1, -1):
         if outputs % groups or inputs % groups:
             continue
-        rows = torch.arange(outputs) // (outputs // groups)
-        columns = torch.arange(inputs) // (inputs // groups)
+        rows = torch.arange(outputs, device=weight.device) // (outputs // groups)
+        columns = torch.arange(inputs, device=weight.device) // (inputs // groups)
         own = rows[:, None] == columns
         if not bool(there[~own].any()):
             blocks = weight.unflatten(0, (groups, -1)).unflatten(2, (groups, -1))

@@ -7,9 +7,7 @@ together is refused: there is no answer then, with the reason.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm, prod
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 
 from shiftcheck.axis import Mask
+from shiftcheck.generators import undisturbed
 
 Operation = Callable[[list[torch.Tensor]], torch.Tensor]
 Tensors = list[torch.Tensor]
@@ -133,27 +132,20 @@ def measure_law(
         return Law(shape=shape, axes=tuple(axes))
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Experiments leave no trace in the random numbers of torch, NumPy and Python."""
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
 def same_alone(
-    operation: Operation, shapes: Sequence[Sequence[int]], copies: int, dtype: torch.dtype
+    operation: Operation,
+    shapes: Sequence[Sequence[int]],
+    copies: int,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> bool:
     """Whether each of the copies along the first dimension gives what it gives alone."""
     with undisturbed():
         generator = torch.Generator().manual_seed(1)
         for size in (1.0, 1e3):
-            whole = [size * torch.randn(list(s), generator=generator).to(dtype) for s in shapes]
+            drawn = [torch.randn(list(s), generator=generator, device="cpu") for s in shapes]
+            whole = [(size * noise).to(device, dtype) for noise in drawn]
             together = operation([t.clone() for t in whole])
             if together.ndim == 0 or together.shape[0] % copies:
                 return False
@@ -195,7 +187,9 @@ class _Lab:
             shape = list(operand.shape)
             for dim, rate, more in zip(operand.dims, operand.rates, extra, strict=True):
                 shape[dim] += more * rate
-            values = size * torch.randn(shape, generator=self.generator, dtype=torch.float64)
+            values = size * torch.randn(
+                shape, generator=self.generator, dtype=torch.float64, device="cpu"
+            )
             values = values.abs() * sign if sign else values
             out.append(values.to(self.device, self.dtype))
         return out
@@ -219,7 +213,9 @@ class _Lab:
             shape[dim] = margin * operand.rates[axis]
             sides = []
             for _ in range(2):
-                values = size * torch.randn(shape, generator=self.generator, dtype=torch.float64)
+                values = size * torch.randn(
+                    shape, generator=self.generator, dtype=torch.float64, device="cpu"
+                )
                 values = values.abs() * sign if sign else values
                 sides.append(values.to(self.device, self.dtype))
             out.append(torch.cat((sides[0], tensor, sides[1]), dim))

@@ -56,5 +56,5 @@ def _drawn(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     spread = float(exact.std(correction=0)) if exact.numel() else 0.0
     if not spread > 0:
         spread = SPREAD * max(abs(mean), 1.0)
-    noise = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(values.shape, generator=generator, dtype=torch.float64, device="cpu")
     return (mean + spread * noise).to(values.dtype).to(values.device)

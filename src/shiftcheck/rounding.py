@@ -77,7 +77,7 @@ def moved(given: Signals, law: Law, step: float, draw: torch.Generator) -> Signa
     """The signals of one law, each value of each off by ``step``, relatively."""
     own = {}
     for _, key in law.terms:
-        signs = torch.randint(0, 2, given[key].shape, generator=draw) * 2 - 1
+        signs = torch.randint(0, 2, given[key].shape, generator=draw, device="cpu") * 2 - 1
         own[key] = given[key] * (1 + step * signs.to(EXACT))
     total = torch.stack([a * own[key] for a, key in law.terms]).sum(0)
     first = next(iter(own.values()))

@@ -82,7 +82,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _white(front: Sequence[int], sizes: Sequence[int], draw: torch.Generator) -> torch.Tensor:
-    return torch.randn((*front, *sizes), generator=draw, dtype=torch.float64)
+    return torch.randn((*front, *sizes), generator=draw, dtype=torch.float64, device="cpu")
 
 
 HIGHEST = 0.25
@@ -95,7 +95,9 @@ def _band_limited(
     dims = tuple(range(2, 2 + len(sizes)))
     spectrum = torch.fft.fftn(_white(front, sizes, draw), dim=dims)
     for dim, size in zip(dims, sizes, strict=True):
-        kept = torch.fft.fftfreq(size, dtype=torch.float64).abs() <= max(HIGHEST, 1 / size)
+        kept = torch.fft.fftfreq(size, dtype=torch.float64, device="cpu").abs() <= max(
+            HIGHEST, 1 / size
+        )
         spectrum *= kept.reshape(-1, *(1,) * (dims[-1] - dim))
     signal: torch.Tensor = torch.fft.ifftn(spectrum, dim=dims).real
     return signal / signal.std(correction=0).clamp_min(1e-9)
@@ -103,10 +105,14 @@ def _band_limited(
 
 def _impulses(front: Sequence[int], sizes: Sequence[int], draw: torch.Generator) -> torch.Tensor:
     total = math.prod(sizes)
-    places = torch.rand((*front, total), generator=draw).argsort(-1)[..., : 1 + total // 64]
-    heights = torch.randn(places.shape, generator=draw, dtype=torch.float64)
+    places = torch.rand((*front, total), generator=draw, device="cpu").argsort(-1)[
+        ..., : 1 + total // 64
+    ]
+    heights = torch.randn(places.shape, generator=draw, dtype=torch.float64, device="cpu")
     heights += heights.sign()
-    flat = torch.zeros((*front, total), dtype=torch.float64).scatter(-1, places, heights)
+    flat = torch.zeros((*front, total), dtype=torch.float64, device="cpu").scatter(
+        -1, places, heights
+    )
     return flat.reshape(*front, *sizes)
 
 
@@ -115,14 +121,14 @@ BLOBS = 3
 
 def _blobs(front: Sequence[int], sizes: Sequence[int], draw: torch.Generator) -> torch.Tensor:
     def uniform() -> torch.Tensor:
-        return torch.rand((*front, BLOBS), generator=draw, dtype=torch.float64)
+        return torch.rand((*front, BLOBS), generator=draw, dtype=torch.float64, device="cpu")
 
-    heights = torch.randn((*front, BLOBS), generator=draw, dtype=torch.float64)
+    heights = torch.randn((*front, BLOBS), generator=draw, dtype=torch.float64, device="cpu")
     heights += heights.sign()
     widths = 0.7 + uniform() * max(1.0, max(sizes) / 8)
     bumps = heights.reshape(*front, BLOBS, *(1,) * len(sizes))
     for axis, size in enumerate(sizes):
-        away = torch.arange(size, dtype=torch.float64) - size * uniform()[..., None]
+        away = torch.arange(size, dtype=torch.float64, device="cpu") - size * uniform()[..., None]
         bump = (-0.5 * (away / widths[..., None]) ** 2).exp()
         places = (1,) * axis + (size,) + (1,) * (len(sizes) - axis - 1)
         bumps = bumps * bump.reshape(*front, BLOBS, *places)

@@ -153,9 +153,9 @@ def _with_margins(
 ) -> torch.Tensor:
     sizes = tuple(x.shape[dim] for dim in dims)
     outer = tuple(n + 2 * m for n, m in zip(sizes, margins, strict=True))
-    places = torch.randint(prod(sizes), outer, generator=generator)
+    places = torch.randint(prod(sizes), outer, generator=generator, device="cpu")
     inner = tuple(slice(m, m + n) for n, m in zip(sizes, margins, strict=True))
-    places[inner] = torch.arange(prod(sizes)).reshape(sizes)
+    places[inner] = torch.arange(prod(sizes), device="cpu").reshape(sizes)
     last = tuple(range(-len(dims), 0))
     ahead = x.movedim(dims, last)
     taken = ahead.flatten(-len(dims))[..., places.flatten().to(x.device)]
@@ -196,12 +196,12 @@ def _fresh_places(
     generator: Callable[[int], torch.Generator],
 ) -> torch.Tensor:
     """The place, flattened, that each place of each shifted copy takes its content from."""
-    rolled, entered = _rolled_places(sizes, torch.tensor(offsets))
+    rolled, entered = _rolled_places(sizes, torch.tensor(offsets, device="cpu"))
     total = prod(sizes)
     if total > 1:
         other = torch.empty_like(rolled)
         for i, own in enumerate(other):
-            torch.randint(1, total, own.shape, generator=generator(i), out=own)
+            torch.randint(1, total, own.shape, generator=generator(i), out=own, device="cpu")
         other += rolled
         rolled = torch.where(entered, other - total * (other >= total), rolled)
     return rolled
@@ -212,10 +212,10 @@ def _rolled_places(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of each place, flattened: the place that a roll brings there; whether it is from outside."""
     count = len(offsets)
-    flat = torch.zeros((count, *(1 for _ in sizes)), dtype=torch.int64)
+    flat = torch.zeros((count, *(1 for _ in sizes)), dtype=torch.int64, device="cpu")
     outside = torch.zeros_like(flat, dtype=torch.bool)
     for axis, (size, v) in enumerate(zip(sizes, offsets.unbind(1), strict=True)):
-        place = torch.arange(size) - v[:, None]
+        place = torch.arange(size, device="cpu") - v[:, None]
         place = place.reshape(count, *(-1 if a == axis else 1 for a in range(len(sizes))))
         flat = flat * size + place % size
         outside = outside | (place < 0) | (place >= size)

@@ -1,8 +1,7 @@
-"""Leaving everything as it was found: flags, buffers, attributes, random numbers."""
+"""Leaving everything as it was found: flags, buffers, attributes, what is drawn."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from shiftcheck.generators import undisturbed
 
 Restore = Callable[[], None]
 ATOMS = frozenset({bool, int, float, str})
@@ -84,10 +85,9 @@ def preserved(
     originals = Originals({id(t): t for t in tensors})
     process = _process()
     originals.modules = [_module(m, originals.watched) for m in modules]
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.random.fork_rng(devices):
+        with undisturbed():
             originals.start = partial(_evaluate, modules, training)
             originals.start()
             yield originals
@@ -123,15 +123,12 @@ def _evaluate(modules: Sequence[torch.nn.Module], training: bool) -> None:
 
 
 def _process() -> Restore:
-    """What belongs to the process: other random numbers, the default type, the fast path."""
-    python, numpy = random.getstate(), np.random.get_state()
+    """What belongs to the process: the default type, the fast path."""
     fast_path, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
 
     def restore() -> None:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         torch.set_default_dtype(dtype)
-        random.setstate(python)
-        np.random.set_state(numpy)
 
     return restore
 

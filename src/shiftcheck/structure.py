@@ -35,16 +35,17 @@ def read_structure(
     model: Model, inputs: Inputs, *, layer: str | None, training: bool
 ) -> tuple[list[Row], list[Row], list[str]]:
     """Every row and output of one pass on fake tensors, or on real ones where that fails."""
+    home = _home(model)
     with preserved(modules_of(model), inputs.tensors, training=training) as originals:
         if isinstance(model, Whole):
             with torch.inference_mode():
-                values = [_drawn(leaf) for leaf in inputs.leaves]
+                values = [_drawn(leaf, home) for leaf in inputs.leaves]
                 rows, traced = _guarded_pass(model, inputs, values, layer, originals)
             return rows, output_rows(traced), []
         try:
             fake = FakeTensorMode(allow_non_fake_inputs=True)
             with inputs.without_gradients(), fake, quiet():
-                values = [_faked(leaf, fake) for leaf in inputs.leaves]
+                values = [_faked(leaf, fake, home) for leaf in inputs.leaves]
                 rows, traced = _pass(model, inputs, values, layer, originals)
             return rows, output_rows(traced), []
         except ShiftcheckError:
@@ -89,20 +90,27 @@ def _guarded_pass(
         raise ModelError(raised(error, inputs.main.tensor.shape)) from error
 
 
-def _drawn(leaf: Any) -> Any:
+def _home(model: Model) -> torch.device:
+    """Where a signal belongs of which only the shape is given: the device of the model."""
+    parameters = (p for module in modules_of(model) for p in module.parameters(False))
+    own = next((p.device for p in parameters), torch.get_default_device())
+    return torch.device("cpu") if own.type == "meta" else own
+
+
+def _drawn(leaf: Any, home: torch.device) -> Any:
     """A tensor to run on where shapes alone do not do: the caller's, or noise for a shape."""
     if not isinstance(leaf, Leaf):
         return leaf
     if leaf.tensor.device.type != "meta":
         return leaf.tensor.detach().clone()
-    return torch.randn(leaf.tensor.shape, dtype=leaf.tensor.dtype)
+    return torch.randn(leaf.tensor.shape, dtype=leaf.tensor.dtype, device=home)
 
 
-def _faked(leaf: Any, mode: FakeTensorMode) -> Any:
+def _faked(leaf: Any, mode: FakeTensorMode, home: torch.device) -> Any:
     if not isinstance(leaf, Leaf):
         return leaf
     if leaf.tensor.device.type == "meta":
-        return torch.empty(leaf.tensor.shape, dtype=leaf.tensor.dtype)
+        return torch.empty(leaf.tensor.shape, dtype=leaf.tensor.dtype, device=home)
     return mode.from_tensor(leaf.tensor.detach().clone())
 
 

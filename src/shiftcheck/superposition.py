@@ -54,10 +54,12 @@ def signals(x: torch.Tensor, seed: int, amplitude: float) -> Signals:
     places and zero elsewhere.
     """
     draw = torch.Generator().manual_seed(seed)
-    f, g = (torch.randn(x.shape, generator=draw).to(EXACT) * unit_of(x) for _ in range(2))
+    f, g = (
+        torch.randn(x.shape, generator=draw, device="cpu").to(EXACT) * unit_of(x) for _ in range(2)
+    )
     given = x.detach().cpu().to(EXACT)
     c = torch.full_like(f, unit_of(x))
-    s = f * torch.randint(0, 2, f.shape, generator=draw)
+    s = f * torch.randint(0, 2, f.shape, generator=draw, device="cpu")
     base = {"0": torch.zeros_like(f), "f": f, "g": g, "x": given, "c": c, "s": s, "f - s": f - s}
     sums = {"f + g": f + g, "x + f": given + f, "g + c": g + c, "-f": -f, "3 g": 3 * g}
     return base | sums | {f"{a} f": a * f for a in (amplitude, 1 / amplitude)}

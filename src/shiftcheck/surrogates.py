@@ -28,14 +28,16 @@ def surrogate(x: torch.Tensor, dims: tuple[int, ...], generator: torch.Generator
     mean = values.mean(dims, keepdim=True)
     spread = values.std(dims, keepdim=True, correction=0)
     sizes = [n if d in dims else 1 for d, n in enumerate(values.shape)]
-    noise = torch.fft.rfftn(torch.randn(sizes, generator=generator, dtype=torch.float64), dim=dims)
+    noise = torch.fft.rfftn(
+        torch.randn(sizes, generator=generator, dtype=torch.float64, device="cpu"), dim=dims
+    )
     phases = noise / noise.abs().clamp_min(torch.finfo(torch.float64).tiny)
     waves = torch.fft.rfftn(values - mean, dim=dims) * phases
     along = [values.shape[d] for d in dims]
     pattern = torch.fft.irfftn(waves, s=along, dim=dims)
-    drawn = torch.rand((), generator=generator, dtype=torch.float64)
+    drawn = torch.rand((), generator=generator, dtype=torch.float64, device="cpu")
     gain = SMALLEST_GAIN + (LARGEST_GAIN - SMALLEST_GAIN) * drawn
-    offset = OFFSET * torch.randn((), generator=generator, dtype=torch.float64)
+    offset = OFFSET * torch.randn((), generator=generator, dtype=torch.float64, device="cpu")
     out = mean + gain * pattern + offset * spread
     low, high = values.amin(dims, keepdim=True), values.amax(dims, keepdim=True)
     held: torch.Tensor = out.clamp(low, high)

@@ -40,6 +40,7 @@ from shiftcheck.layout import (
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.probe import NoAnswerError
+from shiftcheck.products import coarse_products
 from shiftcheck.report import Cause
 from shiftcheck.rules import (
     BatchCoupledError,
@@ -93,7 +94,7 @@ class Traced:
 
     ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
     ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
-    every tensor on the way.
+    every tensor on the way. ``products``: the coarser types that products of float32 may use.
     """
 
     outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
@@ -102,6 +103,7 @@ class Traced:
     stopped: bool
     leak: str = ""
     dtypes: frozenset[torch.dtype] = frozenset()
+    products: frozenset[str] = frozenset()
 
 
 class Stop(BaseException):
@@ -199,6 +201,7 @@ class _Tracer(TorchDispatchMode):
         self.signals = self.ledger.signals
         self.prober = Prober(_disabled)
         self.dtypes: set[torch.dtype] = set()
+        self.singles: set[tuple[str, str]] = set()
         self.given: tuple[AxisState, ...] = ()
         self.strays: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.leak: Cause | None = None
@@ -498,6 +501,7 @@ class _Tracer(TorchDispatchMode):
             return
         results = _for_each(results, tensors, returned, parents)
         self.dtypes.update(t.dtype for t in tensors)
+        self.singles.update((packet, t.device.type) for t in tensors if t.dtype is torch.float32)
         for tensor, signal in zip(tensors, results, strict=True):
             signal = note_missing_causes(parents, _matching(signal, tensor, parents))
             if drawn:
@@ -569,6 +573,7 @@ class _Tracer(TorchDispatchMode):
             stopped=stopped,
             leak=self.leak.op if self.leak is not None else "",
             dtypes=frozenset(self.dtypes),
+            products=coarse_products(self.singles),
         )
 
 
