@@ -47,6 +47,18 @@ class Base:
         top = float(self.scales.max()) if self.scales.numel() else 0.0
         return top if math.isfinite(top) else math.nan
 
+    @cached_property
+    def faint(self) -> int:
+        """How many channels are zero, or no more than noise of the largest."""
+        return int((self.scales <= self.allowed * self.peak).sum())
+
+    @cached_property
+    def faintest(self) -> float | None:
+        """The magnitude of the channel that has least of the others; None if there is none."""
+        if not self.finite or self.faint == self.scales.numel():
+            return None
+        return float(self.scales[self.scales > self.allowed * self.peak].min())
+
     @property
     def finite(self) -> bool:
         """Whether every value is finite."""
@@ -159,13 +171,16 @@ def _ratios(errors: torch.Tensor, base: Base) -> torch.Tensor:
     eps = torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 0.0
     scales = _for_each(base.scales, errors)
     ratios = (errors / scales).nan_to_num(0.0, posinf=1.0) if base.finite else errors
-    small = errors <= 4 * eps * base.peak
+    small = errors <= ROUNDING * eps * base.peak
     return torch.where(small, ratios.clamp(max=eps), ratios)
 
 
 def _for_each(of_channel: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
     return of_channel.reshape(-1, *(1,) * (errors.ndim - 1))
 
+
+ROUNDING = 4.0
+"""A gap of so many eps of the largest channel is rounding, whatever its own channel has."""
 
 WORTH_A_PLACE = 1e-9
 BLOCK = 2**16

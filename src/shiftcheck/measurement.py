@@ -41,11 +41,25 @@ On a CPU, so few that the activations stay in its cache: there a larger pass is 
 
 @dataclass(kw_only=True, eq=False)
 class Measured:
-    """A row and its gaps so far."""
+    """A row and its gaps so far.
+
+    ``peak``: the largest magnitude of the base. Of an output: how many of its channels are
+    ``faint``, and the magnitude of the ``faintest`` of the others.
+    """
 
     row: Row
     gaps: list[Gap] = field(default_factory=list)
     peak: float = 0.0
+    channels: int = 0
+    faint: int = 0
+    faintest: float | None = None
+
+    def see(self, base: Base, *, ends: bool) -> None:
+        """Keep what is asked of the base later."""
+        self.peak = base.peak
+        if ends:
+            self.channels, self.faint = base.scales.numel(), base.faint
+            self.faintest = base.faintest
 
 
 @dataclass(kw_only=True, eq=False)
@@ -385,7 +399,7 @@ def _compare_stacked(
     planner = job.planner(signal)
     base = Base(whole[0], job.scene.tolerance, planner.valid, job.scene.allowed)
     if not entry.gaps:
-        entry.peak = base.peak
+        entry.see(base, ends=ends)
     plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
     steady = [None if isinstance(p, Gap) or p.between else p for p in plans]
     known = maps(whole[1:], whole[0], steady)
@@ -463,7 +477,8 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
         whole = arranged(tensor, row.signal, places)[0].clone()
         spans = valid_spans(row.signal, len(zero))
         base = Base(whole, job.scene.tolerance, spans, job.scene.allowed)
-        into[row.name] = Measured(row=row, peak=base.peak)
+        into[row.name] = Measured(row=row)
+        into[row.name].see(base, ends=kind == "output")
         if kind == "output" or job.every_layer:
             bases[kind, row.name] = base
 

@@ -255,8 +255,8 @@ class Report:
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
-    ``sensitivity``: the smallest relative break that this run would have caught, up to rounding (a
-    gap of at most 4 eps of the largest channel is none, however small its own channel).
+    ``sensitivity``: the smallest relative break that this run would have caught in any channel that
+    is more than rounding beside the largest; ``notes`` tell how many are not.
     ``trials``: what was tried to make the check pass; a remedy is one that did. ``draws``: where
     the weights were randomised, what each draw gave; the rest of the report is of the draw that
     decided.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +11,19 @@ import numpy as np
 import torch
 
 from shiftcheck.axis import Axis, runs
-from shiftcheck.confirm import SecondLook, settled
+from shiftcheck.compare import ROUNDING
+from shiftcheck.confirm import EPS, SecondLook, settled
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.layout import Gone, Lost
 from shiftcheck.local import Found
 from shiftcheck.measurement import Job, Measured
 from shiftcheck.regions import Gap
-from shiftcheck.report import Cause, LayerResult, Report, Verdict
+from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.structure import Model
 from shiftcheck.trace import Row
 from shiftcheck.verdict import (
     CLEARLY,
+    NOISE,
     Tolerance,
     find_guilty,
     judge,
@@ -112,6 +114,7 @@ def build_report(
     )
     constant = _is_constant(job.inputs)
     outputs = tuple(why_constant(o, layers, constant) for o in outputs)
+    told = list(zip(outputs, job.outputs.values(), strict=True))
     outputs += tuple(_unjudged(*odd, axes) for odd in job.odd)
     verdict, reason = judge_model(outputs)
     if job.doubt and verdict is not Verdict.INCONCLUSIVE:
@@ -128,8 +131,8 @@ def build_report(
         guilty=find_guilty(verdict, reason, decisive, causes_of(own), circular, layers),
         causes=causes,
         shifts=job.shifts,
-        sensitivity=sensitivity_of(outputs),
-        notes=tuple(job.notes),
+        sensitivity=sensitivity_of(told, tolerance),
+        notes=(*job.notes, *faint_notes(job.outputs.values())),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
     )
 
@@ -148,11 +151,44 @@ def varies(leaf: Leaf) -> bool:
     return bool((spread > noise * x.abs().amax(leaf.spatial)).any())
 
 
-def sensitivity_of(outputs: Sequence[LayerResult]) -> float | None:
-    """The smallest relative break that every comparison which told something catches."""
-    told = (Verdict.EQUIVARIANT, Verdict.BROKEN)
-    shifts = [s for o in outputs for s in o.shifts if s.verdict in told]
-    return max((s.allowance for s in shifts if s.allowance is not None), default=None)
+TOLD = (Verdict.EQUIVARIANT, Verdict.BROKEN)
+
+
+def sensitivity_of(
+    outputs: Sequence[tuple[LayerResult, Measured]], tolerance: Tolerance
+) -> float | None:
+    """The smallest relative break that every comparison which told something catches.
+
+    A break shows as itself give or take rounding, so it is caught where it is larger than what is
+    allowed and rounding together.
+    """
+    found = [
+        _caught(shift, entry, tolerance)
+        for output, entry in outputs
+        for shift in output.shifts
+        if shift.verdict in TOLD and shift.allowance is not None
+    ]
+    return max(found, default=None)
+
+
+def _caught(shift: ShiftResult, entry: Measured, tolerance: Tolerance) -> float:
+    """The smallest relative break of any channel that is not faint that one comparison catches."""
+    faintest = entry.faintest or entry.peak
+    exact = shift.float64_error is not None
+    allowed = tolerance.relative(faintest) if tolerance.given else (shift.allowance or 0.0)
+    noise = NOISE[EPS] * EPS if exact else replace(tolerance, rtol=None, atol=None).relative(None)
+    least = ROUNDING * (EPS if exact else tolerance.eps)
+    return allowed + max(noise, least * entry.peak / faintest if faintest else 0.0)
+
+
+def faint_notes(outputs: Iterable[Measured]) -> list[str]:
+    """What there is to say of outputs of which some channels hold nothing to be compared."""
+    return [
+        f"{e.row.name!r}: {e.faint} of {e.channels} channels are zero, or rounding beside the"
+        " largest: nothing is told of them"
+        for e in outputs
+        if 0 < e.faint < e.channels
+    ]
 
 
 def _reduced_axes(entry: Measured) -> set[int]:

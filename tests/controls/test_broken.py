@@ -125,6 +125,24 @@ BROKEN: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], str, str]] = {
         "POSITION",
         "bad",
     ),
+    "one row scaled in place": (
+        lambda: Named(in_place(lambda y: y.narrow(2, 7, 1).mul_(0.5))),
+        {},
+        "POSITION",
+        "bad",
+    ),
+    "one row written over by another": (
+        lambda: Named(in_place(lambda y: y.select(2, 7).copy_(y.select(2, 3)))),
+        {},
+        "INDEX",
+        "bad",
+    ),
+    "ring closed with a wrong row": (
+        lambda: Named(in_place(lambda y: y.select(2, 0).copy_(y.select(2, -2)))),
+        CIRCLE,
+        "INDEX",
+        "bad",
+    ),
     "one-hot": (
         lambda: Named(Layer(lambda x: x + F.one_hot(torch.tensor(3), 18))),
         {},

@@ -23,6 +23,9 @@ REAL = 1e-11
 SEEN = 1e-4
 """What has no sign in the structure is seen in float32 from about a tenth of this on."""
 
+FAINT = 64 * 2.0**-23
+"""Beside the largest channel, one of so much is rounding in float32."""
+
 UNSIGNED = frozenset({"UNEXPLAINED"})
 
 
@@ -123,8 +126,13 @@ def seen_at(model: nn.Module, path: str, x: torch.Tensor) -> tuple[tuple[int, ..
 Shifts = Sequence[tuple[int, ...]]
 
 
-def true_break(case: Case, model: nn.Module, shifts: Shifts | None = None) -> float:
-    """The largest relative gap in float64, by plain torch alone; at one step along each axis."""
+def true_break(
+    case: Case, model: nn.Module, shifts: Shifts | None = None, faint: float = 0.0
+) -> float:
+    """The largest relative gap in float64, by plain torch alone; at one step along each axis.
+
+    ``faint``: of channels that have more than this beside the largest.
+    """
     model = in_float64(model)
     x = case.x.double()
     dims = tuple(range(2, x.ndim))
@@ -146,7 +154,7 @@ def true_break(case: Case, model: nn.Module, shifts: Shifts | None = None) -> fl
             else:
                 moved = model(cut(around, x.shape[2:], [room - v for v in shift]))
                 here, there = overlap(moved, base, step, spans)
-            gaps.append(relative(here, there))
+            gaps.append(relative(here, there, faint))
     return max(gaps)
 
 
@@ -154,13 +162,14 @@ def in_float64(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).double()
 
 
-def relative(here: torch.Tensor, there: torch.Tensor) -> float:
+def relative(here: torch.Tensor, there: torch.Tensor, faint: float) -> float:
     """The largest gap of a channel over its largest magnitude; infinite where it is NaN."""
     if not here.numel():
         return 0.0
     dims = tuple(d for d in range(here.ndim) if d != 1)
     gap, scale = (here - there).abs().amax(dims), there.abs().amax(dims)
-    return float((gap / scale)[scale != 0].nan_to_num(torch.inf, torch.inf).max())
+    there_is_one = scale != 0 if not faint else ~(scale <= faint * scale.max())
+    return float((gap / scale)[there_is_one].nan_to_num(torch.inf, torch.inf).max())
 
 
 def canvas(x: torch.Tensor, room: int, seed: int) -> torch.Tensor:
@@ -251,8 +260,7 @@ def tally(seeds: range) -> Tally:
         told = (seed, case.name, case.layer, str(report.verdict), report.reason, found)
         if report.verdict is Verdict.EQUIVARIANT:
             out.missed.append(case.name)
-            assert report.sensitivity is not None
-            if true_break(case, case.model, report.shifts) > report.sensitivity:
+            if is_false(report, case):
                 out.false_claims.append(case.name)
         elif report.guilty is None or report.guilty.layer != case.layer:
             out.elsewhere.append(told)
@@ -295,10 +303,22 @@ def claims(seeds: range) -> tuple[int, list[str]]:
         report = case.report(case.model)
         if report.verdict is Verdict.EQUIVARIANT:
             passed += 1
-            assert report.sensitivity is not None
-            if true_break(case, case.model, report.shifts) > report.sensitivity:
+            if is_false(report, case):
                 false.append(case.name)
     return passed, false
+
+
+def is_false(report: Report, case: Case) -> bool:
+    """Whether a break is larger than what a report that passes says it would have caught.
+
+    That is said of channels that are not faint; the notes must tell that there are others.
+    """
+    assert report.sensitivity is not None
+    if true_break(case, case.model, report.shifts) <= report.sensitivity:
+        return False
+    told = any("nothing is told of them" in note for note in report.notes)
+    seen = true_break(case, case.model, report.shifts, faint=FAINT)
+    return not told or seen > report.sensitivity
 
 
 @pytest.mark.slow

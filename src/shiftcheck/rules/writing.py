@@ -137,7 +137,8 @@ def framed(
 def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
     """``whole`` after ``part`` was put in the place of some of its samples.
 
-    Samples that were not valid stay so; valid ones at fixed places are a POSITION along the axis.
+    Samples that were not valid stay so; valid ones at fixed places are a POSITION along the axis,
+    or an INDEX where one sample of the axis takes the place of another.
     """
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
     if whole.holds_copies(dims):
@@ -157,8 +158,14 @@ def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
     for d, axis in places.items():
         if axis is not None:
             at = slice(starts[d], starts[d] + part.shape[d])
-            out = _once_more(out, whole, part, d, at) or _at_places(out, axis, at)
+            again = _once_more(out, whole, part, d, at)
+            out = again or _at_places(out, axis, at, _picks(whole, part, axis))
     return out
+
+
+def _picks(whole: Signal, part: Signal, axis: int) -> bool:
+    """Whether what is written was itself taken at a fixed place of the axis."""
+    return any((c.kind, c.axis) == ("INDEX", axis) and c not in whole.causes for c in part.causes)
 
 
 def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) -> Signal | None:
@@ -206,10 +213,11 @@ def _more_frequencies(
     return combined([replace(whole, axes=tuple(before)), beside])
 
 
-def _at_places(signal: Signal, axis: int, places: slice) -> Signal:
+def _at_places(signal: Signal, axis: int, places: slice, picked: bool) -> Signal:
     state = signal.geometry(axis)
     if state.valid[places].any():
-        cause = Cause(kind="POSITION", axis=axis, detail="samples at fixed places are written over")
+        kind = "INDEX" if picked else "POSITION"
+        cause = Cause(kind=kind, axis=axis, detail="samples at fixed places are written over")
         return with_cause(with_axis(signal, axis, with_break(state)), cause)
     if state.circular:
         raise GeometryError("samples beyond one turn of a circle are written by hand")
