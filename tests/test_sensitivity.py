@@ -108,7 +108,7 @@ def test_channels_that_are_not_told_of_are_counted(sizes: list[float], told: str
         assert notes == []
     else:
         assert notes == [
-            f"'output': {told} channels are zero, or rounding beside the largest: nothing is told"
+            f"{told} channels of 'output' are zero, or rounding beside the largest: nothing is told"
             " of them"
         ]
 

@@ -100,7 +100,8 @@ class Ledger:
                     box.starts,
                     zeros=lambda: self._is_zero_around(outer, part.shape, box.starts),
                 )
-            return overwritten(known, part, box.starts)
+            own = self.signals.get(view)
+            return overwritten(known, part, box.starts, () if own is None else own.causes)
         except (GeometryError, BatchCoupledError) as error:
             return opaque(outer.shape, before, replace(by, detail=f"{by.detail}: {error}"))
 

@@ -132,7 +132,7 @@ def build_report(
         causes=causes,
         shifts=job.shifts,
         sensitivity=sensitivity_of(told, tolerance),
-        notes=(*job.notes, *faint_notes(job.outputs.values())),
+        notes=(*job.notes, *faint_notes(told)),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
     )
 
@@ -181,13 +181,13 @@ def _caught(shift: ShiftResult, entry: Measured, tolerance: Tolerance) -> float:
     return allowed + max(noise, least * entry.peak / faintest if faintest else 0.0)
 
 
-def faint_notes(outputs: Iterable[Measured]) -> list[str]:
+def faint_notes(outputs: Iterable[tuple[LayerResult, Measured]]) -> list[str]:
     """What there is to say of outputs of which some channels hold nothing to be compared."""
     return [
-        f"{e.row.name!r}: {e.faint} of {e.channels} channels are zero, or rounding beside the"
-        " largest: nothing is told of them"
-        for e in outputs
-        if 0 < e.faint < e.channels
+        f"{entry.faint} of {entry.channels} channels of {output.name!r} are zero, or rounding"
+        " beside the largest: nothing is told of them"
+        for output, entry in outputs
+        if output.verdict in TOLD and 0 < entry.faint < entry.channels
     ]
 
 

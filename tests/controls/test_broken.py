@@ -131,6 +131,12 @@ BROKEN: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], str, str]] = {
         "POSITION",
         "bad",
     ),
+    "one row selected and scaled in place": (
+        lambda: Named(in_place(lambda y: y.select(2, 7).mul_(0.5))),
+        {},
+        "POSITION",
+        "bad",
+    ),
     "one row written over by another": (
         lambda: Named(in_place(lambda y: y.select(2, 7).copy_(y.select(2, 3)))),
         {},

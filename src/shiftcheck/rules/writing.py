@@ -134,11 +134,12 @@ def framed(
     return constant_pad(part, [n for side in reversed(sides) for n in side])
 
 
-def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
+def overwritten(whole: Signal, part: Signal, starts: Sequence[int], own: Sequence[Cause]) -> Signal:
     """``whole`` after ``part`` was put in the place of some of its samples.
 
     Samples that were not valid stay so; valid ones at fixed places are a POSITION along the axis,
-    or an INDEX where one sample of the axis takes the place of another.
+    or an INDEX where one sample of the axis takes the place of another. ``own``: the causes of the
+    place that is written to.
     """
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
     if whole.holds_copies(dims):
@@ -159,13 +160,10 @@ def overwritten(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
         if axis is not None:
             at = slice(starts[d], starts[d] + part.shape[d])
             again = _once_more(out, whole, part, d, at)
-            out = again or _at_places(out, axis, at, _picks(whole, part, axis))
+            new = [c for c in part.causes if c not in whole.causes and c not in own]
+            picked = any((c.kind, c.axis) == ("INDEX", axis) for c in new)
+            out = again or _at_places(out, axis, at, picked=picked)
     return out
-
-
-def _picks(whole: Signal, part: Signal, axis: int) -> bool:
-    """Whether what is written was itself taken at a fixed place of the axis."""
-    return any((c.kind, c.axis) == ("INDEX", axis) and c not in whole.causes for c in part.causes)
 
 
 def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) -> Signal | None:
@@ -213,7 +211,7 @@ def _more_frequencies(
     return combined([replace(whole, axes=tuple(before)), beside])
 
 
-def _at_places(signal: Signal, axis: int, places: slice, picked: bool) -> Signal:
+def _at_places(signal: Signal, axis: int, places: slice, *, picked: bool) -> Signal:
     state = signal.geometry(axis)
     if state.valid[places].any():
         kind = "INDEX" if picked else "POSITION"
