@@ -12,7 +12,8 @@ from torch import nn
 
 from shiftcheck.circular import around, twin_of
 from shiftcheck.inputs import read_inputs
-from shiftcheck.measurement import Job, run_all
+from shiftcheck.job import Job
+from shiftcheck.measurement import run_all
 from shiftcheck.modules import modules_of
 from shiftcheck.regions import Scene
 from shiftcheck.report import Report, Verdict

@@ -14,7 +14,7 @@ from torch import nn
 from shiftcheck import confirm
 from shiftcheck.confirm import SecondLook, doubtful, look_again, precision_notes, settled
 from shiftcheck.inputs import read_inputs
-from shiftcheck.measurement import Job
+from shiftcheck.job import Job
 from shiftcheck.modules import modules_of
 from shiftcheck.regions import Gap, Scene
 from shiftcheck.report import LayerResult, ShiftResult, Verdict

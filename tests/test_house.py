@@ -38,7 +38,20 @@ FLOORS = {
         "circular",
         "trace",
     },
-    3: {"structure", "sizes", "outside", "measurement", "local", "verdict", "confirm", "results"}
+    3: {
+        "structure",
+        "sizes",
+        "outside",
+        "progress",
+        "job",
+        "copies",
+        "alone",
+        "measurement",
+        "local",
+        "verdict",
+        "confirm",
+        "results",
+    }
     | {"examination", "diagnosis", "randomized", "check"}
     | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"}
     | {"operators", "superposition", "rounding", "linearity"}

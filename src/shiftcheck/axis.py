@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +131,37 @@ class Taps:
         return len(self.phases)
 
 
+REMEMBERED = 512
+LARGE = 2**12
+"""How many results are kept, of axes of at most so many samples."""
+
+Rest = ParamSpec("Rest")
+
+
+def _remembered(
+    change: Callable[Concatenate[Axis, Rest], Axis],
+) -> Callable[Concatenate[Axis, Rest], Axis]:
+    """The same, kept for the next axes and passes: the axes of a square image are one object.
+
+    Nobody may write to the arrays of an axis that others have, too.
+    """
+
+    def as_constant(axis: Axis, *rest: Rest.args, **options: Rest.kwargs) -> Axis:
+        out = change(axis, *rest, **options)
+        for array in (out.first, out.last, out.valid):
+            array.flags.writeable = False
+        return out
+
+    kept: Callable[..., Axis] = lru_cache(REMEMBERED)(as_constant)
+
+    @wraps(change)
+    def again(axis: Axis, /, *rest: Rest.args, **options: Rest.kwargs) -> Axis:
+        small = max(axis.size, len(axis.first)) <= LARGE
+        return kept(axis, *rest, **options) if small else change(axis, *rest, **options)
+
+    return again
+
+
 def window(step: int, taps: Sequence[int]) -> Taps:
     """Taps of a sliding window that advances by ``step`` input samples for each output sample.
 
@@ -142,8 +174,12 @@ def window(step: int, taps: Sequence[int]) -> Taps:
 
 def input_axis(pixels: int, *, circular: bool) -> Axis:
     """The geometry of the input itself: stride 1, period 1, each sample sees its own pixel."""
-    here = np.zeros(1)
-    valid = np.ones(pixels, dtype=bool)
+    return (_small_axis if pixels <= LARGE else _whole_axis)(pixels, circular)
+
+
+def _whole_axis(pixels: int, circular: bool) -> Axis:
+    here, valid = np.zeros(1), np.ones(pixels, dtype=bool)
+    here.flags.writeable = valid.flags.writeable = False
     return Axis(
         pixels=pixels,
         stride=Fraction(1),
@@ -153,6 +189,9 @@ def input_axis(pixels: int, *, circular: bool) -> Axis:
         valid=valid,
         circular=circular,
     )
+
+
+_small_axis = lru_cache(REMEMBERED)(_whole_axis)
 
 
 def scaled_axis(pixels: int, size: int, *, circular: bool) -> Axis:
@@ -168,6 +207,7 @@ def scaled_axis(pixels: int, size: int, *, circular: bool) -> Axis:
     )
 
 
+@_remembered
 def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
     """The geometry after an operation whose output samples read the input samples ``taps``.
 
@@ -205,6 +245,7 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
     return _whole_turns(out)
 
 
+@_remembered
 def join(one: Axis, other: Axis) -> Axis:
     """The geometry of a value computed from the same sample of two tensors.
 
@@ -226,6 +267,17 @@ def join(one: Axis, other: Axis) -> Axis:
         valid=one.valid & other.valid,
         broken=one.broken or other.broken,
     )
+
+
+@_remembered
+def all_valid(axis: Axis) -> Axis:
+    """The same axis as if every sample of it were valid.
+
+    Example:
+        >>> all_valid(resample(input_axis(8, circular=False), window(1, [-1, 0, 1]), 8)).valid.all()
+        np.True_
+    """
+    return replace(axis, valid=np.ones(axis.size, dtype=bool))
 
 
 def globalise(

@@ -13,7 +13,7 @@ from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.measurement import Job, eps_of
+from shiftcheck.job import Job, eps_of
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import NOTE, leaves_torch, seen_as
 from shiftcheck.randomized import check_randomized

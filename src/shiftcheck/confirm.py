@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from shiftcheck.measurement import NOISE_MARGIN, Job, chunks_of, eps_of, noise_floor, run_all
+from shiftcheck.alone import NOISE_MARGIN, noise_floor
+from shiftcheck.job import Job, chunks_of, eps_of
+from shiftcheck.measurement import run_all
 from shiftcheck.modules import in_dtype, modules_of
 from shiftcheck.products import EPS as PRODUCT_EPS
 from shiftcheck.products import exact_products

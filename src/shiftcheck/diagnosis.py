@@ -12,7 +12,7 @@ import torch
 
 from shiftcheck.examination import Asked, examine, with_shifts
 from shiftcheck.inputs import Inputs
-from shiftcheck.measurement import Job, eps_of
+from shiftcheck.job import Job, eps_of
 from shiftcheck.modules import in_dtype
 from shiftcheck.regions import Scene
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from shiftcheck.confirm import depends_on_the_batch, doubtful, look_again, precision_notes
+from shiftcheck.job import Job, eps_of
 from shiftcheck.local import measure_local
-from shiftcheck.measurement import Job, eps_of, run_all
+from shiftcheck.measurement import run_all
 from shiftcheck.modules import modules_of, names_of
 from shiftcheck.report import Report, Verdict
 from shiftcheck.results import build_report

@@ -14,9 +14,10 @@ from shiftcheck.arrangement import arranged, spatial_places
 from shiftcheck.axis import runs
 from shiftcheck.between import moved
 from shiftcheck.check import checked_inputs
+from shiftcheck.copies import require_copies, without_copies
 from shiftcheck.errors import InputError
 from shiftcheck.inputs import Inputs, Leaf, Shift, check_shifts
-from shiftcheck.measurement import Job, guarded, plain_job, require_copies, without_copies
+from shiftcheck.job import Job, guarded, plain_job
 from shiftcheck.modules import eager, modules_of
 from shiftcheck.outside import seen_as
 from shiftcheck.regions import Placed, Planner, Region, Scene, whole_index

@@ -152,19 +152,20 @@ class Inputs:
             offset.append(int(own))
         return tuple(offset)
 
-    def stacked(self, shifts: Sequence[Shift], seed: int) -> list[Any]:
-        """The arguments with the base and its shifted copies along the batch."""
-        return [self._stacked_leaf(leaf, shifts, seed) for leaf in self.leaves]
+    def stacked(self, shifts: Sequence[Shift], seed: int, *, base: bool = True) -> list[Any]:
+        """The arguments with the base, if asked for, and its shifted copies along the batch."""
+        return [self._stacked_leaf(leaf, shifts, seed, int(base)) for leaf in self.leaves]
 
-    def _stacked_leaf(self, leaf: Any, shifts: Sequence[Shift], seed: int) -> Any:
+    def _stacked_leaf(self, leaf: Any, shifts: Sequence[Shift], seed: int, bases: int) -> Any:
         zero = (0,) * len(self.pixels)
         if not isinstance(leaf, Leaf) or leaf.role == "fixed":
             return self._shifted_leaf(leaf, zero, seed)
         if leaf.role != "shifted" or any(self.circular) or not all(map(is_whole, shifts)):
-            return torch.cat([self._shifted_leaf(leaf, v, seed) for v in (zero, *shifts)])
+            every = (*[zero] * bases, *shifts)
+            return torch.cat([self._shifted_leaf(leaf, v, seed) for v in every])
         x = leaf.tensor.detach()
-        out = torch.cat([x] * (len(shifts) + 1))
-        copies = out.unflatten(0, (len(shifts) + 1, -1))[1:]
+        out = torch.cat([x] * (len(shifts) + bases))
+        copies = out.unflatten(0, (len(shifts) + bases, -1))[bases:]
         together = max(1, PLACES // math.prod(x.shape[d] for d in leaf.spatial))
         for start in range(0, len(shifts), together):
             some = shifts[start : start + together]

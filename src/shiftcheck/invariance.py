@@ -20,7 +20,7 @@ from shiftcheck.invariance_report import (
     InvarianceTrial,
     InvarianceVerdict,
 )
-from shiftcheck.measurement import Job
+from shiftcheck.job import Job
 from shiftcheck.modules import eager
 from shiftcheck.outside import NOTE, seen_as
 from shiftcheck.report import Change

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
+from shiftcheck.alone import noise_floor
 from shiftcheck.confirm import EPS
 from shiftcheck.inputs import Shift
 from shiftcheck.invariance_measurement import (
@@ -40,8 +40,9 @@ from shiftcheck.invariance_verdict import (
     spatial_axes,
     why_constant,
 )
-from shiftcheck.measurement import Job, eps_of, noise_floor
+from shiftcheck.job import Job, eps_of
 from shiftcheck.modules import in_dtype, modules_of, names_of
+from shiftcheck.progress import tracked
 from shiftcheck.regions import Scene
 from shiftcheck.report import Cause
 from shiftcheck.results import causes_of, circumstances
@@ -97,7 +98,7 @@ def examined(job: Job, asked: Asked, *, again: bool = True) -> InvarianceReport:
     rows = _structure(job)
     modules = modules_of(job.model)
     with preserved(modules, job.inputs.tensors, training=job.training) as originals:
-        shifts = _tracked(job.shifts, asked.progress and again)
+        shifts = tracked(job.shifts, asked.progress and again)
         measured = measure(job, asked.surroundings, originals, shifts)
         written = [] if job.training else names_of(job.model, originals.changed())
         outputs = _judged(rows, measured, asked, job, {})
@@ -118,14 +119,6 @@ def _structure(job: Job) -> dict[str, Row]:
     )
     job.notes += notes
     return {row.name: row for row in outputs}
-
-
-def _tracked(shifts: Sequence[Shift], progress: bool) -> Sequence[Any]:
-    if not progress:
-        return shifts
-    from rich.progress import track
-
-    return track(shifts, description="shifts")  # type: ignore[return-value]
 
 
 def _second_looks(

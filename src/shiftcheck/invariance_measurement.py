@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from shiftcheck.alone import compare_alone, run_alone
 from shiftcheck.distances import (
     Values,
     agreement,
@@ -20,7 +21,7 @@ from shiftcheck.distances import (
 )
 from shiftcheck.errors import ModelError
 from shiftcheck.inputs import Inputs, Leaf, seed_of
-from shiftcheck.measurement import Job, compare_alone, guarded, run_alone
+from shiftcheck.job import Job, guarded
 from shiftcheck.modules import modules_of
 from shiftcheck.results import varies
 from shiftcheck.state import Originals, preserved

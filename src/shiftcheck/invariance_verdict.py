@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from shiftcheck.alone import NOISE_MARGIN
 from shiftcheck.axis import Axis
 from shiftcheck.confirm import BREAK, EPS, ROUNDING, STEEP
 from shiftcheck.invariance_measurement import Found, Variation
 from shiftcheck.invariance_report import InvarianceShift, InvarianceVerdict, InvariantOutput, Shift
 from shiftcheck.layout import Gone, Lost, Signal
-from shiftcheck.measurement import NOISE_MARGIN
 from shiftcheck.report import Cause
 from shiftcheck.verdict import (
     AGAINST_RULES,

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
-import numpy as np
-
-from shiftcheck.axis import Axis, GeometryError, scaled_axis
+from shiftcheck.axis import Axis, GeometryError, all_valid, scaled_axis
 from shiftcheck.report import Cause
 
 
@@ -339,7 +337,7 @@ def valid_everywhere(signal: Signal, given: Sequence[AxisState]) -> Signal:
     dims, states = list(signal.dims), list(signal.axes)
     for axis, (state, whole) in enumerate(zip(signal.axes, given, strict=True)):
         if isinstance(state, Axis):
-            states[axis] = replace(state, valid=np.ones(state.size, dtype=bool), broken=False)
+            states[axis] = replace(all_valid(state), broken=False)
         elif isinstance(state, Lost) and isinstance(whole, Axis) and _has_own_dim(signal, axis):
             size = size_of(dims[2 + axis])
             states[axis] = scaled_axis(whole.pixels, size, circular=whole.circular)

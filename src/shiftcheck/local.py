@@ -14,10 +14,11 @@ import torch
 
 from shiftcheck.arrangement import arranged, put_back, spatial_places
 from shiftcheck.compare import Base, measure
+from shiftcheck.copies import require_copies, without_copies
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.inputs import Shift
+from shiftcheck.job import Job, chunks_of, guarded
 from shiftcheck.layout import Gone, Signal
-from shiftcheck.measurement import Job, chunks_of, guarded, require_copies, without_copies
 from shiftcheck.regions import Plan, Planner, Region, whole_index
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals

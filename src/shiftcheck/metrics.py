@@ -12,7 +12,7 @@ from shiftcheck.check import checked_inputs, with_gradients_if_needed
 from shiftcheck.errors import InputError
 from shiftcheck.examination import Asked, examine
 from shiftcheck.inputs import Inputs, Shift, check_shifts
-from shiftcheck.measurement import Job, eps_of, plain_job
+from shiftcheck.job import Job, eps_of, plain_job
 from shiftcheck.modules import eager
 from shiftcheck.outside import seen_as
 from shiftcheck.regions import Scene, Sums

@@ -14,9 +14,9 @@ from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import ROUNDING
 from shiftcheck.confirm import EPS, SecondLook, settled
 from shiftcheck.inputs import Inputs, Leaf
+from shiftcheck.job import Job, Measured
 from shiftcheck.layout import Gone, Lost
 from shiftcheck.local import Found
-from shiftcheck.measurement import Job, Measured
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.structure import Model

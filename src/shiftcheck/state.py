@@ -62,14 +62,15 @@ def _same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(((one == other) | neither_is_a_number).all())
 
 
-def held(modules: Sequence[torch.nn.Module]) -> list[tuple[int, str, int, int]]:
+def held(modules: Sequence[torch.nn.Module]) -> list[object]:
     """What the attributes of modules refer to, and how much is in it: state shows as a change."""
-    found = []
+    found: list[object] = []
     for module in modules:
-        kept = {**vars(module), **module._buffers, **module._parameters}
-        for name, value in kept.items():
-            length = len(value) if isinstance(value, list | dict | set) else -1
-            found.append((id(module), name, id(value), length))
+        for kept in (vars(module), module._buffers, module._parameters):
+            found.append(id(module))
+            for name, value in kept.items():
+                length = len(value) if isinstance(value, list | dict | set) else -1
+                found += name, id(value), length
     return found
 
 
@@ -134,12 +135,13 @@ def _process() -> Restore:
 
 
 def _module(module: torch.nn.Module, watched: dict[int, torch.Tensor]) -> Restore:
-    attributes = _kept(vars(module), watched, DEPTH)
+    attributes = _Attributes(watched)
+    attributes.look(vars(module), DEPTH)
     own = [*module.parameters(False), *module.buffers(False)]
     tensors = [_tensor(t) for t in own if not torch.nn.parameter.is_lazy(t)]
 
     def restore() -> None:
-        attributes()
+        attributes.restore()
         for tensor in tensors:
             tensor()
 
@@ -159,46 +161,43 @@ def _tensor(tensor: torch.Tensor) -> Restore:
     return restore
 
 
-def _kept(value: Any, watched: dict[int, torch.Tensor], depth: int) -> Restore:
-    """How to put a value back, containers and what is in them; tensors are watched."""
-    if value is None or type(value) in ATOMS:
-        return _nothing
-    if isinstance(value, torch.Tensor):
-        if value.layout == torch.strided:
-            watched[id(value)] = value
-        return _nothing
-    if isinstance(value, np.ndarray):
-        array = value.copy()
-        return lambda: np.copyto(value, array) if value.flags.writeable else None
-    if isinstance(value, torch.Generator):
-        state = value.get_state()
-        return lambda: _set_state(value, state)
-    if isinstance(value, np.random.Generator):
-        drawn = value.bit_generator.state
-        return lambda: setattr(value.bit_generator, "state", drawn)
-    if depth and isinstance(value, CONTAINERS):
-        return _container(value, watched, depth)
-    return _nothing
+class _Attributes:
+    """What containers hold and other values are, to be put back; tensors are watched."""
+
+    def __init__(self, watched: dict[int, torch.Tensor]) -> None:
+        self.watched = watched
+        self.contents: list[tuple[Any, Any]] = []
+        self.others: list[Restore] = []
+
+    def look(self, value: Any, depth: int) -> None:
+        """Keep a value and, if it is a container, what is in it."""
+        if depth and isinstance(value, CONTAINERS):
+            if not isinstance(value, tuple):
+                self.contents.append((value, value.copy()))
+            for part in list(value.values()) if isinstance(value, dict) else value:
+                if part is not None and type(part) not in ATOMS:
+                    self.look(part, depth - 1)
+        elif isinstance(value, torch.Tensor):
+            if value.layout == torch.strided:
+                self.watched[id(value)] = value
+        elif isinstance(value, np.ndarray):
+            array = value.copy()
+            self.others.append(lambda: np.copyto(value, array) if value.flags.writeable else None)
+        elif isinstance(value, torch.Generator):
+            self.others.append(partial(_set_state, value, value.get_state()))
+        elif isinstance(value, np.random.Generator):
+            bits = value.bit_generator
+            self.others.append(partial(setattr, bits, "state", bits.state))
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for container, before in self.contents:
+            if before or container:
+                container.clear()
+                container.extend(before) if isinstance(before, list) else container.update(before)
+        for put_back in self.others:
+            put_back()
 
 
 def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
     generator.set_state(state)
-
-
-def _container(value: Any, watched: dict[int, torch.Tensor], depth: int) -> Restore:
-    before = value.copy() if not isinstance(value, tuple) else value
-    parts = value.values() if isinstance(value, dict) else value
-    inner = [r for r in (_kept(p, watched, depth - 1) for p in parts) if r is not _nothing]
-
-    def restore() -> None:
-        if not isinstance(value, tuple):
-            value.clear()
-            value.extend(before) if isinstance(value, list) else value.update(before)
-        for put_back in inner:
-            put_back()
-
-    return restore
-
-
-def _nothing() -> None:
-    """What holds no state of its own."""

@@ -210,6 +210,11 @@ class _Tracer(TorchDispatchMode):
         self.counts: Counter[str] = Counter()
         self.taken = set(modules)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What is traced is never compiled, so nothing needs to be wrapped to say so."""
+        return False
+
     # -- modules ---------------------------------------------------------------------------------
 
     @contextmanager

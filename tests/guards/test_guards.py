@@ -15,11 +15,12 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
+from shiftcheck.alone import _close
 from shiftcheck.arrangement import spatial_places, valid_spans
 from shiftcheck.axis import input_axis
 from shiftcheck.compare import Base, measure
+from shiftcheck.job import chunks_of
 from shiftcheck.layout import Factor, Gone, Lost, Signal, plain
-from shiftcheck.measurement import _close, chunks_of
 from shiftcheck.regions import Gap, Scene, _span, plan
 
 RAMP = torch.linspace(0, 1, 18)

@@ -19,8 +19,8 @@ import shiftcheck
 from shiftcheck import InputError, ModelError, Verdict
 from shiftcheck.axis import input_axis
 from shiftcheck.confirm import BREAK, EPS, settled
+from shiftcheck.job import Job
 from shiftcheck.layout import Factor, Signal, plain
-from shiftcheck.measurement import Job
 from shiftcheck.regions import Gap, Scene
 from shiftcheck.report import Cause, LayerResult, ShiftResult
 from shiftcheck.rules import registry

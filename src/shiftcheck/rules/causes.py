@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
-import numpy as np
-
-from shiftcheck.axis import Axis
+from shiftcheck.axis import Axis, all_valid
 from shiftcheck.layout import Signal, with_cause
 from shiftcheck.report import Cause
 
@@ -87,9 +84,7 @@ def note_edges(
         axis = before.axis_in(dim)
         if axis is None:
             continue
-        state = before.geometry(axis)
-        every = replace(state, valid=np.ones(state.size, dtype=bool))
-        if not change(every, i).valid.all():
+        if not change(all_valid(before.geometry(axis)), i).valid.all():
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
 

@@ -1,0 +1,131 @@
+"""The copies of a layer that travelled as one batch, each compared with the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from shiftcheck.arrangement import arranged, place_in_tensor, spatial_places
+from shiftcheck.between import measure_between, sums_of
+from shiftcheck.compare import Base, measure
+from shiftcheck.differences import maps
+from shiftcheck.inputs import Shift
+from shiftcheck.job import Job, Measured
+from shiftcheck.layout import Signal
+from shiftcheck.regions import Gap, Map, Plan, Region
+from shiftcheck.rules import BatchCoupledError
+from shiftcheck.trace import Row
+
+
+def compare_stacked(
+    job: Job,
+    into: dict[str, Measured],
+    row: Row,
+    tensor: torch.Tensor,
+    chunk: Sequence[Shift],
+    *,
+    ends: bool,
+) -> None:
+    """Compare what travelled with the base in the first place, and keep what is found.
+
+    ``ends``: it is an output. Raises BatchCoupledError where the copies are not apart any more.
+    """
+    require_copies(row.signal)
+    if tensor.layout != torch.strided:
+        entry = into.setdefault(row.name, Measured(row=row))
+        entry.gaps += [Gap(spatial=False, predicted=False)] * len(chunk)
+        return
+    whole = arranged(tensor, row.signal, spatial_places(row.signal, len(job.scene.pixels)))
+    compare_copies(job, into, row, whole[0], whole[1:], chunk, ends=ends)
+
+
+def compare_copies(
+    job: Job,
+    into: dict[str, Measured],
+    row: Row,
+    unshifted: torch.Tensor,
+    copies: torch.Tensor,
+    chunk: Sequence[Shift],
+    *,
+    ends: bool,
+) -> list[Gap]:
+    """Compare the copies of a layer, arranged, with its shifted base, and keep what is found."""
+    entry = into.setdefault(row.name, Measured(row=row))
+    signal = without_copies(row.signal)
+    planner = job.planner(signal)
+    base = Base(unshifted, job.scene.tolerance, planner.valid, job.scene.allowed)
+    if not entry.gaps:
+        entry.see(base, ends=ends)
+    plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
+    steady = [None if isinstance(p, Gap) or p.between else p for p in plans]
+    known = maps(copies, unshifted, steady)
+    found = [
+        gap_of(job, signal, shift, base, part, placed, ends, apart)
+        for shift, placed, part, apart in zip(chunk, plans, copies, known, strict=True)
+    ]
+    entry.gaps += found
+    return found
+
+
+def first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tensor:
+    """What the first of the stacked copies gave; the copies lead their dimension."""
+    if tensor.layout != torch.strided:
+        return tensor
+    dim = next(d for d, fs in enumerate(signal.dims) if any(f.kind == "copies" for f in fs))
+    factors = [f.size for f in signal.dims[dim]]
+    at = [f.kind for f in signal.dims[dim]].index("copies")
+    whole = tensor.unflatten(dim, factors).select(dim + at, 0)
+    rest = len(factors) - 1
+    first: torch.Tensor = whole.flatten(dim, dim + rest - 1) if rest else whole.unsqueeze(dim)
+    return first
+
+
+def require_copies(signal: Signal) -> None:
+    """Raise BatchCoupledError unless one dimension holds the copies, once."""
+    if sum(f.kind == "copies" for dim in signal.dims for f in dim) != 1:
+        raise BatchCoupledError("a layer mixes the elements of the batch")
+
+
+def without_copies(signal: Signal) -> Signal:
+    """The signal of one of the stacked copies."""
+    dims = tuple(tuple(f for f in dim if f.kind != "copies") for dim in signal.dims)
+    return replace(signal, dims=dims)
+
+
+def gap_of(
+    job: Job,
+    signal: Signal,
+    shift: Shift,
+    base: Base,
+    copy: torch.Tensor,
+    placed: Plan,
+    ends: bool,
+    apart: Map | None = None,
+) -> Gap:
+    """The gap of one copy of a layer from its base, where a plan says what to compare."""
+    if isinstance(placed, Gap):
+        return placed
+    if placed.between:
+        gap = measure_between(base, copy, placed, null=ends)
+        return _with_place(_with_sums(gap, job, base, copy, placed, ends), signal, shift)
+    null = "measure" if ends else "same" if shift in job.first_along else ""
+    gap = measure(base, copy, placed, border=job.every_layer, null=null, apart=apart)
+    return _with_place(_with_sums(gap, job, base, copy, placed, ends), signal, shift)
+
+
+def _with_sums(
+    gap: Gap, job: Job, base: Base, copy: torch.Tensor, region: Region, ends: bool
+) -> Gap:
+    how = job.scene.sums
+    if not how or not ends or gap.error is None:
+        return gap
+    return replace(gap, sums=sums_of(base, copy, region, every=how == "all"))
+
+
+def _with_place(gap: Gap, signal: Signal, shift: Shift) -> Gap:
+    if gap.worst is None:
+        return gap
+    places = spatial_places(signal, len(shift))
+    return replace(gap, worst=place_in_tensor(gap.worst, signal, places))
