@@ -237,7 +237,7 @@ def main() -> None:
         ]
     for key in STRUCTURES:
         rows += static(key, options.rounds)
-    table = Table("network", "what", "measured", "at most")
+    table = Table("network", "what", "measured", "at most", title=options.device)
     for name, what, value, bound in rows:
         table.add_row(name, what, f"{value:.2f}", f"{bound:.2f}")
     Console(width=100).print(table)

@@ -141,7 +141,7 @@ def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> flo
     """The share of the compared values whose gap is larger than allowed for their channel."""
     rtol, atol = base.tolerance or (base.allowed, 0.0)
     allowed = (rtol * base.scales + atol).to(shifted.device).reshape(-1, *[1] * (shifted.ndim - 1))
-    step = max(1, BLOCK * shifted.shape[0] // shifted.numel())
+    step = max(1, block_of(shifted) * shifted.shape[0] // shifted.numel())
     parts = zip(shifted.split(step), expected.split(step), allowed.split(step), strict=True)
     count = sum(int(((_wide(a) - _wide(b)).abs() > c).sum()) for a, b, c in parts)
     return count / shifted.numel()
@@ -184,22 +184,31 @@ ROUNDING = 4.0
 
 WORTH_A_PLACE = 1e-9
 BLOCK = 2**16
-"""Values that are compared at once, so that what is computed on the way stays in the cache."""
+LARGE_BLOCK = 2**24
+"""Values that are compared at once: on a CPU, what is computed on the way stays in its cache."""
+
+
+def block_of(tensor: torch.Tensor) -> int:
+    """How many values of a tensor are compared at once."""
+    return BLOCK if tensor.device.type == "cpu" else LARGE_BLOCK
 
 
 def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
-    """The largest magnitude of each channel of ``values``, or of its difference from ``other``."""
+    """The largest magnitude of each channel of ``values``, or of its difference from ``other``.
+
+    On the CPU, wherever the values are: so few are read at once rather than one by one.
+    """
     channels = values.shape[0]
     if channels == 0 or values.numel() == 0:
-        return torch.zeros(channels, dtype=torch.float64, device=values.device)
-    step = max(1, BLOCK * channels // values.numel())
+        return torch.zeros(channels, dtype=torch.float64, device="cpu")
+    step = max(1, block_of(values) * channels // values.numel())
     found = []
     for start in range(0, channels, step):
         part = _wide(values[start : start + step])
         if other is not None:
             part = part - _wide(other[start : start + step])
         found.append(part.abs().reshape(part.shape[0], -1).amax(1))
-    return torch.cat(found)
+    return torch.cat(found).cpu()
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -296,7 +305,7 @@ def _variation(base: Base, region: Region, null: float | None) -> float | None:
     flat = _wide(inside.flatten(1))
     if flat.is_complex():
         return None
-    return relative_to((flat.amax(1) - flat.amin(1)).double(), base)[0]
+    return relative_to((flat.amax(1) - flat.amin(1)).double().cpu(), base)[0]
 
 
 def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
@@ -307,15 +316,15 @@ def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
     if (i, p) not in base.stays:
         one, two = (take(base.values, [p], [span]) for span in p.valid)
         errors = _largest_along(one, two, p.dim)
-        over = None if base.tolerance is None else _excesses(errors, base).amax(0).cpu().numpy()
+        over = None if base.tolerance is None else _excesses(errors, base).amax(0).numpy()
         top = _ratios(errors, base).amax(0)
         top[errors.isnan().any(0)] = math.nan
-        base.stays[i, p] = top.cpu().numpy(), over
+        base.stays[i, p] = top.numpy(), over
     return base.stays[i, p]
 
 
 def _largest_along(one: torch.Tensor, other: torch.Tensor, dim: int) -> torch.Tensor:
     """The largest difference of each channel along one dimension."""
-    step = max(1, BLOCK * one.shape[0] // one.numel())
+    step = max(1, block_of(one) * one.shape[0] // one.numel())
     parts = zip(one.split(step), other.split(step), strict=True)
-    return torch.cat([(_wide(a) - _wide(b)).abs().amax(dim) for a, b in parts])
+    return torch.cat([(_wide(a) - _wide(b)).abs().amax(dim) for a, b in parts]).cpu()

@@ -18,6 +18,9 @@ ROOM = 2**18
 """Values of one copy, and of several together, whose differences are taken at once: they stay in
 the cache, and so does the part of the base that they are taken from."""
 
+LARGER = 2**6
+"""On another device than a CPU, so many times more: there each step costs more than its values."""
+
 
 def maps(
     copies: torch.Tensor, base: torch.Tensor, plans: Sequence[Region | None]
@@ -33,8 +36,10 @@ def maps(
         return
     sizes, values = copies.shape[2:], flat[0].numel()
     steps = [_step(plan, sizes) for plan in plans]
-    together = max(1, ROOM // min(values, max(BLOCK, flat.shape[2])))
-    room = flat.new_empty(max(min(ROOM, len(plans) * values), flat.shape[2]))
+    larger = 1 if flat.device.type == "cpu" else LARGER
+    most = larger * ROOM
+    together = max(1, most // min(values, max(larger * BLOCK, flat.shape[2])))
+    room = flat.new_empty(max(min(most, len(plans) * values), flat.shape[2]))
     parts, origin = flat.unbind(0), base.reshape(flat.shape[1:])
     for start in range(0, len(plans), together):
         group = range(start, min(start + together, len(plans)))
