@@ -127,6 +127,14 @@ def test_another_output_in_a_batch_is_coupling(more: float) -> None:
 
 
 @pytest.mark.usefixtures("_pointwise")
+@pytest.mark.parametrize("tolerances", [{}, {"rtol": 1e-4, "atol": 0.0}], ids=["own", "given"])
+def test_coupling_is_told_when_only_outputs_are_measured(tolerances: dict[str, float]) -> None:
+    model = Counted(lambda x: scaled_in_batches(x, 1e-3))
+    report = shiftcheck.check_equivariance(model, X, measure="outputs", **tolerances)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")
+
+
+@pytest.mark.usefixtures("_pointwise")
 def test_rounding_that_depends_on_the_batch_is_none() -> None:
     for power in range(-8, -5):
         model = Counted(lambda x, more=10.0**power: scaled_in_batches(x, more))
@@ -191,3 +199,14 @@ def test_tolerances_of_ones_own_are_kept_to() -> None:
     assert batches == [1, 1, 9]  # the first without values, to choose the shifts
     with pytest.raises(NotEquivariantError):
         asserted(Counted(change), rtol=1e-5, atol=0.0)
+
+
+def test_with_coarse_products_x_runs_beside_its_copies() -> None:
+    """They nearly always differ from those of another batch, which would be for nothing."""
+    conv = torch.backends.mkldnn.conv
+    before, conv.fp32_precision = conv.fp32_precision, "bf16"
+    try:
+        asserted(Counted(), shifts=FOUR)
+    finally:
+        conv.fp32_precision = before
+    assert batches == [1, 5]

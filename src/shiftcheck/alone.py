@@ -22,7 +22,7 @@ from shiftcheck.regions import Gap
 from shiftcheck.state import Originals, exchanged, held, weights_of
 from shiftcheck.structure import output_rows
 from shiftcheck.trace import Row, Traced
-from shiftcheck.verdict import IGNORES, UNREAD, UNSTEADY
+from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
 
 
 def run_alone(job: Job, originals: Originals) -> None:
@@ -120,6 +120,10 @@ def compare_alone(
     ]
     if not far:
         return
+    alike = all(outputs[i].shape == job.alone[i].shape for i in far)
+    if doubt == APART and job.products and alike:
+        job.unsure = True  # exact products will tell
+        return
     floors = list(noise_floor(job, originals).values())
     for i in far:
         same = outputs[i].shape == job.alone[i].shape and i < len(floors)
@@ -145,9 +149,11 @@ def agrees_with_alone(
 ) -> bool:
     """Whether every copy gives the outputs for x by itself, shifted: x need not run beside them.
 
-    Where one does not, the reason may be the batch, and all run again together with x.
+    Where one does not, the reason may be the batch, and all run again together with x. Coarse
+    products nearly always are one.
     """
-    if job.every_layer or job.between or job.scene.sums or job.doubt or len(job.shifts) < 2:
+    told = job.doubt or job.products or len(job.shifts) < 2
+    if told or job.every_layer or job.between or job.scene.sums:
         return False
     for chunk in tracked(chunks_of(job, max_batch, bases=0), progress):
         if len(chunk) < 2 or not _chunk_agrees(job, chunk, originals):

@@ -98,8 +98,8 @@ def precision_notes(
     return notes
 
 
-def depends_on_the_batch(job: Job, originals: Originals, max_batch: int | None) -> bool:
-    """Whether x gives something else in a batch: in a coarse type it looks so.
+def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> str:
+    """Why x gives something else in a batch, if it does: in a coarse type it looks so.
 
     Asked of float32 with exact products, and of float64 where other types are coarse; if the model
     does not run in that, the noise floor of its types has told that it does not.
@@ -110,9 +110,9 @@ def depends_on_the_batch(job: Job, originals: Originals, max_batch: int | None) 
             single = few.fresh()
             run_all(single, originals, max_batch, progress=False)
         if single.doubt or not single.unsure:
-            return bool(single.doubt)
+            return single.doubt
     exact = _measured_in_float64(few, max_batch)
-    return exact is not None and bool(exact.doubt)
+    return "" if exact is None else exact.doubt
 
 
 def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shiftcheck.confirm import depends_on_the_batch, doubtful, look_again, precision_notes
+from shiftcheck.confirm import doubt_in_a_batch, doubtful, look_again, precision_notes
 from shiftcheck.job import Job, eps_of
 from shiftcheck.local import measure_local
 from shiftcheck.measurement import run_all
@@ -14,7 +14,7 @@ from shiftcheck.report import Report, Verdict
 from shiftcheck.results import build_report
 from shiftcheck.state import preserved
 from shiftcheck.structure import choose_shifts
-from shiftcheck.verdict import APART, Tolerance
+from shiftcheck.verdict import Tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,8 @@ def examine(job: Job, asked: Asked) -> Report:
         if job.between:
             job.notes.append(_how_between(job))
         job.notes += precision_notes(job.dtypes, job.products, x.dtype)
-        unsure = job.unsure and not job.doubt
-        if unsure and depends_on_the_batch(job, originals, asked.max_batch):
-            job.doubt = APART
+        if job.unsure and not job.doubt:
+            job.doubt = doubt_in_a_batch(job, originals, asked.max_batch)
         report = build_report(job, tolerance, asked.shifts)
         look = None
         if not tolerance.given and doubtful((*report.outputs, *report.layers)):
