@@ -209,4 +209,4 @@ def test_with_coarse_products_x_runs_beside_its_copies() -> None:
         asserted(Counted(), shifts=FOUR)
     finally:
         conv.fp32_precision = before
-    assert batches == [1, 5]
+    assert batches[:2] == [1, 5]  # where the products are coarse indeed, exact ones follow
