@@ -16,6 +16,9 @@ from shiftcheck.generators import undisturbed
 Restore = Callable[[], None]
 ATOMS = frozenset({bool, int, float, str})
 CONTAINERS = (dict, list, set, tuple)
+NOTHING: tuple[()] = ()
+"""What the empty ones hold, as most of a module are: nothing is made to say so."""
+
 DEPTH = 6
 """How deep nested lists and dictionaries of a module are looked into."""
 
@@ -173,7 +176,7 @@ class _Attributes:
         """Keep a value and, if it is a container, what is in it."""
         if depth and isinstance(value, CONTAINERS):
             if not isinstance(value, tuple):
-                self.contents.append((value, value.copy()))
+                self.contents.append((value, value.copy() if value else NOTHING))
             for part in list(value.values()) if isinstance(value, dict) else value:
                 if part is not None and type(part) not in ATOMS:
                     self.look(part, depth - 1)
@@ -192,9 +195,13 @@ class _Attributes:
     def restore(self) -> None:
         """Put everything back."""
         for container, before in self.contents:
-            if before or container:
-                container.clear()
-                container.extend(before) if isinstance(before, list) else container.update(before)
+            if not before and not container:
+                continue
+            container.clear()
+            if isinstance(container, list):
+                container.extend(before)
+            else:
+                container.update(before)
         for put_back in self.others:
             put_back()
 
