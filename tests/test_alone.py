@@ -128,7 +128,7 @@ def test_another_output_in_a_batch_is_coupling(more: float) -> None:
 
 
 @pytest.mark.usefixtures("_pointwise")
-@pytest.mark.parametrize("tolerances", [{}, {"rtol": 1e-4, "atol": 0.0}], ids=["own", "given"])
+@pytest.mark.parametrize("tolerances", [{}, {"rtol": 1e-2, "atol": 0.0}], ids=["own", "given"])
 def test_coupling_is_told_when_only_outputs_are_measured(tolerances: dict[str, float]) -> None:
     model = Counted(lambda x: scaled_in_batches(x, 1e-3))
     report = shiftcheck.check_equivariance(model, X, measure="outputs", **tolerances)
@@ -185,7 +185,7 @@ def test_tolerances_of_ones_own_are_kept_to() -> None:
         return ramp(x, 1e-3)
 
     assert asserted(Counted(change), rtol=1e-2, atol=0.0).verdict is Verdict.EQUIVARIANT
-    assert batches == [1, 1, 9]  # the first without values, to choose the shifts
+    assert batches == [1, 1, 9, 10]  # without values, alone, and what is no rounding with x again
     with pytest.raises(NotEquivariantError):
         asserted(Counted(change), rtol=1e-5, atol=0.0)
 

@@ -70,7 +70,9 @@ def test_the_older_interface_says_the_same(allowed: bool) -> None:
 
 
 PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "mv", "dot", "einsum", "bilinear")
-OTHERS = ("add.Tensor", "relu", "max_pool2d", "native_layer_norm", "embedding", "cat")
+OTHERS = ("add.Tensor", "relu", "max_pool2d", "native_layer_norm", "embedding", "cat", "cummax")
+OTHERS += ("lgamma", "upsample_bilinear2d", "upsample_linear1d", "hamming_window", "group_norm")
+OTHERS += ("_convert_indices_from_csr_to_coo", "digamma", "polar", "unfold")
 
 
 def test_what_is_a_sum_of_products() -> None:
@@ -78,7 +80,13 @@ def test_what_is_a_sum_of_products() -> None:
     for name in (*PRODUCTS, "scaled_dot_product_attention", "_scaled_dot_product_flash_attention"):
         met = {(f"aten::{name}", "cuda")}
         assert coarse_products(met) == ({"tf32"} if name != "einsum" else frozenset()), name
-    assert coarse_products({(f"aten::{name}", "cuda") for name in OTHERS}) == frozenset()
+    BACKENDS.cudnn.conv.fp32_precision = BACKENDS.cudnn.rnn.fp32_precision = "tf32"
+    for name in OTHERS:
+        assert coarse_products({(f"aten::{name}", "cuda")}) == frozenset(), name
+    for name in ("conv_transpose2d", "cudnn_convolution", "convolution_backward", "conv1d"):
+        assert coarse_products({(f"aten::{name}", "cuda")}) == {"tf32"}, name
+    for name in ("mkldnn_rnn_layer", "_thnn_fused_gru_cell", "rnn_tanh", "lstm_cell"):
+        assert coarse_products({(f"aten::{name}", "cuda")}) == {"tf32"}, name
 
 
 def test_another_device_has_no_setting() -> None:
@@ -166,9 +174,10 @@ def test_coupling_is_told_from_coarse_products() -> None:
 
 
 @pytest.mark.usefixtures("_pointwise")
-def test_coupling_is_told_from_coarse_types() -> None:
+@pytest.mark.parametrize("measure", ["layers", "outputs"])
+def test_coupling_is_told_from_coarse_types(measure: Any) -> None:
     model = Network(lambda x: larger_in_batches(x)).half()
-    report = shiftcheck.check_equivariance(model, X.half())
+    report = shiftcheck.check_equivariance(model, X.half(), measure=measure)
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import random
 from collections.abc import Sequence
@@ -15,14 +14,14 @@ import torch
 from shiftcheck.arrangement import arranged, spatial_places
 from shiftcheck.copies import compare_copies, require_copies, without_copies
 from shiftcheck.inputs import Shift
-from shiftcheck.job import SINGLE, Job, Measured, chunks_of, guarded
+from shiftcheck.job import SINGLE, Job, Measured, chunks_of, eps_of, guarded
 from shiftcheck.modules import modules_of
 from shiftcheck.progress import tracked
 from shiftcheck.regions import Gap
 from shiftcheck.state import Originals, exchanged, held, weights_of
 from shiftcheck.structure import output_rows
 from shiftcheck.trace import Row, Traced
-from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY
+from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY, Tolerance
 
 
 def run_alone(job: Job, originals: Originals) -> None:
@@ -80,9 +79,8 @@ def _perturbed(value: Any, noise: float) -> Any:
 def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
     """How far each output moves when every value of x and of the weights is off by one eps.
 
-    The eps is that of the coarsest type on the way.
-
-    Nothing is known, and so nothing is forgiven, where the same x gives something else again.
+    The eps is that of the coarsest type on the way. Nothing is known, and so nothing is forgiven,
+    where the same x gives something else again.
     """
     plain, again = _plain_run(job, originals, 0.0), _plain_run(job, originals, 0.0)
     if not _same(plain, again):
@@ -189,11 +187,9 @@ def _chunk_agrees(job: Job, chunk: Sequence[Shift], originals: Originals) -> boo
 
 
 def _is_none(job: Job, shift: Shift, gap: Gap) -> bool:
-    """Whether a gap was measured, and is no larger than what is allowed."""
+    """Whether a gap was measured, and is rounding in the type of x, whatever else is allowed."""
     if not any(shift):
         return True
-    if gap.error is None or gap.relative is None or not math.isfinite(gap.relative):
+    if gap.error is None or gap.relative is None:
         return False
-    if job.scene.tolerance is not None:
-        return gap.excess is not None and gap.excess <= 1
-    return gap.relative <= job.scene.allowed
+    return gap.relative <= Tolerance(eps=eps_of(job.inputs.main.tensor.dtype)).relative(None)

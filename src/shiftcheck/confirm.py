@@ -104,7 +104,7 @@ def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> s
     Asked of float32 with exact products, and of float64 where other types are coarse; if the model
     does not run in that, the noise floor of its types has told that it does not.
     """
-    few = replace(job, shifts=(chunks_of(job, max_batch) or [()])[0])
+    few = replace(job, shifts=(chunks_of(job, max_batch) or [()])[0], every_layer=False)
     if job.products:
         with exact_products():
             single = few.fresh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +12,12 @@ import torch
 EPS = {"tf32": 2.0**-10, "bf16": 2.0**-7}
 """What the settings of torch call each coarser type, and its epsilon."""
 
-KINDS = (("rnn", ("lstm", "gru", "rnn")), ("conv", ("conv",)))
-PRODUCTS = ("mm", "matmul", "mv", "dot", "linear", "attention", "cdist")
-"""What the names of operations hold that are sums of products."""
+KINDS = {
+    "rnn": r"lstm|gru|rnn",
+    "conv": r"conv|conv\dd|convolution",
+    "matmul": r"\w*mm|\w*mv|matmul|v?dot|vecdot|linear|bilinear|trilinear|attention|cdist",
+}
+"""The words of which the names of operations have one that are sums of products."""
 
 
 def coarse_products(met: Iterable[tuple[str, str]]) -> frozenset[str]:
@@ -28,10 +32,11 @@ def coarse_products(met: Iterable[tuple[str, str]]) -> frozenset[str]:
 
 
 def _kind_of(name: str) -> str | None:
-    for kind, words in KINDS:
-        if any(word in name for word in words):
+    words = re.split(r"[:._]+", name)
+    for kind, pattern in KINDS.items():
+        if any(re.fullmatch(pattern, word) for word in words):
             return kind
-    return "matmul" if any(word in name for word in PRODUCTS) else None
+    return None
 
 
 def _allowed(kind: str, device: str) -> str:
