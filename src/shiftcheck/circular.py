@@ -204,15 +204,19 @@ def _pad(name: str, signal: Signal, args: list[Any]) -> Twin | None:
     rank = len(signal.dims)
     dims = [rank - 1 - i for i in range(len(amounts) // 2)]
     pairs = {d: (amounts[2 * i], amounts[2 * i + 1]) for i, d in enumerate(dims)}
-    moved = [d for d in dims if _is_circle(signal, d) and max(pairs[d]) > 0 <= min(pairs[d])]
-    if mode == "circular" or not moved:
+    moved = [d for d in dims if _is_circle(signal, d) and max(pairs[d]) > 0]
+    crops = any(min(pairs[d]) < 0 for d in moved)  # before it pads: torch's own circular mode too
+    if not moved or (mode == "circular" and not crops):
         return None
     others = [0 if d in moved else n for d in dims for n in pairs[d]]
 
     def run() -> torch.Tensor:
         out: torch.Tensor = x
         for dim in moved:
-            out = around(out, dim, *pairs[dim])
+            before, after = pairs[dim]
+            out = around(out, dim, max(before, 0), max(after, 0))
+            kept = out.shape[dim] + min(before, 0) + min(after, 0)
+            out = out.narrow(dim, max(-before, 0), kept)
         if any(others):
             out = getattr(torch.ops.aten, name)(out, others, *rest)
         return out

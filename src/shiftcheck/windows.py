@@ -11,6 +11,7 @@ from shiftcheck.layout import (
     Dim,
     Factor,
     Signal,
+    lose,
     mapped,
     no_longer_uniform,
     reduced,
@@ -111,14 +112,32 @@ def settled(signal: Signal) -> Signal:
     Only a tensor that is looked at is settled; merging the factors again restores the axis.
     """
     signal = no_longer_uniform(signal)
-    maps = len(signal.dims) == len(signal.axes) + 2
-    out = interleaved(signal, range(1, len(signal.dims))) if maps else signal
+    maps, out = len(signal.dims) == len(signal.axes) + 2, signal
     for axis in range(len(signal.axes)):
         if not signal.splits(axis):
             continue
         width = signal.factors_of(axis)[0].step
         out = _windows(out, axis, width)
-    return out
+    return _of_one_shape(interleaved(out, range(1, len(out.dims))) if maps else out)
+
+
+def _of_one_shape(signal: Signal) -> Signal:
+    """The signal without the axes whose samples are not those that its own shape stores.
+
+    Where it has the rank of a map, the last dimensions are the axes and nothing else.
+    """
+    maps = len(signal.dims) == len(signal.axes) + 2
+    for axis, state in enumerate(signal.axes):
+        factors = signal.factors_of(axis)
+        if not isinstance(state, Axis) or not factors:
+            continue
+        stored = math.prod(f.size for f in factors)
+        if maps and _beside_plain(signal.dims[2 + axis], axis):
+            stored = signal.shape[2 + axis]
+        if stored != state.size:
+            detail = f"a dimension of {stored} holds the {state.size} samples of an axis"
+            signal = lose(signal, [axis], Cause(kind="UNSUPPORTED_OP", detail=detail))
+    return signal
 
 
 def _windows(signal: Signal, axis: int, width: int) -> Signal:
@@ -173,6 +192,28 @@ def interleaved(signal: Signal, dims: Iterable[int]) -> Signal:
         whole = (Factor("axis", fine.geometry(axis).size, axis),)
         out = replace(fine, dims=tuple(whole if e == d else f for e, f in enumerate(fine.dims)))
     return out
+
+
+def _beside_plain(dim: Dim, axis: int) -> bool:
+    """Whether a dimension holds samples of the axis, something plain, and nothing else."""
+    return {(f.kind, f.axis) for f in dim} == {("axis", axis), ("plain", -1)}
+
+
+def opened(signal: Signal, dims: Iterable[int]) -> Signal:
+    """The same values; where ``dims`` hold the windows of a split axis, these are a coarser axis.
+
+    Their samples, wherever they are, are then channels of their window. So an operation along
+    ``dims`` finds an axis that is whole.
+    """
+    out = signal
+    for d in dims:
+        dim = out.dims[d]
+        if not dim or dim[0].kind != "axis" or any(f.kind != "plain" for f in dim[1:]):
+            continue
+        every = out.factors_of(dim[0].axis)
+        if len(every) > 1 and dim[0] == every[0]:
+            out = _windows(out, dim[0].axis, dim[0].step)
+    return interleaved(out, dims)
 
 
 def aligned(signals: Sequence[Signal]) -> list[Signal]:

@@ -85,7 +85,9 @@ def _rest(trial: Trial) -> str:
 def _words(change: Change, report: Report, output: LayerResult) -> str:
     parts = []
     if change.circular_padding:
-        parts.append("pad circularly (padding_mode='circular')")
+        crops = report.guilty is not None and "of what a crop left" in report.guilty.detail
+        circular = "pad circularly (padding_mode='circular')"
+        parts.append("pad circularly first and crop then" if crops else circular)
     if change.multiples:
         own = ", the period of this output" if change.multiples == output.period else ""
         parts.append(f"use shifts that are multiples of {change.multiples}{own}")

@@ -10,7 +10,7 @@ from shiftcheck.rules.causes import note_edges, note_new_causes
 from shiftcheck.rules.common import mix, need_signal, no_signal, per_axis
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import interleaved
+from shiftcheck.windows import opened
 
 ARITHMETIC = "Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016"
 
@@ -161,7 +161,7 @@ def _convolved(
     assert callable(change)
     assert callable(size)
     channels = weight.shape[out_channels] * groups
-    given = interleaved(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
+    given = opened(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
     out = map_axes(given, dims, change, [size(i) for i in range(len(dims))])
     out = note_new_causes(signal, out)
     return note_edges(given, out, dims, change, "its own padding")

@@ -28,7 +28,7 @@ from shiftcheck.rules.common import combined, need_signal, no_signal, normal_dim
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
-from shiftcheck.windows import interleaved
+from shiftcheck.windows import opened
 
 LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
 Places = NDArray[np.intp]
@@ -37,7 +37,7 @@ Places = NDArray[np.intp]
 def taken(signal: Signal, dim: int, places: Places, what: str, *, forward: bool = False) -> Signal:
     """The samples at ``places`` along a dimension, counted from the front."""
     uncoupled(signal, [dim], what)
-    signal = interleaved(signal, [dim])
+    signal = opened(signal, [dim])
     waves = at_frequencies(signal, dim, places.tolist())
     if waves is not None:
         return waves
@@ -345,7 +345,7 @@ def sliding(x: object, dimension: int, size: int, step: int) -> Signal:
     signal = need_signal(x, "the unfolded tensor")
     at = normal_dim(dimension, len(signal.dims))
     uncoupled(signal, [at], "a sliding window")
-    signal = interleaved(signal, [at])
+    signal = opened(signal, [at])
     count = (signal.shape[at] - size) // step + 1
     axis = signal.axis_in(at)
     if axis is None:

@@ -10,7 +10,9 @@ from shiftcheck.layout import Signal, Waves, map_axes
 from shiftcheck.rules.causes import note_edges
 from shiftcheck.rules.common import need_signal
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import interleaved
+from shiftcheck.windows import opened
+
+AFTER_A_CROP = "of what a crop left"
 
 
 def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -> Signal:
@@ -28,16 +30,27 @@ def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -
         dims.remove(d)
     if value and any(isinstance(state, Waves) for state in signal.axes):
         raise GeometryError("something else than zero is put beside the frequencies of a signal")
-    signal = interleaved(signal, dims)
+    signal = opened(signal, dims)
     sides = {rank - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(padded)}
     sizes = [signal.shape[d] + sum(sides[d]) for d in dims]
 
     def change(axis: Axis, i: int) -> Axis:
-        left = sides[dims[i]][0]
+        left, right = sides[dims[i]]
+        if mode == "circular":  # what is cropped on one side does not come back on the other
+            axis = _cropped(axis, max(-left, 0), max(-right, 0))
+            left = max(left, 0)
         return resample(axis, window(1, [-left]), sizes[i], wrap=mode == "circular")
 
     out = map_axes(signal, dims, change, sizes)
-    return note_edges(signal, out, dims, change, f"{mode} padding")
+    crops = mode == "circular" and any(min(sides[d]) < 0 for d in dims)
+    detail = f"circular padding {AFTER_A_CROP}" if crops else f"{mode} padding"
+    return note_edges(signal, out, dims, change, detail)
+
+
+def _cropped(axis: Axis, left: int, right: int) -> Axis:
+    if not left and not right:
+        return axis
+    return resample(axis, window(1, [left]), axis.size - left - right)
 
 
 @register_rule(
@@ -48,7 +61,7 @@ def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -
 def pad(
     x: object, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Signal:
-    """Padding in any mode; negative amounts crop."""
+    """Padding in any mode; negative amounts crop, before anything is wrapped around."""
     return _pad(x, pad, mode, value)
 
 

@@ -40,7 +40,7 @@ from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.gathering import Places, taken
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
-from shiftcheck.windows import interleaved, picked
+from shiftcheck.windows import interleaved, opened, picked
 
 SAME = "1 -> 1; a view that cuts across an axis loses it"
 
@@ -189,7 +189,7 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
     if chosen == range(signal.shape[dim]) and chosen.step == 1:
         return signal
     uncoupled(signal, [dim], "a slice of the batch")
-    signal = interleaved(signal, [dim])
+    whole, signal = signal, opened(signal, [dim])
     waves = at_frequencies(signal, dim, chosen)
     if waves is not None:
         return waves
@@ -199,10 +199,10 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
             raise GeometryError("a slice takes nothing of a spatial axis")
         taps = window(chosen.step, [chosen.start])
         out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
-        return as_slice(note_new_causes(signal, out), signal, dim, chosen)
-    whole = pieces_in(signal.dims[dim], chosen)
-    if whole is not None:
-        return with_dim(signal, dim, whole)
+        return as_slice(note_new_causes(signal, out), whole, dim, chosen)
+    kept = pieces_in(signal.dims[dim], chosen)
+    if kept is not None:
+        return with_dim(signal, dim, kept)
     one = picked(signal, dim, chosen.start) if len(chosen) == 1 else None
     if one is not None:
         return note_new_causes(signal, one)
