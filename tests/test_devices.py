@@ -33,10 +33,6 @@ MODELS = {
 }
 
 
-CONSTANT = {"tiny variance"}
-"""What varies is below the epsilon of float32 there: only some devices leave any of it."""
-
-
 def image(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(*shape, generator=generator, device="cpu").to(dtype)
@@ -88,7 +84,7 @@ def test_networks_of_others_as_on_the_cpu(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_tensors_on_cuda")
-@pytest.mark.parametrize("name", [n for n in test_good.GOOD if n not in CONSTANT])
+@pytest.mark.parametrize("name", test_good.GOOD)
 def test_good_ones_pass(name: str) -> None:
     make, shape, options = test_good.GOOD[name]
     torch.manual_seed(0)
