@@ -48,6 +48,8 @@ class Question:
     layer: str | None = None
     spatial_dims: tuple[int, ...] | None = None
     training: bool = False
+    fixed: Sequence[str | int] = ()
+    outputs: Sequence[str | int] | None = None
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     arguments: Arguments | None = None
@@ -87,6 +89,8 @@ class Question:
                 boundary=self.boundary,
                 spatial_dims=self.spatial_dims,
                 training=self.training,
+                fixed=self.fixed,
+                outputs=self.outputs,
             )
         except ModelError as error:
             return error

@@ -48,6 +48,9 @@ def run_alone(job: Job, originals: Originals) -> None:
         if len(shape) >= rank:
             job.odd.append((lead + path, shape, IGNORES))
     job.odd += [(lead + path, (), UNREAD) for path, _ in traced.unknown]
+    if traced.left_out:
+        names = ", ".join(repr(lead + path) for path in traced.left_out)
+        job.notes.append(f"outputs={list(job.inputs.outputs)!r}: nothing is told of {names}")
 
 
 REPEATS = 8

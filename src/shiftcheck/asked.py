@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_leaves
 
 from shiftcheck.axis import smallest_size
 from shiftcheck.check import check_equivariance, geometry
+from shiftcheck.containers import with_leaves
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.impulse import placed
 from shiftcheck.inputs import Inputs
@@ -55,7 +56,7 @@ class Asked:
         arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(self.x))
         own = signal.numpy() if arrays else signal
         leaves = [own if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
-        return tree_unflatten(leaves, self.inputs.structure)
+        return with_leaves(self.inputs.structure, leaves)
 
     def structure(self, signal: torch.Tensor) -> Report:
         """The geometry of every layer for a signal of this shape."""

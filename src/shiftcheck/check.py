@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from shiftcheck.choosing import parameters_of, read_outputs
 from shiftcheck.diagnosis import diagnosed
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.examination import Asked, examine, with_shifts
@@ -49,6 +50,8 @@ def check_equivariance(
     weights: Literal["own", "randomized"] = "own",
     draws: int = 3,
     interpolation: Literal["lanczos", "linear"] = "lanczos",
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> Report:
     """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
 
@@ -74,6 +77,10 @@ def check_equivariance(
         draws: how many times randomised weights are drawn; the worst verdict counts.
         interpolation: how a plane is read between pixels, as in ``shift``; circles are read as
             trigonometric polynomials.
+        fixed: the arguments that stand still while the others move, by name or position, as
+            ``("template",)`` or ``(1,)``; a part of one as ``"batch['template']"``.
+        outputs: those of several outputs that count, by their names in the report, their keys or
+            their positions, as ``["output[0]"]``, ``["map"]`` or ``[0]``; all when left out.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -99,7 +106,7 @@ def check_equivariance(
     )
     tolerances = _tolerances(rtol, atol)
     model = eager(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    inputs = checked_inputs(model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs)
     inputs = replace(inputs, interpolation=interpolation)
     chosen = check_shifts(shifts, inputs, between=True) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
@@ -190,13 +197,15 @@ def geometry(
     boundary: str | Sequence[str] = "valid",
     spatial_dims: Sequence[int] | None = None,
     training: bool = False,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> Report:
     """The stride, period, halo, valid region and causes of every layer, from shapes alone.
 
     Args:
         model: any module or callable.
         x: the input, or its shape ``(batch, channels, *spatial)``; nothing is computed.
-        layer, boundary, spatial_dims, training: as in ``check_equivariance``.
+        layer, boundary, spatial_dims, training, fixed, outputs: as in ``check_equivariance``.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -213,7 +222,7 @@ def geometry(
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
     model = eager(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    inputs = checked_inputs(model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs)
     model = seen_as(model, inputs, x, training=training)
     return with_gradients_if_needed(lambda given: _structure(model, given, layer, training), inputs)
 
@@ -277,11 +286,26 @@ def _tolerances(rtol: float | None, atol: float | None) -> dict[str, float]:
     return {"rtol": float(rtol), "atol": float(atol)}
 
 
-def checked_inputs(model: Model, x: Any, boundary: Any, spatial_dims: Any) -> Inputs:
+def checked_inputs(
+    model: Model,
+    x: Any,
+    boundary: Any,
+    spatial_dims: Any,
+    *,
+    fixed: Any = (),
+    outputs: Any = None,
+) -> Inputs:
     """The arguments; raises InputError for what cannot be used, or not with this model."""
     if not callable(model):
         raise InputError(f"model={model!r} cannot be called: give a module or a function")
-    inputs = read_inputs(x, boundary=boundary, spatial_dims=spatial_dims)
+    inputs = read_inputs(
+        x,
+        boundary=boundary,
+        spatial_dims=spatial_dims,
+        fixed=fixed,
+        parameters=parameters_of(model),
+    )
+    inputs = replace(inputs, outputs=read_outputs(outputs))
     _check_initialised(model)
     _check_dimensions(model, inputs)
     _check_device(model, inputs)

@@ -112,6 +112,8 @@ examples:
       all 120 shifts of at most 5 pixels along each axis; only the report goes to the output
   shiftcheck check climate.py:Step --shape 1,8,64,128 --boundary valid,circular
       latitude is open, longitude is a circle
+  shiftcheck check track.py:Siamese --shape 1,3,255,255 --shape 1,3,127,127 --fixed template
+      only the first input moves; --fixed 1 says the same
 """
 GEOMETRY = """\
 Say from shapes alone, without running the model on values, what every layer does to a shift: the
@@ -246,6 +248,23 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         " such as valid,circular (default: valid)",
     )
     signal.add_argument(
+        "--fixed",
+        metavar="NAMES",
+        action="extend",
+        default=[],
+        type=option_types.entries,
+        help="inputs that stand still while the others move: names of arguments, or positions from"
+        " 0, such as template or 1; several with commas, or the option repeated",
+    )
+    model.add_argument(
+        "--outputs",
+        metavar="NAMES",
+        action="extend",
+        type=option_types.entries,
+        help="the outputs that count, of several: names as in the report, keys, or positions from"
+        " 0, such as 'output[0]', map or 0 (default: all)",
+    )
+    signal.add_argument(
         "--device",
         metavar="NAME",
         type=option_types.device,
@@ -332,6 +351,8 @@ def _check(options: argparse.Namespace) -> int:
             atol=options.atol,
             seed=options.seed,
             max_batch=options.max_batch,
+            fixed=options.fixed,
+            outputs=options.outputs,
             training=options.training,
             weights=options.weights,
             progress=sys.stderr.isatty(),
@@ -350,6 +371,8 @@ def _geometry(options: argparse.Namespace) -> int:
             x,
             layer=options.layer,
             boundary=options.boundary,
+            fixed=options.fixed,
+            outputs=options.outputs,
             training=options.training,
         )
     _deliver(report, options)

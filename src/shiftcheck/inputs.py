@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from shiftcheck.axis import Axis, scaled_axis
+from shiftcheck.choosing import Entry, chosen, input_places, read_entries
+from shiftcheck.containers import leaves_of, with_leaves
 from shiftcheck.errors import InputError
 from shiftcheck.layout import Dim, Factor, Signal, plain
 from shiftcheck.resampling import fourier_shift, is_whole
+from shiftcheck.rules import BatchCoupledError
 from shiftcheck.shifts import fresh_between, fresh_shift, fresh_shifts
 
 Shift = tuple[float, ...]
@@ -25,7 +27,11 @@ Shift = tuple[float, ...]
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """One tensor of the arguments and what happens to it: shifted, repeated, or left alone."""
+    """One tensor of the arguments and what happens to it.
+
+    ``role``: it is "shifted"; "repeated" for each copy in the batch; "fixed", given to all of them
+    as it is, having another batch; or "still", as the caller asked for it.
+    """
 
     tensor: torch.Tensor
     role: str
@@ -38,7 +44,8 @@ class Inputs:
 
     ``measured``: what was found out, with these arguments, of operations without a rule.
     ``gradients``: whether the model computes gradients inside its forward. ``interpolation``: how
-    the plane is read between pixels.
+    the plane is read between pixels. ``fixed``, ``outputs``: the names or positions of arguments
+    that stand still, and of the outputs that count (all where there are none), as they were given.
     """
 
     leaves: tuple[Any, ...]
@@ -49,6 +56,8 @@ class Inputs:
     measured: dict[Any, Any] = field(default_factory=dict)
     gradients: bool = False
     interpolation: str = "lanczos"
+    fixed: tuple[Entry, ...] = ()
+    outputs: tuple[Entry, ...] = ()
 
     def without_gradients(self) -> AbstractContextManager[Any]:
         """Inference mode, or only no_grad, which a model may leave inside its forward."""
@@ -86,7 +95,7 @@ class Inputs:
 
     def call(self, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments from a flat list of values."""
-        whole = tree_unflatten(list(values), self.structure)
+        whole = with_leaves(self.structure, values)
         if self.kind == "dict":
             return (), dict(whole)
         return (tuple(whole), {}) if self.kind == "tuple" else ((whole,), {})
@@ -153,7 +162,13 @@ class Inputs:
         return tuple(offset)
 
     def stacked(self, shifts: Sequence[Shift], seed: int, *, base: bool = True) -> list[Any]:
-        """The arguments with the base, if asked for, and its shifted copies along the batch."""
+        """The arguments with the base, if asked for, and its shifted copies along the batch.
+
+        Raises BatchCoupledError where an argument stands still: what a model makes of it need not
+        have a batch.
+        """
+        if any(isinstance(leaf, Leaf) and leaf.role == "still" for leaf in self.leaves):
+            raise BatchCoupledError(f"an input stands still, fixed={self.fixed!r}")
         return [self._stacked_leaf(leaf, shifts, seed, int(base)) for leaf in self.leaves]
 
     def _stacked_leaf(self, leaf: Any, shifts: Sequence[Shift], seed: int, bases: int) -> Any:
@@ -188,26 +203,45 @@ def seed_of(seed: int, shift: Shift) -> int:
     return value
 
 
-def read_inputs(x: Any, *, boundary: Any, spatial_dims: Sequence[int] | None) -> Inputs:
-    """Check the arguments; raises InputError for what cannot be shifted."""
+def read_inputs(
+    x: Any,
+    *,
+    boundary: Any,
+    spatial_dims: Sequence[int] | None,
+    fixed: Any = (),
+    parameters: Sequence[str] = (),
+) -> Inputs:
+    """Check the arguments; raises InputError for what cannot be shifted.
+
+    ``fixed``: the names or positions of those that stand still; ``parameters``: what the model
+    calls those that are given by position.
+    """
     kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else "single"
-    flat, structure = tree_flatten(dict(x) if isinstance(x, Mapping) else x)
-    values = [_from_numpy(v) if isinstance(v, np.ndarray) else v for v in flat]
-    tensors = [v for v in values if isinstance(v, torch.Tensor)]
-    if not tensors:
+    whole = dict(x) if isinstance(x, Mapping) else x
+    found = leaves_of(whole)
+    values = [_from_numpy(v) if isinstance(v, np.ndarray) else v for _, v in found]
+    if not any(isinstance(v, torch.Tensor) for v in values):
         raise InputError(
             f"x={type(x).__name__} holds no tensor: give a tensor or a NumPy array of shape"
             " [batch, channels, *spatial], or a tuple or dict of arguments"
         )
-    main = next((t for t in tensors if t.is_floating_point() and t.ndim >= 3), tensors[0])
+    entries = read_entries("fixed", fixed)
+    places = input_places([steps for steps, _ in found], whole, kind, parameters)
+    still = chosen("fixed", entries, places)
+    pairs = list(zip(values, still, strict=True))
+    moving = [v for v, stays in pairs if isinstance(v, torch.Tensor) and not stays]
+    if not moving:
+        raise InputError(f"fixed={entries!r}: no tensor of x is left that could be shifted")
+    main = next((t for t in moving if t.is_floating_point() and t.ndim >= 3), moving[0])
     _check_main(main)
     spatial = _spatial_dims(main, spatial_dims)
     circular = _circular(boundary, len(spatial))
-    for tensor in tensors:
-        _check_finite(tensor)
-    leaves = [_leaf(v, main, spatial) if isinstance(v, torch.Tensor) else v for v in values]
-    first = next(leaf for leaf in leaves if isinstance(leaf, Leaf) and leaf.tensor is main)
-    return Inputs(tuple(leaves), structure, kind, circular, first)
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            _check_finite(value)
+    leaves = [_leaf(v, main, spatial, stays) for v, stays in pairs]
+    first = next(v for v in leaves if isinstance(v, Leaf) and v.tensor is main and v.spatial)
+    return Inputs(tuple(leaves), whole, kind, circular, first, fixed=entries)
 
 
 def _from_numpy(array: np.ndarray[Any, Any]) -> torch.Tensor:
@@ -217,11 +251,23 @@ def _from_numpy(array: np.ndarray[Any, Any]) -> torch.Tensor:
         raise InputError(f"x is an array of dtype {array.dtype}: {error}") from error
 
 
-def _leaf(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...]) -> Leaf:
-    same_batch = tensor.ndim > 0 and tensor.shape[0] == main.shape[0]
-    if tensor.is_floating_point() and tensor.ndim == main.ndim and same_batch:
-        return Leaf(tensor, "shifted", spatial)
-    return Leaf(tensor, "repeated" if same_batch else "fixed")
+def _leaf(value: Any, main: torch.Tensor, spatial: tuple[int, ...], stays: bool) -> Any:
+    """A tensor of the arguments with what happens to it; anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if stays:
+        return Leaf(value, "still")
+    same_batch = value.ndim > 0 and value.shape[0] == main.shape[0]
+    if value is main or (same_batch and _is_signal(value, main, spatial)):
+        return Leaf(value, "shifted", spatial)
+    return Leaf(value, "repeated" if same_batch else "fixed")
+
+
+def _is_signal(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...]) -> bool:
+    """Whether a tensor has spatial axes as the main one has; of size 1, it holds one value."""
+    if tensor.ndim != main.ndim or not tensor.is_floating_point():
+        return False
+    return any(tensor.shape[d] > 1 or main.shape[d] == 1 for d in spatial)
 
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

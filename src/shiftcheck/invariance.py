@@ -49,6 +49,8 @@ def check_invariance(
     seed: int = 0,
     progress: bool = False,
     training: bool = False,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> InvarianceReport:
     """Compare ``model(S x)`` with ``model(x)``, relative to what different signals give.
 
@@ -73,6 +75,8 @@ def check_invariance(
         seed: of the chosen shifts, of fresh content and of drawn signals.
         progress: show a progress bar.
         training: leave the training flags as they are; else the model is checked in eval mode.
+        fixed: the arguments that are not shifted, by name or position; see `check_equivariance`.
+        outputs: those of several outputs that count, by name, key or position.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -97,7 +101,9 @@ def check_invariance(
     _check_options(layer, seed, training, max_relative_error)
     entering = read_fill(fill, crop)
     model = eager(model)
-    inputs = checked_inputs(model, x, boundary_of(entering), spatial_dims)
+    inputs = checked_inputs(
+        model, x, boundary_of(entering), spatial_dims, fixed=fixed, outputs=outputs
+    )
     if inputs.main.tensor.device.type == "meta":
         raise InputError("x is on the device 'meta', where nothing has a value: give values")
     fills = fill_of_each_axis(entering, len(inputs.pixels))

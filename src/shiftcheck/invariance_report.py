@@ -226,6 +226,8 @@ class InvarianceReport:
     input_shape: tuple[int, ...] = ()
     spatial_dims: tuple[int, ...] = ()
     layer: str | None = None
+    fixed: tuple[str | int, ...] = ()
+    chosen_outputs: tuple[str | int, ...] = ()
     signals: str = ""
     guilty: Cause | None = None
     causes: tuple[Cause, ...] = ()

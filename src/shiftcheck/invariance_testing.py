@@ -24,6 +24,8 @@ def assert_invariant(
     seed: int = 0,
     progress: bool = False,
     training: bool = False,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> InvarianceReport:
     """Pass only if every output of the model stays as it is when its input is shifted.
 
@@ -61,6 +63,8 @@ def assert_invariant(
         seed=seed,
         progress=progress,
         training=training,
+        fixed=fixed,
+        outputs=outputs,
     )
     if report.verdict is InvarianceVerdict.INVARIANT:
         return report

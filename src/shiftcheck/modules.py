@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import inspect
 import types
@@ -11,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from shiftcheck.containers import leaves_of
 from shiftcheck.state import exchanged
 from shiftcheck.whole import Whole
 
@@ -90,18 +89,9 @@ def is_leaf(module: torch.nn.Module) -> bool:
 
 
 def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
-    """Every leaf of a nested output with its path; dataclasses and sets are looked into."""
-    found: list[tuple[str, Any]] = []
-    for path, leaf in tree_flatten_with_path(returned)[0]:
-        name = keystr(path)
-        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
-            parts = {f.name: getattr(leaf, f.name) for f in dataclasses.fields(leaf)}
-            found += [(name + inner, part) for inner, part in flat_outputs(parts)]
-        elif isinstance(leaf, set | frozenset):
-            found += [(name + inner, part) for inner, part in flat_outputs(list(leaf))]
-        else:
-            found.append((name, leaf))
-    return found
+    """Every leaf of a nested output with its path; containers of any class are looked into."""
+    found = leaves_of(returned, hidden=True)
+    return [("".join(step.written for step in steps), leaf) for steps, leaf in found]
 
 
 def in_dtype(model: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:

@@ -70,3 +70,11 @@ def device(text: str) -> str:
             "'meta' holds no values to compare; 'shiftcheck geometry' needs none either"
         )
     return text
+
+
+def entries(text: str) -> list[str | int]:
+    """Names or positions, as in ``template`` or ``0,2``; a comma within brackets is part of one."""
+    parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
+    if not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: give names, or positions from 0, such as 1")
+    return [int(part) if part.isdecimal() else part for part in parts]

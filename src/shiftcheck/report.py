@@ -256,7 +256,9 @@ class Report:
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
     spatial size that leaves something to compare, where this one does not and one was found.
     ``sensitivity``: the smallest relative break that this run would have caught in any channel that
-    is more than rounding beside the largest; ``notes`` tell how many are not.
+    is more than rounding beside the largest; ``notes`` tell how many are not. ``fixed``,
+    ``chosen_outputs``: the arguments that stood still and the outputs that counted, as they were
+    asked for.
     ``trials``: what was tried to make the check pass; a remedy is one that did. ``draws``: where
     the weights were randomised, what each draw gave; the rest of the report is of the draw that
     decided.
@@ -283,6 +285,8 @@ class Report:
     input_shape: tuple[int, ...] = ()
     spatial_dims: tuple[int, ...] = ()
     layer: str | None = None
+    fixed: tuple[str | int, ...] = ()
+    chosen_outputs: tuple[str | int, ...] = ()
     dtype: str = ""
     device: str = ""
     seed: int = 0

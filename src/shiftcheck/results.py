@@ -228,6 +228,8 @@ def circumstances(model: Model, inputs: Inputs, layer: str | None, seed: int) ->
         "input_shape": tuple(x.shape),
         "spatial_dims": inputs.main.spatial,
         "layer": layer,
+        "fixed": inputs.fixed,
+        "chosen_outputs": inputs.outputs,
         "dtype": str(x.dtype).removeprefix("torch."),
         "device": str(x.device),
         "seed": seed,

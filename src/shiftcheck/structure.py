@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from shiftcheck.arrangement import is_flattened, size_at, spatial_places
 from shiftcheck.axis import Axis, pair
@@ -111,6 +111,9 @@ def _faked(leaf: Any, mode: FakeTensorMode, home: torch.device) -> Any:
         return leaf
     if leaf.tensor.device.type == "meta":
         return torch.empty(leaf.tensor.shape, dtype=leaf.tensor.dtype, device=home)
+    if leaf.role == "still":  # a constant, of which the values tell
+        with unset_fake_temporarily(), torch.inference_mode(False):
+            return leaf.tensor.detach().clone()
     return mode.from_tensor(leaf.tensor.detach().clone())
 
 
@@ -150,7 +153,7 @@ def call(
     signals = [
         (value, laws.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
         for leaf, value in zip(inputs.leaves, values, strict=True)
-        if isinstance(leaf, Leaf) and leaf.role != "fixed"
+        if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
     ]
     return run(
         model,
@@ -165,6 +168,7 @@ def call(
         geometry=geometry,
         measured=inputs.measured,
         circular_padding=circular_padding,
+        wanted=inputs.outputs,
     )
 
 

@@ -20,7 +20,7 @@ def surrogate(x: torch.Tensor, dims: tuple[int, ...], generator: torch.Generator
     data*, Physica D 58, 1992.
 
     Args:
-        x: the signal, of a floating type.
+        x: the signal, real.
         dims: its spatial dimensions.
         generator: what is drawn from, on the CPU.
     """
@@ -41,4 +41,6 @@ def surrogate(x: torch.Tensor, dims: tuple[int, ...], generator: torch.Generator
     out = mean + gain * pattern + offset * spread
     low, high = values.amin(dims, keepdim=True), values.amax(dims, keepdim=True)
     held: torch.Tensor = out.clamp(low, high)
+    if not x.is_floating_point():
+        held = held.round()
     return held.to(x.dtype).to(x.device)

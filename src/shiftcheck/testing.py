@@ -30,6 +30,8 @@ def assert_equivariant(
     weights: Literal["own", "randomized"] = "own",
     draws: int = 3,
     budget: str | None = None,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
@@ -71,6 +73,8 @@ def assert_equivariant(
             measure=what,
             weights=weights,
             draws=draws,
+            fixed=fixed,
+            outputs=outputs,
         )
 
     opened = None if budget is None else claim_budget(budget, rtol, atol, weights)

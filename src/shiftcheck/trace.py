@@ -24,7 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from shiftcheck.choosing import Entry, chosen, output_places
 from shiftcheck.circular import twin_of
+from shiftcheck.containers import leaves_of
 from shiftcheck.errors import ModelError
 from shiftcheck.fallback import Prober, Subject, subject_of
 from shiftcheck.laws import Laws
@@ -93,6 +95,7 @@ class Traced:
     """What a pass returned: the output tensors that depend on the input, with their signals.
 
     ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
+    ``left_out``: the paths of tensors that were not among the outputs asked for.
     ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
     every tensor on the way. ``products``: the coarser types that products of float32 may use.
     """
@@ -104,6 +107,7 @@ class Traced:
     leak: str = ""
     dtypes: frozenset[torch.dtype] = frozenset()
     products: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
 
 
 class Stop(BaseException):
@@ -134,6 +138,7 @@ def run(
     geometry: bool = True,
     measured: dict[Any, Any] | None = None,
     circular_padding: bool = False,
+    wanted: Sequence[Entry] = (),
 ) -> Traced:
     """Run the model, calling ``on_row`` with each layer's output while it is there.
 
@@ -142,6 +147,7 @@ def run(
     what the rules answered in an earlier pass of this model; ``measured``: what was measured of
     operations without a rule. Without ``geometry``, the signals only say which tensors depend on
     the input. With ``circular_padding``, whatever pads an axis that is a circle pads it circularly.
+    ``wanted``: the outputs that count, by name or position; all where there are none.
     """
     tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
     tracer.geometry, tracer.circular_padding = geometry, circular_padding
@@ -160,7 +166,7 @@ def run(
         returned, stopped = stop.outputs, True
     if tracer.coupled is not None:  # the model may have caught it
         raise tracer.coupled
-    return tracer.outputs(returned, stopped)
+    return tracer.outputs(returned, stopped, wanted)
 
 
 @contextmanager
@@ -273,8 +279,9 @@ class _Tracer(TorchDispatchMode):
         raise AssertionError
 
     def _emit(self, name: str, op: str, output: Any, fed: tuple[Signal | None, ...] = ()) -> None:
-        tensors = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor)]
-        tracked = [t for t in tensors if t in self.signals]
+        simple = isinstance(output, torch.Tensor)
+        leaves = [output] if simple else [leaf for _, leaf in flat_outputs(output)]
+        tracked = [t for t in leaves if isinstance(t, torch.Tensor) and t in self.signals]
         for i, tensor in enumerate(tracked):
             label = name if len(tracked) == 1 else f"{name}[{i}]"
             signal = self._settled(self.signals[tensor], name, op)
@@ -556,10 +563,11 @@ class _Tracer(TorchDispatchMode):
         cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=NOT_TENSORS)
         self.leak = self.leak or cause
 
-    def outputs(self, returned: Any, stopped: bool) -> Traced:
+    def outputs(self, returned: Any, stopped: bool, wanted: Sequence[Entry]) -> Traced:
         """The tensors in whatever the model returned, with names by their place in it."""
         found, ignoring, unknown = [], [], []
-        for path, leaf in flat_outputs(returned):
+        leaves, left_out = _wanted(returned, wanted)
+        for path, leaf in leaves:
             if isinstance(leaf, torch.Tensor):
                 signal = self.ledger.signal(leaf)
                 if signal is None:
@@ -569,7 +577,7 @@ class _Tracer(TorchDispatchMode):
                     signal = opaque(leaf.shape, [signal], self.leak)
                 signal = self._settled(signal, "output", "output")
                 found.append((path, leaf, signal))
-            elif leaf is not None and not isinstance(leaf, str | bytes | int | float | complex):
+            elif not isinstance(leaf, NO_OUTPUT):
                 unknown.append((path, type(leaf).__name__))
         return Traced(
             outputs=tuple(found),
@@ -579,7 +587,36 @@ class _Tracer(TorchDispatchMode):
             leak=self.leak.op if self.leak is not None else "",
             dtypes=frozenset(self.dtypes),
             products=coarse_products(self.singles),
+            left_out=left_out,
         )
+
+
+def _wanted(
+    returned: Any, wanted: Sequence[Entry]
+) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
+    """The leaves of what a model returned that count, by their paths, and the paths of others.
+
+    Raises InputError where one was asked for that is not there.
+    """
+    if not wanted:
+        return flat_outputs(returned), ()
+    leaves = leaves_of(returned, hidden=True)
+    leaves = [(steps, leaf) for steps, leaf in leaves if not isinstance(leaf, NO_OUTPUT)]
+    places = output_places([steps for steps, _ in leaves], returned)
+    kept, left_out = [], []
+    for counts, place, (_, leaf) in zip(
+        chosen("outputs", wanted, places), places, leaves, strict=True
+    ):
+        path = place.name.removeprefix("output")
+        if counts:
+            kept.append((path, leaf))
+        else:
+            left_out.append(path)
+    return kept, tuple(left_out)
+
+
+NO_OUTPUT = (str, bytes, int, float, complex, type(None))
+"""What is no tensor, and holds none."""
 
 
 READERS = frozenset(

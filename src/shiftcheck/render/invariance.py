@@ -18,7 +18,7 @@ from shiftcheck.invariance_report import (
     InvariantOutput,
     worst_of,
 )
-from shiftcheck.render.message import COLUMNS, MEANING
+from shiftcheck.render.message import COLUMNS, MEANING, asked_for
 from shiftcheck.render.numbers import count, gap
 from shiftcheck.report import Cause, Change
 
@@ -242,8 +242,9 @@ def _reproduce(report: InvarianceReport, output: InvariantOutput) -> str:
         parts.append(f"fill={kinds!r}")
     if report.max_relative_error is not None:
         parts.append(f"max_relative_error={report.max_relative_error:g}")
-    call = ", ".join(["model", "x", *parts, f"seed={report.seed}"])
-    return f"shiftcheck.assert_invariant({call})"
+    call = ", ".join([*parts, f"seed={report.seed}"])
+    asked = asked_for(report.fixed, report.chosen_outputs)
+    return f"shiftcheck.assert_invariant(model, x{asked}, {call})"
 
 
 def render_invariance(report: InvarianceReport) -> str:

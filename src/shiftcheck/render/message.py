@@ -250,5 +250,12 @@ def reproduce(report: Report, output: LayerResult) -> str:
     same = repr(report.boundary[0]) if len(kinds) == 1 else repr(report.boundary)
     boundary = "" if kinds == {"valid"} else f", boundary={same}"
     drawn = f", weights='randomized', draws={len(report.draws)}" if report.draws else ""
-    rest = f"{layer}{shifts}{boundary}{drawn}"
+    asked = asked_for(report.fixed, report.chosen_outputs)
+    rest = f"{layer}{asked}{shifts}{boundary}{drawn}"
     return f"shiftcheck.assert_equivariant(model, x{rest}, seed={report.seed})"
+
+
+def asked_for(fixed: Sequence[str | int], outputs: Sequence[str | int]) -> str:
+    """The keywords of the arguments that stood still and of the outputs that counted."""
+    still = f", fixed={tuple(fixed)!r}" if fixed else ""
+    return still + (f", outputs={list(outputs)!r}" if outputs else "")

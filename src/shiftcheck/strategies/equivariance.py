@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from shiftcheck.choosing import read_entries, read_outputs
 from shiftcheck.errors import InputError, NotEquivariantError
 from shiftcheck.sample_signals import DTYPES, checked_dtype, is_whole
 from shiftcheck.strategies.arguments import (
@@ -60,6 +61,8 @@ def equivariant(
     training: bool = False,
     seed: int = 0,
     settings: hypothesis.settings | None = None,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> Callable[[Callable[[], Any]], Callable[[], None]]:
     """Turn an empty test function into a property test of a model.
 
@@ -82,7 +85,8 @@ def equivariant(
             when left out.
         lattice: shifts are multiples of it, once or for each axis; the outputs' strides when left
             out. A network that promises less, such as a U-Net, says so here.
-        boundary, layer, spatial_dims, rtol, atol, training: as in ``check_equivariance``.
+        boundary, layer, spatial_dims, rtol, atol, training, fixed, outputs: as in
+            ``check_equivariance``.
         kind: as in ``signals``.
         dtype: of the signals; that of the model's parameters when left out.
         arguments: makes what the model is called with from a signal, as in ``sizes``.
@@ -122,6 +126,8 @@ def equivariant(
             "atol": atol,
             "training": training,
             "seed": seed,
+            "fixed": read_entries("fixed", fixed),
+            "outputs": read_outputs(outputs) or None,
         },
     )
     _check_options(promise, settings)

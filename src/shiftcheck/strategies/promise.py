@@ -48,6 +48,8 @@ class Promise:
             layer=self.options["layer"],
             spatial_dims=None if dims is None else tuple(dims),
             training=self.options["training"],
+            fixed=self.options["fixed"],
+            outputs=self.options["outputs"],
             dtype=self.dtype or (torch.get_default_dtype() if weight is None else weight.dtype),
             device=torch.device("cpu") if weight is None else weight.device,
             arguments=self.arguments,
