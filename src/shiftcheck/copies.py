@@ -54,7 +54,7 @@ def compare_copies(
     """Compare the copies of a layer, arranged, with its shifted base, and keep what is found."""
     entry = into.setdefault(row.name, Measured(row=row))
     signal = without_copies(row.signal)
-    planner = job.planner(signal)
+    planner = job.planner(signal, ends=ends)
     base = Base(unshifted, job.scene.tolerance, planner.valid, job.scene.allowed)
     if not entry.gaps:
         entry.see(base, ends=ends)

@@ -97,12 +97,15 @@ class Job:
         single = {a: s for s in reversed(self.shifts) if (a := _only_axis(s)) is not None}
         return frozenset(single.values())
 
-    def planner(self, signal: Signal) -> Planner:
-        """The plans of a signal, kept as long as the same geometry comes again."""
+    def planner(self, signal: Signal, *, ends: bool = False) -> Planner:
+        """The plans of a signal, kept as long as the same geometry comes again.
+
+        ``ends``: it is an output, which has to move with the input.
+        """
         dims = tuple(tuple((f.kind, f.size, f.axis) for f in dim) for dim in signal.dims)
-        key = (dims, tuple(map(id, signal.axes)))
+        key = (dims, tuple(map(id, signal.axes)), ends)
         if key not in self.plans:
-            self.plans[key] = Planner(signal, self.scene)
+            self.plans[key] = Planner(signal, self.scene, with_input=ends)
         return self.plans[key]
 
     def fresh(self) -> Job:

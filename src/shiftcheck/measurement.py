@@ -108,7 +108,7 @@ def _run_single(
                 f" shifted by {shift}: shapes must not depend on the values"
             )
         ends = kind == "output"
-        placed = job.planner(row.signal).plan(shift) if any(shift) else Gap()
+        placed = job.planner(row.signal, ends=ends).plan(shift) if any(shift) else Gap()
         gap = gap_of(job, row.signal, shift, base, copy, placed, ends)
         into[row.name].gaps.append(gap)
 

@@ -223,10 +223,14 @@ def plan(signal: Signal, shift: Sequence[float], scene: Scene) -> Plan:
 
 
 class Planner:
-    """The plans of one signal under many shifts, which have most of their steps in common."""
+    """The plans of one signal under many shifts, which have most of their steps in common.
 
-    def __init__(self, signal: Signal, scene: Scene) -> None:
-        self.signal, self.scene = signal, scene
+    ``with_input``: an axis that moves against its input is compared as if it moved with it, as an
+    output should.
+    """
+
+    def __init__(self, signal: Signal, scene: Scene, *, with_input: bool = False) -> None:
+        self.signal, self.scene, self.with_input = signal, scene, with_input
         self.places = spatial_places(signal, len(scene.pixels))
         related = any(f.kind in ("key", "frequency") for f in all_factors(signal))
         self.flat = related or is_flattened(signal)
@@ -259,12 +263,17 @@ class Planner:
     def _step(self, dim: int, axis: int, v: float, between: bool) -> Placed | None:
         place = self.places[axis]
         size = size_at(self.signal, place)
+        state = self.signal.axes[axis]
+        against = self.with_input and isinstance(state, Axis) and state.stride < 0 and v != 0
+        by = -v if against else v  # samples that move against the input move with its negative
         pairing = None
         if v == int(v):
-            pairing = _pairing(self.signal, axis, int(v), self.scene, place)
-        if pairing is not None:
-            return _placed(dim, size, v != 0, pairing)
-        return self._between(dim, axis, Fraction(v), size) if between else None
+            pairing = _pairing(self.signal, axis, int(by), self.scene, place)
+        if pairing is None:
+            return self._between(dim, axis, Fraction(by), size) if between else None
+        if against:
+            pairing = replace(pairing, predicted=False, off_period=False)
+        return _placed(dim, size, v != 0, pairing)
 
     def _between(self, dim: int, axis: int, v: Fraction, size: int) -> Placed | None:
         """The samples to compare where the shift is no whole number of them."""

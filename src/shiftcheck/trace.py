@@ -51,6 +51,7 @@ from shiftcheck.rules import (
     pointwise,
 )
 from shiftcheck.rules.causes import note_missing_causes
+from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.spectral import refuse_frequencies
 from shiftcheck.whole import Whole
@@ -516,6 +517,7 @@ class _Tracer(TorchDispatchMode):
         self.singles.update((packet, t.device.type) for t in tensors if t.dtype is torch.float32)
         for tensor, signal in zip(tensors, results, strict=True):
             signal = note_missing_causes(parents, _matching(signal, tensor, parents))
+            signal = note_mirrored(parents, signal)
             if drawn:
                 signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
             if self.leak is not None:

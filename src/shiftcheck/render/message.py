@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from shiftcheck.render.numbers import count, each, gap, spans
-from shiftcheck.render.remedies import remedies
+from shiftcheck.render.remedies import is_mirrored, remedies
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 
 COLUMNS = 100
@@ -177,7 +177,8 @@ def _percent(share: float) -> str:
 
 def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
     windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
-    meaning = guilty.detail if windowed else MEANING.get(guilty.kind, "")
+    told = windowed or is_mirrored(guilty)
+    meaning = guilty.detail if told else MEANING.get(guilty.kind, "")
     new = guilty.detail and not guilty.detail.endswith(" padding")
     new = new and guilty.detail not in meaning
     detail = f" ({guilty.detail})" if new else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shiftcheck.report import Change, LayerResult, Report, Trial
+from shiftcheck.report import Cause, Change, LayerResult, Report, Trial
 
 UNSUPPORTED = "unsupported operation"
 
@@ -118,9 +118,16 @@ def _hint(report: Report) -> list[str]:
         text = CAUSES[guilty.kind]
         if guilty.period is None and guilty.kind in ("STRIDE", "RESIZE") and guilty.detail:
             text = f"give a size that fits the circle: {guilty.detail}"
+    if guilty is not None and is_mirrored(guilty):
+        text = "turn the output back, by another flip of the same axis"
     if guilty is not None and guilty.op in ("batch_norm", "instance_norm"):
         text = "use running statistics, as in eval mode"
     return [f"hint: {text}"] if text else []
+
+
+def is_mirrored(cause: Cause) -> bool:
+    """Whether the cause is that an output moves against its input."""
+    return cause.kind == "INDEX" and cause.detail.startswith("mirrored")
 
 
 def lacks_rule(report: Report) -> bool:

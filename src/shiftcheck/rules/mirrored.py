@@ -1,0 +1,47 @@
+"""Axes that move against their input, as after a flip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shiftcheck.axis import Axis
+from shiftcheck.layout import Signal, with_cause
+from shiftcheck.report import Cause
+
+MIRRORED = "mirrored: it moves against its input"
+
+
+def note_mirrored(before: Sequence[Signal], after: Signal) -> Signal:
+    """Add INDEX where an axis now moves against its input, and take it back where none does.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis, resample, window
+        >>> from shiftcheck.layout import Factor, with_axis
+        >>> row = (Factor("axis", 16, axis=0),)
+        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> flipped = with_axis(x, 0, resample(x.geometry(0), window(-1, [15]), 16))
+        >>> [cause.kind for cause in note_mirrored([x], flipped).causes]
+        ['INDEX']
+        >>> note_mirrored([flipped], x).causes
+        ()
+    """
+    out = after
+    for axis, state in enumerate(after.axes):
+        if not isinstance(state, Axis):
+            continue
+        if state.stride > 0:
+            out = _without_mirror(out, axis)
+        elif not any(is_mirrored(signal.axes[axis]) for signal in before):
+            out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=MIRRORED))
+    return out
+
+
+def is_mirrored(state: object) -> bool:
+    """Whether an axis moves against its input."""
+    return isinstance(state, Axis) and state.stride < 0
+
+
+def _without_mirror(signal: Signal, axis: int) -> Signal:
+    left = tuple(c for c in signal.causes if (c.axis, c.detail) != (axis, MIRRORED))
+    return signal if len(left) == len(signal.causes) else replace(signal, causes=left)
