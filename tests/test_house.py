@@ -30,6 +30,7 @@ FLOORS = {
         "state",
         "modules",
         "boxes",
+        "local_constants",
         "ledger",
         "laws",
         "whole",

@@ -15,6 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.boxes import box_of
 from shiftcheck.layout import Signal, opaque
+from shiftcheck.local_constants import LocalConstants
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
 from shiftcheck.rules.operands import HIDES
@@ -48,6 +49,7 @@ class Ledger:
         self.drawn: dict[int, Any] = {}
         self.forgotten: dict[int, Any] = {}
         self.twins: dict[int, tuple[int, Any]] = {}
+        self.local = LocalConstants(untraced, self.constant, self.shared)
 
     def memory(self, tensor: torch.Tensor) -> int:
         """The memory of a tensor; that of a tensor with values for what stands for it without."""
@@ -168,6 +170,7 @@ class Ledger:
             part=part,
             mask=mask,
             values=lambda: self._values(tensor),
+            window=lambda *middle: self.local.window(tensor, *middle),
         )
         return whole
 

@@ -351,10 +351,33 @@ class _Tracer(TorchDispatchMode):
                 flat=packet in FACTORIES,
                 spreads=_is_pointwise(func),
             )
+            self._note_local(func, args, kwargs, out, written, draws=draws)
             return out
         if packet == "aten::copy_" and is_same_view(*inputs) and self.ledger.shared(*inputs):
             return func(*args, **kwargs)  # as the last step of y[..., :3] += 1 does
         return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
+
+    def _note_local(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        written: Sequence[torch.Tensor],
+        *,
+        draws: bool,
+    ) -> None:
+        """Follow what local operations make of constants that are the same everywhere."""
+        local, (packet, overload) = self.ledger.local, _names(func)
+        local.axes = len(self.given)
+        if written or draws:
+            local.forget(written)
+        elif packet in FACTORIES:
+            if "empty" not in packet:
+                local.note_uniform(out)
+        elif (rule := _rule_for(func, packet, overload)) is not None:
+            ask = functools.partial(_answer, rule)
+            local.note(ask, args, kwargs, out, pointwise=_is_pointwise(func))
 
     def _follow(
         self,
@@ -443,10 +466,7 @@ class _Tracer(TorchDispatchMode):
     def _ask(self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
-        if not is_told_uniform(rule):
-            given, named = tree_map(_not_told, (given, named))
-        refuse_frequencies(rule, given, named)
-        return rule(*given, **named)
+        return _answer(rule, given, named)
 
     def _probed(self, lacking: str, subject: Callable[[], Subject]) -> Any:
         """The measured signals of what has no rule, or the cause for which there are none."""
@@ -712,6 +732,14 @@ def _out_of_place(func: Any) -> Any:
         return None
     packet = getattr(getattr(torch.ops, func.namespace), stem.rstrip("_"), None)
     return getattr(packet, func._overloadname, None)
+
+
+def _answer(rule: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """What a rule says of operands that stand for tensors."""
+    if not is_told_uniform(rule):
+        given, named = tree_map(_not_told, (list(given), dict(named)))
+    refuse_frequencies(rule, given, named)
+    return rule(*given, **named)
 
 
 def _not_told(operand: Any) -> Any:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, coarsen, invalidate, with_break
+from shiftcheck.axis import Axis, coarsen, invalidate, runs, with_break
 from shiftcheck.layout import (
     Dim,
     Factor,
@@ -136,7 +136,52 @@ def _with_varying(signal: Signal, constant: Constant, dim: int) -> Signal:
     position = dim - len(signal.dims)
     outer = _product(constant.shape[:position])
     inner = _product(constant.shape[position:][1:])
+    axis, size = signal.axis_in(dim), constant.shape[position]
+    own = None if axis is None else constant.window(outer, size, inner)
+    if own is not None and axis is not None and constant.repeats(outer, size, inner) != 1:
+        step = _repeats_inside(constant, own, outer, inner)
+        known = None if step is None else _leaving(signal, axis, own, step)
+        if known is not None:
+            return known
     return _along(signal, constant, signal.dims[dim], outer, inner)
+
+
+def _repeats_inside(constant: Constant, own: Axis, before: int, after: int) -> int | None:
+    """After how many samples a constant repeats where its field stays in its window.
+
+    By its geometry ``own`` alone where the values are not known. None where it does not repeat.
+    """
+    inside = max(runs(own.valid), key=lambda run: run[1] - run[0], default=None)
+    if inside is None or own.period is None:
+        return None
+    start, stop = inside
+    step = constant.part(before, own.size, after, start, stop - start).repeats(
+        before, stop - start, after
+    )
+    if step is None:
+        step = int(own.period / abs(own.stride))
+    return step if step == 1 or step < stop - start else None
+
+
+def _leaving(signal: Signal, axis: int, own: Axis, step: int) -> Signal | None:
+    """Combine with a constant that repeats but for where its field leaves its window.
+
+    There the samples are as those that see padding. None where they are neither that already, nor
+    see a part of the window: such a constant is another one at a fixed place.
+    """
+    state = signal.geometry(axis)
+    if own.size != state.size:
+        return None
+    places = np.arange(own.size)
+    partly = (own.last_of(places) >= 0) & (own.first_of(places) <= own.pixels - 1)
+    if (state.valid & ~own.valid & ~partly).any():
+        return None
+    out = _periodic(signal, axis, step) if step > 1 else signal
+    left = with_axis(out, axis, invalidate(out.geometry(axis), own.valid))
+    if not (state.valid & ~own.valid).any():
+        return left
+    detail = "a constant whose own field leaves the window there"
+    return with_cause(left, Cause(kind="PADDING", axis=axis, detail=detail))
 
 
 def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int) -> Signal:

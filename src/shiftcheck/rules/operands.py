@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftcheck.axis import Axis
 from shiftcheck.errors import ShiftcheckError
 
 HIDES = -50.0
@@ -43,6 +44,8 @@ class Constant:
     ``[before, length, after]`` that starts at ``start`` of that middle. ``mask()`` is all values of
     what may be an additive mask, some of them far below zero; None where there are none such.
     ``values()`` returns all of them, or None where they are random, too many, or not known.
+    ``window(before, size, after)`` is the geometry along that middle of a constant that local
+    operations made of a uniform one, None of any other.
 
     Example:
         >>> from shiftcheck.rules import Constant
@@ -58,3 +61,4 @@ class Constant:
     part: Callable[[int, int, int, int, int], Constant] = _unknown_part
     mask: Callable[[], NDArray[np.float64] | None] = lambda: None
     values: Callable[[], NDArray[Any] | None] = lambda: None
+    window: Callable[[int, int, int], Axis | None] = lambda *_: None

@@ -1,0 +1,146 @@
+"""Constants that local operations made of uniform ones: where their field leaves the window.
+
+The count of samples under a padded box filter is the same everywhere but near both ends, where the
+filter looks beyond what is stored. Such a constant is followed by the rules as a signal is: what
+its own geometry calls not valid differs for that reason, and for no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from shiftcheck.axis import Axis, input_axis
+from shiftcheck.layout import AxisState, Factor, Signal, plain
+from shiftcheck.rules import Constant
+
+MOST_LOOKED_AT = 2**16
+"""Whether a tensor from before the run is uniform is not asked of one with more values."""
+
+MOST_DIMS = 8
+"""A tensor with more dimensions than that is not followed."""
+
+
+class LocalConstants:
+    """The geometry of each constant that was made of uniform ones by operations with a rule.
+
+    Axis ``a`` is dimension ``-1 - a`` of the uniform constant; of the last ``axes`` dimensions,
+    that is: those before hold channels. ``constant``: how a rule sees any other tensor.
+    ``shared``: whether two tensors are views of the same memory.
+    """
+
+    def __init__(
+        self,
+        untraced: Callable[[], AbstractContextManager[None]],
+        constant: Callable[[torch.Tensor], Constant],
+        shared: Callable[[torch.Tensor, torch.Tensor], bool],
+    ) -> None:
+        self.untraced, self.constant, self.shared = untraced, constant, shared
+        self.axes = 0
+        self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.followed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def note_uniform(self, out: Any) -> None:
+        """Remember that an operation makes tensors that are the same everywhere."""
+        for tensor in _tensors(out):
+            self.uniform[tensor] = True
+
+    def note(
+        self,
+        ask: Callable[[Sequence[Any], Mapping[str, Any]], Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        *,
+        pointwise: bool,
+    ) -> None:
+        """Follow an operation on constants; ``ask`` asks its rule, if it has any."""
+        given, made = _tensors((args, kwargs)), _tensors(out)
+        if len(made) != 1 or not given or any(t is made[0] for t in given):
+            return
+        spreads = pointwise or self.shared(given[0], made[0])
+        if spreads and all(self._is_uniform(t) for t in given):
+            self.note_uniform(out)
+            return
+        signals = self._signals(given, pointwise=pointwise)
+        if not signals or not _of_one_window(signals.values()):
+            return
+
+        def known(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            return signals.get(id(value)) or self.constant(value)
+
+        try:
+            named = {k: tree_map(known, v) for k, v in kwargs.items()}
+            found = ask(tree_map(known, list(args)), named)
+        except Exception:  # a rule that fails has no answer, whatever the failure
+            return
+        if isinstance(found, Signal) and found.shape == tuple(made[0].shape):
+            self.followed[made[0]] = found
+
+    def _signals(self, given: Sequence[torch.Tensor], *, pointwise: bool) -> dict[int, Signal]:
+        """The operands that are followed; else the first one, where that is uniform."""
+        found = {id(t): s for t in given if (s := self.followed.get(t)) is not None}
+        if found or pointwise or not self._is_uniform(given[0]):
+            return found
+        return {id(given[0]): self._whole(given[0])}
+
+    def forget(self, written: Sequence[torch.Tensor]) -> None:
+        """What shares its memory with a constant that is written to is no longer followed."""
+        for tensor in written:
+            for known in (self.uniform, self.followed):
+                for other in [t for t in known if t is tensor or self.shared(t, tensor)]:
+                    del known[other]
+
+    def window(self, tensor: torch.Tensor, before: int, size: int, after: int) -> Axis | None:
+        """The geometry along the middle of ``[before, size, after]``; None where not known."""
+        signal = self.followed.get(tensor)
+        if signal is None:
+            return None
+        for dim, n in enumerate(tensor.shape):
+            outside = math.prod(tensor.shape[:dim]), math.prod(tensor.shape[dim + 1 :])
+            if n == size and outside == (before, after):
+                axis = signal.axis_in(dim)
+                return None if axis is None else signal.geometry(axis)
+        return None
+
+    def _is_uniform(self, tensor: torch.Tensor) -> bool:
+        if tensor in self.uniform:
+            return True
+        unknown = isinstance(tensor, torch._subclasses.FakeTensor | torch.nn.Parameter)
+        if unknown or tensor.is_meta or not 0 < tensor.numel() <= MOST_LOOKED_AT:
+            return False
+        with self.untraced():
+            return bool((tensor == tensor.flatten()[0]).all())
+
+    def _whole(self, tensor: torch.Tensor) -> Signal:
+        """A uniform constant as a signal: its last dimensions are axes, as those of an input."""
+        states: list[AxisState] = [None] * MOST_DIMS
+        dims = [plain(n) for n in tensor.shape]
+        for axis in range(min(self.axes, tensor.ndim, MOST_DIMS)):
+            size = tensor.shape[-1 - axis]
+            if size > 1:
+                dims[-1 - axis] = (Factor("axis", size, axis),)
+                states[axis] = input_axis(size, circular=False)
+        return Signal(tuple(dims), tuple(states))
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    return [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
+
+
+def _of_one_window(signals: Any) -> bool:
+    """Whether all signals come from uniform constants that were as large along each axis."""
+    sizes: dict[int, set[int]] = {}
+    for signal in signals:
+        for axis, state in enumerate(signal.axes):
+            if isinstance(state, Axis):
+                sizes.setdefault(axis, set()).add(state.pixels)
+    return all(len(found) == 1 for found in sizes.values())
