@@ -87,6 +87,12 @@ def test_a_still_map_is_a_constant_that_depends_on_the_position() -> None:
     assert report.guilty.kind == "POSITION"
 
 
+def test_the_values_of_a_still_map_are_known_to_the_geometry() -> None:
+    flat = torch.ones_like(X).requires_grad_()
+    assert shiftcheck.geometry(lambda x, gain: x * gain, (X, flat), fixed=("gain",)).causes == ()
+    assert shiftcheck.geometry(lambda x, gain: x * gain, (X, X), fixed=("gain",)).causes
+
+
 def test_a_part_of_an_argument_stands_still() -> None:
     def model(batch: Any) -> Any:
         return batch["x"] * batch["more"]["scale"].mean()

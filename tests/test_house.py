@@ -37,6 +37,7 @@ FLOORS = {
         "probe",
         "fallback",
         "circular",
+        "higher_order",
         "trace",
     },
     3: {

@@ -204,7 +204,7 @@ def _is_plain(value: Any) -> bool:
     """Whether everything that an object holds is in its attributes, as far as can be told."""
     if isinstance(value, types.SimpleNamespace):
         return True
-    if callable(value) or isinstance(value, Iterator) or not _attributes(value):
+    if not _attributes(value):
         return False
     return all(kind is object or kind.__flags__ & HEAP_TYPE for kind in type(value).__mro__)
 

@@ -29,6 +29,7 @@ from shiftcheck.circular import twin_of
 from shiftcheck.containers import leaves_of
 from shiftcheck.errors import ModelError
 from shiftcheck.fallback import Prober, Subject, subject_of
+from shiftcheck.higher_order import COMPOSED, is_higher_order, steps_of
 from shiftcheck.laws import Laws
 from shiftcheck.layout import (
     AxisState,
@@ -175,6 +176,7 @@ def _not_compiled() -> Iterator[None]:
     """Run compiled parts of a model as they were before, and without a word about hooks."""
     with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
         warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are")
+        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
         yield
 
 
@@ -188,6 +190,8 @@ class _Frame:
 
 
 class _Tracer(TorchDispatchMode):
+    supports_higher_order_operators = True
+
     def __init__(
         self,
         modules: Mapping[str, torch.nn.Module],
@@ -284,6 +288,8 @@ class _Tracer(TorchDispatchMode):
         leaves = [output] if simple else [leaf for _, leaf in flat_outputs(output)]
         tracked = [t for t in leaves if isinstance(t, torch.Tensor) and t in self.signals]
         for i, tensor in enumerate(tracked):
+            if tensor.is_quantized:  # it is looked at where it is a number again
+                continue
             label = name if len(tracked) == 1 else f"{name}[{i}]"
             signal = self._settled(self.signals[tensor], name, op)
             strayed = self.strays.get(tensor, NONE)
@@ -327,6 +333,8 @@ class _Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if is_higher_order(func):
+            return self._higher_order(func, args, kwargs)
         if func.namespace == "prim":  # asks about a tensor, such as for its device
             return func(*args, **kwargs)
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
@@ -416,6 +424,34 @@ class _Tracer(TorchDispatchMode):
         uniform = any(self.ledger.is_uniform(t) for t in inputs)
         self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
         self._led_astray(inputs, out, written)
+        self._finish(name, op, out, outer)
+        return out
+
+    def _higher_order(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Follow the functions that an operation calls; where it cannot be seen, nothing is known.
+
+        What it is given may be written to, and the functions may know any tensor.
+        """
+        steps = steps_of(func)
+        op = func.name()
+        outer = next((f for f in self.frames if f.leaf), None)
+        if steps is not None and op in COMPOSED:
+            name = outer.name if outer else self._function_name(op)
+            frame = _Frame(outer.path if outer else "", True, name, op)
+            out = self._inside(frame, lambda: steps(*args, **kwargs), self.circular_padding)
+            self._finish(name, op, out, outer)
+            return out
+        if steps is not None:
+            with self:
+                return steps(*args, **kwargs)
+        name = outer.name if outer else self._function_name(op)
+        cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=f"functions given to {op}")
+        out = func(*args, **kwargs)
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        parents = [s for s in map(self.ledger.signal, given) if s is not None]
+        parents = parents or [Signal((), self.given)]
+        for tensor in [*given, *(t for t in tree_leaves(out) if isinstance(t, torch.Tensor))]:
+            self.ledger.write(tensor, opaque(tensor.shape, parents, cause), cause)
         self._finish(name, op, out, outer)
         return out
 
@@ -598,7 +634,7 @@ class _Tracer(TorchDispatchMode):
                 if self.leak is not None:
                     signal = opaque(leaf.shape, [signal], self.leak)
                 signal = self._settled(signal, "output", "output")
-                found.append((path, leaf, signal))
+                found.append((path, leaf.dequantize() if leaf.is_quantized else leaf, signal))
             elif not isinstance(leaf, NO_OUTPUT):
                 unknown.append((path, type(leaf).__name__))
         return Traced(
