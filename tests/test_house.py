@@ -50,6 +50,7 @@ FLOORS = {
         "alone",
         "measurement",
         "local",
+        "guilt",
         "verdict",
         "confirm",
         "results",

@@ -354,7 +354,7 @@ def _has_own_dim(signal: Signal, axis: int) -> bool:
 
 
 def with_cause(signal: Signal, cause: Cause) -> Signal:
-    """The same signal with one more cause, unless it is known already.
+    """The same signal with one more cause, unless it is known of the same layer already.
 
     Example:
         >>> from shiftcheck.axis import input_axis
@@ -365,11 +365,26 @@ def with_cause(signal: Signal, cause: Cause) -> Signal:
         >>> [cause.kind for cause in with_cause(x, Cause(kind="DATA_DEPENDENT")).causes]
         ['DATA_DEPENDENT']
     """
-    known = any(
-        (c.kind, c.axis, c.period, c.latent) == (cause.kind, cause.axis, cause.period, cause.latent)
-        for c in signal.causes
-    )
+    key = _key(cause)
+    known = any(c.layer == cause.layer and _key(c) == key for c in signal.causes)
     return signal if known else replace(signal, causes=(*signal.causes, cause))
+
+
+def _key(cause: Cause) -> tuple[object, ...]:
+    """What two causes have in common that tell the same of the same layer."""
+    return cause.layer, cause.kind, cause.axis, cause.period, cause.latent
+
+
+def causes_at(causes: tuple[Cause, ...], place: Cause) -> tuple[Cause, ...]:
+    """The causes, those that have no layer yet with the layer and the operation of ``place``."""
+    if all(c.layer for c in causes):
+        return causes
+    at, op, operation = place.layer, place.op, place.operation
+    kept: dict[object, Cause] = {}
+    for cause in causes:
+        here = cause if cause.layer else replace(cause, layer=at, op=op, operation=operation)
+        kept.setdefault(_key(here) if here.layer == at else id(here), here)
+    return tuple(kept.values())
 
 
 def lose(signal: Signal, axes: Iterable[int], cause: Cause) -> Signal:
@@ -427,12 +442,24 @@ def opaque(shape: Sequence[int], parents: Sequence[Signal], cause: Cause) -> Sig
 
 
 def merge_causes(signals: Sequence[Signal]) -> tuple[Cause, ...]:
-    """The causes of all the signals, each kind once."""
-    out = Signal((), (), ())
-    for signal in signals:
-        for cause in signal.causes:
-            out = with_cause(out, cause)
-    return out.causes
+    """The causes of all the signals, each once.
+
+    Deep networks join tensors whose causes begin alike: of those, only the longest is looked at.
+    """
+    out: tuple[Cause, ...] = ()
+    for causes in {id(s.causes): s.causes for s in signals}.values():
+        if causes[: len(out)] == out:
+            out = causes
+        elif out[: len(causes)] != causes:
+            out = _united(out, causes)
+    return out
+
+
+def _united(one: tuple[Cause, ...], other: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    same = {id(cause) for cause in one}
+    fresh = [cause for cause in other if id(cause) not in same]
+    known = {_key(cause) for cause in one} if fresh else set()
+    return (*one, *(cause for cause in fresh if _key(cause) not in known))
 
 
 def regroup(signal: Signal, shape: Sequence[int]) -> Signal:

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.boxes import box_of
-from shiftcheck.layout import Signal, opaque
+from shiftcheck.layout import Signal, causes_at, opaque
 from shiftcheck.local_constants import LocalConstants
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
@@ -283,11 +283,7 @@ def dense(*tensors: torch.Tensor) -> bool:
 
 def _by(signal: Signal, layer: Cause) -> Signal:
     """The signal with the layer of every cause that has none yet."""
-    at, op, operation = layer.layer, layer.op, layer.operation
-    causes = tuple(
-        c if c.layer else replace(c, layer=at, op=op, operation=operation) for c in signal.causes
-    )
-    return replace(signal, causes=causes)
+    return replace(signal, causes=causes_at(signal.causes, layer))
 
 
 def is_same_view(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -20,6 +20,7 @@ from shiftcheck.inputs import Shift
 from shiftcheck.job import Job, chunks_of, guarded
 from shiftcheck.layout import Gone, Signal
 from shiftcheck.regions import Plan, Planner, Region, whole_index
+from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.state import Originals
 from shiftcheck.trace import Row
@@ -30,11 +31,13 @@ from shiftcheck.whole import Whole
 class Local:
     """The local error of one layer under one shift, over the magnitude of its channel.
 
-    None where nothing could be compared, or the layer was not fed with exact shifts.
+    None where nothing could be compared, or the layer was not fed with exact shifts. ``causes``:
+    what the layer does to a signal of which every sample is known, whatever came before it.
     """
 
     interior: float | None = None
     border: float | None = None
+    causes: tuple[Cause, ...] = ()
 
 
 NOTHING = Local()
@@ -127,12 +130,13 @@ def _replace(
         return [NOTHING] * len(shifts), every
     signal = without_copies(row.signal)
     planner = job.planner(signal)
+    causes = tuple(c for c in row.signal.causes if c.layer == (row.path or row.name))
     local, strayed = [], set()
     for i, shift in enumerate(shifts):
         copy = whole[first + i]
         plan = planner.plan(shift)
         clean = i not in row.strayed and any(shift)
-        local.append(_local(base, copy, plan) if clean else NOTHING)
+        local.append(replace(_local(base, copy, plan), causes=causes) if clean else NOTHING)
         exact = _exact_plan(planner, signal, shift)
         if exact is None:
             strayed.add(i)
@@ -154,6 +158,12 @@ def _local(base: Base, copy: torch.Tensor, plan: Plan) -> Local:
     scale = base.peak
     border = None if gap.border is None or not scale > 0 else gap.border / scale
     return Local(interior=_finite(gap.relative), border=_finite(border))
+
+
+def causes_alone(found: Found) -> tuple[Cause, ...]:
+    """The causes of every layer alone: those too that an axis lost before leaves unseen."""
+    every = (c for locals_ in found.values() for local in locals_ for c in local.causes)
+    return tuple(dict.fromkeys(every))
 
 
 def _finite(value: float | None) -> float | None:

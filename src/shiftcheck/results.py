@@ -16,7 +16,7 @@ from shiftcheck.confirm import EPS, SecondLook, settled
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.job import Job, Measured
 from shiftcheck.layout import Gone, Lost
-from shiftcheck.local import Found
+from shiftcheck.local import Found, causes_alone
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.structure import Model
@@ -123,12 +123,15 @@ def build_report(
     decisive = next((o for o in outputs if (o.verdict, o.reason) == (verdict, reason)), outputs[0])
     own = [e.row for e in job.outputs.values() if e.row.name == decisive.name]
     circular = job.inputs.circular
+    rounding = replace(tolerance, rtol=None, atol=None).relative(None)
+    suspects = tuple(dict.fromkeys((*causes_of(own), *causes_alone(local or {}))))
+    guilty = find_guilty(verdict, reason, decisive, suspects, circular, layers, rounding)
     return Report(
         verdict=verdict,
         reason=reason,
         layers=layers,
         outputs=outputs,
-        guilty=find_guilty(verdict, reason, decisive, causes_of(own), circular, layers),
+        guilty=guilty,
         causes=causes,
         shifts=job.shifts,
         sensitivity=sensitivity_of(told, tolerance),

@@ -35,6 +35,7 @@ from shiftcheck.layout import (
     AxisState,
     Signal,
     as_slice,
+    causes_at,
     no_longer_uniform,
     opaque,
     valid_everywhere,
@@ -597,11 +598,8 @@ class _Tracer(TorchDispatchMode):
         """The signal, its new causes with their place; a signal of its own for every place."""
 
         def stamp() -> Signal:
-            causes = tuple(
-                c if c.layer else replace(c, layer=name, op=op, operation=operation)
-                for c in signal.causes
-            )
-            out = replace(signal, causes=causes)
+            place = Cause(kind="", layer=name, op=op, operation=operation)
+            out = replace(signal, causes=causes_at(signal.causes, place))
             source = signal.source if new else None
             return out if source is None else as_slice(out, source.whole, source.dim, source.chosen)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from shiftcheck.guilt import Evidence
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.resampling import is_whole
@@ -222,18 +223,23 @@ def find_guilty(
     causes: Sequence[Cause],
     circular: Sequence[bool],
     layers: Sequence[LayerResult],
+    noise: float = 0.0,
 ) -> Cause | None:
     """The first cause on the way to the output that explains its verdict.
 
-    A cause that does nothing to exactly shifted inputs, as measured, comes after the others.
+    A cause that does nothing to exactly shifted inputs, as measured, hides no other; nor does an
+    operation of which nothing is known hide a break before it. ``noise``: the relative error of
+    rounding in the type of the run.
     """
     if verdict is Verdict.EQUIVARIANT:
         return None
     if reason == BETWEEN:
         return None
-    blind = [c for c in causes if BLIND.get(c.kind) == reason]
-    if blind:
-        return blind[0]
+    blind = next((c for c in causes if BLIND.get(c.kind) == reason), None)
+    if blind is not None:
+        evidence = Evidence(layers=layers, shifts=[s.shift for s in output.shifts], noise=noise)
+        earlier = evidence.before(blind, causes) if blind.kind == "UNSUPPORTED_OP" else None
+        return earlier or blind
     same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
     shifts = [s.shift for s in same if any(s.shift)]
     if not shifts:
@@ -242,34 +248,15 @@ def find_guilty(
         return _first_measured(layers, shifts[0])
     if verdict is Verdict.BROKEN and not is_whole(shifts[0]):
         return _first_between(layers, shifts[0])
-    explaining = [c for c in causes if _explains(c, shifts[0], reason, circular)]
+    explaining = [c for c in causes if any(_explains(c, s, reason, circular) for s in shifts)]
     if reason == MEASURED_GAP:
         explaining += [c for c in causes if c.kind == "MEASURED"]
     if reason == NO_REGION:
         explaining.sort(key=lambda c: c.kind != "GLOBAL")
     elif verdict is Verdict.BROKEN:
-        explaining.sort(
-            key=lambda c: (c.kind == "DATA_DEPENDENT", _does_nothing(c, shifts, layers))
-        )
+        explaining.sort(key=lambda c: c.kind == "DATA_DEPENDENT")
+        return Evidence(layers=layers, shifts=shifts, noise=noise).first(explaining)
     return explaining[0] if explaining else None
-
-
-def _does_nothing(
-    cause: Cause, shifts: Sequence[tuple[float, ...]], layers: Sequence[LayerResult]
-) -> bool:
-    """Whether a layer was fed with exact shifts, and gave exact shifts."""
-    found = [
-        s.local_border if cause.kind == "PADDING" else s.local_interior
-        for row in layers
-        if row.name == cause.layer or row.name.startswith(f"{cause.layer}[")
-        for s in row.shifts
-        if s.shift in shifts
-    ]
-    return bool(found) and all(f is not None and f <= QUIET for f in found)
-
-
-QUIET = 1e-13
-"""A local error of that much is rounding, in any type."""
 
 
 def _explains(cause: Cause, shift: Sequence[float], reason: str, circular: Sequence[bool]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from shiftcheck.render.numbers import count, each, gap, spans
-from shiftcheck.render.remedies import is_mirrored, remedies
+from shiftcheck.render.remedies import UNSUPPORTED, is_mirrored, remedies, unsupported
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 
 COLUMNS = 100
@@ -187,22 +187,35 @@ def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]
         f" {meaning}{detail}",
         *_local(report, guilty),
         *_others(report, guilty, output),
+        *_end_of_knowledge(report, guilty),
+    ]
+
+
+def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
+    """Where the geometry ends, if that is after the guilty layer."""
+    end = unsupported(report)
+    if end is None or guilty.kind == end.kind:
+        return []
+    return [
+        f"nothing is known from layer {end.layer!r} ({end.op}) on, cause {end.kind}: {end.detail}"
     ]
 
 
 def _local(report: Report, guilty: Cause) -> list[str]:
     """What the guilty layer does alone, when it is fed with exact shifts."""
-    if report.verdict is not Verdict.BROKEN and report.reason != "no valid region":
+    before = report.reason == UNSUPPORTED and guilty.kind != "UNSUPPORTED_OP"
+    known = report.verdict is Verdict.BROKEN or report.reason == "no valid region" or before
+    if not known:
         return []
     rows = [r for r in report.layers if r.name in (guilty.layer, f"{guilty.layer}[0]")]
     inside = next((r.local_interior for r in rows), None)
     border = next((r.local_border for r in rows), None)
-    known = [
+    figures = [
         f"{gap(value)} {where}"
         for value, where in ((inside, "in the interior"), (border, "at the border"))
         if value is not None
     ]
-    return [f"alone, fed with exact shifts: relative error {', '.join(known)}"] if known else []
+    return [f"alone, fed with exact shifts: relative error {', '.join(figures)}"] if figures else []
 
 
 NOTHING_VARIES = ("dead output", "constant output", "saturated output")

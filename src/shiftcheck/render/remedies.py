@@ -114,7 +114,8 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
 def _hint(report: Report) -> list[str]:
     guilty = report.guilty
     text = HINTS.get(report.reason, "")
-    if guilty is not None and guilty.kind in CAUSES and report.reason in ("", "no valid region"):
+    reasons = ("", "no valid region", UNSUPPORTED)
+    if guilty is not None and guilty.kind in CAUSES and report.reason in reasons:
         text = CAUSES[guilty.kind]
         if guilty.period is None and guilty.kind in ("STRIDE", "RESIZE") and guilty.detail:
             text = f"give a size that fits the circle: {guilty.detail}"
@@ -130,14 +131,17 @@ def is_mirrored(cause: Cause) -> bool:
     return cause.kind == "INDEX" and cause.detail.startswith("mirrored")
 
 
+def unsupported(report: Report) -> Cause | None:
+    """The first operation of which no rule knows anything, where that is the reason."""
+    if report.reason != UNSUPPORTED:
+        return None
+    return next((c for c in report.causes if c.kind == "UNSUPPORTED_OP"), report.guilty)
+
+
 def lacks_rule(report: Report) -> bool:
     """Whether the operation at fault could be given a rule, as opposed to one that has one."""
-    guilty = report.guilty
-    return (
-        report.reason == UNSUPPORTED
-        and guilty is not None
-        and guilty.detail.startswith("no rule for")
-    )
+    end = unsupported(report)
+    return end is not None and end == report.guilty and end.detail.startswith("no rule for")
 
 
 def _rule_to_add(report: Report) -> list[str]:

@@ -93,30 +93,44 @@ UNNAMED = "its rule names no cause"
 
 
 def note_missing_causes(before: Sequence[Signal], after: Signal) -> Signal:
-    """Add the causes that a rule left out, so that whatever an axis lost has a guilty layer."""
+    """Add the causes that a rule left out, so that whatever an axis lost has a guilty layer.
+
+    Causes that have a layer are those of earlier ones, and explain nothing that happens here.
+    """
     out = after
     for axis, new in enumerate(after.axes):
         old = [s for s in (signal.axes[axis] for signal in before) if isinstance(s, Axis)]
-        if isinstance(new, Axis) and old:
-            known = [c for c in after.causes if c.axis in (None, axis) and not c.latent]
-            for kind, period in _missing(old, new, known):
+        if not isinstance(new, Axis) or not old:
+            continue
+        changes = list(_changes(old, new))
+        known = (
+            [c for c in after.causes if not c.layer and c.axis in (None, axis)] if changes else []
+        )
+        for kind, period in changes:
+            if not _is_explained(kind, period, [c for c in known if not c.latent]):
                 cause = Cause(kind=kind, axis=axis, period=period, detail=UNNAMED)
                 out = with_cause(out, cause)
     return out
 
 
-def _missing(
-    old: Sequence[Axis], new: Axis, known: Sequence[Cause]
-) -> Iterator[tuple[str, int | None]]:
-    """The kind and period of what happened between two geometries and no cause explains."""
-    always = {c.kind for c in known if c.period is None}
-    periods = math.lcm(*(c.period for c in known if c.period is not None))
-    if new.broken and not any(s.broken for s in old) and not always:
+def _changes(old: Sequence[Axis], new: Axis) -> Iterator[tuple[str, int | None]]:
+    """The kind and the period of whatever an axis lost between two geometries."""
+    if new.broken and not any(s.broken for s in old):
         yield "POSITION", None
-    if new.lattice > math.lcm(*(s.lattice for s in old)) and periods % new.lattice:
+    if new.lattice > math.lcm(*(s.lattice for s in old)):
         yield "STRIDE", new.lattice
     if new.circular and new.circle is None and all(s.circle is not None for s in old):
-        if not always & {"STRIDE", "RESIZE"}:
-            yield "STRIDE", None
-    elif not new.valid.all() and all(s.valid.all() for s in old) and not always and periods == 1:
+        yield "STRIDE", None
+    elif not new.valid.all() and all(s.valid.all() for s in old):
         yield ("GLOBAL" if math.inf in new.halo else "PADDING"), None
+
+
+def _is_explained(kind: str, period: int | None, known: Sequence[Cause]) -> bool:
+    """Whether one of the causes that a rule named tells of a change."""
+    always = {c.kind for c in known if c.period is None}
+    periods = math.lcm(*(c.period for c in known if c.period is not None))
+    if period is not None:
+        return periods % period == 0
+    if kind == "STRIDE":
+        return bool(always & {"STRIDE", "RESIZE"})
+    return bool(always) or (kind != "POSITION" and periods != 1)

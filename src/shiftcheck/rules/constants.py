@@ -220,7 +220,7 @@ def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant)
     state = signal.geometry(axis)
     period = _repetition(factor, step, state)
     if period < state.size:
-        return _periodic(signal, axis, period)
+        return _periodic(signal, axis, period, always=_is_whole(factor, state))
     what = "a parameter" if constant.parameter else "a constant"
     known = "that varies along the axis" if step is not None else "whose values are not known here"
     cause = Cause(kind="POSITION", axis=axis, detail=f"{what} {known}")
@@ -232,18 +232,27 @@ def _repetition(factor: Factor, step: int | None, axis: Axis) -> Fraction:
 
     A pattern that starts anew in every window repeats with the window, unless it divides it.
     """
-    whole = factor.kind == "axis" and factor.step * factor.size == axis.size
-    repeats = step is not None and (whole or factor.size % step == 0)
+    repeats = step is not None and (_is_whole(factor, axis) or factor.size % step == 0)
     period = Fraction(factor.step * (step if step and repeats else factor.size))
     return period * abs(factor.stride / axis.stride) if factor.kind == "key" else period
 
 
-def _periodic(signal: Signal, axis: int, samples: int | Fraction) -> Signal:
-    """Combine with a constant that repeats every so many samples of the axis."""
+def _is_whole(factor: Factor, axis: Axis) -> bool:
+    """Whether a factor is all of its axis, as opposed to its windows or the places in one."""
+    return factor.kind == "axis" and factor.step * factor.size == axis.size
+
+
+def _periodic(
+    signal: Signal, axis: int, samples: int | Fraction, *, always: bool = False
+) -> Signal:
+    """Combine with a constant that repeats every so many samples of the axis.
+
+    ``always``: it is a cause of its own even where the period was as long before.
+    """
     state = signal.geometry(axis)
     new = coarsen(state, samples)
     out = with_axis(signal, axis, new)
-    if new.lattice == state.lattice and bool((new.valid == state.valid).all()):
+    if not always and new.lattice == state.lattice and bool((new.valid == state.valid).all()):
         return out
     detail = f"a constant that repeats every {samples} samples"
     return with_cause(out, Cause(kind="POSITION", axis=axis, period=new.lattice, detail=detail))

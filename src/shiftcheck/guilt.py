@@ -1,0 +1,106 @@
+"""Which of several causes is guilty: the first that the measured local errors do not clear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from shiftcheck.report import Cause, LayerResult, Verdict
+
+QUIET = 1e-13
+"""A local error of that much is rounding, in any type."""
+
+OF_ONE_SIZE = 0.1
+"""Among errors that are all within noise, those count that are that share of the largest."""
+
+AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "RESIZE")
+"""The kinds of breaks that no choice of shifts mends, where they have no period."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the layers do to exactly shifted inputs, at the shifts that are asked about.
+
+    ``noise``: the relative error that rounding may cause in the type of the run.
+    """
+
+    layers: Sequence[LayerResult]
+    shifts: Sequence[tuple[float, ...]]
+    noise: float = 0.0
+
+    def of(self, cause: Cause) -> float | None:
+        """The largest local error of a cause's layer; None where it was not measured."""
+        shifts = [s for s in self.shifts if _affects(cause, s)]
+        found = [
+            s.local_border if cause.kind == "PADDING" else s.local_interior
+            for row in self.layers
+            if _is_of(row, cause.layer)
+            for s in row.shifts
+            if s.shift in shifts
+        ]
+        known = [error for error in found if error is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    def allowed(self, cause: Cause) -> float:
+        """The largest error of a cause's layer that tells nothing."""
+        rows = [row for row in self.layers if _is_of(row, cause.layer)]
+        given = [s.allowance for row in rows for s in row.shifts if s.allowance is not None]
+        return max([QUIET, self.noise, *given])
+
+    def first(self, causes: Sequence[Cause]) -> Cause | None:
+        """The first cause that its layer's local error does not clear.
+
+        One that was not measured comes after an error that is more than rounding in any type.
+        Where all are within noise, it is the first whose error is as large as that of any other.
+        """
+        errors = [self.of(cause) for cause in causes]
+        for place, (cause, error) in enumerate(zip(causes, errors, strict=True)):
+            if error is None:
+                seen = [c for c, e in zip(causes[:place], errors, strict=False) if e and e > QUIET]
+                return next(iter(seen), cause)
+            if error > self.allowed(cause):
+                return cause
+        known = [0.0 if error is None or error <= QUIET else error for error in errors]
+        least = OF_ONE_SIZE * max(known, default=0.0)
+        return next((c for c, e in zip(causes, known, strict=True) if e >= least), None)
+
+    def before(self, unknown: Cause, causes: Sequence[Cause]) -> Cause | None:
+        """The first break at every shift on the way to where the geometry becomes ``unknown``.
+
+        Samples at fixed places may be put together again, so an INDEX needs a layer that shows it.
+        """
+        earlier = takewhile(lambda cause: cause != unknown, causes)
+        for cause in [c for c in earlier if self._breaks_always(c)]:
+            error = self.of(cause)
+            shown = error is not None and error > self.allowed(cause)
+            if shown or (error is None and self._stands(cause, unknown)):
+                return cause
+        return None
+
+    def _breaks_always(self, cause: Cause) -> bool:
+        always = cause.kind in AT_EVERY_SHIFT and cause.period is None and not cause.latent
+        return always and any(_affects(cause, shift) for shift in self.shifts)
+
+    def _stands(self, cause: Cause, unknown: Cause) -> bool:
+        """Whether a break whose own layer was not measured is one for all that is known."""
+        if cause.kind != "INDEX":
+            return True
+        until = takewhile(lambda row: not _is_of(row, unknown.layer), self.layers)
+        rows = [row for row in until if not _is_of(row, cause.layer)]
+        return any(
+            s.verdict is Verdict.BROKEN
+            for row in rows
+            for s in row.shifts
+            if s.shift in self.shifts and _affects(cause, s.shift)
+        )
+
+
+def _is_of(row: LayerResult, layer: str) -> bool:
+    return row.name == layer or row.name.startswith(f"{layer}[")
+
+
+def _affects(cause: Cause, shift: Sequence[float]) -> bool:
+    """Whether a shift moves along the axis of a cause, and is none of its period's multiples."""
+    moved = [v for a, v in enumerate(shift) if v and cause.axis in (None, a)]
+    return any(cause.period is None or v % cause.period for v in moved)
