@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck.axis import input_axis
+from shiftcheck.axis import Axis, input_axis, invalidate
 from shiftcheck.guilt import Evidence
 from shiftcheck.layout import Signal, causes_at, merge_causes, plain, with_cause
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
+from shiftcheck.rules import note_padding
 
 SIZE = 24
 RAMP = torch.linspace(-1, 1, SIZE)
@@ -144,6 +148,44 @@ def test_the_causes_of_a_row_are_its_own() -> None:
     report = shiftcheck.geometry(nn.Sequential(conv(), nn.ReLU(), conv()), image())
     assert [(c.layer, c.axis) for c in report.causes] == [("0", 0), ("0", 1), ("2", 0), ("2", 1)]
     assert [{c.layer for c in row.causes} for row in report.layers] == [{"0"}, set(), {"2"}]
+
+
+def test_a_flip_of_the_output_is_blamed_though_it_mirrors_both_runs_alike() -> None:
+    for model in (
+        lambda x: (x + 1e-30 * RAMP).flip(-1),
+        lambda x: F.conv2d(x + 1e-30 * RAMP, WEIGHT, padding=1).flip(-1),
+    ):
+        assert blamed(model) == ("broken", "flip", "INDEX")
+
+
+def test_what_only_hands_on_an_invalid_border_pads_nothing() -> None:
+    def padded(x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, WEIGHT, padding=1)
+
+    for model in (
+        lambda x: padded(x).flip(-1).flip(-1),
+        lambda x: padded(x)[..., torch.arange(SIZE)],
+    ):
+        report = shiftcheck.geometry(model, image())
+        assert {c.layer for c in report.causes if c.kind == "PADDING"} == {"conv2d"}
+    rolled = shiftcheck.geometry(lambda x: padded(x).roll(3, -1), image())
+    assert {c.layer for c in rolled.causes if c.kind == "PADDING"} == {"conv2d", "roll"}
+
+
+def test_a_rule_that_notes_padding_notes_its_own() -> None:
+    whole = input_axis(8, circular=False)
+    inner = invalidate(whole, np.arange(8) > 0)
+    less = invalidate(inner, np.arange(8) > 1)
+
+    def noted(old: Axis, new: Axis) -> bool:
+        before, after = (Signal((plain(2),), (state,)) for state in (old, new))
+        return bool(note_padding(before, after, [0], "zeros").causes)
+
+    assert noted(whole, inner)
+    assert noted(inner, less)
+    assert not noted(inner, inner)
+    assert not noted(inner, whole)
+    assert noted(inner, replace(inner, stride=Fraction(2)))
 
 
 # -- what is unknown hides no break before it ------------------------------------------------------

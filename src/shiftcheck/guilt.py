@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
 from shiftcheck.report import Cause, LayerResult, Verdict
+from shiftcheck.rules.mirrored import MIRRORED
 
 QUIET = 1e-13
 """A local error of that much is rounding, in any type."""
@@ -30,7 +32,12 @@ class Evidence:
     noise: float = 0.0
 
     def of(self, cause: Cause) -> float | None:
-        """The largest local error of a cause's layer; None where it was not measured."""
+        """The largest local error of a cause's layer; None where it was not measured.
+
+        Moving against the input is a break at any error: both runs are mirrored alike.
+        """
+        if cause.detail == MIRRORED:
+            return math.inf
         shifts = [s for s in self.shifts if _affects(cause, s)]
         found = [
             s.local_border if cause.kind == "PADDING" else s.local_interior
@@ -80,6 +87,7 @@ class Evidence:
 
     def _breaks_always(self, cause: Cause) -> bool:
         always = cause.kind in AT_EVERY_SHIFT and cause.period is None and not cause.latent
+        always = always and cause.detail != MIRRORED  # another flip takes it back
         return always and any(_affects(cause, shift) for shift in self.shifts)
 
     def _stands(self, cause: Cause, unknown: Cause) -> bool:

@@ -10,6 +10,7 @@ from shiftcheck.guilt import Evidence
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.resampling import is_whole
+from shiftcheck.rules.mirrored import MIRRORED
 
 NOISE = {2.0**-52: 64.0, 2.0**-23: 64.0, 2.0**-10: 16.0, 2.0**-7: 16.0}
 """Allowed relative gap in units of the epsilon of the dtype; the worst seen for one layer is 4."""
@@ -235,6 +236,7 @@ def find_guilty(
         return None
     if reason == BETWEEN:
         return None
+    causes = [c for c in causes if c.detail != MIRRORED or _moves_against(output, c.axis)]
     blind = next((c for c in causes if BLIND.get(c.kind) == reason), None)
     if blind is not None:
         evidence = Evidence(layers=layers, shifts=[s.shift for s in output.shifts], noise=noise)
@@ -257,6 +259,12 @@ def find_guilty(
         explaining.sort(key=lambda c: c.kind == "DATA_DEPENDENT")
         return Evidence(layers=layers, shifts=shifts, noise=noise).first(explaining)
     return explaining[0] if explaining else None
+
+
+def _moves_against(output: LayerResult, axis: int | None) -> bool:
+    """Whether an output is mirrored along an axis, as no sum with what is not flipped is."""
+    stride = None if axis is None else output.stride[axis]
+    return stride is not None and stride < 0
 
 
 def _explains(cause: Cause, shift: Sequence[float], reason: str, circular: Sequence[bool]) -> bool:

@@ -47,7 +47,7 @@ def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: 
 def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
     """Add PADDING for the axes that now have samples which read beyond the edge.
 
-    Where nothing was valid before, nothing became invalid.
+    Where nothing was valid before, or the same samples as now, nothing became invalid.
 
     Example:
         >>> from shiftcheck.axis import input_axis
@@ -63,9 +63,15 @@ def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str
         old, new = before.axes[axis], after.axes[axis]
         if not isinstance(old, Axis) or not isinstance(new, Axis) or not old.valid.any():
             continue
-        if not new.valid.all():
+        if not new.valid.all() and not _as_valid(old, new):
             out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
     return out
+
+
+def _as_valid(old: Axis, new: Axis) -> bool:
+    """Whether the samples are still the same ones, and no valid one is invalid now."""
+    same = (old.stride, old.size) == (new.stride, new.size)
+    return same and bool((new.valid >= old.valid).all())
 
 
 def note_edges(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, GeometryError, resample, take, window
+from shiftcheck.axis import Axis, GeometryError, all_valid, resample, take, window
 from shiftcheck.frequencies import at_frequencies
 from shiftcheck.layout import (
     Dim,
@@ -55,11 +55,12 @@ def taken(signal: Signal, dim: int, places: Places, what: str, *, forward: bool 
         lost = lose(signal, [axis], Cause(kind="INDEX", detail=f"{what}: {error}"))
         return with_dim(lost, dim, plain(len(places)))
     out = note_new_causes(signal, with_axis(signal, axis, new))
-    return _note_seam(out, axis, state, new, what)
+    seam = not take(all_valid(state), places, forward=forward).valid.all()
+    return _note_seam(out, axis, state, new, what) if seam else out
 
 
 def _note_seam(out: Signal, axis: int, old: Axis, new: Axis, what: str) -> Signal:
-    if new.valid.all() or (new.circular and not (old.closed and new.circle)):
+    if new.circular and not (old.closed and new.circle):
         return out
     kind = "INDEX" if new.circular else "PADDING"
     detail = f"{what} leaves a seam at a fixed place"
