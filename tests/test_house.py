@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LAYOUT = {"layout", "windows", "combining", "joining", "frequencies"}
+LAYOUT = {"layout", "windows", "combining", "joining", "frequencies", "splicing"}
 FLOORS = {
     0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
     | {"budget_store", "containers", "choosing"},
@@ -32,6 +32,7 @@ FLOORS = {
         "boxes",
         "local_constants",
         "ledger",
+        "recipes",
         "laws",
         "whole",
         "probe",

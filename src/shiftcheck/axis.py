@@ -44,7 +44,9 @@ class Axis:
     that a sample sees on the infinite plane: sample ``q + len(first)`` sees what sample ``q`` sees,
     ``lattice`` pixels further on. A sample that sees nothing has ``first = inf, last = -inf``.
     ``valid`` marks the samples whose value is that of the same operator on the infinite plane (on a
-    circular axis: on the periodic plane).
+    circular axis: on the periodic plane). ``different`` marks the others that nothing beyond an
+    edge excuses: all that the law reads there is stored and valid, and the layer does something
+    else; None where there are none such. ``mixed``: some channels see less than others.
 
     Example:
         >>> axis = resample(input_axis(12, circular=False), window(2, [0, 1, 2]), 5)
@@ -60,6 +62,13 @@ class Axis:
     valid: Mask
     circular: bool = False
     broken: bool = False
+    different: Mask | None = None
+    mixed: bool = False
+
+    @property
+    def readable(self) -> Mask:
+        """The samples that nothing beyond an edge excuses: the valid and the different ones."""
+        return self.valid if self.different is None else self.valid | self.different
 
     @property
     def size(self) -> int:
@@ -148,8 +157,9 @@ def _remembered(
 
     def as_constant(axis: Axis, *rest: Rest.args, **options: Rest.kwargs) -> Axis:
         out = change(axis, *rest, **options)
-        for array in (out.first, out.last, out.valid):
-            array.flags.writeable = False
+        for array in (out.first, out.last, out.valid, out.different):
+            if array is not None:
+                array.flags.writeable = False
         return out
 
     kept: Callable[..., Axis] = lru_cache(REMEMBERED)(as_constant)
@@ -211,8 +221,9 @@ def scaled_axis(pixels: int, size: int, *, circular: bool) -> Axis:
 def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
     """The geometry after an operation whose output samples read the input samples ``taps``.
 
-    A sample is valid when everything that it reads is stored and valid. With ``wrap``, reading
-    beyond the edge of exactly one turn of a closed circle goes on at the other end.
+    A sample is valid when everything that it reads is stored and valid, and different when all of
+    it is stored and some of it is different. With ``wrap``, reading beyond the edge of exactly one
+    turn of a closed circle goes on at the other end.
 
     Args:
         axis: the geometry of the input.
@@ -230,7 +241,7 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
     lattice = math.lcm(axis.lattice, abs(stride.numerator), abs(pattern.numerator))
     phases = int(lattice / abs(stride))
     first, last = np.full(phases, np.inf), np.full(phases, -np.inf)
-    valid = np.ones(size, dtype=bool)
+    valid, readable = np.ones(size, dtype=bool), np.ones(size, dtype=bool)
     around = wrap and axis.one_turn
     for r, reads in enumerate(taps.phases):
         table, stored = np.arange(r, phases, taps.den), np.arange(r, size, taps.den)
@@ -238,11 +249,14 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
             source = table // taps.den * taps.num + tap
             first[table] = np.minimum(first[table], axis.first_of(source))
             last[table] = np.maximum(last[table], axis.last_of(source))
-            valid[stored] &= _readable(axis, stored // taps.den * taps.num + tap, around)
+            read = stored // taps.den * taps.num + tap
+            valid[stored] &= _stored(axis.valid, read, around)
+            if axis.different is not None:
+                readable[stored] &= _stored(axis.readable, read, around)
     if axis.circle is not None and axis.circle % taps.num:
         valid[:] = False
     out = replace(axis, stride=stride, lattice=lattice, first=first, last=last, valid=valid)
-    return _whole_turns(out)
+    return _whole_turns(out if axis.different is None else _with_different(out, readable))
 
 
 @_remembered
@@ -259,14 +273,22 @@ def join(one: Axis, other: Axis) -> Axis:
         raise GeometryError(f"the sizes {one.size} and {other.size} differ")
     lattice = math.lcm(one.lattice, other.lattice)
     index = np.arange(int(lattice / abs(one.stride)))
-    return replace(
+    out = replace(
         one,
         lattice=lattice,
         first=np.minimum(one.first_of(index), other.first_of(index)),
         last=np.maximum(one.last_of(index), other.last_of(index)),
         valid=one.valid & other.valid,
         broken=one.broken or other.broken,
+        mixed=one.mixed or other.mixed,
     )
+    return _with_different(out, one.readable & other.readable)
+
+
+def _with_different(axis: Axis, readable: Mask) -> Axis:
+    """The same axis, of which the ``readable`` samples are valid or different."""
+    different = readable & ~axis.valid
+    return replace(axis, different=different if different.any() else None)
 
 
 @_remembered
@@ -277,7 +299,7 @@ def all_valid(axis: Axis) -> Axis:
         >>> all_valid(resample(input_axis(8, circular=False), window(1, [-1, 0, 1]), 8)).valid.all()
         np.True_
     """
-    return replace(axis, valid=np.ones(axis.size, dtype=bool))
+    return replace(axis, valid=np.ones(axis.size, dtype=bool), different=None)
 
 
 def globalise(
@@ -298,6 +320,7 @@ def globalise(
         last=np.full(phases, np.inf),
         valid=axis.valid & kept,
         broken=axis.broken or broken,
+        different=axis.different if kept else None,
     )
 
 
@@ -308,13 +331,20 @@ LONGEST_PATTERN = 64
 """The largest number of samples after which a list of indices is looked at for a repetition."""
 
 
-def take(axis: Axis, indices: Indices, *, forward: bool = False) -> Axis:
+def take(
+    axis: Axis,
+    indices: Indices,
+    *,
+    forward: bool = False,
+    stored: tuple[int, int] | None = None,
+) -> Axis:
     """The geometry after a gather of the samples ``indices``, on a closed circle modulo its turn.
 
     The longest part of ``indices`` that advances regularly decides the stride; samples outside
-    that pattern are not valid, and may be few pieces, as a padding or a seam leaves them.
-    ``forward``: the pattern is none that goes backwards. Raises
-    GeometryError where no half of them follows a pattern.
+    that pattern are not valid, and may be few pieces, as a padding or a seam leaves them. They are
+    different where the pattern would go on to a sample that is ``stored``: from its first to
+    before its last entry, by default the whole axis. ``forward``: the pattern is none that goes
+    backwards. Raises GeometryError where no half of them follows a pattern.
     """
     turn = axis.circle if axis.closed else None
     taps = _regular_part(indices, turn, forward)
@@ -325,7 +355,14 @@ def take(axis: Axis, indices: Indices, *, forward: bool = False) -> Axis:
     here = np.arange(len(indices))
     expected = here // taps.den * taps.num + np.array(taps.phases)[here % taps.den, 0]
     apart = indices - expected if turn is None else (indices - expected) % turn
-    return _whole_turns(replace(out, valid=source.valid[indices] & (apart == 0)))
+    out = replace(out, valid=source.valid[indices] & (apart == 0))
+    if turn is not None:
+        return _whole_turns(replace(out, different=None))
+    start, stop = stored or (0, axis.size)
+    there = (expected >= start) & (expected < stop)
+    readable = np.where(apart == 0, source.readable[indices], there)
+    inside = np.clip(expected, 0, max(axis.size - 1, 0))
+    return _whole_turns(_with_different(out, readable & source.readable[inside]))
 
 
 def accumulate(axis: Axis, *, backwards: bool = False) -> Axis:
@@ -340,12 +377,13 @@ def accumulate(axis: Axis, *, backwards: bool = False) -> Axis:
         first = np.full_like(first, -np.inf)
     else:
         last = np.full_like(last, np.inf)
-    return replace(axis, first=first, last=last, valid=np.zeros_like(axis.valid))
+    nothing = np.zeros_like(axis.valid)
+    return replace(axis, first=first, last=last, valid=nothing, different=None)
 
 
 def invalidate(axis: Axis, keep: Mask) -> Axis:
-    """The same axis with only the samples ``keep`` left valid."""
-    return replace(axis, valid=axis.valid & keep)
+    """The same axis with all samples but ``keep`` excused."""
+    return _with_different(replace(axis, valid=axis.valid & keep), axis.readable & keep)
 
 
 def with_break(axis: Axis) -> Axis:
@@ -364,6 +402,7 @@ def coarsen(axis: Axis, samples: int | Fraction) -> Axis:
         first=axis.first_of(index),
         last=axis.last_of(index),
         valid=axis.valid & divides,
+        different=axis.different if divides else None,
     )
 
 
@@ -400,9 +439,10 @@ def pair(axis: Axis, shift: int) -> Pairing | None:
         return whole_axis(axis.size)
     turn = (axis.circle or axis.size) if axis.circular else None
     here, there = overlap(axis.size, int(steps), turn)
-    both = axis.valid[here] & axis.valid[there]
+    both = axis.readable[here] & axis.readable[there]
     counts = np.ones(len(here), dtype=bool) if axis.circular else both
-    sound = axis.period is not None and (axis.closed or not axis.circular)
+    closed = axis.closed if axis.circular else axis.different is None
+    sound = axis.period is not None and closed
     return Pairing(
         here=here,
         there=there,
@@ -503,13 +543,15 @@ def _unroll(table: Pixels, index: Indices, lattice: int, stride: Fraction) -> Pi
     return np.asarray(table[phase] + turns * ahead, dtype=np.float64)
 
 
-def _readable(axis: Axis, index: Indices, around: bool) -> Mask:
+def _stored(mask: Mask, index: Indices, around: bool) -> Mask:
+    """Which of the samples ``index`` are stored and in ``mask``; with ``around``, all are."""
     if around:
         return np.ones(len(index), dtype=bool)
-    inside = (index >= 0) & (index < axis.size)
-    if axis.size == 0:
+    size = len(mask)
+    inside = (index >= 0) & (index < size)
+    if size == 0:
         return inside
-    return np.asarray(inside & axis.valid[np.clip(index, 0, axis.size - 1)], dtype=bool)
+    return np.asarray(inside & mask[np.clip(index, 0, size - 1)], dtype=bool)
 
 
 def _regular_part(indices: Indices, turn: int | None, forward: bool) -> Taps | None:
@@ -555,7 +597,7 @@ def _pattern(indices: Indices, start: int, num: int, den: int) -> Taps:
 
 def _whole_turns(axis: Axis) -> Axis:
     if axis.circular and axis.circle is None:
-        return replace(axis, valid=np.zeros_like(axis.valid))
+        return replace(axis, valid=np.zeros_like(axis.valid), different=None)
     return axis
 
 

@@ -11,13 +11,15 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """The samples of an outer tensor that a view of it holds, neighbours all along.
+    """The samples of an outer tensor that a view of it holds.
 
-    ``starts``: the first of them along each dimension of the outer tensor. ``missing``: the
-    dimensions that the view has not, because one sample of them was selected.
+    ``starts``: the first of them along each dimension of the outer tensor, whose next is ``steps``
+    samples further on. ``missing``: the dimensions that the view has not, because one sample of
+    them was selected.
     """
 
     starts: tuple[int, ...]
+    steps: tuple[int, ...]
     missing: tuple[int, ...]
 
 
@@ -30,15 +32,22 @@ def box_of(view: torch.Tensor, outer: torch.Tensor) -> Box | None:
         return None
     for missing in itertools.combinations(range(outer.ndim), outer.ndim - view.ndim):
         kept = [d for d in range(outer.ndim) if d not in missing]
-        if all(_fits(view, i, outer, d, starts[d]) for i, d in enumerate(kept)):
-            return Box(starts=starts, missing=missing)
+        steps = [_step(view, i, outer, d, starts[d]) for i, d in enumerate(kept)]
+        if all(steps):
+            of_dim = dict(zip(kept, steps, strict=True))
+            every = tuple(of_dim.get(d, 1) for d in range(outer.ndim))
+            return Box(starts=starts, steps=every, missing=missing)
     return None
 
 
-def _fits(view: torch.Tensor, i: int, outer: torch.Tensor, d: int, start: int) -> bool:
+def _step(view: torch.Tensor, i: int, outer: torch.Tensor, d: int, start: int) -> int:
+    """How far neighbours of a view are apart along a dimension; 0 where they leave it."""
     size = view.shape[i]
-    steps = size == 1 or view.stride(i) == outer.stride(d)
-    return steps and size > 0 and start + size <= outer.shape[d]
+    if size == 0:
+        return 0
+    step, rest = divmod(view.stride(i), outer.stride(d)) if size > 1 else (1, 0)
+    inside = start + (size - 1) * step < outer.shape[d]
+    return step if rest == 0 and step > 0 and inside else 0
 
 
 def _overlaps(outer: torch.Tensor) -> bool:

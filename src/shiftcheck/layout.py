@@ -120,10 +120,32 @@ class Slice:
 
 
 @dataclass(frozen=True, eq=False)
+class Recipe:
+    """How a tensor was made of a part of another one: two tensors of one recipe obey one law.
+
+    ``starts``: for each axis that was cut, the pixels from the first sample of ``whole`` to the
+    first of this one. ``steps``: stands for the operations since, and for all their arguments.
+
+    Example:
+        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.rules import Factor, Signal, find_rule
+        >>> x = Signal(((Factor("axis", 16, axis=0),),), (input_axis(16, circular=False),))
+        >>> part = find_rule("aten::slice", "Tensor")(x, 0, 4, 12)
+        >>> part.recipe.whole is x, str(part.recipe.starts[0])
+        (True, '4')
+    """
+
+    whole: Signal
+    starts: Mapping[int, Fraction]
+    steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Signal:
     """What is known of a tensor that depends on the input: its dimensions, axes and causes.
 
-    ``source``: of which tensor it is a slice, while its values are still the same.
+    ``source``: of which tensor it is a slice, while its values are still the same. ``recipe``: how
+    it was made of such a slice. ``is_mask``: its values are true or false.
 
     Example:
         >>> from shiftcheck.axis import input_axis
@@ -137,6 +159,8 @@ class Signal:
     axes: tuple[AxisState, ...]
     causes: tuple[Cause, ...] = ()
     source: Slice | None = field(default=None, init=False, repr=False)
+    recipe: Recipe | None = field(default=None, init=False, repr=False)
+    is_mask: bool = field(default=False, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -206,7 +230,45 @@ def as_slice(signal: Signal, whole: Signal, dim: int, chosen: range) -> Signal:
     """The same signal, known to be a slice of another; whatever is made of it is none any more."""
     out = replace(signal)
     object.__setattr__(out, "source", Slice(whole, dim, chosen))
+    object.__setattr__(out, "recipe", signal.recipe)
     return out
+
+
+def with_other_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
+    """The same values with dimensions of size 1 more or less: still what they were made of."""
+    out = replace(signal, dims=tuple(dims))
+    object.__setattr__(out, "recipe", signal.recipe)
+    return out
+
+
+def with_causes(signal: Signal, causes: Sequence[Cause]) -> Signal:
+    """The same values with other causes: still what they were made of."""
+    out = by_recipe(signal, signal.recipe)
+    object.__setattr__(out, "causes", tuple(causes))
+    return out
+
+
+def by_recipe(signal: Signal, recipe: Recipe | None) -> Signal:
+    """The same signal, known to be made so; whatever is made of it is so no more."""
+    out = replace(signal)
+    object.__setattr__(out, "source", signal.source)
+    object.__setattr__(out, "recipe", recipe)
+    return out
+
+
+def as_mask(signal: Signal) -> Signal:
+    """The same signal, known to be true or false."""
+    out = by_recipe(signal, signal.recipe)
+    object.__setattr__(out, "is_mask", True)
+    return out
+
+
+def recipe_of_part(signal: Signal, axis: int, chosen: range, stride: Fraction) -> Recipe:
+    """The recipe of the samples ``chosen`` of an axis, which are ``stride`` pixels apart."""
+    before = signal.recipe or Recipe(signal, {})
+    start = before.starts.get(axis, Fraction(0)) + chosen.start * stride
+    steps = before.steps if chosen.step == 1 else hash((before.steps, "every", chosen.step))
+    return Recipe(before.whole, {**before.starts, axis: start}, steps)
 
 
 def plain(size: int) -> Dim:

@@ -14,12 +14,26 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.boxes import box_of
-from shiftcheck.layout import Signal, causes_at, opaque
+from shiftcheck.layout import (
+    Signal,
+    Waves,
+    as_mask,
+    causes_at,
+    opaque,
+    with_causes,
+    with_other_dims,
+)
 from shiftcheck.local_constants import LocalConstants
 from shiftcheck.report import Cause
 from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
+from shiftcheck.rules.canvases import Canvas, Patch, assembled
+from shiftcheck.rules.causes import STAYS
 from shiftcheck.rules.operands import HIDES
-from shiftcheck.rules.writing import framed, overwritten
+from shiftcheck.rules.writing import (
+    closed_by_hand,
+    framed_frequencies,
+    more_frequencies_by_hand,
+)
 
 MOST_REPLAYED = 2**16
 """A constant with more values than that is not made again."""
@@ -40,6 +54,7 @@ class Ledger:
     def __init__(self, untraced: Callable[[], AbstractContextManager[None]]) -> None:
         self.untraced = untraced
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.canvases: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -84,28 +99,53 @@ class Ledger:
     def _written_into(
         self, outer: torch.Tensor, view: torch.Tensor, signal: Signal, by: Cause
     ) -> Signal:
+        before = self.canvases.pop(outer, None)
         if is_same_view(outer, view):
             return signal
         known = self.signals.get(outer)
-        box, before = box_of(view, outer), [signal] if known is None else [known, signal]
+        box, parents = box_of(view, outer), [signal] if known is None else [known, signal]
         if box is None or (known is None and self.memory(outer) in self.changed):
-            return opaque(outer.shape, before, by)
+            return opaque(outer.shape, parents, by)
         dims = list(signal.dims)
         for d in box.missing:
             dims.insert(d, ())
-        part = replace(signal, dims=tuple(dims)) if box.missing else signal
+        part = with_other_dims(signal, dims) if box.missing else signal
+        part = self._without_causes_of(part, self.signals.get(view), known)
+        patch = Patch(starts=box.starts, steps=box.steps, part=part)
         try:
-            if known is None:
-                return framed(
-                    part,
-                    tuple(outer.shape),
-                    box.starts,
-                    zeros=lambda: self._is_zero_around(outer, part.shape, box.starts),
-                )
-            own = self.signals.get(view)
-            return overwritten(known, part, box.starts, () if own is None else own.causes)
+            if any(isinstance(state, Waves) for state in part.axes):
+                return self._more_frequencies(outer, known, patch)
+            closed = None if known is None else closed_by_hand(known, patch)
+            if closed is not None:
+                return closed
+            canvas = before or Canvas(shape=tuple(outer.shape), base=known)
+            self.canvases[outer] = canvas.with_patch(patch)
+            return assembled(self.canvases[outer])
         except (GeometryError, BatchCoupledError) as error:
-            return opaque(outer.shape, before, replace(by, detail=f"{by.detail}: {error}"))
+            self.canvases.pop(outer, None)
+            return opaque(outer.shape, parents, replace(by, detail=f"{by.detail}: {error}"))
+
+    def _without_causes_of(
+        self, part: Signal, place: Signal | None, outer: Signal | None
+    ) -> Signal:
+        """What is written, without what was done to reach the place that it is written to."""
+        kept = () if outer is None else outer.causes
+        reached = () if place is None else [c for c in place.causes if c not in kept]
+        causes = tuple(c for c in part.causes if c not in reached or c.kind in STAYS)
+        return part if len(causes) == len(part.causes) else with_causes(part, causes)
+
+    def _more_frequencies(self, outer: torch.Tensor, known: Signal | None, patch: Patch) -> Signal:
+        if set(patch.steps) != {1}:
+            raise GeometryError("frequencies are written at every so many places")
+        if known is not None:
+            return more_frequencies_by_hand(known, patch.part, patch.starts)
+        shape = patch.part.shape
+        return framed_frequencies(
+            patch.part,
+            tuple(outer.shape),
+            patch.starts,
+            zeros=lambda: self._is_zero_around(outer, shape, patch.starts),
+        )
 
     def _is_zero_around(
         self, outer: torch.Tensor, shape: Sequence[int], starts: Sequence[int]
@@ -133,7 +173,9 @@ class Ledger:
         if not isinstance(value, torch.Tensor):
             return value
         signal = self.signal(value)
-        return signal if signal is not None else self.constant(value)
+        if signal is None:
+            return self.constant(value)
+        return as_mask(signal) if value.dtype is torch.bool else signal
 
     def constant(self, tensor: torch.Tensor) -> Constant:
         """A tensor that does not depend on the input, as a rule sees it."""

@@ -110,9 +110,10 @@ class LayerResult:
 
     ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
     spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
-    (start, stop). ``causes`` are those that arise in this layer itself. ``reduced``: every axis
-    that is missing was reduced, as by a global mean. ``measured``: the geometry rests on
-    experiments with an operation that has no rule, in this layer or before it.
+    (start, stop), ``different`` those that nothing beyond an edge excuses: where pieces of other
+    laws are joined, or samples exchanged. ``causes`` are those that arise in this layer itself.
+    ``reduced``: every axis that is missing was reduced, as by a global mean. ``measured``: the
+    geometry rests on experiments with an operation that has no rule, in this layer or before it.
 
     Example:
         >>> import torch, shiftcheck
@@ -130,6 +131,7 @@ class LayerResult:
     receptive_field: tuple[float | None, ...]
     halo: tuple[tuple[float, float] | None, ...]
     valid: tuple[tuple[tuple[int, int], ...] | None, ...]
+    different: tuple[tuple[tuple[int, int], ...] | None, ...] = ()
     causes: tuple[Cause, ...] = ()
     reduced: bool = False
     measured: bool = False

@@ -50,6 +50,7 @@ def layer_result(row: Row) -> LayerResult:
         receptive_field=tuple(None if s is None else s.receptive_field for s in known),
         halo=tuple(None if s is None else s.halo for s in known),
         valid=tuple(None if s is None else runs(s.valid) for s in known),
+        different=tuple(None if s is None else runs(s.readable & ~s.valid) for s in known),
         measured=any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in signal.causes),
         reduced=not any(isinstance(s, Lost) for s in signal.axes),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),

@@ -33,8 +33,10 @@ from shiftcheck.higher_order import COMPOSED, is_higher_order, steps_of
 from shiftcheck.laws import Laws
 from shiftcheck.layout import (
     AxisState,
+    Recipe,
     Signal,
     as_slice,
+    by_recipe,
     causes_at,
     no_longer_uniform,
     opaque,
@@ -45,6 +47,7 @@ from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.probe import NoAnswerError
 from shiftcheck.products import coarse_products
+from shiftcheck.recipes import Recipes
 from shiftcheck.report import Cause
 from shiftcheck.rules import (
     BatchCoupledError,
@@ -211,6 +214,7 @@ class _Tracer(TorchDispatchMode):
         self.circular_padding = False
         self.ledger = Ledger(_disabled)
         self.signals = self.ledger.signals
+        self.recipes = Recipes(self.ledger)
         self.prober = Prober(_disabled)
         self.dtypes: set[torch.dtype] = set()
         self.singles: set[tuple[str, str]] = set()
@@ -423,7 +427,8 @@ class _Tracer(TorchDispatchMode):
         out = _itself(func, out, written)
         drawn = any(self.ledger.is_random(t) for t in inputs)
         uniform = any(self.ledger.is_uniform(t) for t in inputs)
-        self._attach(name, op, packet, found, parents, out, written, drawn, uniform)
+        recipe = functools.partial(self.recipes.of, func, args, kwargs, parents)
+        self._attach(name, op, packet, found, parents, out, written, drawn, uniform, recipe)
         self._led_astray(inputs, out, written)
         self._finish(name, op, out, outer)
         return out
@@ -554,6 +559,7 @@ class _Tracer(TorchDispatchMode):
         written: Sequence[torch.Tensor],
         drawn: bool,
         uniform: bool,
+        recipe: Callable[[int], Recipe | None] = lambda _: None,
     ) -> None:
         tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
         if any(t.is_nested for t in tensors):
@@ -570,9 +576,11 @@ class _Tracer(TorchDispatchMode):
                 self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
             return
         results = _for_each(results, tensors, returned, parents)
+        parts = any(p.recipe is not None for p in parents)
+        recipes = [recipe(i) if parts else None for i in range(len(results))]
         self.dtypes.update(t.dtype for t in tensors)
         self.singles.update((packet, t.device.type) for t in tensors if t.dtype is torch.float32)
-        for tensor, signal in zip(tensors, results, strict=True):
+        for tensor, signal, made_by in zip(tensors, results, recipes, strict=True):
             signal = note_missing_causes(parents, _matching(signal, tensor, parents))
             signal = note_mirrored(parents, signal)
             if drawn:
@@ -580,7 +588,7 @@ class _Tracer(TorchDispatchMode):
             if self.leak is not None:
                 signal = opaque(tensor.shape, [signal], self.leak)
             new = not any(signal is p for p in parents)
-            signal = self._stamped(signal, name, op, packet, new=new)
+            signal = self._stamped(signal, name, op, packet, made_by, new=new)
             if any(tensor is w for w in written):
                 by = Cause(kind="UNSUPPORTED_OP", detail=WRITTEN)
                 self.ledger.write(tensor, signal, replace(by, layer=name, op=op, operation=packet))
@@ -593,7 +601,14 @@ class _Tracer(TorchDispatchMode):
         return signal if whole is signal else self._stamped(whole, name, op, op)
 
     def _stamped(
-        self, signal: Signal, name: str, op: str, operation: str, *, new: bool = False
+        self,
+        signal: Signal,
+        name: str,
+        op: str,
+        operation: str,
+        recipe: Recipe | None = None,
+        *,
+        new: bool = False,
     ) -> Signal:
         """The signal, its new causes with their place; a signal of its own for every place."""
 
@@ -601,7 +616,10 @@ class _Tracer(TorchDispatchMode):
             place = Cause(kind="", layer=name, op=op, operation=operation)
             out = replace(signal, causes=causes_at(signal.causes, place))
             source = signal.source if new else None
-            return out if source is None else as_slice(out, source.whole, source.dim, source.chosen)
+            if source is not None:
+                out = as_slice(out, source.whole, source.dim, source.chosen)
+            made_by = (signal.recipe if new else None) or recipe
+            return out if made_by is None else by_recipe(out, made_by)
 
         stamped: Signal = self.laws.again((id(signal), name, op, operation), [signal], stamp)
         return stamped

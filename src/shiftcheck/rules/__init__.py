@@ -18,6 +18,7 @@ from shiftcheck.layout import (
 )
 from shiftcheck.rules import (
     attention,
+    concatenation,
     convolution,
     elementwise,
     gathering,
@@ -58,6 +59,7 @@ FAMILIES = (
     attention,
     reduction,
     shape,
+    concatenation,
     gathering,
     neighbourhoods,
     ordering,

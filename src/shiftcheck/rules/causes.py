@@ -95,6 +95,9 @@ def note_edges(
     return out
 
 
+STAYS = ("UNSUPPORTED_OP", "STOCHASTIC", "BATCH_COUPLED", "DATA_DEPENDENT")
+"""The causes that matter even where the samples are not valid."""
+
 UNNAMED = "its rule names no cause"
 
 

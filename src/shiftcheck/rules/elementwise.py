@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.combining import broadcast
-from shiftcheck.layout import Signal, as_slice
+from shiftcheck.layout import Factor, Signal, as_slice, by_recipe, no_longer_uniform
+from shiftcheck.rules.causes import STAYS
 from shiftcheck.rules.common import need_signal, pointwise, require_plain
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
@@ -47,22 +49,46 @@ def untagged(*operands: object, **_: object) -> Signal:
     return pointwise(*operands)
 
 
-@register_rule("aten::copy", "aten::fill", law="1 -> 1")
+@keeps_uniform
+@register_rule("aten::copy", "aten::fill", law="1 -> 1; of one value the same everywhere: constant")
 def copy(target: object, source: object, *_: object) -> Signal:
     """The values of ``source`` in the place of those of ``target``.
 
-    A constant that is written over a signal keeps to its geometry, which then promises too little.
+    A constant that varies and is written over a signal keeps to its geometry, which then promises
+    too little.
     """
+    if isinstance(target, Signal) and _is_one_value(source):
+        return filled(target)
     if isinstance(source, Constant) and isinstance(target, Signal):
-        return with_constants(target, [source])
-    if isinstance(source, int | float | complex) and isinstance(target, Signal):
-        return target
+        return with_constants(no_longer_uniform(target), [source])
     if not isinstance(source, Signal) or not isinstance(target, Signal | Constant):
         raise GeometryError("an operand that is no tensor")
-    out = broadcast([source], [target.shape])
+    out = broadcast([no_longer_uniform(source)], [target.shape])
+    if out.dims != source.dims:
+        return out
     known = source.source
-    same = known is not None and out.dims == source.dims
-    return as_slice(out, known.whole, known.dim, known.chosen) if known and same else out
+    same = as_slice(out, known.whole, known.dim, known.chosen) if known else out
+    return by_recipe(same, source.recipe)
+
+
+@keeps_uniform
+@register_rule("aten::zero", law="1 -> 1; constant")
+def filled(target: object, *_: object) -> Signal:
+    """One value in the place of all: the copies stay apart, and nothing depends on an axis."""
+    signal = need_signal(target, "the tensor that is filled")
+    dims = [
+        tuple(f if f.kind == "copies" else Factor("uniform", f.size) for f in dim)
+        for dim in signal.dims
+    ]
+    causes = tuple(c for c in signal.causes if c.kind in STAYS)
+    return Signal(tuple(dims), (None,) * len(signal.axes), causes)
+
+
+def _is_one_value(source: object) -> bool:
+    if isinstance(source, Constant):
+        whole = math.prod(source.shape)
+        return not source.random and source.repeats(1, whole, 1) == 1
+    return isinstance(source, int | float | complex)
 
 
 @register_rule("aten::prelu", "aten::_prelu_kernel", law="1 -> 1")

@@ -34,8 +34,19 @@ LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no
 Places = NDArray[np.intp]
 
 
-def taken(signal: Signal, dim: int, places: Places, what: str, *, forward: bool = False) -> Signal:
-    """The samples at ``places`` along a dimension, counted from the front."""
+def taken(
+    signal: Signal,
+    dim: int,
+    places: Places,
+    what: str,
+    *,
+    forward: bool = False,
+    stored: tuple[int, int] | None = None,
+) -> Signal:
+    """The samples at ``places`` along a dimension, counted from the front.
+
+    ``stored``: from the first to before the last sample that there is to be taken.
+    """
     uncoupled(signal, [dim], what)
     signal = opened(signal, [dim])
     waves = at_frequencies(signal, dim, places.tolist())
@@ -50,7 +61,7 @@ def taken(signal: Signal, dim: int, places: Places, what: str, *, forward: bool 
         raise GeometryError(f"{what} takes nothing of a spatial axis")
     state = signal.geometry(axis)
     try:
-        new = take(state, places, forward=forward)
+        new = take(state, places, forward=forward, stored=stored)
     except GeometryError as error:
         lost = lose(signal, [axis], Cause(kind="INDEX", detail=f"{what}: {error}"))
         return with_dim(lost, dim, plain(len(places)))
@@ -62,9 +73,12 @@ def taken(signal: Signal, dim: int, places: Places, what: str, *, forward: bool 
 def _note_seam(out: Signal, axis: int, old: Axis, new: Axis, what: str) -> Signal:
     if new.circular and not (old.closed and new.circle):
         return out
-    kind = "INDEX" if new.circular else "PADDING"
     detail = f"{what} leaves a seam at a fixed place"
-    return with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
+    if new.circular or new.different is not None:
+        out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=detail))
+    if not new.circular and not new.readable.all():
+        out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+    return out
 
 
 def places_of(index: object, size: int, what: str) -> Places:
@@ -235,7 +249,7 @@ def _columns(signal: Signal, dim: int, places: Places) -> Signal:
     if not signal.axes_in([dim]):
         out = taken(signal, dim, columns[0], what)
     else:
-        out = combined([taken(signal, dim, column, what) for column in columns])
+        out = _seeing_less(combined([taken(signal, dim, column, what) for column in columns]), dim)
     return with_dims(out, [*out.dims[: dim + 1], *new, *out.dims[dim + 1 :]])
 
 
@@ -355,6 +369,14 @@ def sliding(x: object, dimension: int, size: int, step: int) -> Signal:
         out = with_dim(signal, at, plain(count))
     else:
         state = resample(signal.geometry(axis), window(step, range(size)), count)
-        out = note_new_causes(signal, with_axis(signal, axis, state))
+        out = _seeing_less(note_new_causes(signal, with_axis(signal, axis, state)), at)
     last: Dim = plain(size)
     return with_dims(out, [*out.dims, last])
+
+
+def _seeing_less(signal: Signal, dim: int) -> Signal:
+    """The signal, of which some channels see less along a dimension than is known of all."""
+    axis = signal.axis_in(dim)
+    if axis is None:
+        return signal
+    return with_axis(signal, axis, replace(signal.geometry(axis), mixed=True))

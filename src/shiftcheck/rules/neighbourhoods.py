@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints)
 
     def change(axis: Axis, i: int) -> Axis:
         taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
-        return resample(axis, taps, sizes[i])
+        return replace(resample(axis, taps, sizes[i]), mixed=kernels[i] > 1 or axis.mixed)
 
     out = note_new_causes(signal, map_axes(signal, dims, change, sizes))
     out = note_edges(signal, out, dims, change, "its own padding")

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from shiftcheck.axis import GeometryError, resample, window
-from shiftcheck.combining import broadcast, join_states
+from shiftcheck.combining import broadcast
 from shiftcheck.frequencies import at_frequencies
-from shiftcheck.joining import joined, pieces_in
+from shiftcheck.joining import pieces_in
 from shiftcheck.layout import (
     Signal,
-    Waves,
     as_slice,
+    by_recipe,
     lose,
     no_longer_uniform,
     plain,
+    recipe_of_part,
     regroup,
     uniform,
     with_axis,
-    with_cause,
     with_dim,
     with_dims,
 )
 from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.common import (
-    combined,
     join_dims,
     moved_dims,
     need_signal,
     normal_dim,
     uncoupled,
 )
-from shiftcheck.rules.constants import with_constants
-from shiftcheck.rules.gathering import Places, taken
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
 from shiftcheck.windows import interleaved, opened, picked
@@ -199,10 +193,13 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
             raise GeometryError("a slice takes nothing of a spatial axis")
         taps = window(chosen.step, [chosen.start])
         out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
-        return as_slice(note_new_causes(signal, out), whole, dim, chosen)
+        part = as_slice(note_new_causes(signal, out), whole, dim, chosen)
+        return by_recipe(part, recipe_of_part(whole, axis, chosen, signal.geometry(axis).stride))
     kept = pieces_in(signal.dims[dim], chosen)
     if kept is not None:
         return with_dim(signal, dim, kept)
+    if signal.dims[dim] == uniform(signal.shape[dim]):
+        return with_dim(signal, dim, uniform(len(chosen)))
     one = picked(signal, dim, chosen.start) if len(chosen) == 1 else None
     if one is not None:
         return note_new_causes(signal, one)
@@ -270,130 +267,6 @@ def unbind(x: object, dim: int = 0) -> tuple[Signal, ...]:
     signal = need_signal(x, "the unbound tensor")
     count = signal.shape[normal_dim(dim, len(signal.dims))]
     return tuple(select(signal, dim, i) for i in range(count))
-
-
-@register_rule("aten::stack", law="1 -> 1")
-def stack(tensors: Sequence[object], dim: int = 0) -> Signal:
-    """Tensors of one shape along a new dimension."""
-    first = next(t for t in tensors if isinstance(t, Signal))
-    at = normal_dim(dim, len(first.dims) + 1)
-    return cat([_unsqueezed(t, at) for t in tensors], at)
-
-
-def _unsqueezed(tensor: object, at: int) -> object:
-    if isinstance(tensor, Constant):
-        shape = (*tensor.shape[:at], 1, *tensor.shape[at:])
-        return replace(tensor, shape=shape)
-    return unsqueeze(tensor, at)
-
-
-@keeps_uniform
-@register_rule(
-    "aten::cat",
-    "aten::concat",
-    "aten::concatenate",
-    law="1 -> 1 over channels; along an axis one side of the seam is invalid",
-)
-def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
-    """Tensors one after the other along a dimension."""
-    at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Signal)).dims))
-    tensors = [no_longer_uniform(t, [at]) if isinstance(t, Signal) else t for t in tensors]
-    tensors = [_with_samples(t, at) if isinstance(t, Signal) else t for t in tensors]
-    signals = [t for t in tensors if isinstance(t, Signal)]
-    constants = [t for t in tensors if isinstance(t, Constant)]
-    ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
-    if len(ranks) > 1:
-        raise GeometryError("tensors of different rank are joined")
-    for signal in signals:
-        uncoupled(signal, [at], "a concatenation along the batch")
-    fixed = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
-    if len(fixed) > 1:
-        raise GeometryError("samples that were taken at fixed places are put together again")
-    if constants and any(isinstance(state, Waves) for s in signals for state in s.axes):
-        raise GeometryError("a constant is joined to the frequencies of a signal")
-    axes = {a for s in signals for a in s.axes_in([at])}
-    if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
-        return _joined(tensors, at)
-    if axes:
-        return _cat_along_axis(tensors, at, axes)
-    total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
-    out = combined([with_dim(s, at, ()) for s in signals])
-    return with_dim(with_constants(out, constants), at, plain(total))
-
-
-def _with_samples(signal: Signal, at: int) -> Signal:
-    """The signal with the channels of coarse samples along ``at`` as finer samples."""
-    ranked = at < len(signal.dims)
-    return interleaved(signal, [at]) if ranked else signal
-
-
-def _joined(tensors: Sequence[object], at: int) -> Signal:
-    """Pieces of which one is a product of axes, as a class token before the patches."""
-    pieces = [t for t in tensors if isinstance(t, Signal | Constant)]
-    dims = [p.dims[at] if isinstance(p, Signal) else plain(p.shape[at]) for p in pieces]
-    dim = joined(dims)
-    signals = [p for p in pieces if isinstance(p, Signal)]
-    axes = next(s for s in signals if s.axes_in([at])).axes_in([at])
-    states = {a: join_states([s.axes[a] for s in signals], present=True) for a in axes}
-    rest = combined([_without(s, at, axes) for s in signals])
-    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
-    return Signal(
-        tuple(dim if d == at else f for d, f in enumerate(rest.dims)),
-        tuple(states.get(a, state) for a, state in enumerate(rest.axes)),
-        rest.causes,
-    )
-
-
-def _cat_along_axis(tensors: Sequence[object], at: int, axes: set[int]) -> Signal:
-    pieces: list[Signal | Constant] = [t for t in tensors if isinstance(t, Signal | Constant)]
-    axis = next(iter(axes))
-    owners = [p for p in pieces if isinstance(p, Signal) and p.axis_in(at) == axis]
-    strangers = [p for p in pieces if isinstance(p, Signal) and p.axis_in(at) != axis]
-    if len(axes) > 1 or strangers:
-        raise GeometryError("pieces of different meaning are joined along a spatial axis")
-    again = _slices_of_one(pieces, at)
-    if again is not None:
-        return taken(*again, "a concatenation", forward=True)
-    longest = max(owners, key=lambda p: p.shape[at])
-    state = longest.geometry(axis)
-    offset = sum(p.shape[at] for p in pieces[: pieces.index(longest)])
-    total = sum(p.shape[at] for p in pieces)
-    rest = combined([_without(p, at, [axis]) for p in owners])
-    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
-    states = list(rest.axes)
-    states[axis] = resample(state, window(1, [-offset]), total)
-    dims = list(rest.dims)
-    dims[at] = tuple(replace(f, size=total) for f in longest.dims[at])
-    out = Signal(tuple(dims), tuple(states), rest.causes)
-    detail = "pieces are joined at a fixed place"
-    return with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
-
-
-def _slices_of_one(
-    pieces: Sequence[Signal | Constant], at: int
-) -> tuple[Signal, int, Places] | None:
-    """The tensor of which all pieces are slices, and the places of its samples in the result."""
-    whole, places = None, []
-    for piece in pieces:
-        if not isinstance(piece, Signal):
-            return None
-        source = piece.source
-        parent, chosen = (
-            (piece, range(piece.shape[at]))
-            if source is None or source.dim != at
-            else (source.whole, source.chosen)
-        )
-        if whole is not None and parent is not whole:
-            return None
-        whole = parent
-        places.append(np.arange(chosen.start, chosen.stop, chosen.step, dtype=np.intp))
-    return None if whole is None else (whole, at, np.concatenate(places))
-
-
-def _without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
-    dims = tuple(() if d == dim else f for d, f in enumerate(signal.dims))
-    states = tuple(None if a in axes else s for a, s in enumerate(signal.axes))
-    return Signal(dims, states, signal.causes)
 
 
 @keeps_uniform

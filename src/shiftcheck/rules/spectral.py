@@ -15,13 +15,13 @@ from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample
 from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_cause, with_dim
 from shiftcheck.report import Cause
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
+from shiftcheck.rules.concatenation import cat, stack
 from shiftcheck.rules.elementwise import copy
 from shiftcheck.rules.gathering import flip, index_select, roll
 from shiftcheck.rules.linear import matmul
 from shiftcheck.rules.padding import constant_pad, pad
 from shiftcheck.rules.registry import Rule, keeps_uniform, register_rule
 from shiftcheck.rules.shape import (
-    cat,
     chunk,
     expand,
     flatten,
@@ -32,7 +32,6 @@ from shiftcheck.rules.shape import (
     slice_,
     split,
     squeeze,
-    stack,
     t,
     transpose,
     unflatten,

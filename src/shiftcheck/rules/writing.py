@@ -8,15 +8,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from shiftcheck.axis import GeometryError, with_break
-from shiftcheck.layout import Signal, Waves, lose, plain, with_axis, with_cause, with_dim
+from shiftcheck.axis import GeometryError
+from shiftcheck.layout import (
+    Signal,
+    Waves,
+    lose,
+    plain,
+    with_axis,
+    with_dim,
+    with_dims,
+    with_other_dims,
+)
 from shiftcheck.report import Cause
-from shiftcheck.rules.common import combined, need_signal, normal_dim, uncoupled
+from shiftcheck.rules.canvases import Canvas, Patch, assembled
+from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
+from shiftcheck.rules.concatenation import cat, without
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.padding import constant_pad
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.shape import take_range
 
+PIECES = "1 -> 1; along an axis as a concatenation of what stays and what is written"
 LAW = "along other dimensions 1 -> 1; along an axis: none (INDEX)"
 
 
@@ -76,31 +89,71 @@ def index_fill(x: object, dim: int, index: object, value: object) -> Signal:
     return index_add(x, dim, index, None)
 
 
-@register_rule("aten::select_scatter", law=LAW)
+@register_rule("aten::select_scatter", law=PIECES)
 def select_scatter(x: object, source: object, dim: int, index: int) -> Signal:
     """``source`` in the place of one sample along ``dim``."""
     if not isinstance(x, Signal | Constant) or not isinstance(source, Signal | Constant):
         raise GeometryError("an operand that is no tensor")
     at = normal_dim(dim, len(x.shape))
+    place = normal_dim(index, x.shape[at])
     if isinstance(source, Constant):
         wide: object = replace(source, shape=(*source.shape[:at], 1, *source.shape[at:]))
     else:
-        wide = replace(source, dims=(*source.dims[:at], (), *source.dims[at:]))
-    return _into(x, at, [wide], "writing")
+        wide = with_other_dims(source, (*source.dims[:at], (), *source.dims[at:]))
+    return _written(x, wide, at, range(place, place + 1))
 
 
-@register_rule("aten::slice_scatter", law=LAW)
-def slice_scatter(x: object, source: object, dim: int = 0, *_: object, **__: object) -> Signal:
+@register_rule("aten::slice_scatter", law=PIECES)
+def slice_scatter(
+    x: object,
+    source: object,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Signal:
     """``source`` in the place of a slice along ``dim``."""
-    return _into(x, dim, [source], "writing")
+    if not isinstance(x, Signal | Constant):
+        raise GeometryError("an operand that is no tensor")
+    at = normal_dim(dim, len(x.shape))
+    return _written(x, source, at, range(*slice(start, end, step).indices(x.shape[at])))
+
+
+def _written(x: Signal | Constant, source: object, at: int, places: range) -> Signal:
+    """A canvas with a patch; a constant of more than one value is put together as it is."""
+    if isinstance(x, Constant) or not isinstance(source, Signal):
+        if places.step != 1:
+            raise GeometryError("a constant is written to every so many samples")
+        before, after = range(places.start), range(places.stop, x.shape[at])
+        kept = [_part(x, at, side) for side in (before, after)]
+        pieces = [kept[0], source, kept[1]]
+        return cat([p for p in pieces if not isinstance(p, range)], at)
+    starts = tuple(places.start if d == at else 0 for d in range(len(x.shape)))
+    steps = tuple(places.step if d == at else 1 for d in range(len(x.shape)))
+    patch = Patch(starts=starts, steps=steps, part=source)
+    return assembled(Canvas(shape=x.shape, base=x).with_patch(patch))
+
+
+def _part(x: Signal | Constant, at: int, places: range) -> Signal | Constant | range:
+    """A part of an operand; the range itself where nothing is in it."""
+    if len(places) == 0:
+        return places
+    if isinstance(x, Signal):
+        return take_range(x, at, places)
+    before, after = math.prod(x.shape[:at]), math.prod(x.shape[at + 1 :])
+    part = x.part(before, x.shape[at], after, places.start, len(places))
+    return replace(part, shape=(*x.shape[:at], len(places), *x.shape[at + 1 :]))
 
 
 @register_rule("aten::index_put", law=LAW)
 def index_put(
     x: object, indices: Sequence[object], values: object, accumulate: bool = False
 ) -> Signal:
-    """One value, the same everywhere, written to constant places."""
+    """One value, the same everywhere, written to constant places or where a mask says."""
     signal = need_signal(x, "the tensor that is written to")
+    masks = [i for i in indices if isinstance(i, Signal) and i.is_mask]
+    if len(masks) == len(indices) == 1 and isinstance(values, Constant) and values.shape == ():
+        return _where(signal, masks[0], values)
     if any(isinstance(i, Signal) for i in indices) or not isinstance(values, Constant):
         raise GeometryError("the places or the values that are written depend on the input")
     if values.repeats(1, math.prod(values.shape), 1) != 1:
@@ -118,52 +171,70 @@ def index_put(
     return stochastic(out) if values.random else out
 
 
-def framed(
+def _where(signal: Signal, mask: Signal, value: Constant) -> Signal:
+    """One value where a mask of the leading dimensions is true."""
+    if mask.shape != signal.shape[: len(mask.dims)]:
+        raise GeometryError("the places that are written depend on the input")
+    wide = with_dims(mask, [*mask.dims, *[()] * (len(signal.dims) - len(mask.dims))])
+    return pointwise(signal, wide, value)
+
+
+def framed_frequencies(
     part: Signal, shape: Sequence[int], starts: Sequence[int], *, zeros: Callable[[], bool]
 ) -> Signal:
-    """A canvas of ``shape``, the same everywhere but for ``part``: as padding, by hand.
+    """A canvas of ``shape``, the same everywhere but for ``part``, which holds frequencies.
 
-    ``zeros``: whether it is zero there, which matters among frequencies.
+    ``zeros``: whether it is zero there.
     """
-    dims = [d for d, n in enumerate(part.shape) if n != shape[d]]
-    if part.holds_copies(dims):
-        raise GeometryError("a part of the batch is written to")
-    if any(isinstance(state, Waves) for state in part.axes) and not zeros():
+    if not zeros():
         raise GeometryError("frequencies are written among something else than zeros")
     sides = [(starts[d], n - starts[d] - part.shape[d]) for d, n in enumerate(shape)]
+    if part.holds_copies([d for d, side in enumerate(sides) if side != (0, 0)]):
+        raise GeometryError("a part of the batch is written to")
     return constant_pad(part, [n for side in reversed(sides) for n in side])
 
 
-def overwritten(whole: Signal, part: Signal, starts: Sequence[int], own: Sequence[Cause]) -> Signal:
-    """``whole`` after ``part`` was put in the place of some of its samples.
+def closed_by_hand(whole: Signal, patch: Patch) -> Signal | None:
+    """The signal after samples of it were written again beyond its edge, if so.
 
-    Samples that were not valid stay so; valid ones at fixed places are a POSITION along the axis,
-    or an INDEX where one sample of the axis takes the place of another. ``own``: the causes of the
-    place that is written to.
+    On a circle they are those whole turns away; on a plane what is there stays excused.
     """
+    part = patch.part
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
-    if whole.holds_copies(dims):
-        raise GeometryError("a part of the batch is written to")
-    if any(isinstance(state, Waves) for state in whole.axes):
-        return _more_frequencies(whole, part, starts, dims)
-    places = {d: whole.axis_in(d) for d in dims if whole.axes_in([d])}
-    axes = [a for a in places.values() if a is not None]
-    if len(axes) < len(places):
-        raise GeometryError("a part of a dimension that holds more than one axis is written to")
-    causes = [c for c in part.causes if c.axis not in axes or c in whole.causes or c.kind in STAYS]
-    inside = _narrow(replace(part, causes=tuple(causes)), dims, axes)
-    rest = combined([_narrow(whole, dims, axes), inside])
-    layout = [whole.dims[d] if d in dims else dim for d, dim in enumerate(rest.dims)]
-    states = [whole.axes[a] if a in axes else state for a, state in enumerate(rest.axes)]
-    out = Signal(tuple(layout), tuple(states), rest.causes)
-    for d, axis in places.items():
-        if axis is not None:
-            at = slice(starts[d], starts[d] + part.shape[d])
-            again = _once_more(out, whole, part, d, at)
-            new = [c for c in part.causes if c not in whole.causes and c not in own]
-            picked = any((c.kind, c.axis) == ("INDEX", axis) for c in new)
-            out = again or _at_places(out, axis, at, picked=picked)
+    source = part.source
+    if not dims or set(patch.steps) != {1} or source is None or source.whole is not whole:
+        return None
+    out = whole
+    for d in dims:
+        axis, at = whole.axis_in(d), slice(patch.starts[d], patch.starts[d] + part.shape[d])
+        if axis is None or source.dim != d:
+            return None
+        circle = whole.geometry(axis).circular
+        again = (_once_more if circle else _beyond_the_edge)(out, whole, part, d, at)
+        if again is None:
+            return None
+        out = again
     return out
+
+
+def _beyond_the_edge(
+    out: Signal, whole: Signal, part: Signal, dim: int, at: slice
+) -> Signal | None:
+    """Where the law looks beyond all that is stored at the places that are written to."""
+    axis = whole.axis_in(dim)
+    assert axis is not None
+    state = whole.geometry(axis)
+    stored, places = np.flatnonzero(state.readable), np.arange(at.start, at.stop)
+    if len(stored) == 0 or state.readable[at].any():
+        return None
+    before = state.first_of(places) < state.first_of(stored).min()
+    after = state.last_of(places) > state.last_of(stored).max()
+    if not (before | after).all():
+        return None
+    rest = combined([without(out, dim, [axis]), without(part, dim, [axis])])
+    dims = [whole.dims[d] if d == dim else factors for d, factors in enumerate(rest.dims)]
+    states = [state if a == axis else other for a, other in enumerate(rest.axes)]
+    return Signal(tuple(dims), tuple(states), rest.causes)
 
 
 def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) -> Signal | None:
@@ -172,8 +243,8 @@ def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) ->
     So a ring is closed by hand: the samples are those of the circle, and as valid as their source.
     """
     source, axis = part.source, whole.axis_in(dim)
-    if axis is None or source is None or source.whole is not whole or source.dim != dim:
-        return None
+    assert source is not None
+    assert axis is not None
     state = out.geometry(axis)
     places, chosen = np.arange(at.start, at.stop), np.asarray(source.chosen)
     if state.circle is None or ((places - chosen) % state.circle).any():
@@ -187,11 +258,12 @@ def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) ->
     return replace(closed, causes=rest)
 
 
-def _more_frequencies(
-    whole: Signal, part: Signal, starts: Sequence[int], dims: Sequence[int]
-) -> Signal:
+def more_frequencies_by_hand(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
     """Frequencies written beside others, where there was zero or the same frequency."""
     before, written, layout = list(whole.axes), list(part.axes), list(part.dims)
+    dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
+    if whole.holds_copies(dims):
+        raise GeometryError("a part of the batch is written to")
     for d in dims:
         factors = whole.dims[d]
         if len(factors) != 1 or factors[0].kind != "frequency" or len(part.dims[d]) != 1:
@@ -209,27 +281,3 @@ def _more_frequencies(
         layout[d] = factors
     beside = Signal(tuple(layout), tuple(written), part.causes)
     return combined([replace(whole, axes=tuple(before)), beside])
-
-
-def _at_places(signal: Signal, axis: int, places: slice, *, picked: bool) -> Signal:
-    state = signal.geometry(axis)
-    if state.valid[places].any():
-        kind = "INDEX" if picked else "POSITION"
-        cause = Cause(kind=kind, axis=axis, detail="samples at fixed places are written over")
-        return with_cause(with_axis(signal, axis, with_break(state)), cause)
-    if state.circular:
-        raise GeometryError("samples beyond one turn of a circle are written by hand")
-    return signal
-
-
-STAYS = ("UNSUPPORTED_OP", "STOCHASTIC", "BATCH_COUPLED", "DATA_DEPENDENT")
-"""The causes that matter even where the samples are not valid."""
-
-
-def _narrow(signal: Signal, dims: Sequence[int], axes: Sequence[int]) -> Signal:
-    """One sample along ``dims``, with nothing known about ``axes``."""
-    return Signal(
-        tuple(() if d in dims else dim for d, dim in enumerate(signal.dims)),
-        tuple(None if a in axes else state for a, state in enumerate(signal.axes)),
-        signal.causes,
-    )

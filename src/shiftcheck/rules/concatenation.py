@@ -1,0 +1,246 @@
+"""Putting tensors together, along a new dimension or one that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from shiftcheck.axis import Axis, GeometryError
+from shiftcheck.combining import join_states
+from shiftcheck.joining import joined
+from shiftcheck.layout import (
+    Recipe,
+    Signal,
+    Waves,
+    no_longer_uniform,
+    plain,
+    with_axis,
+    with_cause,
+    with_dim,
+)
+from shiftcheck.report import Cause
+from shiftcheck.rules.causes import STAYS
+from shiftcheck.rules.common import combined, normal_dim, uncoupled
+from shiftcheck.rules.constants import with_constants
+from shiftcheck.rules.gathering import Places, taken
+from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.shape import unsqueeze
+from shiftcheck.splicing import Piece, Splice, spliced
+from shiftcheck.windows import interleaved
+
+
+@register_rule("aten::stack", law="1 -> 1")
+def stack(tensors: Sequence[object], dim: int = 0) -> Signal:
+    """Tensors of one shape along a new dimension."""
+    first = next(t for t in tensors if isinstance(t, Signal))
+    at = normal_dim(dim, len(first.dims) + 1)
+    return cat([_unsqueezed(t, at) for t in tensors], at)
+
+
+def _unsqueezed(tensor: object, at: int) -> object:
+    if isinstance(tensor, Constant):
+        shape = (*tensor.shape[:at], 1, *tensor.shape[at:])
+        return replace(tensor, shape=shape)
+    return unsqueeze(tensor, at)
+
+
+@keeps_uniform
+@register_rule(
+    "aten::cat",
+    "aten::concat",
+    "aten::concatenate",
+    law="1 -> 1 over channels; along an axis one side of the seam is invalid",
+)
+def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
+    """Tensors one after the other along a dimension."""
+    return put_together(tensors, dim)
+
+
+def put_together(tensors: Sequence[object], dim: int, held: Signal | None = None) -> Signal:
+    """The same; ``held``: the tensor, at their places along the dimension, that they replace."""
+    at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Signal)).dims))
+    tensors = [no_longer_uniform(t, [at]) if isinstance(t, Signal) else t for t in tensors]
+    tensors = [_with_samples(t, at) if isinstance(t, Signal) else t for t in tensors]
+    signals = [t for t in tensors if isinstance(t, Signal)]
+    constants = [t for t in tensors if isinstance(t, Constant)]
+    ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
+    if len(ranks) > 1:
+        raise GeometryError("tensors of different rank are joined")
+    for signal in signals:
+        uncoupled(signal, [at], "a concatenation along the batch")
+    if constants and any(isinstance(state, Waves) for s in signals for state in s.axes):
+        raise GeometryError("a constant is joined to the frequencies of a signal")
+    axes = {a for s in signals for a in s.axes_in([at])}
+    fixed = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
+    if len(fixed) > 1 and not axes:
+        raise GeometryError("samples that were taken at fixed places are put together again")
+    if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
+        return _joined(tensors, at)
+    if axes:
+        return _cat_along_axis(tensors, at, axes, held)
+    total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
+    out = _mixed([with_dim(s, at, ()) for s in signals])
+    return with_dim(with_constants(out, constants), at, plain(total))
+
+
+def _mixed(signals: Sequence[Signal]) -> Signal:
+    """Signals as channels of one; it is remembered where some of them see less than others."""
+    out = combined(signals)
+    for axis, state in enumerate(out.axes):
+        seen = [s.axes[axis] for s in signals]
+        if isinstance(state, Axis) and any(not _sees_alike(s, seen[0]) for s in seen[1:]):
+            out = with_axis(out, axis, replace(state, mixed=True))
+    return out
+
+
+def _sees_alike(one: object, other: object) -> bool:
+    if not isinstance(one, Axis) or not isinstance(other, Axis):
+        return one == other
+    same = np.array_equal(one.first, other.first) and np.array_equal(one.last, other.last)
+    return one is other or same
+
+
+def _with_samples(signal: Signal, at: int) -> Signal:
+    """The signal with the channels of coarse samples along ``at`` as finer samples."""
+    ranked = at < len(signal.dims)
+    return interleaved(signal, [at]) if ranked else signal
+
+
+def _joined(tensors: Sequence[object], at: int) -> Signal:
+    """Pieces of which one is a product of axes, as a class token before the patches."""
+    pieces = [t for t in tensors if isinstance(t, Signal | Constant)]
+    dims = [p.dims[at] if isinstance(p, Signal) else plain(p.shape[at]) for p in pieces]
+    dim = joined(dims)
+    signals = [p for p in pieces if isinstance(p, Signal)]
+    axes = next(s for s in signals if s.axes_in([at])).axes_in([at])
+    states = {a: join_states([s.axes[a] for s in signals], present=True) for a in axes}
+    rest = combined([without(s, at, axes) for s in signals])
+    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    return Signal(
+        tuple(dim if d == at else f for d, f in enumerate(rest.dims)),
+        tuple(states.get(a, state) for a, state in enumerate(rest.axes)),
+        rest.causes,
+    )
+
+
+def _cat_along_axis(
+    tensors: Sequence[object], at: int, axes: set[int], held: Signal | None
+) -> Signal:
+    pieces = [t for t in tensors if isinstance(t, Signal | Constant)]
+    if len(axes) > 1:
+        raise GeometryError("pieces of different meaning are joined along a spatial axis")
+    again = _slices_of_one(pieces, at)
+    if again is not None:
+        stored = None if held else (int(again[2].min()), int(again[2].max()) + 1)
+        return taken(*again, "a concatenation", forward=True, stored=stored)
+    axis = next(iter(axes))
+    laid = list(_laid(pieces, at, axis))
+    before = held is not None and held.axis_in(at) == axis
+    whole = spliced(laid, held.geometry(axis) if held is not None and before else None)
+    kept = [_causes_kept(p, axis, whole, place) for p, place in zip(pieces, laid, strict=True)]
+    rest = combined([without(p, at, [axis]) for p in kept if isinstance(p, Signal)])
+    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    owner = next(p for p in pieces if isinstance(p, Signal) and p.axis_in(at) == axis)
+    dims, states = list(rest.dims), list(rest.axes)
+    dims[at] = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
+    states[axis] = whole.axis
+    out = Signal(tuple(dims), tuple(states), rest.causes)
+    others = [p for p in kept if isinstance(p, Signal) and p.axis_in(at) != axis]
+    picked = any((c.kind, c.axis) == ("INDEX", axis) for p in others for c in p.causes)
+    return _note_splice(out, axis, whole, laid, written=held is not None, picked=picked)
+
+
+def _laid(pieces: Sequence[Signal | Constant], at: int, axis: int) -> Iterator[Piece]:
+    """The pieces at their places along ``axis``, which some of them have as dimension ``at``."""
+    start = 0
+    for piece in pieces:
+        size = piece.shape[at]
+        if isinstance(piece, Signal) and piece.axis_in(at) == axis:
+            state, recipe = piece.geometry(axis), piece.recipe
+            origin = recipe.starts.get(axis) if recipe is not None else None
+            if recipe is None or origin is None:
+                yield Piece(start=start, size=size, axis=state, law=None)
+            else:
+                law = _law_beside(recipe, axis)
+                yield Piece(start=start, size=size, axis=state, law=law, origin=origin)
+        else:
+            yield Piece(start=start, size=size, axis=None, law=None)
+        start += size
+
+
+def _law_beside(recipe: Recipe, axis: int) -> object:
+    """What two parts of a tensor have in common that differ in their place along ``axis`` alone."""
+    others = frozenset((a, start) for a, start in recipe.starts.items() if a != axis)
+    return id(recipe.whole), others, recipe.steps
+
+
+def _causes_kept(
+    piece: Signal | Constant, axis: int, whole: Splice, place: Piece
+) -> Signal | Constant:
+    """The piece without what was done to it along the axis, where that is not what is wrong.
+
+    Where another law holds, the join is to blame for a law that is a good one by itself.
+    """
+    places = slice(place.start, place.stop)
+    excused, another = whole.excused[places], whole.another[places]
+    if isinstance(piece, Constant) or not another.all():
+        return piece
+    harmless = excused.all()
+    causes = tuple(
+        c
+        for c in piece.causes
+        if c.axis != axis
+        or c.kind in STAYS
+        or not (harmless or c.period is not None or c.kind in ("PADDING", "GLOBAL"))
+    )
+    return replace(piece, causes=causes)
+
+
+def _note_splice(
+    out: Signal, axis: int, whole: Splice, laid: Sequence[Piece], *, written: bool, picked: bool
+) -> Signal:
+    """Name what became of the places; what is ``written`` to its own place is no other sample.
+
+    ``picked``: some of it is a sample of the axis that was taken at a fixed place.
+    """
+    detail = "pieces are joined at a fixed place"
+    opened = out.geometry(axis).circular and not written and not whole.axis.valid.all()
+    if whole.excused.any() or opened:
+        out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+    if whole.different.any():
+        signals = np.concatenate([np.full(p.size, p.axis is not None) for p in laid])
+        pieces = whole.moved if written else whole.different & signals
+        kind = "INDEX" if picked or pieces.any() else "POSITION"
+        out = with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
+    return out
+
+
+def _slices_of_one(
+    pieces: Sequence[Signal | Constant], at: int
+) -> tuple[Signal, int, Places] | None:
+    """The tensor of which all pieces are slices, and the places of its samples in the result."""
+    whole, places = None, []
+    for piece in pieces:
+        if not isinstance(piece, Signal):
+            return None
+        source = piece.source
+        parent, chosen = (
+            (piece, range(piece.shape[at]))
+            if source is None or source.dim != at
+            else (source.whole, source.chosen)
+        )
+        if whole is not None and parent is not whole:
+            return None
+        whole = parent
+        places.append(np.arange(chosen.start, chosen.stop, chosen.step, dtype=np.intp))
+    return None if whole is None else (whole, at, np.concatenate(places))
+
+
+def without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
+    """One sample along a dimension, with nothing known about ``axes``."""
+    dims = tuple(() if d == dim else f for d, f in enumerate(signal.dims))
+    states = tuple(None if a in axes else s for a, s in enumerate(signal.axes))
+    return Signal(dims, states, signal.causes)
