@@ -34,7 +34,7 @@ from shiftcheck.rules.common import (
 )
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
-from shiftcheck.windows import interleaved, opened, picked
+from shiftcheck.windows import opened, picked
 
 SAME = "1 -> 1; a view that cuts across an axis loses it"
 
