@@ -25,6 +25,7 @@ from shiftcheck.rules.causes import STAYS
 from shiftcheck.rules.common import combined, normal_dim, uncoupled
 from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.gathering import Places, taken
+from shiftcheck.rules.mirrored import without_mirror
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
 from shiftcheck.rules.shape import unsqueeze
@@ -141,7 +142,10 @@ def _cat_along_axis(
     before = held is not None and held.axis_in(at) == axis
     whole = spliced(laid, held.geometry(axis) if held is not None and before else None)
     kept = [_causes_kept(p, axis, whole, place) for p, place in zip(pieces, laid, strict=True)]
-    rest = combined([without(p, at, [axis]) for p in kept if isinstance(p, Signal)])
+    signals = [p for p in kept if isinstance(p, Signal)]
+    if whole.axis.stride > 0:
+        signals = [without_mirror(p, axis) for p in signals]
+    rest = combined([without(p, at, [axis]) for p in signals])
     rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
     owner = next(p for p in pieces if isinstance(p, Signal) and p.axis_in(at) == axis)
     dims, states = list(rest.dims), list(rest.axes)

@@ -31,7 +31,7 @@ def note_mirrored(before: Sequence[Signal], after: Signal) -> Signal:
         if not isinstance(state, Axis):
             continue
         if state.stride > 0:
-            out = _without_mirror(out, axis)
+            out = without_mirror(out, axis)
         elif not any(is_mirrored(signal.axes[axis]) for signal in before):
             out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=MIRRORED))
     return out
@@ -42,6 +42,7 @@ def is_mirrored(state: object) -> bool:
     return isinstance(state, Axis) and state.stride < 0
 
 
-def _without_mirror(signal: Signal, axis: int) -> Signal:
+def without_mirror(signal: Signal, axis: int) -> Signal:
+    """The signal without the cause that an axis is mirrored."""
     left = tuple(c for c in signal.causes if (c.axis, c.detail) != (axis, MIRRORED))
     return signal if len(left) == len(signal.causes) else replace(signal, causes=left)
