@@ -26,6 +26,10 @@ FLOORS = {
     | {"resampling", "between", "velocity", "surroundings", "surrogates", "distances"},
     2: {
         "generators",
+        "contents",
+        "tensors",
+        "reach",
+        "turns",
         "products",
         "state",
         "modules",

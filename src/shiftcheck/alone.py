@@ -18,7 +18,7 @@ from shiftcheck.job import SINGLE, Job, Measured, chunks_of, eps_of, guarded
 from shiftcheck.modules import modules_of
 from shiftcheck.progress import tracked
 from shiftcheck.regions import Gap
-from shiftcheck.state import Originals, exchanged, held, weights_of
+from shiftcheck.state import Originals, exchanged, weights_of
 from shiftcheck.structure import output_rows
 from shiftcheck.trace import Row, Traced
 from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY, Tolerance
@@ -31,11 +31,11 @@ def run_alone(job: Job, originals: Originals) -> None:
     after a shifted signal.
     """
     zero = (0,) * len(job.inputs.pixels)
-    before, state = _drawn_by_others(), held(modules_of(job.model))
+    before = _drawn_by_others()
     traced = _plain_run(job, originals, 0.0)
     job.alone = [tensor for _, tensor, _ in traced.outputs]
     random_ones = _drawn_by_others() != before
-    keeps = held(modules_of(job.model)) != state
+    keeps = originals.differs()
     if keeps and job.shifts:
         originals.rewind()
         _plain_run(job, originals, 0.0, job.shifts[0])

@@ -120,7 +120,7 @@ def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
     try:
         model, inputs = in_dtype(job.model, torch.float64), job.inputs.in_dtype(torch.float64)
         exact = replace(job, model=model, inputs=inputs).fresh()
-        with preserved(modules_of(model), [], training=job.training) as originals:
+        with preserved(modules_of(model), [], training=job.training, model=model) as originals:
             run_all(exact, originals, max_batch, progress=False)
     except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
         return None

@@ -34,17 +34,21 @@ def with_shifts(job: Job, asked: Asked) -> Job:
     """The job, with shifts chosen from the geometry where the user gave none."""
     if asked.shifts:
         return job
-    chosen = choose_shifts(
+    chosen, notes = choose_shifts(
         job.model, job.inputs, layer=job.layer, seed=job.seed, training=job.training
     )
-    return replace(job, shifts=chosen).fresh()
+    fresh = replace(job, shifts=chosen).fresh()
+    fresh.notes += notes
+    return fresh
 
 
 def examine(job: Job, asked: Asked) -> Report:
     """What the job found; the local errors of its layers where it does not pass."""
     modules = modules_of(job.model)
     tolerance = Tolerance(eps=eps_of(job.inputs.main.tensor.dtype), **asked.tolerances)
-    with preserved(modules, job.inputs.tensors, training=job.training) as originals:
+    with preserved(
+        modules, job.inputs.tensors, training=job.training, model=job.model
+    ) as originals:
         run_all(job, originals, asked.max_batch, asked.progress)
         written = [] if job.training else names_of(job.model, originals.changed())
         job.notes += [
@@ -64,7 +68,7 @@ def examine(job: Job, asked: Asked) -> Report:
         if report.verdict is not Verdict.EQUIVARIANT and job.every_layer and not job.between:
             local = measure_local(job, originals, asked.max_batch)
             report = build_report(job, tolerance, asked.shifts, look, local)
-    return report
+    return replace(report, notes=tuple(dict.fromkeys((*report.notes, *originals.left))))
 
 
 def _how_between(job: Job) -> str:

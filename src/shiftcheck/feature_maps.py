@@ -89,7 +89,7 @@ def feature_maps(
         if row.path == layer or row.name == layer:
             seen[:] = [(row, tensor.detach().clone())]
 
-    kept = preserved(modules_of(model), inputs.tensors, training=False)
+    kept = preserved(modules_of(model), inputs.tensors, training=False, model=model)
     with kept as originals, inputs.without_gradients():
         values = _filled(inputs, chosen, fill) if fill != "fresh" else inputs.stacked(chosen, seed)
         guarded(job, values, len(chosen) + 1, originals, keep)

@@ -97,7 +97,9 @@ def examined(job: Job, asked: Asked, *, again: bool = True) -> InvarianceReport:
     """One measurement, judged; with a second look in float64 where one is needed."""
     rows = _structure(job)
     modules = modules_of(job.model)
-    with preserved(modules, job.inputs.tensors, training=job.training) as originals:
+    with preserved(
+        modules, job.inputs.tensors, training=job.training, model=job.model
+    ) as originals:
         shifts = tracked(job.shifts, asked.progress and again)
         measured = measure(job, asked.surroundings, originals, shifts)
         written = [] if job.training else names_of(job.model, originals.changed())
@@ -109,6 +111,7 @@ def examined(job: Job, asked: Asked, *, again: bool = True) -> InvarianceReport:
             batch = measured.signals == "batch"
             measured.same_from = same_from(job, originals, apart=batch)
     job.notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]
+    job.notes += [note for note in originals.left if note not in job.notes]
     return _report(rows, measured, outputs, job, asked)
 
 

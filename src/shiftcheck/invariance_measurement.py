@@ -146,7 +146,7 @@ def measured_in(
     """The same measurement of another model, in another floating type."""
     around = surroundings.mapped(lambda inputs: inputs.in_dtype(dtype))
     own = replace(job, model=model, inputs=around.inputs).fresh()
-    with preserved(modules_of(model), [], training=job.training) as originals:
+    with preserved(modules_of(model), [], training=job.training, model=model) as originals:
         return own, measure(own, around, originals, job.shifts)
 
 

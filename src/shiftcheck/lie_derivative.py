@@ -97,7 +97,7 @@ def lie_derivatives(
     rows, outputs, _ = read_structure(model, inputs, layer=None, training=False)
     field = Field(inputs.circular)
     found: dict[tuple[str, str], list[_Along]] = {}
-    with preserved(modules_of(model), inputs.tensors, training=False), torch.no_grad():
+    with preserved(modules_of(model), inputs.tensors, training=False, model=model), torch.no_grad():
         for axis in range(len(inputs.pixels)):
             fed = _by_path(rows)
             with _measuring(model, field, axis, fed, found):

@@ -93,6 +93,7 @@ def check_linear(
     with operated(model, inputs, layer=layer) as operator:
         measured = _measured(operator, seed)
         notes = _notes(operator, measured)
+    notes += tuple(operator.originals.left)
     verdict, reason = _overall(measured.outputs)
     signal = inputs.main.tensor
     return LinearityReport(

@@ -161,7 +161,7 @@ def only_signal(inputs: Inputs) -> None:
 @contextmanager
 def operated(model: Model, inputs: Inputs, *, layer: str | None) -> Iterator[Operator]:
     """The model as an operator in eval mode; what it touches is put back, also on exceptions."""
-    with preserved(modules_of(model), inputs.tensors, training=False) as originals:
+    with preserved(modules_of(model), inputs.tensors, training=False, model=model) as originals:
         yield Operator(model, inputs, layer, originals)
 
 

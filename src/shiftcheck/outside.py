@@ -26,7 +26,7 @@ def seen_as(model: Model, inputs: Inputs, x: Any, *, training: bool) -> Model:
     if isinstance(model, torch.nn.Module) or not _holds_arrays(x):
         return model
     whole = Whole(model, arrays=True)
-    with preserved(modules_of(model), inputs.tensors, training=training):
+    with preserved(modules_of(model), inputs.tensors, training=training, model=model):
         returned = _tried(model, inputs)
         if returned is not None and not returns_arrays(returned):
             return model

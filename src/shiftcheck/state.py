@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
+from torch.nn.modules import module as torch_module
 
+from shiftcheck.contents import Kept, name_of
 from shiftcheck.generators import undisturbed
+from shiftcheck.reach import Reach
+from shiftcheck.tensors import Handle, writable
+from shiftcheck.turns import one_at_a_time
 
-Restore = Callable[[], None]
-ATOMS = frozenset({bool, int, float, str})
-CONTAINERS = (dict, list, set, tuple)
-NOTHING: tuple[()] = ()
-"""What the empty ones hold, as most of a module are: nothing is made to say so."""
-
-DEPTH = 6
-"""How deep nested lists and dictionaries of a module are looked into."""
+LEFT = "could not be put back"
 
 
-@dataclass
+@dataclass(eq=False)
 class Originals:
-    """Copies of tensors of the model and the caller, made just before they are written to.
+    """What the model and the caller had, to be put back.
 
-    ``watched``: the tensors by their ids, which they keep as long as they are held here.
+    ``watched``: tensors by their ids, which they keep as long as they are held here; of those that
+    are written to, copies are ``saved`` just before. ``left``: what could not be put back, in
+    words, known when all is over.
     """
 
     watched: dict[int, torch.Tensor]
     saved: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    modules: list[Restore] = field(default_factory=list)
-    start: Restore = lambda: None
+    kept: list[Kept] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    reach: Reach = field(default_factory=Reach)
+
+    def look(self, roots: Sequence[Any]) -> None:
+        """Keep what hangs on the roots."""
+        self.reach.look(roots)
+        self.kept = [Handle.of(t, place) for t, place in self.reach.tensors]
+        self.watched |= {id(tensor): tensor for tensor, _ in self.reach.tensors}
 
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
@@ -46,35 +51,38 @@ class Originals:
         """The tensors that hold other values than the kept ones."""
         return [own for own, values in self.saved if not _same_values(own, values)]
 
+    def differs(self) -> bool:
+        """Whether the model holds something else than it did: it may remember what it saw."""
+        return self.reach.differs()
+
     def rewind(self) -> None:
-        """Begin the check again, with the modules as they were given."""
+        """Begin the check again, with everything as it was given."""
         self.restore()
-        self.start()
+        self.left.clear()
 
     def restore(self) -> None:
-        """Put the modules back, and write the kept values."""
-        for put_back in self.modules:
-            put_back()
-        with torch.no_grad():
-            for own, values in self.saved:
-                own.data.copy_(values)
+        """Put everything back, each thing by itself: what fails is left, and stops nothing."""
+        for kept in (*self.reach.everything(), *self.kept):
+            try:
+                kept.put_back()
+            except Exception as error:  # whatever the classes of other people may raise
+                holder = type(getattr(kept, "holder", None)).__name__
+                self._leave(name_of(kept.place), "" if holder == "NoneType" else holder, error)
+        for own, values in self.saved:
+            try:
+                with writable(own):
+                    own.data.copy_(values)
+            except Exception as error:
+                self._leave(f"a tensor of shape {tuple(own.shape)}", "", error)
+
+    def _leave(self, name: str, kind: str, error: Exception) -> None:
+        what = f"{name!r} ({kind})" if kind else repr(name)
+        self.left.append(f"{what} {LEFT}: {error}".splitlines()[0])
 
 
 def _same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
     neither_is_a_number = (one != one) & (other != other)
     return bool(((one == other) | neither_is_a_number).all())
-
-
-def held(modules: Sequence[torch.nn.Module]) -> list[object]:
-    """What the attributes of modules refer to, and how much is in it: state shows as a change."""
-    found: list[object] = []
-    for module in modules:
-        for kept in (vars(module), module._buffers, module._parameters):
-            found.append(id(module))
-            for name, value in kept.items():
-                length = len(value) if isinstance(value, list | dict | set) else -1
-                found += name, id(value), length
-    return found
 
 
 def _memory(tensor: torch.Tensor) -> int:
@@ -83,21 +91,47 @@ def _memory(tensor: torch.Tensor) -> int:
 
 @contextmanager
 def preserved(
-    modules: Sequence[torch.nn.Module], tensors: Sequence[torch.Tensor], *, training: bool
+    modules: Sequence[torch.nn.Module],
+    tensors: Sequence[torch.Tensor],
+    *,
+    training: bool,
+    model: Any = None,
 ) -> Iterator[Originals]:
-    """Evaluate in eval mode (unless ``training``) and put everything back, also on exceptions."""
-    originals = Originals({id(t): t for t in tensors})
-    process = _process()
-    originals.modules = [_module(m, originals.watched) for m in modules]
-    try:
-        torch.backends.mha.set_fastpath_enabled(False)
-        with undisturbed():
-            originals.start = partial(_evaluate, modules, training)
-            originals.start()
-            yield originals
-    finally:
-        process()
-        originals.restore()
+    """Evaluate in eval mode (unless ``training``) and put everything back, also on exceptions.
+
+    ``model``: what the modules are parts of, where that is a function.
+    """
+    with one_at_a_time():
+        originals = Originals({id(t): t for t in tensors})
+        flags = _flags(modules)
+        process = _process()
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            for module, flag in flags:
+                module.training = flag and training
+            originals.look((*modules, model, *HOOKS))
+            with undisturbed():
+                yield originals
+        finally:
+            process()
+            originals.restore()
+            for module, flag in flags:
+                with suppress(Exception):  # a module that refuses was never changed
+                    _set_flag(module, flag)
+
+
+HOOKS = (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks)
+"""Hooks that are called for every module of the process."""
+
+
+def _flags(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, bool]]:
+    """The training flag of each module that has one; one that TorchScript froze has none."""
+    return [(m, m.training) for m in modules if hasattr(m, "training")]
+
+
+def _set_flag(module: torch.nn.Module, flag: bool) -> None:
+    if module.training != flag:
+        module.training = flag
 
 
 @contextmanager
@@ -105,15 +139,18 @@ def exchanged(
     tensors: Sequence[torch.Tensor], change: Callable[[torch.Tensor], torch.Tensor]
 ) -> Iterator[int]:
     """Have other values, in other memory, in every floating tensor; gives how many there are."""
-    own = {id(t): t for t in tensors if t.is_floating_point()}
-    before = {key: t.data for key, t in own.items()}
-    try:
-        for t in own.values():
-            t.data = change(t.data)
-        yield len(own)
-    finally:
-        for key, t in own.items():
-            t.data = before[key]
+    with one_at_a_time():
+        own = {id(t): t for t in tensors if t.is_floating_point()}
+        before = {key: t.data for key, t in own.items()}
+        try:
+            for t in own.values():
+                with writable(t):
+                    t.data = change(t.data)
+            yield len(own)
+        finally:
+            for key, t in own.items():
+                with torch.inference_mode(before[key].is_inference()):
+                    t.data = before[key]
 
 
 def weights_of(modules: Sequence[torch.nn.Module]) -> list[torch.Tensor]:
@@ -121,12 +158,7 @@ def weights_of(modules: Sequence[torch.nn.Module]) -> list[torch.Tensor]:
     return list({id(p): p for m in modules for p in m.parameters(False)}.values())
 
 
-def _evaluate(modules: Sequence[torch.nn.Module], training: bool) -> None:
-    for module in modules:
-        module.training = module.training and training
-
-
-def _process() -> Restore:
+def _process() -> Callable[[], None]:
     """What belongs to the process: the default type, the fast path."""
     fast_path, dtype = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
 
@@ -135,76 +167,3 @@ def _process() -> Restore:
         torch.set_default_dtype(dtype)
 
     return restore
-
-
-def _module(module: torch.nn.Module, watched: dict[int, torch.Tensor]) -> Restore:
-    attributes = _Attributes(watched)
-    attributes.look(vars(module), DEPTH)
-    own = [*module.parameters(False), *module.buffers(False)]
-    tensors = [_tensor(t) for t in own if not torch.nn.parameter.is_lazy(t)]
-
-    def restore() -> None:
-        attributes.restore()
-        for tensor in tensors:
-            tensor()
-
-    return restore
-
-
-def _tensor(tensor: torch.Tensor) -> Restore:
-    """The memory that a parameter or buffer points to, its gradient, and whether it wants one."""
-    data, grad, wants = tensor.data, tensor.grad, tensor.requires_grad
-
-    def restore() -> None:
-        if tensor.device != data.device or tensor.data_ptr() != data.data_ptr():
-            tensor.data = data
-        tensor.grad = grad
-        tensor.requires_grad_(wants)
-
-    return restore
-
-
-class _Attributes:
-    """What containers hold and other values are, to be put back; tensors are watched."""
-
-    def __init__(self, watched: dict[int, torch.Tensor]) -> None:
-        self.watched = watched
-        self.contents: list[tuple[Any, Any]] = []
-        self.others: list[Restore] = []
-
-    def look(self, value: Any, depth: int) -> None:
-        """Keep a value and, if it is a container, what is in it."""
-        if depth and isinstance(value, CONTAINERS):
-            if not isinstance(value, tuple):
-                self.contents.append((value, value.copy() if value else NOTHING))
-            for part in list(value.values()) if isinstance(value, dict) else value:
-                if part is not None and type(part) not in ATOMS:
-                    self.look(part, depth - 1)
-        elif isinstance(value, torch.Tensor):
-            if value.layout == torch.strided:
-                self.watched[id(value)] = value
-        elif isinstance(value, np.ndarray):
-            array = value.copy()
-            self.others.append(lambda: np.copyto(value, array) if value.flags.writeable else None)
-        elif isinstance(value, torch.Generator):
-            self.others.append(partial(_set_state, value, value.get_state()))
-        elif isinstance(value, np.random.Generator):
-            bits = value.bit_generator
-            self.others.append(partial(setattr, bits, "state", bits.state))
-
-    def restore(self) -> None:
-        """Put everything back."""
-        for container, before in self.contents:
-            if not before and not container:
-                continue
-            container.clear()
-            if isinstance(container, list):
-                container.extend(before)
-            else:
-                container.update(before)
-        for put_back in self.others:
-            put_back()
-
-
-def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
-    generator.set_state(state)

@@ -24,7 +24,7 @@ from shiftcheck.laws import Laws
 from shiftcheck.layout import Lost, Signal, lose
 from shiftcheck.modules import modules_of
 from shiftcheck.report import Cause
-from shiftcheck.state import Originals, preserved
+from shiftcheck.state import LEFT, Originals, preserved
 from shiftcheck.trace import OnRow, Row, Traced, run
 from shiftcheck.whole import Whole
 
@@ -34,30 +34,41 @@ Model = Callable[..., Any]
 def read_structure(
     model: Model, inputs: Inputs, *, layer: str | None, training: bool
 ) -> tuple[list[Row], list[Row], list[str]]:
-    """Every row and output of one pass on fake tensors, or on real ones where that fails."""
+    """Every row and output of one pass on fake tensors, or on real ones where that fails.
+
+    With notes: why it failed there, and what could not be put back.
+    """
+    with preserved(modules_of(model), inputs.tensors, training=training, model=model) as originals:
+        rows, traced, notes = _read(model, inputs, layer, originals)
+        outputs = output_rows(traced)
+    return rows, outputs, [*notes, *originals.left]
+
+
+def _read(
+    model: Model, inputs: Inputs, layer: str | None, originals: Originals
+) -> tuple[list[Row], Traced, list[str]]:
     home = _home(model)
-    with preserved(modules_of(model), inputs.tensors, training=training) as originals:
-        if isinstance(model, Whole):
-            with torch.inference_mode():
-                values = [_drawn(leaf, home) for leaf in inputs.leaves]
-                rows, traced = _guarded_pass(model, inputs, values, layer, originals)
-            return rows, output_rows(traced), []
-        try:
-            fake = FakeTensorMode(allow_non_fake_inputs=True)
-            with inputs.without_gradients(), fake, quiet():
-                values = [_faked(leaf, fake, home) for leaf in inputs.leaves]
-                rows, traced = _pass(model, inputs, values, layer, originals)
-            return rows, output_rows(traced), []
-        except ShiftcheckError:
-            raise
-        except Exception as error:
-            if inputs.main.tensor.device.type == "meta":
-                raise ModelError(raised(error, inputs.main.tensor.shape)) from error
-            note = f"the structure comes from a real run: without values the model raised {error}"
-        with inputs.without_gradients():
-            values = inputs.shifted((0,) * len(inputs.pixels), 0)
-            rows, traced = _guarded_pass(model, inputs, values, layer, originals)
-        return rows, output_rows(traced), [note.splitlines()[0][:200]]
+    if isinstance(model, Whole):
+        with torch.inference_mode():
+            values = [_drawn(leaf, home) for leaf in inputs.leaves]
+            return *_guarded_pass(model, inputs, values, layer, originals), []
+    try:
+        fake = FakeTensorMode(allow_non_fake_inputs=True)
+        fake._allow_unsafe_data_ptr_access = False  # there is nothing where it would point to
+        with inputs.without_gradients(), fake, quiet():
+            values = [_faked(leaf, fake, home) for leaf in inputs.leaves]
+            return *_pass(model, inputs, values, layer, originals), []
+    except ShiftcheckError:
+        raise
+    except Exception as error:
+        if inputs.main.tensor.device.type == "meta":
+            raise ModelError(raised(error, inputs.main.tensor.shape)) from error
+        note = f"the structure comes from a real run: without values the model raised {error}"
+    originals.rewind()
+    with inputs.without_gradients():
+        values = inputs.shifted((0,) * len(inputs.pixels), 0)
+        rows, traced = _guarded_pass(model, inputs, values, layer, originals)
+    return rows, traced, [note.splitlines()[0][:200]]
 
 
 LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
@@ -217,9 +228,12 @@ def _output_name(path: str, count: int) -> str:
 
 def choose_shifts(
     model: Model, inputs: Inputs, *, layer: str | None, seed: int, training: bool
-) -> tuple[Shift, ...]:
-    """Unit steps of the outputs' lattice along each axis, a diagonal, and seeded larger ones."""
-    rows, outputs, _ = read_structure(model, inputs, layer=layer, training=training)
+) -> tuple[tuple[Shift, ...], list[str]]:
+    """Unit steps of the outputs' lattice along each axis, a diagonal, and seeded larger ones.
+
+    With notes about what could not be put back.
+    """
+    rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
     axes = len(inputs.pixels)
     spatial = [r.signal for r in outputs if _is_spatial(r.signal, axes)]
     if not spatial:  # so that the layers on the way are compared; one pixel tells of the outputs
@@ -237,7 +251,8 @@ def choose_shifts(
     if axes > 1:
         found.append(tuple(units))
     fitting = [s for s in found if all(abs(v) < n for v, n in zip(s, inputs.pixels, strict=True))]
-    return tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
+    chosen = tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
+    return chosen, [note for note in notes if LEFT in note]
 
 
 def _is_spatial(signal: Signal, axes: int) -> bool:

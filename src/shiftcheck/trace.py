@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +73,9 @@ NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 WRITTEN = "written through a view of the same memory"
 RANDOM = "random numbers are drawn"
 NOT_ASKED = Cause(kind="UNSUPPORTED_OP", detail="the geometry was not asked for")
+ABOUT_MEMORY = frozenset({"aten::is_pinned"})
+"""Like what torch calls prim, these ask about a tensor, such as for its device: for no value."""
+
 FACTORIES = frozenset(
     f"aten::{stem}{like}"
     for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
@@ -225,6 +229,7 @@ class _Tracer(TorchDispatchMode):
         self.frames: list[_Frame] = []
         self.counts: Counter[str] = Counter()
         self.taken = set(modules)
+        self.thread = threading.get_ident()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -235,7 +240,10 @@ class _Tracer(TorchDispatchMode):
 
     @contextmanager
     def watching_modules(self) -> Iterator[None]:
-        """Know which module is running; the handles are global and removed at the end."""
+        """Know which module is running; the handles are global and removed at the end.
+
+        Other threads meet them too, and may run the same modules: that is none of ours.
+        """
         before = register_module_forward_pre_hook(self._enter)
         after = register_module_forward_hook(self._leave)
         try:
@@ -245,12 +253,15 @@ class _Tracer(TorchDispatchMode):
             after.remove()
 
     def _enter(self, module: torch.nn.Module, args: Any) -> None:
-        path = self.modules.get(id(module))
+        path = self._path(module)
         if path is None:
             return
         leaf = is_leaf(module) and path != ""
         fed = self._fed(args) if leaf and self.geometry and not self.stacked else ()
         self.frames.append(_Frame(path, leaf, self._call_name(path), type(module).__name__, fed))
+
+    def _path(self, module: torch.nn.Module) -> str | None:
+        return self.modules.get(id(module)) if threading.get_ident() == self.thread else None
 
     def _fed(self, args: Any) -> tuple[Signal | None, ...]:
         given = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
@@ -258,7 +269,7 @@ class _Tracer(TorchDispatchMode):
         return tuple(None if s is None else settled(s) for s in signals)
 
     def _leave(self, module: torch.nn.Module, _: Any, output: Any) -> None:
-        path = self.modules.get(id(module))
+        path = self._path(module)
         if path is None:
             return
         while self.frames and self.frames[-1].path != path:
@@ -340,7 +351,7 @@ class _Tracer(TorchDispatchMode):
         kwargs = kwargs or {}
         if is_higher_order(func):
             return self._higher_order(func, args, kwargs)
-        if func.namespace == "prim":  # asks about a tensor, such as for its device
+        if func.namespace == "prim" or func._schema.name in ABOUT_MEMORY:
             return func(*args, **kwargs)
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         written = _written(func, args, kwargs)

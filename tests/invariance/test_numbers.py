@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import queue
 
 import numpy as np
 import pytest
@@ -95,11 +96,11 @@ def test_crop_of_a_larger_canvas_is_a_window_that_moves_the_other_way():
 
 
 def test_second_input_is_cropped_at_the_same_place_and_in_its_own_samples():
-    seen = []
+    given = queue.SimpleQueue()  # a list that holds tensors would be put back
 
     def model(x, mask):
         if type(x) is torch.Tensor:  # and not one without values
-            seen.append((x.clone(), mask.clone()))
+            given.put((x.clone(), mask.clone()))
         return x.square().mean((2, 3)) + mask.mean((2, 3))
 
     coarse = signals(2, 1, 6, 8)
@@ -107,6 +108,7 @@ def test_second_input_is_cropped_at_the_same_place_and_in_its_own_samples():
     shiftcheck.check_invariance(
         model, (fine, coarse), crop=(8, 8), shifts=[(2, 0), (0, -2), (-2, 4)]
     )
+    seen = [given.get() for _ in range(given.qsize())]
     assert len({tuple(x.flatten().tolist()) for x, _ in seen}) > 3
     matching = [torch.equal(x, m.repeat_interleave(2, 2).repeat_interleave(2, 3)) for x, m in seen]
     assert sum(matching) >= 5  # x itself, its three shifts, and the batch rolled

@@ -1,0 +1,365 @@
+"""Things of the user, what was in them, and how to put it back with the methods of plain types.
+
+Elements are compared by identity, and what did not change is not touched.
+"""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+MISSING = object()
+"""What stands where nothing is."""
+
+ATOMS: frozenset[Any] = frozenset(
+    {bool, int, float, complex, str, bytes, type(None), type(...), slice, range, types.ModuleType}
+) | {torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format}
+"""Types of what holds nothing that could change."""
+
+MOST_BYTES = 2**26
+"""Of a larger array only some values are kept, which tell whether it changed."""
+
+SAMPLES = 4096
+
+Place = tuple[Any, str, Any] | None
+"""How something is reached: the place of its holder, the form of a step, and its key."""
+
+ATTRIBUTE, ELEMENT = ".{}", "[{!r}]"
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """A thing of the user and what it was.
+
+    ``place``: how it is reached. ``aside``: a function refers to it, no attribute of a module.
+    """
+
+    place: Place
+    aside: bool
+
+    def differs(self) -> bool:
+        """Whether it holds something else than it did."""
+        raise NotImplementedError
+
+    def put_back(self) -> None:
+        """Make it hold what it did, where it does not."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class Entries(Kept):
+    """A dictionary of any class."""
+
+    holder: dict[Any, Any]
+    keys: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+    @staticmethod
+    def of(holder: dict[Any, Any], place: Place, aside: bool) -> Entries:
+        """A dictionary as it is now."""
+        plain = _plain(holder)
+        return Entries(place, aside, holder, tuple(plain.keys(holder)), tuple(plain.values(holder)))
+
+    def differs(self) -> bool:
+        """Whether a key or a value is another one."""
+        plain = _plain(self.holder)
+        return (
+            len(self.keys) != dict.__len__(self.holder)
+            or not all(map(is_, self.values, plain.values(self.holder)))
+            or not all(map(is_, self.keys, plain.keys(self.holder)))
+        )
+
+    def put_back(self) -> None:
+        """Entry by entry, so that nobody ever finds it empty; in order, where that changed."""
+        if not self.differs():
+            return
+        plain, before = _plain(self.holder), dict(zip(self.keys, self.values, strict=True))
+        for key in [k for k in plain.keys(self.holder) if k not in before]:
+            plain.__delitem__(self.holder, key)
+        for key, value in before.items():
+            if plain.get(self.holder, key, MISSING) is not value:
+                plain.__setitem__(self.holder, key, value)
+        if self.differs():
+            plain.clear(self.holder)
+            for key, value in before.items():
+                plain.__setitem__(self.holder, key, value)
+
+
+def _plain(holder: dict[Any, Any]) -> Any:
+    return OrderedDict if issubclass(type(holder), OrderedDict) else dict
+
+
+@dataclass(slots=True, eq=False)
+class Items(Kept):
+    """A list of any class."""
+
+    holder: list[Any]
+    before: list[Any]
+
+    @staticmethod
+    def of(holder: list[Any], place: Place, aside: bool) -> Items:
+        """A list as it is now."""
+        return Items(place, aside, holder, list.__getitem__(holder, slice(None)))
+
+    def differs(self) -> bool:
+        """Whether an element is another one; more notes in a list of notes are no difference."""
+        now = list.__getitem__(self.holder, slice(None))
+        if len(now) == len(self.before) and all(map(is_, now, self.before)):
+            return False
+        more = now[len(self.before) :]
+        return not (self.aside and all(map(is_, self.before, now)) and more and are_notes(more))
+
+    def put_back(self) -> None:
+        """All at once."""
+        if self.differs():
+            list.__setitem__(self.holder, slice(None), self.before)
+
+
+@dataclass(slots=True, eq=False)
+class Members(Kept):
+    """A set of any class."""
+
+    holder: set[Any]
+    before: frozenset[Any]
+
+    @staticmethod
+    def of(holder: set[Any], place: Place, aside: bool) -> Members:
+        """A set as it is now."""
+        return Members(place, aside, holder, frozenset(set.__iter__(holder)))
+
+    def differs(self) -> bool:
+        """Whether a member is another one; more notes in a set of notes are no difference."""
+        now = frozenset(set.__iter__(self.holder))
+        if now == self.before:
+            return False
+        return not (self.aside and self.before < now and are_notes(now - self.before))
+
+    def put_back(self) -> None:
+        """Member by member."""
+        if self.differs():
+            set.intersection_update(self.holder, self.before)
+            set.update(self.holder, self.before)
+
+
+@dataclass(slots=True, eq=False)
+class Queued(Kept):
+    """A deque of any class."""
+
+    holder: deque[Any]
+    before: tuple[Any, ...]
+
+    @staticmethod
+    def of(holder: deque[Any], place: Place, aside: bool) -> Queued:
+        """A deque as it is now."""
+        return Queued(place, aside, holder, tuple(deque.__iter__(holder)))
+
+    def differs(self) -> bool:
+        """Whether an element is another one."""
+        now = tuple(deque.__iter__(self.holder))
+        return len(now) != len(self.before) or not all(map(is_, now, self.before))
+
+    def put_back(self) -> None:
+        """All of them."""
+        if self.differs():
+            deque.clear(self.holder)
+            deque.extend(self.holder, self.before)
+
+
+@dataclass(slots=True, eq=False)
+class Bytes(Kept):
+    """A bytearray of any class."""
+
+    holder: bytearray
+    before: bytes
+
+    def differs(self) -> bool:
+        """Whether a byte is another one."""
+        return self.before != bytes(self.holder)
+
+    def put_back(self) -> None:
+        """All at once."""
+        if self.differs():
+            bytearray.__setitem__(self.holder, slice(None), self.before)
+
+
+@dataclass(slots=True, eq=False)
+class Empties:
+    """Containers that hold nothing, as most of a module's are: no more is made to say so."""
+
+    holders: list[Any]
+    places: list[Place]
+
+    def differs(self) -> bool:
+        """Whether one holds something."""
+        return any(map(len, self.holders))
+
+    def filled(self) -> list[tuple[Any, Place]]:
+        """Those that hold something now."""
+        pairs = zip(self.holders, self.places, strict=True)
+        return [(holder, place) for holder, place in pairs if holder]
+
+
+@dataclass(slots=True, eq=False)
+class Named(Kept):
+    """Values by name that are no dictionary's: of a class, a slot, a cell, a module of Python.
+
+    ``look`` gives the value of a name, or MISSING; ``write`` sets it, ``erase`` takes it away.
+    """
+
+    before: dict[str, Any]
+    look: Callable[[str], Any]
+    write: Callable[[str, Any], None]
+    erase: Callable[[str], None]
+
+    def differs(self) -> bool:
+        """Whether a name stands for another value."""
+        return any(self.look(name) is not value for name, value in self.before.items())
+
+    def put_back(self) -> None:
+        """Name by name."""
+        for name, value in self.before.items():
+            now = self.look(name)
+            if now is not value and value is MISSING:
+                self.erase(name)
+            elif now is not value:
+                self.write(name, value)
+
+
+@dataclass(slots=True, eq=False)
+class Values(Kept):
+    """An array of NumPy; of a large one, some values."""
+
+    holder: NDArray[Any]
+    before: NDArray[Any]
+
+    @staticmethod
+    def of(holder: NDArray[Any], place: Place, aside: bool) -> Values:
+        """An array as it is now."""
+        return Values(place, aside, holder, np.array(_some(holder), copy=True))
+
+    def differs(self) -> bool:
+        """Whether a value is another one."""
+        now = _some(self.holder)
+        return now.shape != self.before.shape or now.tobytes() != self.before.tobytes()
+
+    def put_back(self) -> None:
+        """All at once; raises ValueError where not all are known."""
+        if not self.differs():
+            return
+        if self.before.shape != self.holder.shape:
+            raise ValueError("its values changed, and they are too many to be kept")
+        np.copyto(self.holder, self.before)
+
+
+def _some(array: NDArray[Any]) -> NDArray[Any]:
+    if array.nbytes <= MOST_BYTES:
+        return array
+    places = np.linspace(0, array.size - 1, SAMPLES).astype(np.int64)
+    found: NDArray[Any] = array.flat[places]
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class Drawn(Kept):
+    """A generator of random numbers: what it drew is no state of the model."""
+
+    write: Callable[[Any], Any]
+    state: Any
+
+    def differs(self) -> bool:
+        """Not asked."""
+        return False
+
+    def put_back(self) -> None:
+        """Draw the same again."""
+        self.write(self.state)
+
+
+@dataclass(slots=True, eq=False)
+class Cached(Kept):
+    """A function's own cache, which can only be emptied: so it is where it cannot be used."""
+
+    holder: Any
+    misses: int
+
+    def differs(self) -> bool:
+        """Whether tensors without values, or of inference mode, were put into it."""
+        if self.holder.cache_info().misses == self.misses:
+            return False
+        return any(
+            isinstance(t, torch._subclasses.FakeTensor) or t.is_inference()
+            for t in tensors_in(self.holder)
+        )
+
+    def put_back(self) -> None:
+        """Empty it: what is asked for again is computed again."""
+        if self.differs():
+            self.holder.cache_clear()
+
+
+@dataclass(slots=True, eq=False)
+class Sealed(Kept):
+    """What Python cannot write to: only whether there are new tensors in it can be told."""
+
+    holder: Any
+    before: list[torch.Tensor]
+
+    def differs(self) -> bool:
+        """Whether a tensor was put into it."""
+        known = set(map(id, self.before))
+        return any(id(t) not in known for t in tensors_in(self.holder))
+
+    def put_back(self) -> None:
+        """Raises TypeError where that is so."""
+        if self.differs():
+            raise TypeError("it holds tensors of the check, and cannot be written to")
+
+
+def tensors_in(holder: Any, depth: int = 3) -> list[torch.Tensor]:
+    """The tensors that an object refers to, whatever it is, or things that it refers to."""
+    found: list[torch.Tensor] = []
+    for part in gc.get_referents(holder):
+        kind = type(part)
+        if issubclass(kind, torch.Tensor):
+            found.append(part)
+        elif depth and kind not in ATOMS and not issubclass(kind, type | types.FunctionType):
+            found += tensors_in(part, depth - 1)
+    return found
+
+
+def are_notes(values: Iterable[Any], depth: int = 3) -> bool:
+    """Whether values are plain ones, of which someone took notes: numbers, text, types, sizes."""
+    return all(_is_note(value, depth) for value in values)
+
+
+def _is_note(value: Any, depth: int) -> bool:
+    if type(value) in ATOMS or issubclass(type(value), Enum | type):
+        return True
+    if not depth or type(value) not in (list, tuple, set, frozenset, dict):
+        return False
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return are_notes(parts, depth - 1)
+
+
+def name_of(place: Place) -> str:
+    """The way to a place in words, as ``encoder.cache['key'][0]``."""
+    steps: list[str] = []
+    while place is not None:
+        place, form, key = place
+        if not (form == ATTRIBUTE and key in TABLES):
+            steps.append(form.format(key))
+    return "".join(reversed(steps)).removeprefix(".")
+
+
+TABLES = ("_modules", "_parameters", "_buffers")
+"""Where torch keeps what is written as an attribute of a module."""
