@@ -546,6 +546,24 @@ def test_a_list_beside_the_model_that_holds_tensors_does_not(how: Callable[[Any]
     assert kept == ["mine"]
 
 
+def test_a_count_beside_the_model_costs_no_other_run() -> None:
+    sizes: list[int] = []
+    counts: dict[str, int] = {}
+    total = 0
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        total += 1
+        counts["n"] = counts.get("n", 0) + 1
+        sizes.append(len(x))
+        return x * 2
+
+    report = shiftcheck.check_equivariance(model, image(), shifts=[(1, 0), (0, 1)])
+    assert report.verdict is Verdict.EQUIVARIANT
+    assert sizes == [1, 3]
+    assert (total, counts) == (0, {})
+
+
 # -- within one check ------------------------------------------------------------------------------
 
 

@@ -47,9 +47,13 @@ class Kept:
     place: Place
     aside: bool
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether it holds something else than it did."""
         raise NotImplementedError
+
+    def differs(self) -> bool:
+        """Whether what it holds may change what the model gives: beside it, notes do not."""
+        return self.changed()
 
     def put_back(self) -> None:
         """Make it hold what it did, where it does not."""
@@ -70,7 +74,7 @@ class Entries(Kept):
         plain = _plain(holder)
         return Entries(place, aside, holder, tuple(plain.keys(holder)), tuple(plain.values(holder)))
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether a key or a value is another one."""
         plain = _plain(self.holder)
         return (
@@ -79,9 +83,22 @@ class Entries(Kept):
             or not all(map(is_, self.keys, plain.keys(self.holder)))
         )
 
+    def differs(self) -> bool:
+        """Whether more than notes beside the model changed."""
+        return self.changed() and not (self.aside and self._only_notes())
+
+    def _only_notes(self) -> bool:
+        plain, before = _plain(self.holder), dict(zip(self.keys, self.values, strict=True))
+        now = dict(plain.items(self.holder))
+        return all(
+            are_notes([key, now.get(key), before.get(key)])
+            for key in now | before
+            if now.get(key, MISSING) is not before.get(key, MISSING)
+        )
+
     def put_back(self) -> None:
         """Entry by entry, so that nobody ever finds it empty; in order, where that changed."""
-        if not self.differs():
+        if not self.changed():
             return
         plain, before = _plain(self.holder), dict(zip(self.keys, self.values, strict=True))
         for key in [k for k in plain.keys(self.holder) if k not in before]:
@@ -89,7 +106,7 @@ class Entries(Kept):
         for key, value in before.items():
             if plain.get(self.holder, key, MISSING) is not value:
                 plain.__setitem__(self.holder, key, value)
-        if self.differs():
+        if self.changed():
             plain.clear(self.holder)
             for key, value in before.items():
                 plain.__setitem__(self.holder, key, value)
@@ -111,7 +128,7 @@ class Items(Kept):
         """A list as it is now."""
         return Items(place, aside, holder, list.__getitem__(holder, slice(None)))
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether an element is another one; more notes in a list of notes are no difference."""
         now = list.__getitem__(self.holder, slice(None))
         if len(now) == len(self.before) and all(map(is_, now, self.before)):
@@ -121,7 +138,7 @@ class Items(Kept):
 
     def put_back(self) -> None:
         """All at once."""
-        if self.differs():
+        if self.changed():
             list.__setitem__(self.holder, slice(None), self.before)
 
 
@@ -137,7 +154,7 @@ class Members(Kept):
         """A set as it is now."""
         return Members(place, aside, holder, frozenset(set.__iter__(holder)))
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether a member is another one; more notes in a set of notes are no difference."""
         now = frozenset(set.__iter__(self.holder))
         if now == self.before:
@@ -146,7 +163,7 @@ class Members(Kept):
 
     def put_back(self) -> None:
         """Member by member."""
-        if self.differs():
+        if self.changed():
             set.intersection_update(self.holder, self.before)
             set.update(self.holder, self.before)
 
@@ -163,14 +180,14 @@ class Queued(Kept):
         """A deque as it is now."""
         return Queued(place, aside, holder, tuple(deque.__iter__(holder)))
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether an element is another one."""
         now = tuple(deque.__iter__(self.holder))
         return len(now) != len(self.before) or not all(map(is_, now, self.before))
 
     def put_back(self) -> None:
         """All of them."""
-        if self.differs():
+        if self.changed():
             deque.clear(self.holder)
             deque.extend(self.holder, self.before)
 
@@ -182,13 +199,13 @@ class Bytes(Kept):
     holder: bytearray
     before: bytes
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether a byte is another one."""
         return self.before != bytes(self.holder)
 
     def put_back(self) -> None:
         """All at once."""
-        if self.differs():
+        if self.changed():
             bytearray.__setitem__(self.holder, slice(None), self.before)
 
 
@@ -199,7 +216,7 @@ class Empties:
     holders: list[Any]
     places: list[Place]
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether one holds something."""
         return any(map(len, self.holders))
 
@@ -221,9 +238,18 @@ class Named(Kept):
     write: Callable[[str, Any], None]
     erase: Callable[[str], None]
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether a name stands for another value."""
         return any(self.look(name) is not value for name, value in self.before.items())
+
+    def differs(self) -> bool:
+        """Whether more than notes beside the model changed."""
+        return self.changed() and not (self.aside and self._only_notes())
+
+    def _only_notes(self) -> bool:
+        pairs = [(self.look(name), value) for name, value in self.before.items()]
+        changed = [pair for pair in pairs if pair[0] is not pair[1]]
+        return all(are_notes(v for v in pair if v is not MISSING) for pair in changed)
 
     def put_back(self) -> None:
         """Name by name."""
@@ -247,14 +273,14 @@ class Values(Kept):
         """An array as it is now."""
         return Values(place, aside, holder, np.array(_some(holder), copy=True))
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether a value is another one."""
         now = _some(self.holder)
         return now.shape != self.before.shape or now.tobytes() != self.before.tobytes()
 
     def put_back(self) -> None:
         """All at once; raises ValueError where not all are known."""
-        if not self.differs():
+        if not self.changed():
             return
         if self.before.shape != self.holder.shape:
             raise ValueError("its values changed, and they are too many to be kept")
@@ -276,7 +302,7 @@ class Drawn(Kept):
     write: Callable[[Any], Any]
     state: Any
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Not asked."""
         return False
 
@@ -292,7 +318,7 @@ class Cached(Kept):
     holder: Any
     misses: int
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether tensors without values, or of inference mode, were put into it."""
         if self.holder.cache_info().misses == self.misses:
             return False
@@ -303,7 +329,7 @@ class Cached(Kept):
 
     def put_back(self) -> None:
         """Empty it: what is asked for again is computed again."""
-        if self.differs():
+        if self.changed():
             self.holder.cache_clear()
 
 
@@ -314,14 +340,14 @@ class Sealed(Kept):
     holder: Any
     before: list[torch.Tensor]
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether a tensor was put into it."""
         known = set(map(id, self.before))
         return any(id(t) not in known for t in tensors_in(self.holder))
 
     def put_back(self) -> None:
         """Raises TypeError where that is so."""
-        if self.differs():
+        if self.changed():
             raise TypeError("it holds tensors of the check, and cannot be written to")
 
 

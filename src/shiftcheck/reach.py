@@ -53,7 +53,6 @@ HOLDERS = (
 """Modules in these packages whose objects people keep things in."""
 
 EMPTY = frozenset({dict, OrderedDict, list, set})
-NOTES = frozenset({list, set})
 PLAIN = EMPTY | {tuple, frozenset, deque, defaultdict}
 """Containers of these very types have no attributes."""
 
@@ -123,7 +122,7 @@ class Reach:
             kind = type(value)
             if kind in ATOMS:
                 continue
-            if kind in EMPTY and not value and not (self.aside and kind in NOTES):
+            if kind in EMPTY and not value and not self.aside:
                 empties.holders.append(value)
                 empties.places.append((place, form, key))
             else:
@@ -430,9 +429,13 @@ class ClassAttributes(Named):
         *rest, self.base = parts
         super().__init__(*rest)
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether an attribute is another one, or new."""
-        return self._now() != self.before.keys() or Named.differs(self)
+        return self._now() != self.before.keys() or Named.changed(self)
+
+    def differs(self) -> bool:
+        """Whether one changed."""
+        return self.changed()
 
     def _now(self) -> Any:
         return _own(self.base).keys()
@@ -449,7 +452,7 @@ class ScriptAttributes(Named):
 
     __slots__ = ()
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether one is another one."""
         return any(not _alike(self.look(name), value) for name, value in self.before.items())
 

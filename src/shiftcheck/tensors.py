@@ -26,7 +26,7 @@ class Handle(Kept):
         grad = tensor.grad if tensor.is_leaf else None
         return Handle(place, False, tensor, tensor.data, grad, tensor.requires_grad)
 
-    def differs(self) -> bool:
+    def changed(self) -> bool:
         """Whether it points to other memory, or has another gradient."""
         tensor = self.holder
         other_grad = tensor.is_leaf and tensor.grad is not self.grad
@@ -43,7 +43,7 @@ class Handle(Kept):
 
     def put_back(self) -> None:
         """Point to the memory, and have the gradient."""
-        if not self.differs():
+        if not self.changed():
             return
         with writable(self.holder):
             if not self._same_memory():
