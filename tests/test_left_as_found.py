@@ -207,6 +207,22 @@ def test_elements_are_told_by_what_they_are_and_not_by_what_they_equal() -> None
     assert model.config[0] is first
 
 
+def test_a_dictionary_is_never_empty_while_it_is_put_back() -> None:
+    lengths: list[int] = []
+
+    class Looks:
+        def __init__(self, table: dict[str, Any]) -> None:
+            self.table = table
+
+        def __del__(self) -> None:
+            lengths.append(len(self.table))
+
+    model = Configured({"a": 1, "b": 2}, lambda config, x: config.update(a=Looks(config)))
+    geometry(model)
+    assert lengths == [2]
+    assert model.config == {"a": 1, "b": 2}
+
+
 def test_what_cannot_be_put_back_is_named_and_stops_nothing() -> None:
     class Locks(nn.Module):
         def __init__(self) -> None:
@@ -521,6 +537,24 @@ def test_tensors_in_objects(how: Callable[[Any], None]) -> None:
     assert float(running) == 0
     assert float(weight.detach()) == 1
     assert weight.requires_grad
+
+
+def test_a_class_without_a_module_of_its_own() -> None:
+    world: dict[str, Any] = {"nn": nn}
+    exec(
+        "cache = {}\n"
+        "class Store:\n    pass\n"
+        "class Net(nn.Module):\n"
+        "    last = None\n"
+        "    def forward(self, x):\n"
+        "        Net.last = Store.last = cache['x'] = x\n"
+        "        return x * 2\n",
+        world,
+    )
+    check(world["Net"]())
+    assert world["cache"] == {}
+    assert world["Net"].last is None
+    assert not hasattr(world["Store"], "last")
 
 
 def test_notes_that_someone_takes_beside_the_model_stay() -> None:

@@ -7,6 +7,7 @@ of the layer, taken by forward-mode differentiation, and the derivative ``D`` of
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -152,9 +153,12 @@ def _measuring(
 ) -> Iterator[None]:
     """Measure every leaf module just before it runs, on what it is about to be given."""
     calls: dict[str, int] = {}
+    thread = threading.get_ident()
 
     def hook(path: str, module: torch.nn.Module) -> Callable[..., None]:
         def before(_: Any, args: Any, kwargs: Any) -> None:
+            if threading.get_ident() != thread:  # somebody else runs the same module
+                return
             calls[path] = calls.get(path, 0) + 1
             name = path if calls[path] == 1 else f"{path}#{calls[path]}"
             rows = fed.get(name)

@@ -235,7 +235,7 @@ class Reach:
         """The slots of a class that is met for the first time; its own attributes are kept too."""
         slots: dict[str, Any] = {}
         for base in kind.__mro__:
-            if not _is_foreign(base.__module__):
+            if _is_of_the_user(base):
                 slots |= _slots_of(base)
                 self._class(base)
         return slots
@@ -298,14 +298,9 @@ class Reach:
             self.methods.setdefault(name, []).append((inner, place))
 
     def class_by_name(self, value: type, place: Place) -> None:
-        """A class that something refers to: what its attributes hold, but not its methods."""
-        if not _is_foreign(value.__module__) and not issubclass(value, Enum):
-            held = {
-                name: attribute
-                for name, attribute in _own(value).items()
-                if type(attribute) not in METHODS
-            }
-            self._children(place, ATTRIBUTE, held.keys(), held.values())
+        """A class that something refers to."""
+        if _is_of_the_user(value) and not issubclass(value, Enum):
+            self._class(value)
 
     def scripted(self, value: Any, place: Place) -> None:
         """A module of TorchScript: what its methods write to is not kept in Python."""
@@ -491,6 +486,18 @@ def _is_foreign(module: Any) -> bool:
     return str(module).partition(".")[0] in FOREIGN
 
 
+def _is_of_the_user(kind: type) -> bool:
+    """Whether a class is written in Python, outside of the packages that are not looked into.
+
+    Python says of a class without a module, as of one made by exec, that it is of builtins.
+    """
+    made = kind.__module__ == "builtins" and bool(kind.__flags__ & HEAP_TYPE)
+    return made or not _is_foreign(kind.__module__)
+
+
+HEAP_TYPE = 1 << 9
+
+
 def _own(base: type) -> dict[str, Any]:
     """The attributes of a class itself, without those that Python keeps."""
     return {
@@ -574,7 +581,7 @@ def _handler(kind: type) -> Handler:
     for known, handler in HANDLERS:
         if issubclass(kind, known):
             return handler
-    if not _is_foreign(kind.__module__) or str(kind.__module__).startswith(HOLDERS):
+    if _is_of_the_user(kind) or str(kind.__module__).startswith(HOLDERS):
         return Reach.attributes
     return Reach.sealed if kind in SEALED else None
 
