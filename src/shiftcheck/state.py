@@ -37,8 +37,10 @@ class Originals:
     def look(self, roots: Sequence[Any]) -> None:
         """Keep what hangs on the roots."""
         self.reach.look(roots)
-        self.kept = [Handle.of(t, place) for t, place in self.reach.tensors]
-        self.watched |= {id(tensor): tensor for tensor, _ in self.reach.tensors}
+        for tensor, place in self.reach.tensors:
+            with suppress(Exception):  # a tensor of another library may have no memory of its own
+                self.kept.append(Handle.of(tensor, place))
+                self.watched[id(tensor)] = tensor
 
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
