@@ -14,6 +14,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shiftcheck.axis import Axis, GeometryError, all_valid, scaled_axis
 from shiftcheck.report import Cause
 
@@ -119,6 +122,43 @@ class Slice:
     chosen: range
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs:
+    """Which pairs of places a tensor of scores or weights relates, by two of its dimensions.
+
+    ``places``: those two, that of the places and that of what they are related to. They are made of
+    the ``axes``, whole ones, of the given ``sizes``. ``asking`` and
+    ``asked``: the geometry of what each pair is made of, axis by axis, before anything was summed
+    over; ``causes``: theirs. ``codes``: a number for each pair, 0 where it is hidden, and the same
+    for pairs that constants treat alike; None while they treat all alike. ``bias``: what was added
+    to ``scores``, which a softmax turns into ``weights``; the ``products`` of a hidden pair are 0.
+    ``latent``: parameters that treat pairs alike now, and need not.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> here = torch.arange(12)
+        >>> ahead = here - here[:, None]
+        >>> hidden = (ahead > 0) | (ahead < -5)
+        >>> def causal(x):
+        ...     t = x.transpose(1, 2)
+        ...     scores = (t @ x).masked_fill(hidden, -torch.inf)
+        ...     return (scores.softmax(-1) @ t).transpose(1, 2)
+        >>> shiftcheck.geometry(causal, (1, 3, 12)).outputs[0].valid
+        (((5, 12),),)
+    """
+
+    places: tuple[Dim, Dim]
+    axes: tuple[int, ...]
+    sizes: tuple[int, ...]
+    asking: tuple[AxisState, ...]
+    asked: tuple[AxisState, ...]
+    causes: tuple[Cause, ...]
+    stage: Literal["scores", "weights", "products"] = "scores"
+    codes: NDArray[np.int64] | None = None
+    bias: NDArray[np.float64] | None = None
+    latent: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """How a tensor was made of a part of another one: two tensors of one recipe obey one law.
@@ -145,7 +185,8 @@ class Signal:
     """What is known of a tensor that depends on the input: its dimensions, axes and causes.
 
     ``source``: of which tensor it is a slice, while its values are still the same. ``recipe``: how
-    it was made of such a slice. ``is_mask``: its values are true or false.
+    it was made of such a slice. ``is_mask``: its values are true or false. ``pairs``: what it
+    relates, while nothing else was done to it than is known there.
 
     Example:
         >>> from shiftcheck.axis import input_axis
@@ -161,6 +202,7 @@ class Signal:
     source: Slice | None = field(default=None, init=False, repr=False)
     recipe: Recipe | None = field(default=None, init=False, repr=False)
     is_mask: bool = field(default=False, init=False, repr=False)
+    pairs: Pairs | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -269,6 +311,15 @@ def recipe_of_part(signal: Signal, axis: int, chosen: range, stride: Fraction) -
     start = before.starts.get(axis, Fraction(0)) + chosen.start * stride
     steps = before.steps if chosen.step == 1 else hash((before.steps, "every", chosen.step))
     return Recipe(before.whole, {**before.starts, axis: start}, steps)
+
+
+def with_pairs(signal: Signal, pairs: Pairs | None) -> Signal:
+    """The same signal, known to relate pairs; what is made of it is not known to, any more."""
+    if pairs is None and signal.pairs is None:
+        return signal
+    out = replace(signal)
+    object.__setattr__(out, "pairs", pairs)
+    return out
 
 
 def plain(size: int) -> Dim:

@@ -43,6 +43,7 @@ from shiftcheck.layout import (
     opaque,
     valid_everywhere,
     with_cause,
+    with_pairs,
 )
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
@@ -59,6 +60,7 @@ from shiftcheck.rules import (
 from shiftcheck.rules.causes import note_missing_causes
 from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
+from shiftcheck.rules.scores import followed
 from shiftcheck.rules.spectral import refuse_frequencies
 from shiftcheck.whole import Whole
 from shiftcheck.windows import settled
@@ -506,8 +508,8 @@ class _Tracer(TorchDispatchMode):
             with torch._C.DisableTorchFunction():
                 asked = self.laws.asked(func, args, kwargs, self.ledger)
             if asked is None:
-                return self._ask(rule, args, kwargs)
-            return self.laws.again(*asked, lambda: self._ask(rule, args, kwargs))
+                return self._ask(func, rule, args, kwargs)
+            return self.laws.again(*asked, lambda: self._ask(func, rule, args, kwargs))
         except BatchCoupledError as error:
             if self.stacked:
                 self.coupled = error
@@ -516,10 +518,17 @@ class _Tracer(TorchDispatchMode):
         except Exception as error:  # a rule that fails has no answer, whatever the failure
             return Cause(kind="UNSUPPORTED_OP", detail=f"{func}: {error}")
 
-    def _ask(self, rule: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _ask(
+        self,
+        func: Any,
+        rule: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
-        return _answer(rule, given, named)
+        answer = _answer(rule, given, named)
+        return followed(_names(func)[0], given, named, answer, tagged=_is_pointwise(func))
 
     def _probed(self, lacking: str, subject: Callable[[], Subject]) -> Any:
         """The measured signals of what has no rule, or the cause for which there are none."""
@@ -630,7 +639,8 @@ class _Tracer(TorchDispatchMode):
             if source is not None:
                 out = as_slice(out, source.whole, source.dim, source.chosen)
             made_by = (signal.recipe if new else None) or recipe
-            return out if made_by is None else by_recipe(out, made_by)
+            out = out if made_by is None else by_recipe(out, made_by)
+            return with_pairs(out, signal.pairs if new else None)
 
         stamped: Signal = self.laws.again((id(signal), name, op, operation), [signal], stamp)
         return stamped

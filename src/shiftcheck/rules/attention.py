@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.axis import Axis, GeometryError
-from shiftcheck.layout import Gone, Signal, lose, with_cause, with_dims
+from shiftcheck.layout import Dim, Gone, Pairs, Signal, lose, with_cause, with_dims
 from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.common import WINDOWS, combined, need_signal, require_plain, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.pairs import (
+    of_the_past,
+    related,
+    summed,
+    with_added,
+    with_softmax,
+    with_taking_part,
+)
 from shiftcheck.rules.registry import register_rule
 from shiftcheck.windows import as_keys, contracted
 
@@ -45,9 +54,20 @@ def attention(
         keys = [_of_the_past(x) for x in keys]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
     out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
+    pairs = related(q, k, (q.dims[-2], as_keys(k, rank - 2)))
     if isinstance(attn_mask, Constant):
         out = _masked(out, q, k, attn_mask)
-    return stochastic(out) if dropout_p > 0 else out
+        pairs = pairs and _softmaxed(pairs, attn_mask, out.dims[:-2])
+        out = out if pairs is None else summed(out, pairs, v)
+    elif is_causal and pairs is not None:
+        out = of_the_past(out, pairs, v)
+    return stochastic(out) if dropout_p > 0 or getattr(attn_mask, "random", False) else out
+
+
+def _softmaxed(pairs: Pairs, mask: Constant, leading: Sequence[Dim]) -> Pairs | None:
+    """The pairs after a mask, of what takes part or of what is added, and a softmax."""
+    masked = with_taking_part(pairs, mask, leading) or with_added(pairs, mask, leading)
+    return masked and with_softmax(masked)
 
 
 def _of_the_past(keys: Signal) -> Signal:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.combining import broadcast
-from shiftcheck.layout import Signal, Waves, flat, plain, with_dims
+from shiftcheck.layout import Signal, Waves, flat, plain, with_dims, with_pairs
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.common import WINDOWS, combined, mix, need_signal, no_signal, uncoupled
 from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.pairs import related as pairs_of
+from shiftcheck.rules.pairs import summed
 from shiftcheck.rules.registry import register_rule
 from shiftcheck.windows import as_keys, contracted
 
@@ -98,7 +100,10 @@ def _matmul_signals(x: Signal, y: Signal) -> Signal:
     related = [a for a in y.axes_in([before + 1]) if x.factors_of(a, range(last))]
     out = combined([left, _without_keys(right, related)])
     dim = as_keys(y, before + 1, related)
-    return note_new_causes(x, with_dims(out, (*out.dims[:-1], dim)), detail=WINDOWS)
+    out = note_new_causes(x, with_dims(out, (*out.dims[:-1], dim)), detail=WINDOWS)
+    if x.pairs is not None and x.dims[-2:] == x.pairs.places:
+        return summed(out, x.pairs, y)
+    return with_pairs(out, pairs_of(left, y, (x.dims[-2], dim)))
 
 
 def _without_keys(signal: Signal, axes: Sequence[int]) -> Signal:

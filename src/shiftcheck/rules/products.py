@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal, plain, with_dim
@@ -19,14 +20,18 @@ from shiftcheck.rules.common import (
 from shiftcheck.rules.linear import matmul
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.scores import followed
 
 LAW = "1 -> 1 over channels; over a spatial axis: as a product"
 
 
 @register_rule("aten::baddbmm", "aten::addmv", law=LAW)
-def added(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Signal:
+def added(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Any:
     """``bias + x @ y``, for stacks of matrices or a matrix and a vector."""
-    return pointwise(matmul(x, y), bias)
+    product = matmul(x, y)
+    out = pointwise(product, bias)
+    name = "aten::add" if beta == 1 else "of a multiple"
+    return followed(name, (product, bias), {}, out, tagged=True)
 
 
 @register_rule("aten::addbmm", law=LAW)
