@@ -93,7 +93,8 @@ def _broadcast_dim(
         raise GeometryError("a spatial axis of size 1 is stretched")
     if len(named) > 1 or (named and size > 1 and plain(size) in given):
         raise GeometryError("dimensions of different meaning are combined")
-    return next(iter(named), same if same in given and plain(size) not in given else plain(size))
+    alike = all(d in ((), same) for d in given)  # what varies there is a constant, if anything
+    return next(iter(named), same if alike else plain(size))
 
 
 def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:

@@ -24,6 +24,7 @@ from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
+from shiftcheck.rules.standing import standing_still
 from shiftcheck.windows import aligned, contracted, interleaved, settled
 
 
@@ -155,7 +156,8 @@ def _combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Sig
     signals = aligned(_side_by_side(lost_alike(signals)))
     for axis, cause in [*_stride_clashes(signals), *_stretched(signals, shapes)]:
         signals = [lose(s, [axis], cause) for s in signals]
-    return _note_join(signals, broadcast(signals, shapes))
+    signals, still = standing_still(signals)
+    return with_constants(_note_join(signals, broadcast(signals, shapes)), still)
 
 
 def _side_by_side(signals: Sequence[Signal]) -> list[Signal]:

@@ -13,6 +13,7 @@ from shiftcheck.layout import (
     Dim,
     Factor,
     Signal,
+    flat,
     no_longer_uniform,
     size_of,
     with_axis,
@@ -31,7 +32,7 @@ def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
     """The signal after it was combined, sample by sample, with constants that broadcast to it."""
     out = signal
     for constant in constants:
-        at = [d for d in range(-len(constant.shape), 0) if constant.shape[d] > 1]
+        at = [d for d in range(-len(constant.shape), 0) if _varies(out, constant, d)]
         out = no_longer_uniform(out, [len(out.dims) + d for d in at])
         if constant.random:
             out = stochastic(out)
@@ -43,6 +44,15 @@ def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
             if constant.shape[position] > 1:
                 out = _with_varying(out, constant, len(out.dims) + position)
     return out
+
+
+def _varies(signal: Signal, constant: Constant, position: int) -> bool:
+    """Whether values that are the same along a dimension may differ there after the constant."""
+    size, kinds = constant.shape[position], {f.kind for f in flat(signal.dims[position])}
+    if size == 1 or "uniform" not in kinds:
+        return size > 1
+    before, after = _product(constant.shape[:position]), _product(constant.shape[position:][1:])
+    return constant.repeats(before, size, after) != 1
 
 
 def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None:

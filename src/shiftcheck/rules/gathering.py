@@ -17,6 +17,7 @@ from shiftcheck.layout import (
     lose,
     no_longer_uniform,
     plain,
+    uniform,
     with_axis,
     with_cause,
     with_dim,
@@ -56,7 +57,8 @@ def taken(
     if axis is None:
         if signal.axes_in([dim]):
             raise GeometryError(f"{what} along a dimension that holds more than an axis")
-        return with_dim(signal, dim, plain(len(places)))
+        single = signal.shape[dim] == 1
+        return with_dim(signal, dim, uniform(len(places)) if single else plain(len(places)))
     if len(places) == 0:
         raise GeometryError(f"{what} takes nothing of a spatial axis")
     state = signal.geometry(axis)
