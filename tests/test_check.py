@@ -345,7 +345,6 @@ def test_stacked_chunked_and_one_by_one_agree() -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "integer": ({"x": torch.ones(1, 2, 16, 18, dtype=torch.int64)}, "int64"),
     "complex": ({"x": torch.ones(1, 2, 16, 18, dtype=torch.complex64)}, "complex64"),
     "no batch": ({"x": torch.ones(2, 16, 18)}, r"x\[None\]"),
     "rank 2": ({"x": torch.ones(16, 18)}, "batch"),

@@ -70,7 +70,7 @@ def exported(choose: Callable[[torch.Tensor], Any]) -> Any:
 DEPENDING: dict[str, Callable[[], Any]] = {
     "a sum": lambda: Chooses(lambda x: x.sum() > 0),
     "never taken": lambda: Chooses(lambda x: x.sum() > 1e9),
-    "another way": lambda: Chooses(lambda x: x.sum() > X.sum(), Adds()),
+    "another way": lambda: Chooses(lambda x: x.sum() > X.sum(), nn.Conv2d(4, 4, 3, padding=1)),
     "exported": lambda: exported(lambda x: x.sum() > X.sum()),
     "a loop": lambda: (
         lambda x: while_loop(lambda y: y.sum() < 30, lambda y: (y + 1,), (CONV(x),))[0]

@@ -11,7 +11,7 @@ import pytest
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies", "splicing"}
 FLOORS = {
     0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
-    | {"bands", "budget_store", "containers", "choosing"},
+    | {"bands", "budget_store", "containers", "choosing", "subclasses"},
     1: LAYOUT
     | {
         "shifts",

@@ -195,4 +195,4 @@ def _is_none(job: Job, shift: Shift, gap: Gap) -> bool:
         return True
     if gap.error is None or gap.relative is None:
         return False
-    return gap.relative <= Tolerance(eps=eps_of(job.inputs.main.tensor.dtype)).relative(None)
+    return gap.relative <= Tolerance(eps=eps_of(job.inputs.dtype)).relative(None)

@@ -260,7 +260,10 @@ def _noise(report: Report, name: str) -> float:
 
     An allowance that was compared in float64 says nothing of the type itself.
     """
-    own = Tolerance(eps=float(torch.finfo(getattr(torch, report.dtype)).eps)).relative(None)
+    given = getattr(torch, report.dtype)
+    of_whole_numbers = torch.float32  # what the network makes of them
+    compared = given if given.is_floating_point else of_whole_numbers
+    own = Tolerance(eps=float(torch.finfo(compared).eps)).relative(None)
     shifts = next(o.shifts for o in report.outputs if o.name == name)
     found = (s.allowance for s in shifts if s.allowance is not None and s.float64_error is None)
     return max((own, *found))

@@ -57,7 +57,8 @@ def check_equivariance(
 
     Args:
         model: any module or callable; it is left as it was found.
-        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments; of
+            floating or whole numbers, or truth values.
         layer: check up to this layer; what follows is not run.
         shifts: pixels, one tuple for each shift; chosen from the geometry when left out. Where one
             of them is fractional, as ``(0.5, 0)``, input and outputs are interpolated; that
@@ -106,7 +107,9 @@ def check_equivariance(
     )
     tolerances = _tolerances(rtol, atol)
     model = eager(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs)
+    inputs = checked_inputs(
+        model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
+    )
     inputs = replace(inputs, interpolation=interpolation)
     chosen = check_shifts(shifts, inputs, between=True) if shifts is not None else None
     model = seen_as(model, inputs, x, training=training)
@@ -129,7 +132,7 @@ def check_equivariance(
             circular=inputs.circular,
             interpolation=interpolation,
             tolerance=(tolerances["rtol"], tolerances["atol"]) if tolerances else None,
-            allowed=Tolerance(eps=eps_of(inputs.main.tensor.dtype)).relative(None),
+            allowed=Tolerance(eps=eps_of(inputs.dtype)).relative(None),
         ),
     )
 
@@ -222,7 +225,9 @@ def geometry(
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
     model = eager(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs)
+    inputs = checked_inputs(
+        model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
+    )
     model = seen_as(model, inputs, x, training=training)
     return with_gradients_if_needed(lambda given: _structure(model, given, layer, training), inputs)
 
@@ -294,6 +299,7 @@ def checked_inputs(
     *,
     fixed: Any = (),
     outputs: Any = None,
+    whole_numbers: bool = False,
 ) -> Inputs:
     """The arguments; raises InputError for what cannot be used, or not with this model."""
     if not callable(model):
@@ -304,8 +310,9 @@ def checked_inputs(
         spatial_dims=spatial_dims,
         fixed=fixed,
         parameters=parameters_of(model),
+        whole_numbers=whole_numbers,
     )
-    inputs = replace(inputs, outputs=read_outputs(outputs))
+    inputs = replace(inputs, outputs=read_outputs(outputs), computed_in=_dtype_of(model))
     _check_initialised(model)
     _check_dimensions(model, inputs)
     _check_device(model, inputs)

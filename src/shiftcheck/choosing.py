@@ -21,12 +21,14 @@ class Place:
     """Where a leaf stands among others.
 
     ``name`` is what it is called, ``position`` that of the outermost part it belongs to, and
-    ``others`` are all names that mean it: those of the parts that it is in, too.
+    ``others`` are all names that mean it: those of the parts that it is in, too. ``entry`` is the
+    shortest that means it alone.
     """
 
     name: str
     position: int
     others: frozenset[str]
+    entry: Entry
 
 
 def read_entries(argument: str, given: Any) -> tuple[Entry, ...]:
@@ -98,12 +100,12 @@ def _positions(whole: Any) -> dict[Step, int]:
 def _output_place(steps: Steps, position: int) -> Place:
     name = f"output{_written(steps)}"
     if not steps:
-        return Place(name, position, frozenset([name]))
+        return Place(name, position, frozenset([name]), name)
     others = set()
     for length in range(1, len(steps) + 1):
         inner = steps[:length]
         others |= {f"output{_written(inner)}", _written(inner), _dotted(inner)}
-    return Place(name, position, frozenset(others))
+    return Place(name, position, frozenset(others), name)
 
 
 def input_places(
@@ -114,24 +116,25 @@ def input_places(
     ``kind``: "tuple", "dict", or "single" for what is one argument as a whole.
     """
     if kind == "single":
-        return [_input_place(steps, 0, parameters[:1]) for steps in paths]
+        return [_input_place(steps, 0, parameters[:1], kind) for steps in paths]
     order = _positions(whole)
     found = []
     for steps in paths:
         position = order[steps[0]]
         own = [steps[0].key] if kind == "dict" else parameters[position : position + 1]
-        found.append(_input_place(steps[1:], position, own))
+        found.append(_input_place(steps[1:], position, own, kind))
     return found
 
 
-def _input_place(inside: Steps, position: int, names: Sequence[str]) -> Place:
+def _input_place(inside: Steps, position: int, names: Sequence[str], kind: str) -> Place:
     roots = [name for name in names if name] or [str(position)]
     others = set(roots)
     for root in {*roots, str(position)}:
         for length in range(1, len(inside) + 1):
             inner = inside[:length]
             others |= {f"{root}{_written(inner)}", f"{root}.{_dotted(inner)}"}
-    return Place(f"{roots[0]}{_written(inside)}", position, frozenset(others))
+    name = f"{roots[0]}{_written(inside)}"
+    return Place(name, position, frozenset(others), name if inside or kind == "dict" else position)
 
 
 def _written(steps: Steps) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -17,6 +17,7 @@ from shiftcheck.modules import in_dtype
 from shiftcheck.regions import Scene
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.sizes import next_on_the_circle, smallest_input
+from shiftcheck.structure import units
 from shiftcheck.verdict import (
     AGAINST_RULES,
     BLIND,
@@ -45,12 +46,13 @@ MOST_LAYERS = 3
 
 def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
     """The report with what was tried to make it pass, and the input that would be large enough."""
-    if report.reason == NO_REGION:
-        needed = smallest_input(
-            job.model, job.inputs, job.shifts, layer=job.layer, training=job.training
-        )
-        report = replace(report, needed=needed)
-    trials = until_one_works(_changes(report, job), partial(_tried, job, asked))
+    unmoved = report.reason in (IDENTITY, NEVER_MOVED) and not asked.shifts
+    if report.reason == NO_REGION or unmoved:
+        how: Any = {"layer": job.layer, "training": job.training}
+        shifts = units(job.model, job.inputs, **how) if unmoved else job.shifts
+        needed = smallest_input(job.model, job.inputs, shifts, **how)
+        report = replace(report, needed=needed if needed != job.inputs.pixels else None)
+    trials = until_one_works(_changes(report, job, asked), partial(_tried, job, asked))
     return replace(report, trials=trials)
 
 
@@ -79,12 +81,12 @@ def until_one_works(
     return tuple(outcomes)
 
 
-def _changes(report: Report, job: Job) -> Iterator[Change]:
+def _changes(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
     """What may help, the most telling first."""
     if report.verdict is Verdict.BROKEN:
         yield from _for_breaks(report, job)
     else:
-        yield from _for_doubts(report, job)
+        yield from _for_doubts(report, job, asked)
     if report.needed is None:
         yield from _earlier_layers(report)
 
@@ -119,8 +121,11 @@ def _multiples(report: Report, job: Job) -> tuple[int, ...]:
     return least if fits and not on_it else ()
 
 
-def _for_doubts(report: Report, job: Job) -> Iterator[Change]:
+def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
     reason = report.reason
+    unmoved = reason in (IDENTITY, NEVER_MOVED) and not asked.shifts
+    if job.inputs.followers and (unmoved or reason == BLIND["UNSUPPORTED_OP"]):
+        yield Change(fixed=job.inputs.followers)
     if reason in (OFF_LATTICE, IN_NOISE, MEASURED_GAP) and (multiples := _multiples(report, job)):
         yield Change(multiples=multiples)
     if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
@@ -135,12 +140,12 @@ def _for_doubts(report: Report, job: Job) -> Iterator[Change]:
         yield Change(evaluation=True)
     if reason == NO_REGION and report.needed is None and not all(job.inputs.circular):
         yield Change(boundary=("circular",) * len(job.inputs.pixels))
-    if reason == IDENTITY:
+    if reason == IDENTITY and asked.shifts:
         yield Change(multiples=_multiples(report, job) or (1,) * len(job.inputs.pixels))
 
 
 def _finer(job: Job) -> Iterator[Change]:
-    eps = eps_of(job.inputs.main.tensor.dtype)
+    eps = eps_of(job.inputs.dtype)
     for dtype in ("float32", "float64"):
         if eps_of(getattr(torch, dtype)) < eps:
             yield Change(dtype=dtype)
@@ -203,6 +208,8 @@ def _changed(job: Job, asked: Asked, change: Change) -> tuple[Job, Asked]:
     if change.size:
         inputs = _noise(inputs, change.size)
         asked = replace(asked, shifts=False)
+    if change.fixed:
+        inputs = inputs.keeping(change.fixed)
     if change.signal:
         inputs = _noise(inputs, inputs.pixels)
     if change.boundary:
@@ -231,7 +238,7 @@ def _scene(inputs: Inputs, asked: Asked) -> Scene:
         pixels=inputs.pixels,
         circular=inputs.circular,
         tolerance=(given["rtol"], given["atol"]) if given else None,
-        allowed=Tolerance(eps=eps_of(inputs.main.tensor.dtype)).relative(None),
+        allowed=Tolerance(eps=eps_of(inputs.dtype)).relative(None),
     )
 
 
@@ -250,7 +257,11 @@ def _noise(inputs: Inputs, size: tuple[int, ...]) -> Inputs:
     shape = list(x.shape)
     for dim, n in zip(inputs.main.spatial, size, strict=True):
         shape[dim] = n
-    drawn = torch.randn(
-        shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu"
-    )
+    generator = torch.Generator().manual_seed(0)
+    if not x.is_floating_point():  # its own values, and where these are all the same, others
+        least, most = (int(v) for v in (x.min().long(), x.max().long()))
+        top = max(most, least + 1)
+        whole = torch.randint(least, top + 1, shape, generator=generator, device="cpu")
+        return inputs.with_main(whole.to(x.dtype).to(x.device))
+    drawn = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
     return inputs.with_main(drawn.to(x.dtype).to(x.device))

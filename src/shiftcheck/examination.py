@@ -45,7 +45,7 @@ def with_shifts(job: Job, asked: Asked) -> Job:
 def examine(job: Job, asked: Asked) -> Report:
     """What the job found; the local errors of its layers where it does not pass."""
     modules = modules_of(job.model)
-    tolerance = Tolerance(eps=eps_of(job.inputs.main.tensor.dtype), **asked.tolerances)
+    tolerance = Tolerance(eps=eps_of(job.inputs.dtype), **asked.tolerances)
     with preserved(
         modules, job.inputs.tensors, training=job.training, model=job.model
     ) as originals:
@@ -54,10 +54,9 @@ def examine(job: Job, asked: Asked) -> Report:
         job.notes += [
             f"the model writes to {name!r} in its forward; it was put back" for name in written
         ]
-        x = job.inputs.main.tensor
         if job.between:
             job.notes.append(_how_between(job))
-        job.notes += precision_notes(job.dtypes, job.products, x.dtype)
+        job.notes += precision_notes(job.dtypes, job.products, job.inputs.dtype)
         if job.unsure and not job.doubt:
             job.doubt = doubt_in_a_batch(job, originals, asked.max_batch)
         report = build_report(job, tolerance, asked.shifts)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from shiftcheck.layout import Dim, Factor, Signal, plain
 from shiftcheck.resampling import fourier_shift, is_whole
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.shifts import fresh_between, fresh_shift, fresh_shifts
+from shiftcheck.subclasses import dressed, is_plain, plain_of, require_values
 
 Shift = tuple[float, ...]
 """Pixels along each axis: int where they are whole, float between them."""
@@ -30,12 +32,19 @@ class Leaf:
     """One tensor of the arguments and what happens to it.
 
     ``role``: it is "shifted"; "repeated" for each copy in the batch; "fixed", given to all of them
-    as it is, having another batch; or "still", as the caller asked for it.
+    as it is, having another batch; or "still", as the caller asked for it. ``given``: the tensor
+    itself where it is of a class of its own. ``entry``: what means it in ``fixed``.
     """
 
     tensor: torch.Tensor
     role: str
     spatial: tuple[int, ...] = ()
+    given: torch.Tensor | None = None
+    entry: Entry = 0
+
+    def dressed(self, values: torch.Tensor) -> torch.Tensor:
+        """Values in the class of the tensor that was given."""
+        return values if self.given is None else dressed(values, self.given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +55,7 @@ class Inputs:
     ``gradients``: whether the model computes gradients inside its forward. ``interpolation``: how
     the plane is read between pixels. ``fixed``, ``outputs``: the names or positions of arguments
     that stand still, and of the outputs that count (all where there are none), as they were given.
+    ``computed_in``: the type of the model, where the main signal is of whole numbers.
     """
 
     leaves: tuple[Any, ...]
@@ -58,6 +68,7 @@ class Inputs:
     interpolation: str = "lanczos"
     fixed: tuple[Entry, ...] = ()
     outputs: tuple[Entry, ...] = ()
+    computed_in: torch.dtype = torch.float32
 
     def without_gradients(self) -> AbstractContextManager[Any]:
         """Inference mode, or only no_grad, which a model may leave inside its forward."""
@@ -68,11 +79,32 @@ class Inputs:
         """The spatial sizes of the first shifted tensor."""
         return tuple(self.main.tensor.shape[d] for d in self.main.spatial)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type in which results are compared."""
+        own = self.main.tensor.dtype
+        return own if own.is_floating_point else self.computed_in
+
     def mapped(self, change: Callable[[Leaf], Leaf]) -> Inputs:
         """The same arguments with every tensor changed, of which nothing was measured yet."""
         changed = {id(leaf): change(leaf) for leaf in self.leaves if isinstance(leaf, Leaf)}
         leaves = tuple(changed.get(id(leaf), leaf) for leaf in self.leaves)
         return replace(self, leaves=leaves, main=changed[id(self.main)], measured={})
+
+    @property
+    def followers(self) -> tuple[Entry, ...]:
+        """What means, in ``fixed``, the signals that move together with the main one."""
+        moving = [v for v in self.leaves if isinstance(v, Leaf) and v.role == "shifted"]
+        return tuple(leaf.entry for leaf in moving if leaf is not self.main)
+
+    def keeping(self, entries: Sequence[Entry]) -> Inputs:
+        """The same arguments, of which these signals stand still, too."""
+
+        def still(leaf: Leaf) -> Leaf:
+            stays = leaf.entry in entries and leaf is not self.main
+            return replace(leaf, role="still", spatial=()) if stays else leaf
+
+        return replace(self.mapped(still), fixed=(*self.fixed, *entries))
 
     def with_main(self, tensor: torch.Tensor) -> Inputs:
         """The same arguments with another main tensor."""
@@ -80,13 +112,13 @@ class Inputs:
         return self.mapped(lambda leaf: new if leaf is self.main else leaf)
 
     def in_dtype(self, dtype: torch.dtype) -> Inputs:
-        """The same arguments with every floating tensor in another type."""
+        """The same arguments with every floating tensor in another type, for a model in that."""
 
         def cast(leaf: Leaf) -> Leaf:
             floating = leaf.tensor.is_floating_point()
             return replace(leaf, tensor=leaf.tensor.to(dtype)) if floating else leaf
 
-        return self.mapped(cast)
+        return replace(self.mapped(cast), computed_in=dtype)
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -114,7 +146,12 @@ class Inputs:
 
     def shifted(self, shift: Shift, seed: int) -> list[Any]:
         """The arguments as the shift leaves them."""
-        return [self._shifted_leaf(leaf, shift, seed) for leaf in self.leaves]
+        return self.dressed([self._shifted_leaf(leaf, shift, seed) for leaf in self.leaves])
+
+    def dressed(self, values: Sequence[Any]) -> list[Any]:
+        """The values of all leaves, each in the class that was given."""
+        pairs = zip(self.leaves, values, strict=True)
+        return [leaf.dressed(v) if isinstance(leaf, Leaf) else v for leaf, v in pairs]
 
     def _shifted_leaf(self, leaf: Any, shift: Shift, seed: int) -> Any:
         if not isinstance(leaf, Leaf):
@@ -156,7 +193,8 @@ class Inputs:
             if own.denominator != 1:
                 raise InputError(
                     f"shifts={shift} would move the input of shape {tuple(leaf.tensor.shape)} by"
-                    f" {own} samples: use shifts that move every input by whole samples"
+                    f" {own} samples: use shifts that move every input by whole samples, or keep"
+                    f" this one still, fixed=({leaf.entry!r},)"
                 )
             offset.append(int(own))
         return tuple(offset)
@@ -169,7 +207,8 @@ class Inputs:
         """
         if any(isinstance(leaf, Leaf) and leaf.role == "still" for leaf in self.leaves):
             raise BatchCoupledError(f"an input stands still, fixed={self.fixed!r}")
-        return [self._stacked_leaf(leaf, shifts, seed, int(base)) for leaf in self.leaves]
+        stacks = [self._stacked_leaf(leaf, shifts, seed, int(base)) for leaf in self.leaves]
+        return self.dressed(stacks)
 
     def _stacked_leaf(self, leaf: Any, shifts: Sequence[Shift], seed: int, bases: int) -> Any:
         zero = (0,) * len(self.pixels)
@@ -210,16 +249,19 @@ def read_inputs(
     spatial_dims: Sequence[int] | None,
     fixed: Any = (),
     parameters: Sequence[str] = (),
+    whole_numbers: bool = False,
 ) -> Inputs:
     """Check the arguments; raises InputError for what cannot be shifted.
 
     ``fixed``: the names or positions of those that stand still; ``parameters``: what the model
-    calls those that are given by position.
+    calls those that are given by position. ``whole_numbers``: they may be signals, too, and truth
+    values as well.
     """
     kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else "single"
     whole = dict(x) if isinstance(x, Mapping) else x
     found = leaves_of(whole)
-    values = [_from_numpy(v) if isinstance(v, np.ndarray) else v for _, v in found]
+    given = [_from_numpy(v) if isinstance(v, np.ndarray) else v for _, v in found]
+    values = [plain_of(v) if isinstance(v, torch.Tensor) else v for v in given]
     if not any(isinstance(v, torch.Tensor) for v in values):
         raise InputError(
             f"x={type(x).__name__} holds no tensor: give a tensor or a NumPy array of shape"
@@ -232,14 +274,22 @@ def read_inputs(
     moving = [v for v, stays in pairs if isinstance(v, torch.Tensor) and not stays]
     if not moving:
         raise InputError(f"fixed={entries!r}: no tensor of x is left that could be shifted")
-    main = next((t for t in moving if t.is_floating_point() and t.ndim >= 3), moving[0])
-    _check_main(main)
+    main = _main_of(moving)
+    _check_main(main, whole_numbers)
     spatial = _spatial_dims(main, spatial_dims)
     circular = _circular(boundary, len(spatial))
     for value in values:
         if isinstance(value, torch.Tensor):
+            require_values(value)
             _check_finite(value)
-    leaves = [_leaf(v, main, spatial, stays) for v, stays in pairs]
+    moves = partial(_is_signal, main=main, spatial=spatial, whole_numbers=whole_numbers)
+    leaves = [_leaf(v, main, spatial, stays, moves) for v, stays in pairs]
+    leaves = [
+        replace(leaf, given=None if is_plain(own) else own, entry=place.entry)
+        if isinstance(leaf, Leaf)
+        else leaf
+        for leaf, own, place in zip(leaves, given, places, strict=True)
+    ]
     first = next(v for v in leaves if isinstance(v, Leaf) and v.tensor is main and v.spatial)
     return Inputs(tuple(leaves), whole, kind, circular, first, fixed=entries)
 
@@ -251,21 +301,38 @@ def _from_numpy(array: np.ndarray[Any, Any]) -> torch.Tensor:
         raise InputError(f"x is an array of dtype {array.dtype}: {error}") from error
 
 
-def _leaf(value: Any, main: torch.Tensor, spatial: tuple[int, ...], stays: bool) -> Any:
+def _main_of(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The first signal of floating numbers, unless one with more dimensions comes before it."""
+    ranked = [t for t in tensors if t.ndim >= 3 and not t.is_complex()]
+    first = (*ranked, *tensors)[0]
+    floating = next((t for t in ranked if t.is_floating_point()), first)
+    return first if first.ndim > floating.ndim else floating
+
+
+def _leaf(
+    value: Any,
+    main: torch.Tensor,
+    spatial: tuple[int, ...],
+    stays: bool,
+    moves: Callable[[torch.Tensor], bool],
+) -> Any:
     """A tensor of the arguments with what happens to it; anything else as it is."""
     if not isinstance(value, torch.Tensor):
         return value
     if stays:
         return Leaf(value, "still")
     same_batch = value.ndim > 0 and value.shape[0] == main.shape[0]
-    if value is main or (same_batch and _is_signal(value, main, spatial)):
+    if value is main or (same_batch and moves(value)):
         return Leaf(value, "shifted", spatial)
     return Leaf(value, "repeated" if same_batch else "fixed")
 
 
-def _is_signal(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...]) -> bool:
+def _is_signal(
+    tensor: torch.Tensor, *, main: torch.Tensor, spatial: tuple[int, ...], whole_numbers: bool
+) -> bool:
     """Whether a tensor has spatial axes as the main one has; of size 1, it holds one value."""
-    if tensor.ndim != main.ndim or not tensor.is_floating_point():
+    real = not tensor.is_complex() if whole_numbers else tensor.is_floating_point()
+    if tensor.ndim != main.ndim or not real:
         return False
     return any(tensor.shape[d] > 1 or main.shape[d] == 1 for d in spatial)
 
@@ -273,16 +340,15 @@ def _is_signal(tensor: torch.Tensor, main: torch.Tensor, spatial: tuple[int, ...
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def _check_main(x: torch.Tensor) -> None:
+def _check_main(x: torch.Tensor, whole_numbers: bool) -> None:
     shape = tuple(x.shape)
     if x.layout != torch.strided:
         raise InputError(f"x has layout {x.layout}: give a dense tensor, x.to_dense()")
     if x.dtype not in FLOATING and x.is_floating_point():
         raise InputError(f"x has dtype {x.dtype}, which torch only stores; use x.float()")
-    if x.is_complex() or not x.is_floating_point():
-        raise InputError(
-            f"x has dtype {x.dtype}: a signal is real and floating; convert it with x.float()"
-        )
+    if x.is_complex() or not (whole_numbers or x.is_floating_point()):
+        kind = "real" if whole_numbers else "real and floating"
+        raise InputError(f"x has dtype {x.dtype}: a signal is {kind}; convert it with x.float()")
     if x.ndim < 3:
         raise InputError(
             f"x has shape {shape}: give [batch, channels, *spatial], with a batch dimension"
@@ -344,9 +410,22 @@ def check_shifts(shifts: Any, inputs: Inputs, *, between: bool = False) -> tuple
     if isinstance(shifts, str) or not isinstance(shifts, Iterable):
         raise InputError(f"shifts={shifts!r}: give a list of shifts, such as [(1, 0), (0, 1)]")
     checked = tuple(_one_shift(shift, inputs, between) for shift in shifts)
+    if not all(map(is_whole, checked)):
+        _check_values_between(checked, inputs)
     if not checked:
         raise InputError("shifts=[] is empty: give at least one shift, or None to have them chosen")
     return checked
+
+
+def _check_values_between(shifts: Sequence[Shift], inputs: Inputs) -> None:
+    for leaf in inputs.leaves:
+        moves = isinstance(leaf, Leaf) and leaf.role == "shifted"
+        if moves and not leaf.tensor.is_floating_point():
+            raise InputError(
+                f"shifts={list(shifts)} are fractional, and an input has dtype"
+                f" {leaf.tensor.dtype}, which has no values between whole numbers: convert it with"
+                " x.float(), or give whole pixels"
+            )
 
 
 def _one_shift(shift: Any, inputs: Inputs, between: bool) -> Shift:

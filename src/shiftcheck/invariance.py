@@ -102,7 +102,13 @@ def check_invariance(
     entering = read_fill(fill, crop)
     model = eager(model)
     inputs = checked_inputs(
-        model, x, boundary_of(entering), spatial_dims, fixed=fixed, outputs=outputs
+        model,
+        x,
+        boundary_of(entering),
+        spatial_dims,
+        fixed=fixed,
+        outputs=outputs,
+        whole_numbers=True,
     )
     if inputs.main.tensor.device.type == "meta":
         raise InputError("x is on the device 'meta', where nothing has a value: give values")

@@ -76,7 +76,7 @@ class Asked:
     def job(self, model: Model) -> Job:
         """What the engine is asked to run."""
         inputs = self.surroundings.inputs
-        eps = eps_of(inputs.main.tensor.dtype)
+        eps = eps_of(inputs.dtype)
         return Job(
             model=model,
             inputs=inputs,
@@ -151,7 +151,7 @@ def _in_float64(job: Job, asked: Asked) -> Measurement | None:
 
 def _demand(job: Job, asked: Asked, shift: Shift) -> Demand:
     exact = all(circle for circle, v in zip(asked.circles, shift, strict=True) if v)
-    return Demand(bound=asked.bound, exact=exact, eps=eps_of(job.inputs.main.tensor.dtype))
+    return Demand(bound=asked.bound, exact=exact, eps=eps_of(job.inputs.dtype))
 
 
 def _promise(job: Job, row: Row | None, shift: Shift, circles: Sequence[bool]) -> Promise:

@@ -21,7 +21,7 @@ from shiftcheck.distances import (
 )
 from shiftcheck.errors import ModelError
 from shiftcheck.inputs import Inputs, Leaf, seed_of
-from shiftcheck.job import Job, guarded
+from shiftcheck.job import Job, eps_of, guarded
 from shiftcheck.modules import modules_of
 from shiftcheck.results import varies
 from shiftcheck.state import Originals, preserved
@@ -303,11 +303,16 @@ def _differing(inputs: Inputs, values: Sequence[Any]) -> list[bool]:
     for leaf, value in zip(inputs.leaves, values, strict=True):
         if isinstance(leaf, Leaf) and leaf.role == "shifted":
             other = value.tensor if isinstance(value, Leaf) else value
-            noise = Tolerance(eps=float(torch.finfo(leaf.tensor.dtype).eps)).relative(None)
-            own = leaf.tensor.detach().flatten(1)
-            apart = (own - other.detach().flatten(1)).abs().amax(1) > noise * own.abs().amax(1)
+            noise = Tolerance(eps=eps_of(leaf.tensor.dtype)).relative(None)
+            own, others = (_wide(t).flatten(1) for t in (leaf.tensor, other))
+            apart = (own - others).abs().amax(1) > noise * own.abs().amax(1)
             out = [known or bool(a) for known, a in zip(out, apart, strict=True)]
     return out
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of which differences can be taken."""
+    return tensor.detach() if tensor.is_floating_point() else tensor.detach().double()
 
 
 def same_from(job: Job, originals: Originals, *, apart: bool) -> tuple[str, str]:

@@ -117,7 +117,7 @@ class Job:
     @property
     def eps(self) -> float:
         """That of the coarsest type on the way, or of the input."""
-        types = (*self.dtypes, self.inputs.main.tensor.dtype)
+        types = (*self.dtypes, self.inputs.dtype)
         return max([*map(eps_of, types), *(PRODUCT_EPS[name] for name in self.products)])
 
 

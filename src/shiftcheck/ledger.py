@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -55,6 +56,7 @@ class Ledger:
         self.untraced = untraced
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.canvases: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.places: dict[int, _Views] | None = None
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -77,6 +79,43 @@ class Ledger:
             if isinstance(made, torch.Tensor) and is_fake(made) and dense(tensor, made):
                 self.twins[memory_of(made)] = (memory_of(tensor), made.untyped_storage())
 
+    def follow_memory(self) -> None:
+        """Know a signal, too, by the place in memory that it has.
+
+        Operations on tensors of a class of its own give another tensor than the one that was seen.
+        """
+        if self.places is None:
+            self.places = {}
+            for tensor, signal in list(self.signals.items()):
+                self.remember(tensor, signal)
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor, or what has its memory, was met in an operation."""
+        with torch._C.DisableTorchFunction():
+            return tensor in self.signals or memory_of(tensor) in (self.places or {})
+
+    def remember(self, tensor: torch.Tensor, signal: Signal) -> None:
+        """Give a tensor its signal."""
+        self.signals[tensor] = signal
+        if self.places is not None and dense(tensor):
+            own = _Views(StorageWeakRef(tensor.untyped_storage()))
+            self.places.setdefault(memory_of(tensor), own).signals[_view_of(tensor)] = signal
+
+    def _by_place(self, tensor: torch.Tensor) -> Signal | None:
+        """The signal of what has the place of a tensor in memory, if the tensor is not known."""
+        if self.places is None:
+            return None
+        with torch._C.DisableTorchFunction():
+            views, own = self.places.get(memory_of(tensor)), _view_of(tensor)
+        if views is None or not views.signals:
+            return None
+        known = views.signals.get(own)
+        if known is None:
+            cause = Cause(kind="UNSUPPORTED_OP", detail="another view of the same memory")
+            known = opaque(tensor.shape, list(views.signals.values()), cause)
+        self.signals[tensor] = known
+        return known
+
     def shared(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """Whether two tensors that live are views of the same memory."""
         return dense(one, other) and self.memory(one) == self.memory(other)
@@ -91,10 +130,10 @@ class Ledger:
         for other in [*self.signals.keys(), *blank]:
             if other is not tensor and self.shared(other, tensor):
                 found = self._written_into(other, tensor, signal, by)
-                self.signals[other] = _by(found, by)
+                self.remember(other, _by(found, by))
         if tensor not in self.signals:
             self.tainted[self.memory(tensor)] = (tensor.untyped_storage(), signal, by)
-        self.signals[tensor] = signal
+        self.remember(tensor, signal)
 
     def _written_into(
         self, outer: torch.Tensor, view: torch.Tensor, signal: Signal, by: Cause
@@ -161,7 +200,10 @@ class Ledger:
     def signal(self, tensor: torch.Tensor) -> Signal | None:
         """What is known of a tensor; None where it does not depend on the input."""
         known: Signal | None = self.signals.get(tensor)
-        if known is not None or not self.tainted or not dense(tensor):
+        if known is not None or not dense(tensor):
+            return known
+        known = self._by_place(tensor)
+        if known is not None or not self.tainted:
             return known
         held = self.tainted.get(self.memory(tensor))
         if held is None:
@@ -292,6 +334,11 @@ class Ledger:
 
     def mark(self, tensor: torch.Tensor, *, is_random: bool, uniform: bool) -> None:
         """Remember what cannot be read off a constant: that it is random, or without values."""
+        if self.places is not None and dense(tensor):
+            held = _Views(StorageWeakRef(tensor.untyped_storage()))
+            self.places.setdefault(memory_of(tensor), held)
+            if is_random:
+                self.drawn[memory_of(tensor)] = tensor.untyped_storage()
         if is_random:
             self.random[tensor] = True
         if uniform and is_fake(tensor):
@@ -316,6 +363,18 @@ class Ledger:
 def memory_of(tensor: torch.Tensor) -> int:
     """The memory that a tensor is a view of; only meaningful while the tensor lives."""
     return int(tensor.untyped_storage()._cdata)
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """The signals of what is in one memory, by their place; the memory is not used again."""
+
+    held: StorageWeakRef
+    signals: dict[Any, Signal] = field(default_factory=dict)
+
+
+def _view_of(tensor: torch.Tensor) -> Any:
+    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype
 
 
 def dense(*tensors: torch.Tensor) -> bool:

@@ -16,7 +16,7 @@ from shiftcheck.arrangement import arranged, put_back, spatial_places
 from shiftcheck.compare import Base, measure
 from shiftcheck.copies import require_copies, without_copies
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.inputs import Shift
+from shiftcheck.inputs import Leaf, Shift
 from shiftcheck.job import Job, chunks_of, guarded
 from shiftcheck.layout import Gone, Signal
 from shiftcheck.regions import Plan, Planner, Region, whole_index
@@ -49,9 +49,11 @@ def measure_local(job: Job, originals: Originals, max_batch: int | None) -> Foun
     """The local errors of every layer; of none where the layers cannot be fed like that.
 
     They cannot where the model computes gradients of its own values, which must not be replaced,
-    and where torch does not see into it.
+    where torch does not see into it, and where the values are of a class of their own, which may
+    take part in what is done to them.
     """
-    if job.inputs.gradients or isinstance(job.model, Whole):
+    own = [leaf for leaf in job.inputs.leaves if isinstance(leaf, Leaf) and leaf.given is not None]
+    if job.inputs.gradients or own or isinstance(job.model, Whole):
         return {}
     again = replace(job, scene=replace(job.scene, interior=True)).fresh()
     try:

@@ -40,7 +40,7 @@ def _holds_arrays(x: Any) -> bool:
 
 def _tried(model: Model, inputs: Inputs) -> Any:
     """What a callable returns on copies of the caller's values; None where it raises."""
-    values = [v.tensor.clone() if isinstance(v, Leaf) else v for v in inputs.leaves]
+    values = [v.dressed(v.tensor.clone()) if isinstance(v, Leaf) else v for v in inputs.leaves]
     args, kwargs = inputs.call(values)
     try:
         with warnings.catch_warnings(), torch.inference_mode():

@@ -184,7 +184,7 @@ class Change:
     by these pixels along each axis. ``shifts``: these. ``layer``: up to this layer. ``size``: noise
     of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
     ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
-    eval mode.
+    eval mode. ``fixed``: these arguments still, too.
 
     Example:
         >>> import torch, shiftcheck
@@ -204,6 +204,7 @@ class Change:
     dtype: str = ""
     tolerances: bool = False
     evaluation: bool = False
+    fixed: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

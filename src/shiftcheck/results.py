@@ -14,7 +14,7 @@ from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import ROUNDING
 from shiftcheck.confirm import EPS, SecondLook, settled
 from shiftcheck.inputs import Inputs, Leaf
-from shiftcheck.job import Job, Measured
+from shiftcheck.job import Job, Measured, eps_of
 from shiftcheck.layout import Gone, Lost
 from shiftcheck.local import Found, causes_alone
 from shiftcheck.regions import Gap
@@ -150,7 +150,9 @@ def _is_constant(inputs: Inputs) -> bool:
 def varies(leaf: Leaf) -> bool:
     """Whether a signal varies over space, beyond rounding."""
     x = leaf.tensor.detach()
-    noise = CLEARLY * Tolerance(eps=float(torch.finfo(x.dtype).eps)).relative(None)
+    noise = CLEARLY * Tolerance(eps=eps_of(x.dtype)).relative(None)
+    if not x.is_floating_point():
+        x = x.double()
     spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)
     return bool((spread > noise * x.abs().amax(leaf.spatial)).any())
 

@@ -113,7 +113,9 @@ def _drawn(leaf: Any, home: torch.device) -> Any:
     if not isinstance(leaf, Leaf):
         return leaf
     if leaf.tensor.device.type != "meta":
-        return leaf.tensor.detach().clone()
+        return leaf.dressed(leaf.tensor.detach().clone())
+    if not leaf.tensor.is_floating_point():
+        return torch.randint(0, 2, leaf.tensor.shape, device=home).to(leaf.tensor.dtype)
     return torch.randn(leaf.tensor.shape, dtype=leaf.tensor.dtype, device=home)
 
 
@@ -209,14 +211,15 @@ def output_rows(traced: Traced) -> list[Row]:
     rows = []
     for path, _, signal in traced.outputs:
         name = _output_name(path, len(traced.outputs))
-        rows.append(Row(name=name, op="output", signal=_in_order(signal, name)))
+        signal = _in_order(signal, name, traced.order)
+        rows.append(Row(name=name, op="output", signal=signal))
     return rows
 
 
-def _in_order(signal: Signal, name: str) -> Signal:
+def _in_order(signal: Signal, name: str, order: Sequence[int]) -> Signal:
     """The signal of an output; axes that have changed places move along others than the input's."""
     placed = signal.axes_in(range(len(signal.dims)))
-    if list(placed) == sorted(placed):
+    if list(placed) == [axis for axis in order if axis in placed]:
         return signal
     detail = "the axes have changed places, as after a transpose"
     return lose(signal, placed, Cause(kind="INDEX", layer=name, op="output", detail=detail))
@@ -233,26 +236,44 @@ def choose_shifts(
 
     With notes about what could not be put back.
     """
-    rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
+    spatial, notes = _moving(model, inputs, layer, training)
     axes = len(inputs.pixels)
-    spatial = [r.signal for r in outputs if _is_spatial(r.signal, axes)]
-    if not spatial:  # so that the layers on the way are compared; one pixel tells of the outputs
-        last = [r.signal for r in rows if _is_spatial(r.signal, axes)][-1:]
-        fits = [_unit(last, inputs, a) < n for a, n in enumerate(inputs.pixels)]
-        spatial = last if all(fits) else []
-    units = [_unit(spatial, inputs, a) for a in range(axes)]
-    room = [_room(spatial, inputs, a, units[a]) for a in range(axes)]
+    steps_of = [_unit(spatial, inputs, a) for a in range(axes)]
+    room = [_room(spatial, inputs, a, steps_of[a]) for a in range(axes)]
     draw = random.Random(seed)
     found: list[Shift] = []
     for axis in range(axes):
         steps = [1, -1, *(s * draw.randint(2, room[axis]) for s in (1, -1) if room[axis] >= 2)]
         for step in steps:
-            found.append(tuple(step * units[a] if a == axis else 0 for a in range(axes)))
+            found.append(tuple(step * steps_of[a] if a == axis else 0 for a in range(axes)))
     if axes > 1:
-        found.append(tuple(units))
+        found.append(tuple(steps_of))
     fitting = [s for s in found if all(abs(v) < n for v, n in zip(s, inputs.pixels, strict=True))]
     chosen = tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
     return chosen, [note for note in notes if LEFT in note]
+
+
+def units(model: Model, inputs: Inputs, *, layer: str | None, training: bool) -> tuple[Shift, ...]:
+    """One step of the outputs' and inputs' lattice along all axes, whatever the signal's size."""
+    spatial, _ = _moving(model, inputs, layer, training)
+    return (tuple(_unit(spatial, inputs, a) for a in range(len(inputs.pixels))),)
+
+
+def _moving(
+    model: Model, inputs: Inputs, layer: str | None, training: bool
+) -> tuple[list[Signal], list[str]]:
+    """What the shifts are chosen for: the outputs, or where none has an axis, the last layer.
+
+    With the notes of the pass that found them.
+    """
+    rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
+    axes = len(inputs.pixels)
+    spatial = [r.signal for r in outputs if _is_spatial(r.signal, axes)]
+    if spatial:
+        return spatial, notes
+    last = [r.signal for r in rows if _is_spatial(r.signal, axes)][-1:]
+    fits = [_unit(last, inputs, a) < n for a, n in enumerate(inputs.pixels)]
+    return (last if all(fits) else []), notes  # one pixel tells of the outputs
 
 
 def _is_spatial(signal: Signal, axes: int) -> bool:
@@ -308,6 +329,8 @@ def _remedy(error: str) -> str:
             "The check runs without gradients: a forward that needs them has to ask for them,"
             " inside torch.enable_grad()"
         )
+    if re.search(OF_TYPES, error):
+        return "If the model takes another type than x has, convert it, for example with x.float()"
     if re.search(r"\b\d-?D\b|dimension", error):
         return (
             "The shape is [batch, channels, *spatial]; a batch dimension is added with x[None]."
@@ -315,6 +338,9 @@ def _remedy(error: str) -> str:
         )
     return "If a later layer needs another size, stop before it with layer=..."
 
+
+OF_TYPES = r"scalar type|\(.* should be the same|same dtype|not implemented for '[A-Z]"
+"""Words of torch about operands of types that do not go together."""
 
 GRADIENTS = ("does not require grad", "Inference tensors", "inference tensor")
 """Words of torch about a model that needs gradients in its forward, where there are none."""

@@ -42,9 +42,10 @@ class Surroundings:
 
     def shifted(self, offset: Shift, seed: int) -> list[Any]:
         """The arguments as the shift leaves them."""
-        return [
-            self._shifted_leaf(i, leaf, offset, seed) for i, leaf in enumerate(self.inputs.leaves)
-        ]
+        leaves = enumerate(self.inputs.leaves)
+        return self.inputs.dressed(
+            [self._shifted_leaf(i, leaf, offset, seed) for i, leaf in leaves]
+        )
 
     def _shifted_leaf(self, i: int, leaf: Any, offset: Shift, seed: int) -> Any:
         if not isinstance(leaf, Leaf):

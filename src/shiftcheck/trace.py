@@ -62,6 +62,7 @@ from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.scores import followed
 from shiftcheck.rules.spectral import refuse_frequencies
+from shiftcheck.subclasses import is_plain, plain_of
 from shiftcheck.whole import Whole
 from shiftcheck.windows import settled
 
@@ -107,7 +108,8 @@ class Traced:
     """What a pass returned: the output tensors that depend on the input, with their signals.
 
     ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
-    ``left_out``: the paths of tensors that were not among the outputs asked for.
+    ``left_out``: the paths of tensors that were not among the outputs asked for. ``order``: the
+    axes in the order of the dimensions of the input.
     ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
     every tensor on the way. ``products``: the coarser types that products of float32 may use.
     """
@@ -120,6 +122,7 @@ class Traced:
     dtypes: frozenset[torch.dtype] = frozenset()
     products: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
 
 
 class Stop(BaseException):
@@ -164,8 +167,13 @@ def run(
     tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
     tracer.geometry, tracer.circular_padding = geometry, circular_padding
     tracer.prober = Prober(_disabled, measured)
+    if any(not is_plain(tensor) and not is_fake(tensor) for tensor, _ in signals):
+        tracer.ledger.follow_memory()
+    given = [leaf for _, leaf in leaves_of([list(args), dict(kwargs)])]
+    tracer.arguments = [leaf for leaf in given if isinstance(leaf, torch.Tensor)]
     for tensor, signal in signals:
-        tracer.signals[tensor] = signal
+        tracer.ledger.remember(tensor, signal)
+        tracer.order = tracer.order or signal.axes_in(range(len(signal.dims)))
         tracer.given = tuple(a or b for a, b in zip(signal.axes, tracer.given, strict=False)) or (
             signal.axes
         )
@@ -212,6 +220,8 @@ class _Tracer(TorchDispatchMode):
         laws: Laws,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.every_module = list(modules.values())
+        self.arguments: list[torch.Tensor] = []
         self.modules = {id(m): name for name, m in reversed(list(modules.items()))}
         self.on_row, self.on_write = on_row, on_write
         self.stacked, self.layer, self.laws = stacked, layer, laws
@@ -225,6 +235,7 @@ class _Tracer(TorchDispatchMode):
         self.dtypes: set[torch.dtype] = set()
         self.singles: set[tuple[str, str]] = set()
         self.given: tuple[AxisState, ...] = ()
+        self.order: tuple[int, ...] = ()
         self.strays: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.leak: Cause | None = None
         self.coupled: BatchCoupledError | None = None
@@ -304,7 +315,8 @@ class _Tracer(TorchDispatchMode):
     def _emit(self, name: str, op: str, output: Any, fed: tuple[Signal | None, ...] = ()) -> None:
         simple = isinstance(output, torch.Tensor)
         leaves = [output] if simple else [leaf for _, leaf in flat_outputs(output)]
-        tracked = [t for t in leaves if isinstance(t, torch.Tensor) and t in self.signals]
+        tensors = [t for t in leaves if isinstance(t, torch.Tensor)]
+        tracked = [t for t in tensors if self.ledger.signal(t) is not None and t in self.signals]
         for i, tensor in enumerate(tracked):
             if tensor.is_quantized:  # it is looked at where it is a number again
                 continue
@@ -356,6 +368,7 @@ class _Tracer(TorchDispatchMode):
         if func.namespace == "prim" or func._schema.name in ABOUT_MEMORY:
             return func(*args, **kwargs)
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        self._recognise(inputs)
         written = _written(func, args, kwargs)
         for tensor in written:
             if tensor not in self.signals:
@@ -404,6 +417,21 @@ class _Tracer(TorchDispatchMode):
         elif (rule := _rule_for(func, packet, overload)) is not None:
             ask = functools.partial(_answer, rule)
             local.note(ask, args, kwargs, out, pointwise=_is_pointwise(func))
+
+    def _recognise(self, inputs: Sequence[torch.Tensor]) -> None:
+        """Know tensors of a class of their own by their memory; one of no origin says nothing."""
+        for tensor in inputs:
+            if is_plain(tensor) or is_fake(tensor):
+                continue
+            self.ledger.follow_memory()
+            met = self.ledger.signal(tensor) is not None or self.ledger.knows(tensor)
+            if not met and not self._existed(tensor):
+                self.read(tensor, f"a {type(tensor).__name__}")
+
+    def _existed(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor was there before the model ran."""
+        kept = (t for m in self.every_module for t in (*m.parameters(False), *m.buffers(False)))
+        return any(tensor is t for t in (*self.arguments, *kept))
 
     def _follow(
         self,
@@ -613,7 +641,7 @@ class _Tracer(TorchDispatchMode):
                 by = Cause(kind="UNSUPPORTED_OP", detail=WRITTEN)
                 self.ledger.write(tensor, signal, replace(by, layer=name, op=op, operation=packet))
             else:
-                self.signals[tensor] = signal
+                self.ledger.remember(tensor, signal)
 
     def _settled(self, signal: Signal, name: str, op: str) -> Signal:
         """What the tensor is where it is looked at; the same in every pass."""
@@ -671,7 +699,8 @@ class _Tracer(TorchDispatchMode):
                 if self.leak is not None:
                     signal = opaque(leaf.shape, [signal], self.leak)
                 signal = self._settled(signal, "output", "output")
-                found.append((path, leaf.dequantize() if leaf.is_quantized else leaf, signal))
+                plain = plain_of(leaf.dequantize() if leaf.is_quantized else leaf)
+                found.append((path, plain, signal))
             elif not isinstance(leaf, NO_OUTPUT):
                 unknown.append((path, type(leaf).__name__))
         return Traced(
@@ -683,6 +712,7 @@ class _Tracer(TorchDispatchMode):
             dtypes=frozenset(self.dtypes),
             products=coarse_products(self.singles),
             left_out=left_out,
+            order=self.order,
         )
 
 

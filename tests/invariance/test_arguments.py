@@ -55,7 +55,7 @@ def test_argument_is_named(options, words):
     [
         (signals(3, 1, 12, 8) / 0, "NaN or infinite"),
         (signals(12, 8), "batch dimension"),
-        (torch.ones(3, 1, 12, 8, dtype=torch.long), "floating"),
+        (torch.ones(3, 1, 12, 8, dtype=torch.complex64), "complex64"),
         (signals(3, 1, 0, 8), "no values"),
         (torch.empty(3, 1, 12, 8, device="meta"), "meta"),
         ("image", "holds no tensor"),

@@ -93,6 +93,11 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
         parts.append(f"use shifts that are multiples of {change.multiples}{own}")
     if change.shifts:
         parts.append(f"move the axes alone that the output has: shifts={list(change.shifts)}")
+    if change.fixed:
+        unmoved = ": no shift within it moves inputs of these sizes by whole samples"
+        why = unmoved if report.reason in ("identity shift", "axis never moved") else ""
+        still = (*report.fixed, *change.fixed)
+        parts.append(f"let the main signal move alone, fixed={still!r}{why}")
     if change.layer:
         end = ": what follows has no spatial axes" if report.reason == "not spatial" else ""
         parts.append(f"check layer={change.layer!r} instead{end}")

@@ -34,6 +34,7 @@ from shiftcheck.rules.registry import keeps_uniform, register_rule
     "aten::masked_fill",
     "aten::divide",
     "aten::multiply",
+    "aten::floor_divide",
     "aten::subtract",
     "aten::true_divide",
     "aten::clip",
