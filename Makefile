@@ -97,7 +97,7 @@ $(STAMPS)/mutation: $(STAMPS)/wheel
 	$(VENV)/mutation/bin/pip uninstall --quiet --yes torch-shiftcheck
 	touch $@
 
-EXTRAS_dev := dev,zoo,browser,plot,demo
+EXTRAS_dev := dev,zoo,others,browser,plot,demo
 EXTRAS_docs := docs,hypothesis,plot
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
