@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +133,8 @@ class Pairs:
     over; ``causes``: theirs. ``codes``: a number for each pair, 0 where it is hidden, and the same
     for pairs that constants treat alike; None while they treat all alike. ``bias``: what was added
     to ``scores``, which a softmax turns into ``weights``; the ``products`` of a hidden pair are 0.
-    ``latent``: parameters that treat pairs alike now, and need not.
+    ``latent``: parameters that treat pairs alike now, and need not. ``measured``: that scores
+    depend on the distance of a pair alone comes from experiments.
 
     Example:
         >>> import torch, shiftcheck
@@ -157,6 +159,36 @@ class Pairs:
     codes: NDArray[np.int64] | None = None
     bias: NDArray[np.float64] | None = None
     latent: bool = False
+    measured: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """How a tensor was made of others, each of its places of the same place of theirs.
+
+    ``call`` gives it, or with an ``index`` one of several, for values in the place of what is
+    ``given``, where signals and constants stand for tensors; ``untraced``, nothing is followed.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> angles = 0.3 * torch.arange(12)[:, None]
+        >>> band = (torch.arange(12) - torch.arange(12)[:, None]).abs() <= 2
+        >>> def rotary(x):
+        ...     a, b = x.transpose(1, 2).chunk(2, -1)
+        ...     cos, sin = angles.cos(), angles.sin()
+        ...     t = torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+        ...     scores = (t @ t.transpose(1, 2)).masked_fill(~band, -torch.inf)
+        ...     return (scores.softmax(-1) @ x.transpose(1, 2)).transpose(1, 2)
+        >>> shiftcheck.geometry(rotary, (1, 4, 12)).outputs[0].valid
+        (((2, 10),),)
+    """
+
+    packet: str
+    call: Callable[..., Any]
+    untraced: Callable[[], AbstractContextManager[None]]
+    given: Sequence[Any]
+    named: Mapping[str, Any]
+    index: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +218,8 @@ class Signal:
 
     ``source``: of which tensor it is a slice, while its values are still the same. ``recipe``: how
     it was made of such a slice. ``is_mask``: its values are true or false. ``pairs``: what it
-    relates, while nothing else was done to it than is known there.
+    relates, while nothing else was done to it than is known there. ``made``: how it was made, if
+    place by place.
 
     Example:
         >>> from shiftcheck.axis import input_axis
@@ -203,6 +236,7 @@ class Signal:
     recipe: Recipe | None = field(default=None, init=False, repr=False)
     is_mask: bool = field(default=False, init=False, repr=False)
     pairs: Pairs | None = field(default=None, init=False, repr=False)
+    made: Made | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -313,12 +347,14 @@ def recipe_of_part(signal: Signal, axis: int, chosen: range, stride: Fraction) -
     return Recipe(before.whole, {**before.starts, axis: start}, steps)
 
 
-def with_pairs(signal: Signal, pairs: Pairs | None) -> Signal:
-    """The same signal, known to relate pairs; what is made of it is not known to, any more."""
-    if pairs is None and signal.pairs is None:
+def noted(signal: Signal, *, pairs: Pairs | None = None, made: Made | None = None) -> Signal:
+    """The same signal, known to relate pairs, or how it was made; what is made of it is not."""
+    if pairs is None and made is None and signal.pairs is None and signal.made is None:
         return signal
-    out = replace(signal)
+    out = by_recipe(signal, signal.recipe)
+    object.__setattr__(out, "is_mask", signal.is_mask)
     object.__setattr__(out, "pairs", pairs)
+    object.__setattr__(out, "made", made)
     return out
 
 

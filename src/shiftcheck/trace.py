@@ -40,10 +40,10 @@ from shiftcheck.layout import (
     by_recipe,
     causes_at,
     no_longer_uniform,
+    noted,
     opaque,
     valid_everywhere,
     with_cause,
-    with_pairs,
 )
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
@@ -60,7 +60,7 @@ from shiftcheck.rules import (
 from shiftcheck.rules.causes import note_missing_causes
 from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
-from shiftcheck.rules.scores import followed
+from shiftcheck.rules.scores import Done, followed
 from shiftcheck.rules.spectral import refuse_frequencies
 from shiftcheck.subclasses import is_plain, plain_of
 from shiftcheck.whole import Whole
@@ -556,7 +556,8 @@ class _Tracer(TorchDispatchMode):
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
         answer = _answer(rule, given, named)
-        return followed(_names(func)[0], given, named, answer, tagged=_is_pointwise(func))
+        done = Done(_names(func)[0], given, named, func, _disabled)
+        return followed(done, answer, tagged=_is_pointwise(func))
 
     def _probed(self, lacking: str, subject: Callable[[], Subject]) -> Any:
         """The measured signals of what has no rule, or the cause for which there are none."""
@@ -668,7 +669,7 @@ class _Tracer(TorchDispatchMode):
                 out = as_slice(out, source.whole, source.dim, source.chosen)
             made_by = (signal.recipe if new else None) or recipe
             out = out if made_by is None else by_recipe(out, made_by)
-            return with_pairs(out, signal.pairs if new else None)
+            return noted(out, pairs=signal.pairs, made=signal.made) if new else out
 
         stamped: Signal = self.laws.again((id(signal), name, op, operation), [signal], stamp)
         return stamped
@@ -846,7 +847,10 @@ def _answer(rule: Callable[..., Any], given: Sequence[Any], named: Mapping[str, 
 
 
 def _not_told(operand: Any) -> Any:
-    return no_longer_uniform(operand) if isinstance(operand, Signal) else operand
+    if not isinstance(operand, Signal):
+        return operand
+    told = no_longer_uniform(operand)
+    return operand if told is operand else noted(told, pairs=operand.pairs, made=operand.made)
 
 
 @keeps_uniform

@@ -54,13 +54,17 @@ def attention(
         keys = [_of_the_past(x) for x in keys]
     out = combined([with_dims(q, (*q.dims[:-1], ())), *keys])
     out = note_new_causes(q, with_dims(out, (*out.dims[:-1], v.dims[-1])), detail=WINDOWS)
-    pairs = related(q, k, (q.dims[-2], as_keys(k, rank - 2)))
+    pairs = related(q, k, (q.dims[-2], as_keys(k, rank - 2)), keys_last=False)
     if isinstance(attn_mask, Constant):
         out = _masked(out, q, k, attn_mask)
         pairs = pairs and _softmaxed(pairs, attn_mask, out.dims[:-2])
         out = out if pairs is None else summed(out, pairs, v)
-    elif is_causal and pairs is not None:
-        out = of_the_past(out, pairs, v)
+    elif pairs is not None:
+        out = (
+            of_the_past(out, pairs, v)
+            if is_causal
+            else summed(out, replace(pairs, stage="weights"), v)
+        )
     return stochastic(out) if dropout_p > 0 or getattr(attn_mask, "random", False) else out
 
 

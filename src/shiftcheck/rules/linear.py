@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.combining import broadcast
-from shiftcheck.layout import Signal, Waves, flat, plain, with_dims, with_pairs
+from shiftcheck.layout import Signal, Waves, flat, noted, plain, with_dims
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.common import WINDOWS, combined, mix, need_signal, no_signal, uncoupled
 from shiftcheck.rules.constants import with_constants
@@ -103,7 +103,7 @@ def _matmul_signals(x: Signal, y: Signal) -> Signal:
     out = note_new_causes(x, with_dims(out, (*out.dims[:-1], dim)), detail=WINDOWS)
     if x.pairs is not None and x.dims[-2:] == x.pairs.places:
         return summed(out, x.pairs, y)
-    return with_pairs(out, pairs_of(left, y, (x.dims[-2], dim)))
+    return noted(out, pairs=pairs_of(x, y, (x.dims[-2], dim), keys_last=True))
 
 
 def _without_keys(signal: Signal, axes: Sequence[int]) -> Signal:

@@ -22,6 +22,7 @@ from shiftcheck.layout import Dim, Pairs, Signal, merge_causes, with_cause
 from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.turned import by_distance_alone
 
 BORDER = "places at the border are related to fewer others"
 WHOLE = "each place is related to all others"
@@ -35,14 +36,19 @@ HIDDEN = -1e4
 Scores may well differ by 100, which hides a seam of windows but promises no halo.
 """
 
+DISTANCE = "that scores depend on the distance of places alone comes from experiments"
+
 Table = NDArray[Any]
 """Values for each pair, ``[*channels, places, places]``."""
 
 
-def related(queries: Signal, keys: Signal, places: tuple[Dim, Dim]) -> Pairs | None:
+def related(
+    queries: Signal, keys: Signal, places: tuple[Dim, Dim], *, keys_last: bool
+) -> Pairs | None:
     """What scores relate that are products of queries and keys; None where that is no whole axis.
 
-    ``places``: the dimension of the queries, and that of the keys as what they are related to.
+    ``places``: the dimension of the queries, and that of the keys as what they are related to; in
+    the keys it is their last one (``keys_last``) or the one before.
     """
     asking, asked = places
     axes = tuple(f.axis for f in asking)
@@ -54,13 +60,20 @@ def related(queries: Signal, keys: Signal, places: tuple[Dim, Dim]) -> Pairs | N
         known = [s for s in states if isinstance(s, Axis) and s.size == factor.size]
         if len(known) < len(states) or len({s.stride for s in known}) > 1:
             return None
+    sizes = tuple(f.size for f in asking)
+    told = any(s.geometry(a).broken for s in (queries, keys) for a in axes)
+    untold = by_distance_alone(queries, keys, axes, keys_last=keys_last) if told else None
+    if untold is not None:
+        queries, keys = untold.queries, untold.keys
     return Pairs(
         places=places,
         axes=axes,
-        sizes=tuple(f.size for f in asking),
+        sizes=sizes,
         asking=queries.axes,
         asked=keys.axes,
         causes=merge_causes([queries, keys]),
+        codes=None if untold is None else np.ones((math.prod(sizes),) * 2, dtype=np.int64),
+        measured=untold is not None and not untold.exact,
     )
 
 
@@ -267,6 +280,8 @@ def within_reach(out: Signal, pairs: Pairs, values: Signal, law: Sequence[Reach]
         if not reach.bounded and old.geometry(axis).valid.any() and not new.geometry(axis).closed:
             detail = WHOLE if reach.before and reach.after else PAST
             new = with_cause(new, Cause(kind="GLOBAL", axis=axis, detail=detail))
+        if pairs.measured and not new.geometry(axis).broken:
+            new = with_cause(new, Cause(kind="MEASURED", axis=axis, detail=DISTANCE))
         if pairs.latent:
             new = with_cause(new, Cause(kind="POSITION", axis=axis, latent=True, detail=LATENT))
     return new

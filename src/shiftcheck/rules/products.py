@@ -20,7 +20,7 @@ from shiftcheck.rules.common import (
 from shiftcheck.rules.linear import matmul
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.rules.scores import followed
+from shiftcheck.rules.scores import Done, followed
 
 LAW = "1 -> 1 over channels; over a spatial axis: as a product"
 
@@ -31,7 +31,7 @@ def added(bias: object, x: object, y: object, *, beta: float = 1, alpha: float =
     product = matmul(x, y)
     out = pointwise(product, bias)
     name = "aten::add" if beta == 1 else "of a multiple"
-    return followed(name, (product, bias), {}, out, tagged=True)
+    return followed(Done(name, (product, bias), {}), out, tagged=True)
 
 
 @register_rule("aten::addbmm", law=LAW)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from shiftcheck.layout import Dim, Pairs, Signal, with_pairs
+from shiftcheck.layout import Dim, Made, Pairs, Signal, flat, noted
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import (
     with_added,
@@ -24,6 +25,7 @@ from shiftcheck.rules.pairs import (
     with_softmax,
     with_triangle,
 )
+from shiftcheck.rules.turned import PLACEWISE
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +56,54 @@ class Step:
 Change = Callable[[Step], Pairs | None]
 
 
-def followed(
-    packet: str, given: Sequence[Any], named: Mapping[str, Any], answer: Any, *, tagged: bool
-) -> Any:
-    """A rule's answer, with what is known of pairs after the operation; ``tagged``: pointwise."""
-    signals = [x for x in (*given, *named.values()) if isinstance(x, Signal)]
+@dataclass(frozen=True, eq=False)
+class Done:
+    """An operation by its name, what it was given, and a way to do it again, ``untraced``."""
+
+    packet: str
+    given: Sequence[Any]
+    named: Mapping[str, Any]
+    call: Callable[..., Any] | None = None
+    untraced: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def made(self, index: int | None = None) -> Made:
+        """How its result was made, or one of several."""
+        assert self.call is not None
+        return Made(self.packet, self.call, self.untraced, self.given, self.named, index)
+
+
+def followed(done: Done, answer: Any, *, tagged: bool) -> Any:
+    """A rule's answer, with what is known beside the layout; ``tagged``: it is pointwise.
+
+    That is what it relates, and how it was made place by place.
+    """
+    if done.call is not None and done.packet in PLACEWISE:
+        answer = _with_origin(done, answer)
+    signals = [x for x in (*done.given, *done.named.values()) if isinstance(x, Signal)]
     if len(signals) != 1 or signals[0].pairs is None or not isinstance(answer, Signal):
         return answer
     before, known = signals[0], signals[0].pairs
-    change = CHANGES.get(packet.rstrip("_"), _pointwise if tagged else None)
+    change = CHANGES.get(done.packet.rstrip("_"), _pointwise if tagged else None)
     apart = change is not _other_leading and answer.dims[-2:] != known.places
     if change is None or apart:
         return answer
-    pairs = change(Step(known, given, named, before, answer))
-    return answer if pairs is None else with_pairs(answer, pairs)
+    pairs = change(Step(known, done.given, done.named, before, answer))
+    return answer if pairs is None else noted(answer, pairs=pairs, made=answer.made)
+
+
+def _with_origin(done: Done, answer: Any) -> Any:
+    if isinstance(answer, Signal):
+        if any(f.kind == "key" for dim in answer.dims for f in flat(dim)):
+            return answer  # what is related already is told no places any more
+        same = any(answer is x for x in done.given)
+        out = replace(answer) if same else answer  # of which nothing else is known, as before
+        return noted(out, made=done.made())
+    if not isinstance(answer, (list, tuple)):
+        return answer
+    return tuple(
+        noted(one, made=done.made(i)) if isinstance(one, Signal) else one
+        for i, one in enumerate(answer)
+    )
 
 
 def _pointwise(step: Step) -> Pairs | None:
