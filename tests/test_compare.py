@@ -394,14 +394,14 @@ def test_nothing_to_compare() -> None:
     line = (masked(4, (0, 1, 2, 3)),)
     base = torch.arange(4.0, dtype=torch.float64).reshape(1, 4)
     found = measure(base_of(base, line), base, region_of(line, (1,)), border=True, null="measure")
-    assert found == Gap(border=1.0, share=0.0)
+    assert found == Gap(border=1.0, share=0.0, fair=False)
     lost = (with_break(line[0]),)
     found = measure(base_of(base, lost), base, region_of(lost, (1,)), border=False, null="measure")
-    assert found == Gap(predicted=False, share=0.0)
+    assert found == Gap(predicted=False, share=0.0, fair=False)
     free, none = (input_axis(4, circular=False),), base[:0]
     assert base_of(none, free).peak == 0.0
     found = measure(base_of(none, free), none, region_of(free, (1,)), border=False, null="measure")
-    assert found == Gap(share=0.0)
+    assert found == Gap(share=0.0, fair=False)
 
 
 # -- the plan --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies", "splicing"}
 FLOORS = {
     0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
-    | {"bands", "budget_store", "containers", "choosing", "subclasses"},
+    | {"bands", "budget_store", "containers", "choosing", "shares", "subclasses"},
     1: LAYOUT
     | {
         "shifts",
@@ -58,6 +58,7 @@ FLOORS = {
         "guilt",
         "verdict",
         "confirm",
+        "too_little",
         "results",
     }
     | {"examination", "diagnosis", "randomized", "check"}

@@ -23,11 +23,11 @@ def measure_between(base: Base, copy: torch.Tensor, region: Region, *, null: boo
     if not (values.is_floating_point() or values.is_complex()):
         return Gap(onto_lattice=False, predicted=False)
     if region.share == 0.0 or values.numel() == 0:
-        return Gap(predicted=False, between=True, share=0.0)
+        return Gap(predicted=False, between=True, share=0.0, fair=False, room=region.room)
     here = [p.valid[0] for p in region.along]
     shifted = take(copy, region.along, here)
     expected = moved(values, region.along)
-    gap = Gap(predicted=False, between=True, share=region.share)
+    gap = Gap(predicted=False, between=True, share=region.share, fair=region.fair)
     gap = with_gap(gap, base, shifted, expected, region.along)
     return _with_null(gap, base, expected, region.along) if null else gap
 

@@ -83,7 +83,8 @@ def measure(
     """
     edge = _border(base.values, copy, region, apart) if border and region.bordered else None
     if region.share == 0.0 or base.values.numel() == 0:
-        return Gap(predicted=region.predicted, border=edge, share=0.0)
+        room = region.room and base.values.numel() > 0
+        return Gap(predicted=region.predicted, border=edge, share=0.0, fair=False, room=room)
     agrees = apart is not None and not apart[region.inside].any()
     if agrees and edge is None and not null and base.tolerance is None:
         return region.agreed

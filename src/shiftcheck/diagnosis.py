@@ -18,6 +18,7 @@ from shiftcheck.regions import Scene
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.sizes import next_on_the_circle, smallest_input
 from shiftcheck.structure import units
+from shiftcheck.too_little import smaller_shifts
 from shiftcheck.verdict import (
     AGAINST_RULES,
     BLIND,
@@ -35,6 +36,7 @@ from shiftcheck.verdict import (
     NOT_FINITE,
     OFF_LATTICE,
     SATURATED,
+    TOO_LITTLE,
     TOO_TOLERANT,
     UNCONFIRMED,
     Tolerance,
@@ -48,12 +50,19 @@ def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
     """The report with what was tried to make it pass, and the input that would be large enough."""
     unmoved = report.reason in (IDENTITY, NEVER_MOVED) and not asked.shifts
     if report.reason == NO_REGION or unmoved:
-        how: Any = {"layer": job.layer, "training": job.training}
-        shifts = units(job.model, job.inputs, **how) if unmoved else job.shifts
-        needed = smallest_input(job.model, job.inputs, shifts, **how)
-        report = replace(report, needed=needed if needed != job.inputs.pixels else None)
+        report = replace(report, needed=_needed(job, unmoved=unmoved))
     trials = until_one_works(_changes(report, job, asked), partial(_tried, job, asked))
+    if report.reason == TOO_LITTLE and not any(trial.works for trial in trials):
+        report = replace(report, needed=_needed(job))
     return replace(report, trials=trials)
+
+
+def _needed(job: Job, *, unmoved: bool = False) -> tuple[int, ...] | None:
+    """The smallest input that leaves enough to compare; ``unmoved``: at steps of its lattice."""
+    how: Any = {"layer": job.layer, "training": job.training}
+    shifts = units(job.model, job.inputs, **how) if unmoved else job.shifts
+    needed = smallest_input(job.model, job.inputs, shifts, **how)
+    return needed if needed != job.inputs.pixels else None
 
 
 class Outcome(Protocol):
@@ -87,7 +96,7 @@ def _changes(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
         yield from _for_breaks(report, job)
     else:
         yield from _for_doubts(report, job, asked)
-    if report.needed is None:
+    if report.needed is None and report.reason != TOO_LITTLE:
         yield from _earlier_layers(report)
 
 
@@ -132,6 +141,8 @@ def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
         yield Change(signal=True)
     if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE, CHOSEN):
         yield from _finer(job)
+    if reason == TOO_LITTLE and (shifts := smaller_shifts(report, job.shifts)):
+        yield Change(shifts=shifts)
     if reason == TOO_TOLERANT:
         yield Change(tolerances=True)
     if reason == NEVER_MOVED:

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from shiftcheck.axis import Indices, Mask
+from shiftcheck.shares import is_fair
 
 SLACK = 1e-6
 """Halos are floating-point numbers: a pixel that far beyond still belongs to them."""
@@ -84,10 +85,11 @@ class Span:
         return replace(self, low=low, taps=taps, halo=(last - low, float(low + taps - 1)))
 
     def pairs(self) -> bool:
-        """Whether two samples one period apart are valid; on a circle, any that are stored."""
+        """Whether enough valid samples are one period apart; on a circle, any that are stored."""
         if self.circular or self.phases >= self.size:
             return self.circular
-        return bool((self.valid[self.phases :] & self.valid[: -self.phases]).any())
+        both = self.valid[self.phases :] & self.valid[: -self.phases]
+        return is_fair(int(both.sum()), int(self.valid.sum()))
 
 
 def span(

@@ -31,6 +31,7 @@ from shiftcheck.axis import (
 )
 from shiftcheck.layout import Signal
 from shiftcheck.resampling import REACH, is_whole
+from shiftcheck.shares import is_fair, leaves_room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class Gap:
     period alone. ``between``: the shift is between samples, and both sides were interpolated.
     ``onto_lattice``: the shift is a whole number
     of samples. ``spatial``: the layer has every axis that the shift moves. ``variation``: how much
-    the base varies over space, relative; only where the shift hardly makes a difference.
+    the base varies over space, relative; only where the shift hardly makes a difference. ``fair``:
+    enough was compared along every axis that moves; ``room``: a smaller shift would leave enough.
     """
 
     spatial: bool = True
@@ -49,6 +51,8 @@ class Gap:
     predicted: bool = True
     off_period: bool = False
     between: bool = False
+    fair: bool = True
+    room: bool = False
     error: float | None = None
     relative: float | None = None
     border: float | None = None
@@ -123,7 +127,8 @@ class Placed:
 
     ``valid``: the pairs that count; ``edges``: those that overlap but are not valid, as runs;
     ``all``: every pair that overlaps. ``step``: how far the base is to be moved first, between its
-    samples.
+    samples. ``fair``: enough of the valid samples are in pairs that count; ``room``: there are
+    enough of them for a smaller shift.
     """
 
     dim: int
@@ -134,10 +139,12 @@ class Placed:
     valid: Pairs
     edges: tuple[Pairs, ...]
     all: Pairs
+    fair: bool
+    room: bool
     step: Step | None = None
 
 
-def _placed(dim: int, size: int, moved: bool, pairing: Pairing) -> Placed:
+def _placed(dim: int, size: int, moved: bool, pairing: Pairing, valid: int) -> Placed:
     here, there, ok = pairing.here, pairing.there, pairing.ok
     edges = [(here[a:b], there[a:b]) for a, b in runs(~ok)]
     return Placed(
@@ -149,6 +156,8 @@ def _placed(dim: int, size: int, moved: bool, pairing: Pairing) -> Placed:
         valid=(_span(here[ok]), _span(there[ok])),
         edges=tuple((_span(h), _span(t)) for h, t in edges),
         all=(_span(here), _span(there)),
+        fair=not moved or is_fair(int(ok.sum()), valid),
+        room=not moved or leaves_room(valid),
     )
 
 
@@ -192,6 +201,16 @@ class Region:
         return math.prod(p.share for p in self.along)
 
     @cached_property
+    def fair(self) -> bool:
+        """Whether enough is compared along every axis that moves."""
+        return all(p.fair for p in self.along)
+
+    @cached_property
+    def room(self) -> bool:
+        """Whether a smaller shift would leave enough along every axis that moves."""
+        return all(p.room for p in self.along)
+
+    @cached_property
     def inside(self) -> tuple[Any, ...]:
         """The valid places of the shifted run, as an index of a map."""
         return index_of([p.valid[0] for p in self.along])
@@ -208,6 +227,7 @@ class Region:
             predicted=self.predicted,
             off_period=self.off_period,
             share=self.share,
+            fair=self.fair,
             error=0.0,
             relative=0.0,
         )
@@ -273,7 +293,14 @@ class Planner:
             return self._between(dim, axis, Fraction(by), size) if between else None
         if against:
             pairing = replace(pairing, predicted=False, off_period=False)
-        return _placed(dim, size, v != 0, pairing)
+        return _placed(dim, size, v != 0, pairing, self._valid_ones(axis, size))
+
+    def _valid_ones(self, axis: int, size: int) -> int:
+        """How many samples of an axis count; all of them on a circle."""
+        state = self.signal.axes[axis]
+        if not isinstance(state, Axis) or self.scene.circular[axis]:
+            return size
+        return int(state.valid.sum())
 
     def _between(self, dim: int, axis: int, v: Fraction, size: int) -> Placed | None:
         """The samples to compare where the shift is no whole number of them."""
@@ -286,7 +313,8 @@ class Planner:
         if pairing is None:
             return None
         step = Step(by=v / state.stride, interpolation=how)
-        return replace(_placed(dim, size, True, pairing), edges=(), step=step)
+        placed = _placed(dim, size, True, pairing, self._valid_ones(axis, size))
+        return replace(placed, edges=(), step=step)
 
 
 def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:

@@ -20,10 +20,14 @@ from shiftcheck.local import Found, causes_alone
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.structure import Model
+from shiftcheck.too_little import what_leaves_too_little, with_fair_share
 from shiftcheck.trace import Row
 from shiftcheck.verdict import (
     CLEARLY,
+    IDENTITY,
+    NO_REGION,
     NOISE,
+    TOO_LITTLE,
     Tolerance,
     find_guilty,
     judge,
@@ -91,6 +95,8 @@ def _judged(
         )
     if any(c.kind == "MEASURED" for c in causes):
         shifts = tuple(unproven(s, job.inputs.circular) for s in shifts)
+    pairs = zip(shifts, entry.gaps, strict=True)
+    shifts = tuple(with_fair_share(s, gap) for s, gap in pairs)
     verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
 
@@ -123,10 +129,12 @@ def build_report(
     causes = causes_of([e.row for e in job.outputs.values()])
     decisive = next((o for o in outputs if (o.verdict, o.reason) == (verdict, reason)), outputs[0])
     own = [e.row for e in job.outputs.values() if e.row.name == decisive.name]
-    circular = job.inputs.circular
     rounding = replace(tolerance, rtol=None, atol=None).relative(None)
     suspects = tuple(dict.fromkeys((*causes_of(own), *causes_alone(local or {}))))
-    guilty = find_guilty(verdict, reason, decisive, suspects, circular, layers, rounding)
+    circular = job.inputs.circular
+    guilty = _guilty_of_absence(reason, decisive, own, given)
+    if guilty is None and reason != TOO_LITTLE:
+        guilty = find_guilty(verdict, reason, decisive, suspects, circular, layers, rounding)
     return Report(
         verdict=verdict,
         reason=reason,
@@ -139,6 +147,21 @@ def build_report(
         notes=(*job.notes, *faint_notes(told)),
         **circumstances(job.model, job.inputs, job.layer, job.seed),
     )
+
+
+def _guilty_of_absence(
+    reason: str, output: LayerResult, rows: Sequence[Row], given: bool
+) -> Cause | None:
+    """What leaves nothing of an output to compare, or too little; its geometry is in its row."""
+    if not rows:
+        return None
+    shifts = [s.shift for s in output.shifts if s.reason == reason]
+    if reason == IDENTITY and not given:
+        everywhere = (1,) * len(output.stride)
+        return what_leaves_too_little(rows[0].signal, [everywhere], TOO_LITTLE)
+    if reason in (NO_REGION, TOO_LITTLE):
+        return what_leaves_too_little(rows[0].signal, shifts, reason)
+    return None
 
 
 def _is_constant(inputs: Inputs) -> bool:

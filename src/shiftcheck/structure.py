@@ -24,6 +24,7 @@ from shiftcheck.laws import Laws
 from shiftcheck.layout import Lost, Signal, lose
 from shiftcheck.modules import modules_of
 from shiftcheck.report import Cause
+from shiftcheck.shares import is_fair
 from shiftcheck.state import LEFT, Originals, preserved
 from shiftcheck.trace import OnRow, Row, Traced, run
 from shiftcheck.whole import Whole
@@ -307,11 +308,12 @@ def _room(signals: Sequence[Signal], inputs: Inputs, axis: int, unit: int) -> in
 
 
 def compares(state: Any, v: int) -> bool:
-    """Whether a shift of ``v`` pixels leaves something to compare along an axis."""
+    """Whether a shift of ``v`` pixels leaves enough to compare along an axis."""
     if not isinstance(state, Axis):
         return True
     pairing = pair(state, v)
-    return pairing is not None and bool(pairing.ok.any())
+    valid = state.size if state.circular else int(state.valid.sum())
+    return pairing is not None and is_fair(int(pairing.ok.sum()), valid)
 
 
 def raised(error: Exception, shape: Sequence[int], rows: Sequence[Row] = ()) -> str:

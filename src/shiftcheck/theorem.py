@@ -30,7 +30,7 @@ from shiftcheck.outside import seen_as
 from shiftcheck.placement import Span
 from shiftcheck.report import Report, Verdict
 from shiftcheck.structure import Model
-from shiftcheck.verdict import NO_REGION
+from shiftcheck.verdict import NO_REGION, TOO_LITTLE
 
 SEVERAL, TOO_SMALL = "several outputs", "signal too small for the kernel"
 TOO_LARGE = "kernel too large"
@@ -158,7 +158,7 @@ def _equivariant(case: Asked) -> Investigation:
     known["equivariance"] = checked
     if checked.verdict is Verdict.BROKEN:
         return Investigation(report=case.report(Theorem.NOT_EQUIVARIANT, "", **known))
-    if checked.reason == NO_REGION:
+    if checked.reason in (NO_REGION, TOO_LITTLE):
         return Investigation(report=_too_small(case, known))
     if checked.verdict is not Verdict.EQUIVARIANT:
         return Investigation(report=case.report(Theorem.INCONCLUSIVE, checked.reason, **known))

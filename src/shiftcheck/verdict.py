@@ -25,6 +25,7 @@ BLIND = {
 }
 
 IDENTITY, NOT_SPATIAL, OFF_LATTICE = "identity shift", "not spatial", "off the lattice"
+TOO_LITTLE = "too little compared"
 NO_REGION, NOT_FINITE, DEAD = "no valid region", "not finite", "dead output"
 CONSTANT, CONSTANT_INPUT = "constant output", "constant input"
 SATURATED = "saturated output"
@@ -158,9 +159,10 @@ def judge_layer(
 
     ``required``: the axes that must have been moved. ``strict``: a shift that is off the lattice
     counts against the layer; otherwise it is skipped. ``reduced``: the axes that the layer has no
-    longer were reduced; one that was lost counts against it.
+    longer were reduced; one that was lost counts against it. A shift that leaves too little tells
+    nothing: along each axis another one has to.
     """
-    skipped = {IDENTITY} if strict else set(SKIPPED)
+    skipped = {TOO_LITTLE, IDENTITY} if strict else {TOO_LITTLE, *SKIPPED}
     if reduced and any(r.reason not in (NOT_SPATIAL, *SKIPPED) for r in results):
         skipped |= {NOT_SPATIAL}
     counted = [r for r in results if r.reason not in skipped]
@@ -168,12 +170,13 @@ def judge_layer(
         for result in counted:
             if result.verdict is verdict:
                 return verdict, result.reason
-    if not counted:
-        only = {r.reason for r in results}
+    only = {r.reason for r in results}
+    thin = {a for r in results if r.reason == TOO_LITTLE for a, v in enumerate(r.shift) if v}
+    if not counted and not thin:
         return Verdict.INCONCLUSIVE, OFF_LATTICE if OFF_LATTICE in only else IDENTITY
-    moved = {a for r in counted for a, v in enumerate(r.shift) if v}
-    if not moved.issuperset(set(required)):
-        return Verdict.INCONCLUSIVE, NEVER_MOVED
+    still = set(required) - {a for r in counted for a, v in enumerate(r.shift) if v}
+    if still or not counted:
+        return Verdict.INCONCLUSIVE, TOO_LITTLE if thin >= still else NEVER_MOVED
     return Verdict.EQUIVARIANT, ""
 
 

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from shiftcheck.render.numbers import count, each, gap, spans
-from shiftcheck.render.remedies import UNSUPPORTED, is_mirrored, remedies, unsupported
+from shiftcheck.render.remedies import (
+    TOO_FEW,
+    UNSUPPORTED,
+    is_mirrored,
+    remedies,
+    unsupported,
+)
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
 
 COLUMNS = 100
@@ -111,6 +117,9 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
         for s in output.shifts
         if s.error is not None and any(s.shift) and s.reason not in NOTHING_KNOWN
     ]
+    thin = [s for s in output.shifts if s.reason in TOO_FEW]
+    if report.reason not in TOO_FEW:
+        compared = [s for s in compared if s not in thin]
     lines = [
         f"output {output.name!r} {list(output.shape)}: stride {each(output.stride)}, period"
         f" {each(output.period)}, valid {spans(output.valid)}"
@@ -121,10 +130,16 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
         return lines
     top = max(compared, key=lambda s: s.relative_error or 0.0)
     share = min(s.share or 0.0 for s in compared)
-    least = "" if share == 1 else "at least "
+    least = "" if share == 1 or share < 0.01 else "at least "
+    part = _percent(share)
     allowed = "" if top.allowance is None else f" (allowed {gap(top.allowance)})"
+    more = (
+        ""
+        if report.verdict is not Verdict.EQUIVARIANT or not thin
+        else (f" ({len(thin)} more left too little)")
+    )
     lines.append(
-        f"compared {count(len(compared), 'shift')}, {least}{share:.0%} of the samples each;"
+        f"compared {count(len(compared), 'shift')}{more}, {least}{part} of the samples each;"
         f" largest gap {gap(top.error)}, relative {gap(top.relative_error)}{allowed}"
     )
     if report.sensitivity is not None:
@@ -204,7 +219,7 @@ def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
 def _local(report: Report, guilty: Cause) -> list[str]:
     """What the guilty layer does alone, when it is fed with exact shifts."""
     before = report.reason == UNSUPPORTED and guilty.kind != "UNSUPPORTED_OP"
-    known = report.verdict is Verdict.BROKEN or report.reason == "no valid region" or before
+    known = report.verdict is Verdict.BROKEN or report.reason in TOO_FEW or before
     if not known:
         return []
     rows = [r for r in report.layers if r.name in (guilty.layer, f"{guilty.layer}[0]")]

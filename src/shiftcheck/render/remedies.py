@@ -8,6 +8,7 @@ UNSUPPORTED = "unsupported operation"
 
 HINTS = {
     "no valid region": "give a larger input, so that some samples see no padding",
+    "too little compared": "give a larger input, or smaller shifts",
     "not finite": "look at the values of that layer: they overflow, or NaN comes from 0/0",
     "dead output": "look at the weights and the signal that lead to that layer",
     "constant output": "look at the weights and the signal that lead to that layer",
@@ -30,6 +31,7 @@ HINTS = {
     UNSUPPORTED: "write that step with other operations of torch, or mend its rule where that is"
     " your own",
 }
+TOO_FEW = ("no valid region", "too little compared")
 WITHOUT_RULE = (
     "give the operation a rule; if each sample of its result is computed from the same sample of"
     " its arguments, it is this one:"
@@ -91,7 +93,9 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
     if change.multiples:
         own = ", the period of this output" if change.multiples == output.period else ""
         parts.append(f"use shifts that are multiples of {change.multiples}{own}")
-    if change.shifts:
+    if change.shifts and report.reason == "too little compared":
+        parts.append(f"give smaller shifts: shifts={list(change.shifts)}")
+    elif change.shifts:
         parts.append(f"move the axes alone that the output has: shifts={list(change.shifts)}")
     if change.fixed:
         unmoved = ": no shift within it moves inputs of these sizes by whole samples"
@@ -119,9 +123,13 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
 def _hint(report: Report) -> list[str]:
     guilty = report.guilty
     text = HINTS.get(report.reason, "")
-    reasons = ("", "no valid region", UNSUPPORTED)
+    reasons = ("", *TOO_FEW, UNSUPPORTED)
     if guilty is not None and guilty.kind in CAUSES and report.reason in reasons:
         text = CAUSES[guilty.kind]
+        if guilty.detail.startswith("align_corners"):
+            text = (
+                "leave align_corners out, or give sizes of which (N - 1)/(M - 1) is a plain ratio"
+            )
         if guilty.period is None and guilty.kind in ("STRIDE", "RESIZE") and guilty.detail:
             text = f"give a size that fits the circle: {guilty.detail}"
     if guilty is not None and is_mirrored(guilty):

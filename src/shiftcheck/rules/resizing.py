@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from shiftcheck.axis import Axis, Taps, resample, window
@@ -112,7 +113,41 @@ def _resize(
         if signal.dims[d] == ():
             out = with_dim(out, d, uniform(samples))
     out = note_new_causes(signal, out, kind="RESIZE")
+    if align:
+        out = _with_corners(signal, out, dims)
     return note_edges(signal, out, dims, change, "taps beyond the edge")
+
+
+def _with_corners(before: Signal, after: Signal, dims: Sequence[int]) -> Signal:
+    """The causes that are new, with the sizes that aligned corners tie the sampling to."""
+    sizes = {before.axis_in(d): (before.shape[d], after.shape[d]) for d in dims}
+    causes = tuple(
+        replace(c, detail=aligned_corners(*sizes[c.axis]))
+        if c.kind == "RESIZE" and not c.layer and not c.detail and c.axis in sizes
+        else c
+        for c in after.causes
+    )
+    return replace(after, causes=causes)
+
+
+def aligned_corners(given: int, made: int) -> str:
+    """What ``align_corners=True`` does at these sizes, and the nearest that keep a whole ratio.
+
+    Example:
+        >>> aligned_corners(32, 64)
+        'align_corners=True from 32 to 64 samples: the ratio is 31/63, from 32 to 63 it is 1/2'
+    """
+    text = f"align_corners=True from {given} to {made} samples"
+    if min(given, made) < 2:
+        return text
+    ratio = Fraction(given - 1, made - 1)
+    near = max(round(ratio if ratio > 1 else 1 / ratio), 1)
+    better = (near * (made - 1) + 1, made) if ratio > 1 else (given, near * (given - 1) + 1)
+    text += f": the ratio is {ratio}"
+    if better == (given, made):
+        return text
+    plain_one = Fraction(better[0] - 1, better[1] - 1)
+    return f"{text}, from {better[0]} to {better[1]} it is {plain_one}"
 
 
 def _register(name: str, ndim: int, reads: Callable[[Fraction], Reads], centred: bool) -> None:

@@ -19,12 +19,22 @@ from shiftcheck.verdict import (
     NO_REGION,
     NOT_SPATIAL,
     SATURATED,
+    TOO_LITTLE,
     TOO_TOLERANT,
     UNREAD,
     UNSTEADY,
 )
 
-UNSEEN = (DEAD, CONSTANT, CONSTANT_INPUT, SATURATED, INVISIBLE, NO_REGION, TOO_TOLERANT)
+UNSEEN = (
+    DEAD,
+    CONSTANT,
+    CONSTANT_INPUT,
+    SATURATED,
+    INVISIBLE,
+    NO_REGION,
+    TOO_LITTLE,
+    TOO_TOLERANT,
+)
 """Reasons that lie in the example: another one may show what this one does not."""
 
 HOPELESS = (*BLIND.values(), APART, UNSTEADY, NOT_SPATIAL, IGNORES, UNREAD)

@@ -1,0 +1,69 @@
+"""Comparisons of too few samples: they tell nothing, and something leaves so few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shiftcheck.axis import Axis
+from shiftcheck.inputs import Shift
+from shiftcheck.layout import Signal
+from shiftcheck.regions import Gap
+from shiftcheck.report import Cause, Report, ShiftResult, Verdict
+from shiftcheck.shares import is_fair
+from shiftcheck.verdict import NO_REGION, TOO_LITTLE
+
+PERIODIC = ("RESIZE", "STRIDE")
+"""The kinds of cause that make a period longer."""
+
+
+def with_fair_share(result: ShiftResult, gap: Gap) -> ShiftResult:
+    """The result, unless it is an agreement of too few samples, or none are left though there were.
+
+    A gap is one, however few samples show it.
+    """
+    thin = result.verdict is Verdict.EQUIVARIANT and not gap.fair
+    gone = result.reason == NO_REGION and gap.room
+    if not thin and not gone:
+        return result
+    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=TOO_LITTLE)
+
+
+def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str) -> Cause | None:
+    """The cause of it that nothing valid, or too little of it, could be compared.
+
+    A period that leaves too few samples of the whole axis, else what makes so few of them valid.
+    None where there are enough, and the shift is too large for them.
+    """
+    states = [(a, s) for a, s in enumerate(signal.axes) if any(v[a] for v in shifts)]
+    axes = [(a, s) for a, s in states if isinstance(s, Axis)]
+    for axis, state in axes:
+        kinds = ("RESIZE",) if reason == NO_REGION else PERIODIC
+        if not _leaves_enough(state, state.size):
+            own = [c for c in signal.causes if c.axis == axis and c.kind in kinds and c.period]
+            if own:
+                return max(own, key=lambda c: c.period or 0)
+    for axis, state in axes:
+        if not _leaves_enough(state, int(state.valid.sum())):
+            edges = [c for c in signal.causes if c.kind in ("GLOBAL", "PADDING")]
+            mine = [c for c in edges if c.axis in (None, axis)]
+            if mine:
+                return min(mine, key=lambda c: c.kind != "GLOBAL")
+    return None
+
+
+def smaller_shifts(report: Report, shifts: Sequence[Shift]) -> tuple[Shift, ...]:
+    """One period along each axis that is moved, where a shift moves one by more; else none."""
+    periods = [[o.period[a] for o in report.outputs] for a in range(len(report.boundary))]
+    steps = [math.lcm(*(p for p in own if p is not None)) for own in periods]
+    moved = [a for a in range(len(steps)) if any(v[a] for v in shifts)]
+    if all(abs(v[a]) <= steps[a] for v in shifts for a in moved):
+        return ()
+    return tuple(tuple(steps[a] if a == b else 0 for b in range(len(steps))) for a in moved)
+
+
+def _leaves_enough(state: Axis, samples: int) -> bool:
+    """Whether a shift by one period leaves enough of so many samples; one turn loses none."""
+    step = 0 if state.circular else state.lattice / abs(state.stride)
+    return is_fair(max(int(samples - step), 0), samples)
