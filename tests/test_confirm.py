@@ -321,9 +321,10 @@ def test_the_coarsest_type_decides(
 ) -> None:
     ran: list[Job] = []
     monkeypatch.setattr(confirm, "_measured_in_float64", lambda job, _: ran.append(job))
+    monkeypatch.setattr(confirm, "_measured_in_float32", lambda job, _: None)
     monkeypatch.setattr(confirm, "noise_floor", lambda job, originals: {"output": 0.5})
     job = job_of(Strided(), own, dtypes=set(others))
-    assert looked(job) == SecondLook(noise={"output": 0.5}, eps=eps)
+    assert looked(job) == SecondLook(noise={"output": 0.5}, eps=eps, size=13)
     assert ran == ([] if eps == DOUBLE else [job])
 
 

@@ -58,6 +58,7 @@ FLOORS = {
         "guilt",
         "verdict",
         "confirm",
+        "in_float64",
         "too_little",
         "results",
     }

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from shiftcheck.alone import NOISE_MARGIN, noise_floor
-from shiftcheck.job import Job, chunks_of, eps_of
+from shiftcheck.axis import Axis
+from shiftcheck.job import SINGLE, Job, chunks_of, eps_of
 from shiftcheck.measurement import run_all
 from shiftcheck.modules import in_dtype, modules_of
 from shiftcheck.products import EPS as PRODUCT_EPS
@@ -48,15 +49,19 @@ class SecondLook:
     """What a run in float64 gave, and what rounding alone does to the outputs.
 
     ``rows``, ``outputs``: the gaps in float64 by name; empty where float64 tells no more, as it is
-    what the model computes in anyway, or not what it computes in whatever it is given. ``noise``:
-    how far each output moves when inputs and weights are off by one eps. ``eps``: that of the
-    coarsest type on the way.
+    what the model computes in anyway, or not what it computes in whatever it is given. Where the
+    model computes in float64, ``coarser_rows`` and ``coarser_outputs`` hold the gaps in float32.
+    ``noise``: how far each output moves when inputs and weights are off by one eps. ``eps``: that
+    of the coarsest type on the way. ``size``: the most samples along an axis of any layer.
     """
 
     rows: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
     outputs: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
+    coarser_rows: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
+    coarser_outputs: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
     noise: Mapping[str, float] = field(default_factory=dict)
     eps: float = EPS
+    size: int = 1
 
 
 def doubtful(layers: Sequence[LayerResult]) -> bool:
@@ -71,13 +76,35 @@ def _is_doubtful(result: ShiftResult) -> bool:
 
 
 def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
-    """Run the model in float64, and with everything off by one eps where that says nothing."""
-    eps = max(EPS, job.eps)
+    """Run the model in float64, and with everything off by one eps where that says nothing.
+
+    A model that computes in float64 runs in float32, for the slope between the two.
+    """
+    eps, size = max(EPS, job.eps), _longest(job)
     exact = _measured_in_float64(job, max_batch) if eps > EPS else None
-    if exact is None:
-        return SecondLook(noise=noise_floor(job, originals), eps=eps)
-    rows, outputs = ({n: e.gaps for n, e in m.items()} for m in (exact.rows, exact.outputs))
-    return SecondLook(rows=rows, outputs=outputs, eps=eps)
+    if exact is not None:
+        rows, outputs = _gaps_of(exact)
+        return SecondLook(rows=rows, outputs=outputs, eps=eps, size=size)
+    coarse = _measured_in_float32(job, max_batch) if eps == EPS else None
+    rows, outputs = ({}, {}) if coarse is None else _gaps_of(coarse)
+    noise = noise_floor(job, originals)
+    return SecondLook(coarser_rows=rows, coarser_outputs=outputs, noise=noise, eps=eps, size=size)
+
+
+Gaps = Mapping[str, Sequence[Gap]]
+
+
+def _gaps_of(job: Job) -> tuple[Gaps, Gaps]:
+    """The gaps of every layer and of every output."""
+    rows, outputs = ({n: e.gaps for n, e in m.items()} for m in (job.rows, job.outputs))
+    return rows, outputs
+
+
+def _longest(job: Job) -> int:
+    """The most samples along an axis of any layer: where places are computed, rounding grows."""
+    measured = (*job.rows.values(), *job.outputs.values())
+    states = [s for entry in measured for s in entry.row.signal.axes if isinstance(s, Axis)]
+    return max((*job.inputs.pixels, *(s.size for s in states)))
 
 
 def precision_notes(
@@ -117,21 +144,38 @@ def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> s
 
 def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
     """The same job in float64, on a copy of the model; None where that does not run in float64."""
+    exact = _measured_in(job, torch.float64, max_batch)
+    return None if exact is None or any(eps_of(t) > EPS for t in exact.dtypes) else exact
+
+
+def _measured_in_float32(job: Job, max_batch: int | None) -> Job | None:
+    """The same job in float32; None where it does not run in that, or not in that alone."""
+    with exact_products():
+        coarse = _measured_in(job, torch.float32, max_batch)
+    floating = [t for t in coarse.dtypes if eps_of(t)] if coarse is not None else []
+    return coarse if all(eps_of(t) == SINGLE for t in floating) else None
+
+
+def _measured_in(job: Job, dtype: torch.dtype, max_batch: int | None) -> Job | None:
+    """The same job in another type, on a copy of the model; None where that does not run."""
     try:
-        model, inputs = in_dtype(job.model, torch.float64), job.inputs.in_dtype(torch.float64)
-        exact = replace(job, model=model, inputs=inputs).fresh()
+        model, inputs = in_dtype(job.model, dtype), job.inputs.in_dtype(dtype)
+        again = replace(job, model=model, inputs=inputs).fresh()
         with preserved(modules_of(model), [], training=job.training, model=model) as originals:
-            run_all(exact, originals, max_batch, progress=False)
-    except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
+            run_all(again, originals, max_batch, progress=False)
+    except Exception:  # a model that cannot be copied or run in that type stays unconfirmed
         return None
-    return None if any(eps_of(t) > EPS for t in exact.dtypes) else exact
+    return again
 
 
-def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) -> ShiftResult:
+def settled(
+    result: ShiftResult, exact: Gap | None, noise: float, eps: float, size: int = 1
+) -> ShiftResult:
     """A doubtful result after its second look.
 
     ``exact``: the same in float64. ``noise``: how far the layer moves when everything is off by
-    one eps. ``eps``: that of the coarsest type on the way.
+    one eps. ``eps``: that of the coarsest type on the way. ``size``: the most samples along an
+    axis.
     """
     if not _is_doubtful(result) or result.reason == MEASURED_GAP:
         return result
@@ -139,30 +183,40 @@ def settled(result: ShiftResult, exact: Gap | None, noise: float, eps: float) ->
     if result.reason == CHOSEN:
         return _as_chosen(result, gap, eps)
     if gap is None:
-        return _by_noise(result, noise, eps)
+        return by_noise(result, noise, eps)
     if result.reason in (IN_NOISE, INVISIBLE):
         broken = replace(result, verdict=Verdict.BROKEN, reason="", float64_error=gap)
         return broken if gap > BREAK else result
     limit = max(ROUNDING, STEEP * (result.relative_error or 0.0) * EPS / eps)
     result = replace(result, float64_error=gap)
-    return _as_rounding(result, limit, eps) if gap <= limit else result
+    return _as_rounding(result, limit, eps * most_eps(size)) if gap <= limit else result
 
 
-def _as_rounding(result: ShiftResult, allowance: float, eps: float) -> ShiftResult:
+def most_eps(size: int) -> float:
+    """How many eps layers add up to at most: coordinates are off by one eps of the last one.
+
+    Example:
+        >>> most_eps(224), most_eps(10_000)
+        (4096.0, 10000.0)
+    """
+    return max(COARSE, float(size))
+
+
+def _as_rounding(result: ShiftResult, allowance: float, most: float) -> ShiftResult:
     """A gap that is not there in exact arithmetic: harmless, unless it is a large one."""
-    if _hides(result) or (result.relative_error or 0.0) > COARSE * eps:
+    if hides(result) or (result.relative_error or 0.0) > most:
         return replace(result, verdict=Verdict.BROKEN, reason=LOW_PRECISION)
-    return _excused(result, allowance)
+    return excused(result, allowance)
 
 
-def _excused(result: ShiftResult, allowance: float) -> ShiftResult:
+def excused(result: ShiftResult, allowance: float) -> ShiftResult:
     """A gap that rounding makes: no break, nor does it show one that must be there."""
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.EQUIVARIANT, reason="", allowance=allowance)
     return replace(result, verdict=Verdict.INCONCLUSIVE, reason=IN_NOISE)
 
 
-def _hides(result: ShiftResult) -> bool:
+def hides(result: ShiftResult) -> bool:
     """Whether the gap is about as large as what the shift itself changes."""
     null = result.null_error
     return null is not None and CLEARLY * (result.relative_error or 0.0) > null
@@ -178,15 +232,15 @@ def _as_chosen(result: ShiftResult, exact: float | None, eps: float) -> ShiftRes
     return agrees if exact is None else replace(agrees, allowance=BREAK)
 
 
-def _by_noise(result: ShiftResult, noise: float, eps: float) -> ShiftResult:
+def by_noise(result: ShiftResult, noise: float, eps: float) -> ShiftResult:
     """Where float64 says nothing: whether the gap is one that rounding makes."""
     if result.reason in (IN_NOISE, INVISIBLE):
         return result
     allowed = NOISE_MARGIN * noise
     small = (result.relative_error or 0.0) <= COARSEST * eps
     rounding = (result.error or 0.0) <= allowed and result.scale and small
-    if rounding and not (result.reason == AGAINST_RULES and _hides(result)):
-        return _excused(result, allowed / (result.scale or 1.0))
+    if rounding and not (result.reason == AGAINST_RULES and hides(result)):
+        return excused(result, allowed / (result.scale or 1.0))
     if result.reason == AGAINST_RULES:
         return replace(result, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED)
     return result

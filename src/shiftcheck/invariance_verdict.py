@@ -8,7 +8,7 @@ from enum import Enum
 
 from shiftcheck.alone import NOISE_MARGIN
 from shiftcheck.axis import Axis
-from shiftcheck.confirm import BREAK, EPS, ROUNDING, STEEP
+from shiftcheck.confirm import BREAK, COARSEST, EPS, ROUNDING, STEEP
 from shiftcheck.invariance_measurement import Found, Variation
 from shiftcheck.invariance_report import InvarianceShift, InvarianceVerdict, InvariantOutput, Shift
 from shiftcheck.layout import Gone, Lost, Signal
@@ -236,7 +236,8 @@ def _by_noise(
     if found.error <= NOISE_MARGIN * look.noise:
         hidden = _hides(found, variation)
         return (INCONCLUSIVE, INSENSITIVE) if hidden else _agreed(variation, promise)
-    return (INCONCLUSIVE, UNCONFIRMED) if reason == AGAINST_RULES else answer
+    far = look.eps <= EPS and found.gap > COARSEST * EPS  # no rounding of float64 is as large
+    return (INCONCLUSIVE, UNCONFIRMED) if reason == AGAINST_RULES and not far else answer
 
 
 def why_constant(output: InvariantOutput, constant_input: bool, op: str) -> InvariantOutput:

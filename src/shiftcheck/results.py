@@ -13,6 +13,7 @@ import torch
 from shiftcheck.axis import Axis, runs
 from shiftcheck.compare import ROUNDING
 from shiftcheck.confirm import EPS, SecondLook, settled
+from shiftcheck.in_float64 import settled_by_slope
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.job import Job, Measured, eps_of
 from shiftcheck.layout import Gone, Lost
@@ -82,12 +83,7 @@ def _judged(
     )
     name = entry.row.name
     if look is not None:
-        seen = look.outputs if ends else look.rows
-        exact: Sequence[Gap | None] = seen.get(name) or [None] * len(shifts)
-        noise = look.noise.get(name, 0.0) if ends else 0.0
-        shifts = tuple(
-            settled(s, gap, noise, look.eps) for s, gap in zip(shifts, exact, strict=True)
-        )
+        shifts = _after_second_look(shifts, name, look, ends)
     if local is not None and name in local:
         shifts = tuple(
             replace(s, local_interior=own.interior, local_border=own.border)
@@ -99,6 +95,23 @@ def _judged(
     shifts = tuple(with_fair_share(s, gap) for s, gap in pairs)
     verdict, reason = judge_layer(shifts, required, strict=strict, reduced=result.reduced)
     return replace(result, verdict=verdict, reason=reason, shifts=shifts)
+
+
+def _after_second_look(
+    shifts: tuple[ShiftResult, ...], name: str, look: SecondLook, ends: bool
+) -> tuple[ShiftResult, ...]:
+    """The results of a layer or of an output, with what the second look tells of them."""
+    noise = look.noise.get(name, 0.0) if ends else 0.0
+    fine = look.eps == EPS
+    if fine:
+        seen = look.coarser_outputs if ends else look.coarser_rows
+    else:
+        seen = look.outputs if ends else look.rows
+    gaps: Sequence[Gap | None] = seen.get(name) or [None] * len(shifts)
+    pairs = zip(shifts, gaps, strict=True)
+    if fine:
+        return tuple(settled_by_slope(s, gap, noise, look.size) for s, gap in pairs)
+    return tuple(settled(s, gap, noise, look.eps, look.size) for s, gap in pairs)
 
 
 def build_report(

@@ -64,6 +64,14 @@ def test_noise_floor_decides_where_there_is_no_float64(gap, promise, noise, answ
     assert answered(gap, promise, SecondLook(noise=noise, eps=EPS)) == answer
 
 
+@pytest.mark.parametrize(("gap", "reason"), [(0.3, "disagrees"), (1e-12, "not confirmed")])
+def test_in_float64_a_gap_far_beyond_its_rounding_is_one(gap, reason):
+    first = (NOT_INVARIANT, "disagrees with the structure")
+    answer = settled(first, found(gap), VARIED, Promise.INVARIANT, SecondLook(noise=1e-16))
+    assert reason in answer[1]
+    assert (answer[0] is NOT_INVARIANT) == (gap > 1e-6)
+
+
 @pytest.mark.parametrize("look", [SecondLook(gap=1e-14, eps=EPS), SecondLook(noise=1.0, eps=EPS)])
 def test_gap_that_is_rounding_does_not_make_a_dead_output_pass(look):
     dead = Variation(finite=True, distance=0.0, pairs=3, magnitude=1.0, peak=1.0)

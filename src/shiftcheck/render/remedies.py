@@ -5,6 +5,7 @@ from __future__ import annotations
 from shiftcheck.report import Cause, Change, LayerResult, Report, Trial
 
 UNSUPPORTED = "unsupported operation"
+UNCONFIRMED = "gap not confirmed in float64"
 
 HINTS = {
     "no valid region": "give a larger input, so that some samples see no padding",
@@ -18,7 +19,7 @@ HINTS = {
     "axis never moved": "give an input that is large enough for one step of the output's lattice",
     "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
     "chosen from the data": "run the check with the model and the input in float64",
-    "gap not confirmed in float64": "run the check with the model and the input in float64",
+    UNCONFIRMED: "run the check with the model and the input in float64",
     "gap where the geometry was measured": "give the operation a rule, or a larger input",
     "nondeterministic": "switch the random operation off for the test",
     "batch coupled": "use statistics that do not come from the batch",
@@ -132,6 +133,8 @@ def _hint(report: Report) -> list[str]:
             )
         if guilty.period is None and guilty.kind in ("STRIDE", "RESIZE") and guilty.detail:
             text = f"give a size that fits the circle: {guilty.detail}"
+    if report.reason == UNCONFIRMED and report.dtype == "float64":
+        text = "give rtol and atol for what is acceptable"
     if guilty is not None and is_mirrored(guilty):
         text = "turn the output back, by another flip of the same axis"
     if guilty is not None and guilty.op in ("batch_norm", "instance_norm"):
