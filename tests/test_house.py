@@ -59,6 +59,7 @@ FLOORS = {
         "verdict",
         "confirm",
         "in_float64",
+        "left_out",
         "too_little",
         "results",
     }

@@ -47,6 +47,9 @@ def run_alone(job: Job, originals: Originals) -> None:
     for path, shape in traced.ignoring:
         if len(shape) >= rank:
             job.odd.append((lead + path, shape, IGNORES))
+        else:
+            name = f"{lead + path!r} {list(shape)}"
+            job.notes.append(f"left out: {name} does not depend on the input")
     job.odd += [(lead + path, (), UNREAD) for path, _ in traced.unknown]
     if traced.left_out:
         names = ", ".join(repr(lead + path) for path in traced.left_out)

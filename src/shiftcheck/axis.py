@@ -47,6 +47,8 @@ class Axis:
     circular axis: on the periodic plane). ``different`` marks the others that nothing beyond an
     edge excuses: all that the law reads there is stored and valid, and the layer does something
     else; None where there are none such. ``mixed``: some channels see less than others.
+    ``anchored``: every sample also depends on where the stored ones begin or end, as after a
+    running sum.
 
     Example:
         >>> axis = resample(input_axis(12, circular=False), window(2, [0, 1, 2]), 5)
@@ -64,6 +66,7 @@ class Axis:
     broken: bool = False
     different: Mask | None = None
     mixed: bool = False
+    anchored: bool = False
 
     @property
     def readable(self) -> Mask:
@@ -281,6 +284,7 @@ def join(one: Axis, other: Axis) -> Axis:
         valid=one.valid & other.valid,
         broken=one.broken or other.broken,
         mixed=one.mixed or other.mixed,
+        anchored=one.anchored or other.anchored,
     )
     return _with_different(out, one.readable & other.readable)
 
@@ -303,12 +307,17 @@ def all_valid(axis: Axis) -> Axis:
 
 
 def globalise(
-    axis: Axis, *, exact: bool | None = None, lattice: int = 1, broken: bool = False
+    axis: Axis,
+    *,
+    exact: bool | None = None,
+    lattice: int = 1,
+    broken: bool = False,
+    anchored: bool = False,
 ) -> Axis:
     """The geometry of a value that depends on the whole axis: no plane has it, a closed turn does.
 
     ``exact`` says whether that dependence is shift-invariant; by default, as on one closed turn.
-    ``lattice`` and ``broken`` are those of what the dependence is on.
+    ``lattice``, ``broken`` and ``anchored`` are those of what the dependence is on.
     """
     kept = axis.one_turn if exact is None else exact and axis.closed
     common = math.lcm(axis.lattice, lattice)
@@ -321,6 +330,7 @@ def globalise(
         valid=axis.valid & kept,
         broken=axis.broken or broken,
         different=axis.different if kept else None,
+        anchored=axis.anchored or anchored or axis.different is not None,
     )
 
 
@@ -378,7 +388,7 @@ def accumulate(axis: Axis, *, backwards: bool = False) -> Axis:
     else:
         last = np.full_like(last, np.inf)
     nothing = np.zeros_like(axis.valid)
-    return replace(axis, first=first, last=last, valid=nothing, different=None)
+    return replace(axis, first=first, last=last, valid=nothing, different=None, anchored=True)
 
 
 def invalidate(axis: Axis, keep: Mask) -> Axis:

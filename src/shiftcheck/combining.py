@@ -30,6 +30,7 @@ def _common(gone: Sequence[Gone]) -> Gone:
         exact=all(g.exact for g in gone),
         lattice=math.lcm(*(g.lattice for g in gone)),
         broken=any(g.broken for g in gone),
+        anchored=any(g.anchored for g in gone),
     )
 
 
@@ -117,7 +118,13 @@ def join_states(states: Sequence[AxisState], *, present: bool) -> AxisState:
     if not gone:
         return out
     common = _common(gone)
-    return globalise(out, exact=common.exact, lattice=common.lattice, broken=common.broken)
+    return globalise(
+        out,
+        exact=common.exact,
+        lattice=common.lattice,
+        broken=common.broken,
+        anchored=common.anchored,
+    )
 
 
 def _join_waves(waves: Sequence[Waves], states: Sequence[AxisState]) -> Waves:

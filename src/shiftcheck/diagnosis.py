@@ -34,6 +34,7 @@ from shiftcheck.verdict import (
     NEVER_MOVED,
     NO_REGION,
     NOT_FINITE,
+    NOT_SPATIAL,
     OFF_LATTICE,
     SATURATED,
     TOO_LITTLE,
@@ -137,6 +138,8 @@ def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
         yield Change(fixed=job.inputs.followers)
     if reason in (OFF_LATTICE, IN_NOISE, MEASURED_GAP) and (multiples := _multiples(report, job)):
         yield Change(multiples=multiples)
+    if reason == NOT_SPATIAL and report.guilty is not None and report.guilty.period:
+        yield Change(multiples=(report.guilty.period,) * len(job.inputs.pixels))
     if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
         yield Change(signal=True)
     if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE, CHOSEN):

@@ -56,6 +56,7 @@ class Gone:
     """An axis over which the tensor was reduced.
 
     ``exact``: shifts by multiples of ``lattice`` pixels change nothing, unless it is ``broken``.
+    ``anchored``: not all places count alike, or not all that there are.
 
     Example:
         >>> import shiftcheck
@@ -67,6 +68,7 @@ class Gone:
     exact: bool
     lattice: int = 1
     broken: bool = False
+    anchored: bool = False
 
 
 @dataclass(frozen=True)
@@ -440,7 +442,21 @@ def _frequencies(dims: Iterable[Dim], axis: int) -> bool:
 
 def reduced(axis: Axis) -> Gone:
     """The state of an axis after a reduction over it."""
-    return Gone(exact=axis.one_turn, lattice=axis.lattice, broken=axis.broken)
+    partial = not axis.one_turn if axis.circular else _is_cropped(axis)
+    return Gone(
+        exact=axis.one_turn,
+        lattice=axis.lattice,
+        broken=axis.broken,
+        anchored=axis.anchored or partial or axis.different is not None,
+    )
+
+
+def _is_cropped(axis: Axis) -> bool:
+    """Whether samples beside the stored ones are left out that see nothing beyond the input."""
+    beside = np.array([-1, axis.size])
+    first, last = axis.first_of(beside), axis.last_of(beside)
+    inside = (first <= last) & (first >= 0) & (last <= axis.pixels - 1)
+    return bool(inside.any())
 
 
 def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:

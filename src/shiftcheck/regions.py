@@ -300,7 +300,7 @@ class Planner:
         state = self.signal.axes[axis]
         if not isinstance(state, Axis) or self.scene.circular[axis]:
             return size
-        return int(state.valid.sum())
+        return int(state.readable.sum())
 
     def _between(self, dim: int, axis: int, v: Fraction, size: int) -> Placed | None:
         """The samples to compare where the shift is no whole number of them."""

@@ -112,8 +112,9 @@ class LayerResult:
     spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
     (start, stop), ``different`` those that nothing beyond an edge excuses: where pieces of other
     laws are joined, or samples exchanged. ``causes`` are those that arise in this layer itself.
-    ``reduced``: every axis that is missing was reduced, as by a global mean. ``measured``: the
-    geometry rests on experiments with an operation that has no rule, in this layer or before it.
+    ``reduced``: every axis that is missing was reduced at all places alike, as by a global mean.
+    ``measured``: the geometry rests on experiments with an operation that has no rule, in this
+    layer or before it.
 
     Example:
         >>> import torch, shiftcheck

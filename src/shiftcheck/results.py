@@ -16,7 +16,8 @@ from shiftcheck.confirm import EPS, SecondLook, settled
 from shiftcheck.in_float64 import settled_by_slope
 from shiftcheck.inputs import Inputs, Leaf
 from shiftcheck.job import Job, Measured, eps_of
-from shiftcheck.layout import Gone, Lost
+from shiftcheck.layout import Gone
+from shiftcheck.left_out import is_reduced_alike, what_tells_places_apart
 from shiftcheck.local import Found, causes_alone
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
@@ -28,6 +29,7 @@ from shiftcheck.verdict import (
     IDENTITY,
     NO_REGION,
     NOISE,
+    NOT_SPATIAL,
     TOO_LITTLE,
     Tolerance,
     find_guilty,
@@ -57,7 +59,7 @@ def layer_result(row: Row) -> LayerResult:
         valid=tuple(None if s is None else runs(s.valid) for s in known),
         different=tuple(None if s is None else runs(s.readable & ~s.valid) for s in known),
         measured=any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in signal.causes),
-        reduced=not any(isinstance(s, Lost) for s in signal.axes),
+        reduced=is_reduced_alike(signal),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
     )
 
@@ -74,6 +76,8 @@ def _judged(
     """One layer, judged; an output has no ``local`` errors."""
     ends = local is None
     result = layer_result(entry.row)
+    if not is_reduced_alike(entry.row.signal, job.shifts):
+        result = replace(result, reduced=False)
     if not entry.gaps:
         return result
     causes = entry.row.signal.causes
@@ -140,7 +144,10 @@ def build_report(
     if job.doubt and verdict is not Verdict.INCONCLUSIVE:
         verdict, reason = Verdict.INCONCLUSIVE, job.doubt
     causes = causes_of([e.row for e in job.outputs.values()])
-    decisive = next((o for o in outputs if (o.verdict, o.reason) == (verdict, reason)), outputs[0])
+    alike = [o for o in outputs if (o.verdict, o.reason) == (verdict, reason)]
+    if reason == NOT_SPATIAL:
+        alike.sort(key=lambda o: o.reduced)  # what could be left out decides nothing
+    decisive = next(iter(alike), outputs[0])
     own = [e.row for e in job.outputs.values() if e.row.name == decisive.name]
     rounding = replace(tolerance, rtol=None, atol=None).relative(None)
     suspects = tuple(dict.fromkeys((*causes_of(own), *causes_alone(local or {}))))
@@ -169,6 +176,8 @@ def _guilty_of_absence(
     if not rows:
         return None
     shifts = [s.shift for s in output.shifts if s.reason == reason]
+    if reason == NOT_SPATIAL and not output.reduced:
+        return what_tells_places_apart(rows[0].signal, shifts)
     if reason == IDENTITY and not given:
         everywhere = (1,) * len(output.stride)
         return what_leaves_too_little(rows[0].signal, [everywhere], TOO_LITTLE)

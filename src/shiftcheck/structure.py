@@ -312,7 +312,7 @@ def compares(state: Any, v: int) -> bool:
     if not isinstance(state, Axis):
         return True
     pairing = pair(state, v)
-    valid = state.size if state.circular else int(state.valid.sum())
+    valid = state.size if state.circular else int(state.readable.sum())
     return pairing is not None and is_fair(int(pairing.ok.sum()), valid)
 
 

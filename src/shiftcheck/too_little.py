@@ -31,10 +31,10 @@ def with_fair_share(result: ShiftResult, gap: Gap) -> ShiftResult:
 
 
 def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str) -> Cause | None:
-    """The cause of it that nothing valid, or too little of it, could be compared.
+    """The cause of it that too little could be compared, or nothing: a period that leaves too few.
 
-    A period that leaves too few samples of the whole axis, else what makes so few of them valid.
-    None where there are enough, and the shift is too large for them.
+    Else what makes too few samples valid. None where there are enough, and the shift is too large
+    for them; and where none is valid for other reasons than a resizing.
     """
     states = [(a, s) for a, s in enumerate(signal.axes) if any(v[a] for v in shifts)]
     axes = [(a, s) for a, s in states if isinstance(s, Axis)]
@@ -44,6 +44,8 @@ def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str)
             own = [c for c in signal.causes if c.axis == axis and c.kind in kinds and c.period]
             if own:
                 return max(own, key=lambda c: c.period or 0)
+    if reason == NO_REGION:
+        return None
     for axis, state in axes:
         if not _leaves_enough(state, int(state.valid.sum())):
             edges = [c for c in signal.causes if c.kind in ("GLOBAL", "PADDING")]

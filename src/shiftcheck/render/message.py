@@ -57,7 +57,7 @@ def sentences(report: Report) -> list[str]:
     lines = [headline(report)]
     output = _decisive(report)
     if report.verdict is not None and output is not None:
-        lines += _draws(report) + _evidence(report, output)
+        lines += _draws(report) + _evidence(report, output) + _left_out(report)
     if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
         lines += _blame(report, output)
         lines.append(f"reproduce: {reproduce(report, output)}")
@@ -80,6 +80,17 @@ def explain(report: Report, *, columns: int = COLUMNS) -> str:
     return "\n".join(wrapped[:30])
 
 
+def _left_out(report: Report) -> list[str]:
+    """The outputs that a pass says nothing of."""
+    if report.verdict is not Verdict.EQUIVARIANT:
+        return []
+    return [
+        f"left out: output {o.name!r} {list(o.shape)}: its axes were reduced, at all places alike"
+        for o in report.outputs
+        if o.reason == "not spatial"
+    ]
+
+
 def _draws(report: Report) -> list[str]:
     """How the draws of randomised weights differ, if they do."""
     kinds = Counter(draw.verdict for draw in report.draws)
@@ -90,6 +101,8 @@ def _draws(report: Report) -> list[str]:
 
 def _decisive(report: Report) -> LayerResult | None:
     same = [o for o in report.outputs if (o.verdict, o.reason) == (report.verdict, report.reason)]
+    if report.reason == "not spatial":
+        same.sort(key=lambda o: o.reduced)  # what could be left out decides nothing
     return next(iter(same or report.outputs), None)
 
 

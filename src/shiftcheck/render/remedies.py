@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shiftcheck.report import Cause, Change, LayerResult, Report, Trial
+from shiftcheck.report import Cause, Change, LayerResult, Report, Trial, Verdict
 
 UNSUPPORTED = "unsupported operation"
 UNCONFIRMED = "gap not confirmed in float64"
@@ -62,6 +62,8 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     lines += found
     if report.reason == "not spatial":
         lines.append("or: assert_invariant checks outputs that have no spatial axes")
+        others = [o.name for o in report.outputs if o.verdict is Verdict.EQUIVARIANT]
+        lines += [f"or: outputs={others} leaves it out"] if others else []
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if found else lines + _hint(report)
