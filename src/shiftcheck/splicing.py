@@ -70,7 +70,8 @@ def spliced(pieces: Sequence[Piece], held: Axis | None = None) -> Splice:
             valid[places], readable[places] = piece.axis.valid, piece.axis.readable
     known = _all_reachable(law, pieces, held) & (~alike | cut)
     excused, different = ~readable & ~known, ~valid & (readable | known)
-    _need_tight(law, pieces, alike, excused)
+    if law.mixed and not different.any():
+        _need_tight(pieces, excused & ~alike)
     if law.circular:
         different = ~alike & (held is not None)
         excused = excused & ~different
@@ -143,9 +144,8 @@ def _seen(axis: Axis) -> tuple[Pixels, Pixels]:
     return axis.first_of(index), axis.last_of(index)
 
 
-def _need_tight(law: Axis, pieces: Sequence[Piece], alike: Mask, excused: Mask) -> None:
-    """Raise where a piece is excused, but the law may see less than is known of it."""
-    for piece in pieces if law.mixed else ():
-        places = slice(piece.start, piece.stop)
-        if piece.axis is not None and (excused & ~alike)[places].any():
+def _need_tight(pieces: Sequence[Piece], excused: Mask) -> None:
+    """Raise where a piece is excused by a law that may see less than is known of it."""
+    for piece in pieces:
+        if piece.axis is not None and excused[piece.start : piece.stop].any():
             raise GeometryError("pieces are joined of which some channels see less than others")
