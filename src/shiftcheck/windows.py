@@ -216,6 +216,20 @@ def opened(signal: Signal, dims: Iterable[int]) -> Signal:
     return interleaved(out, dims)
 
 
+def within_windows(signal: Signal, dims: Iterable[int]) -> Signal:
+    """The same values; where ``dims`` hold the samples of windows, these are channels of them.
+
+    So an operation along ``dims`` does the same within each window; else as ``opened``.
+    """
+    chosen, out = list(dims), signal
+    for d in chosen:
+        axes = [f.axis for f in out.dims[d] if f.kind == "axis"]
+        every = out.factors_of(axes[0]) if len(axes) == 1 else []
+        if len(every) > 1 and out.dims[d] != (every[0],) and out.dims[d] == (every[-1],):
+            out = _windows(out, axes[0], every[0].step)
+    return opened(out, chosen)
+
+
 def aligned(signals: Sequence[Signal]) -> list[Signal]:
     """The signals with every axis as finely split as in the finest of them.
 

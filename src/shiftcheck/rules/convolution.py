@@ -10,7 +10,7 @@ from shiftcheck.rules.causes import note_edges, note_new_causes
 from shiftcheck.rules.common import mix, need_signal, no_signal, per_axis
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import opened
+from shiftcheck.windows import within_windows
 
 ARITHMETIC = "Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016"
 
@@ -39,6 +39,9 @@ def convolution(
     steps, dilations = per_axis(stride, ndim), per_axis(dilation, ndim)
     before, after = _paddings(padding, kernel, dilations)
     dims = _spatial(signal, ndim)
+    if {*kernel, *steps} == {1} and not any((*before, *after)):
+        assert isinstance(weight, Constant)
+        return mix(signal, dims[0] - 1, weight.shape[0], "a convolution")
 
     def size(i: int) -> int:
         span = dilations[i] * (kernel[i] - 1) + 1
@@ -161,7 +164,7 @@ def _convolved(
     assert callable(change)
     assert callable(size)
     channels = weight.shape[out_channels] * groups
-    given = opened(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
+    given = within_windows(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
     out = map_axes(given, dims, change, [size(i) for i in range(len(dims))])
     out = note_new_causes(signal, out)
     return note_edges(given, out, dims, change, "its own padding")

@@ -48,6 +48,8 @@ def taken(
 
     ``stored``: from the first to before the last sample that there is to be taken.
     """
+    if places.tolist() == list(range(signal.shape[dim])):
+        return signal
     uncoupled(signal, [dim], what)
     signal = opened(signal, [dim])
     waves = at_frequencies(signal, dim, places.tolist())

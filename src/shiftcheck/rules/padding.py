@@ -10,7 +10,7 @@ from shiftcheck.layout import Signal, Waves, map_axes
 from shiftcheck.rules.causes import note_edges
 from shiftcheck.rules.common import need_signal
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import opened
+from shiftcheck.windows import within_windows
 
 AFTER_A_CROP = "of what a crop left"
 
@@ -30,7 +30,7 @@ def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -
         dims.remove(d)
     if value and any(isinstance(state, Waves) for state in signal.axes):
         raise GeometryError("something else than zero is put beside the frequencies of a signal")
-    signal = opened(signal, dims)
+    signal = within_windows(signal, dims)
     sides = {rank - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(padded)}
     sizes = [signal.shape[d] + sum(sides[d]) for d in dims]
 

@@ -12,7 +12,7 @@ from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_edges, note_new_causes
 from shiftcheck.rules.common import need_signal, per_axis, reduce_over
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import opened
+from shiftcheck.windows import within_windows
 
 Ints = int | Sequence[int]
 
@@ -25,7 +25,7 @@ def _pool(
     steps = per_axis(stride or kernel, ndim)
     pads, dilations = per_axis(padding, ndim), per_axis(dilation, ndim)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
-    signal = opened(signal, dims)
+    signal = within_windows(signal, dims)
 
     def size(i: int) -> int:
         span = dilations[i] * (kernels[i] - 1) + 1
@@ -155,7 +155,7 @@ def adaptive_taps(size: int, out: int) -> Taps:
 def _adaptive(x: object, ndim: int, output_size: Ints) -> Signal:
     signal = need_signal(x, "the input of a pool")
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
-    signal = opened(signal, dims)
+    signal = within_windows(signal, dims)
     sizes = per_axis(output_size, ndim)
 
     single = [d for d, m in zip(dims, sizes, strict=True) if m == 1 and signal.shape[d] > 1]

@@ -12,7 +12,7 @@ from shiftcheck.layout import Signal, map_axes, no_longer_uniform, plain, unifor
 from shiftcheck.rules.causes import note_edges, note_new_causes
 from shiftcheck.rules.common import need_signal, require_plain
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import opened
+from shiftcheck.windows import within_windows
 
 SOURCE = "torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h"
 LAW = (
@@ -102,7 +102,7 @@ def _resize(
     signal = need_signal(x, "the resized tensor")
     sizes, ratios = _ratios(signal, ndim, size, scales, align)
     dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
-    signal = opened(no_longer_uniform(signal), dims)
+    signal = within_windows(no_longer_uniform(signal), dims)
 
     def change(axis: Axis, i: int) -> Axis:
         offset = (ratios[i] - 1) / 2 if centred and (smooth or not align) else Fraction(0)
@@ -203,7 +203,7 @@ def _rearrange(x: object, factor: int, *, up: bool) -> Signal:
     signal = need_signal(x, "the rearranged tensor")
     rank = len(signal.dims)
     dims = (rank - 2, rank - 1)
-    signal = opened(signal, dims)
+    signal = within_windows(signal, dims)
     channels = require_plain(signal, rank - 3, "a pixel shuffle")
     taps = Taps(num=1, phases=((0,),) * factor) if up else window(factor, range(factor))
     sizes = [n * factor if up else n // factor for n in signal.shape[-2:]]

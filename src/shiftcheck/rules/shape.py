@@ -153,10 +153,18 @@ def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Signal:
     extra = len(size) - len(signal.dims)
     padded = with_dims(signal, [()] * extra + list(signal.dims))
     target = [old if new == -1 else new for old, new in zip(padded.shape, size, strict=True)]
+    padded = _one_for_all(padded, [d for d, n in enumerate(target) if n != padded.shape[d]])
     out = broadcast([padded], [target])
     single = [d for d, dim in enumerate(padded.dims) if dim == ()]
     dims = [uniform(target[d]) if d in single else dim for d, dim in enumerate(out.dims)]
     return with_dims(out, dims)
+
+
+def _one_for_all(signal: Signal, dims: Sequence[int]) -> Signal:
+    """The signal after the only sample of an axis along each of ``dims`` came to stand for all."""
+    cause = Cause(kind="INDEX", detail="one sample stands for the whole axis")
+    out = lose(signal, signal.axes_in(dims), cause)
+    return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
 
 
 @keeps_uniform
