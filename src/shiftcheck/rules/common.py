@@ -23,6 +23,7 @@ from shiftcheck.layout import (
 from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes
 from shiftcheck.rules.constants import with_constants
+from shiftcheck.rules.crossed import CROSSED, crossed_axes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.standing import standing_still
 from shiftcheck.windows import aligned, contracted, interleaved, settled
@@ -142,18 +143,32 @@ def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) ->
     The cause is INDEX where one of them is flipped, and RESIZE otherwise. It is INDEX, too, where
     one sample of an axis meets all the others.
 
-    Samples of windows that meet what is no longer an axis are channels of their window.
+    Samples of windows that meet what is no longer an axis are channels of their window. Axes that
+    then still lie along different dimensions are lost, with cause INDEX.
     """
+    try:
+        return _combined(_in_line(signals), shapes)
+    except GeometryError:
+        splits = any(s.splits(a) for s in signals for a in range(len(s.axes)))
+        return _uncrossed([settled(s) for s in signals] if splits else signals, shapes)
+
+
+def _uncrossed(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Signal:
+    signals = _in_line(signals)
     try:
         return _combined(signals, shapes)
     except GeometryError:
-        if not any(s.splits(a) for s in signals for a in range(len(s.axes))):
+        crossed = crossed_axes(signals)
+        if not crossed:
             raise
-        return _combined([settled(s) for s in signals], shapes)
+        return _combined([lose(s, crossed, CROSSED) for s in signals], shapes)
+
+
+def _in_line(signals: Sequence[Signal]) -> list[Signal]:
+    return aligned(_side_by_side(lost_alike(signals)))
 
 
 def _combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Signal:
-    signals = aligned(_side_by_side(lost_alike(signals)))
     for axis, cause in [*_stride_clashes(signals), *_stretched(signals, shapes)]:
         signals = [lose(s, [axis], cause) for s in signals]
     signals, still = standing_still(signals)
