@@ -11,7 +11,8 @@ import pytest
 LAYOUT = {"layout", "windows", "combining", "joining", "frequencies", "splicing"}
 FLOORS = {
     0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
-    | {"bands", "budget_store", "containers", "choosing", "shares", "subclasses"},
+    | {"bands", "budget_store", "containers", "choosing", "shares", "subclasses"}
+    | {"leaks"},
     1: LAYOUT
     | {
         "shifts",
@@ -31,6 +32,7 @@ FLOORS = {
         "reach",
         "turns",
         "products",
+        "sized_by_values",
         "state",
         "modules",
         "boxes",
@@ -38,7 +40,13 @@ FLOORS = {
         "ledger",
         "recipes",
         "laws",
+        "draws",
+        "handing_over",
+        "origins",
+        "testimony",
+        "ways_out",
         "whole",
+        "without_values",
         "probe",
         "fallback",
         "circular",

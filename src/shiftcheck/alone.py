@@ -129,6 +129,7 @@ def compare_alone(
         job.unsure = True  # exact products will tell
         return
     floors = list(noise_floor(job, originals).values())
+    doubt = doubt if floors else UNSTEADY  # x alone gives something else each time
     for i in far:
         same = outputs[i].shape == job.alone[i].shape and i < len(floors)
         if not same or not _close(outputs[i], job.alone[i], NOISE_MARGIN * floors[i]):

@@ -28,7 +28,7 @@ from shiftcheck.structure import (
     needs_gradients,
     read_structure,
 )
-from shiftcheck.verdict import BLIND, Tolerance
+from shiftcheck.verdict import BLIND, LEFT, Tolerance
 from shiftcheck.whole import Whole
 
 
@@ -164,7 +164,7 @@ def _as_whole_if_needed(
     if not leaves_torch(report):
         return report
     whole = check(Whole(model, arrays=False))
-    return report if whole.reason == BLIND["UNSUPPORTED_OP"] else _noted(whole)
+    return report if whole.reason in (BLIND["UNSUPPORTED_OP"], LEFT) else _noted(whole)
 
 
 def _noted(report: Report) -> Report:

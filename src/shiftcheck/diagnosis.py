@@ -22,6 +22,7 @@ from shiftcheck.too_little import smaller_shifts
 from shiftcheck.verdict import (
     AGAINST_RULES,
     BLIND,
+    BLIND_REASONS,
     CHOSEN,
     CONSTANT,
     CONSTANT_INPUT,
@@ -150,7 +151,7 @@ def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
         yield Change(tolerances=True)
     if reason == NEVER_MOVED:
         yield from _axes_alone(report)
-    if reason in BLIND.values() and job.training:
+    if reason in BLIND_REASONS and job.training:
         yield Change(evaluation=True)
     if reason == NO_REGION and report.needed is None and not all(job.inputs.circular):
         yield Change(boundary=("circular",) * len(job.inputs.pixels))

@@ -60,7 +60,8 @@ class Job:
 
     ``circular_padding``: as if whatever pads a circle padded circularly. ``odd``: outputs that no
     signal leads to, with the reason. ``doubt``: why no comparison of this run can be trusted.
-    ``dtypes``: of every tensor on the way. ``products``: the coarser types of its products.
+    ``leak``: how values left in some pass. ``dtypes``: of every tensor on the way. ``products``:
+    the coarser types of its products.
     ``alone``: the outputs for x by itself. ``unsure``: in the batch they were as near to these as
     a type that is coarser than float32 can tell.
     """
@@ -79,6 +80,7 @@ class Job:
     notes: list[str] = field(default_factory=list)
     odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
     doubt: str = ""
+    leak: str = ""
     dtypes: set[torch.dtype] = field(default_factory=set)
     products: set[str] = field(default_factory=set)
     unsure: bool = False
@@ -112,7 +114,7 @@ class Job:
         """The same job with nothing measured yet."""
         empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
         empty |= {"dtypes": set(), "products": set(), "unsure": False}
-        return replace(self, notes=[], odd=[], alone=[], doubt="", **empty)
+        return replace(self, notes=[], odd=[], alone=[], doubt="", leak="", **empty)
 
     @property
     def eps(self) -> float:
@@ -203,6 +205,7 @@ def guarded(
         raise
     except Exception as error:
         raise ModelError(raised(error, shape, rows)) from error
+    job.leak = job.leak or traced.leak
     check_traced(traced, job.layer, rows)
     job.dtypes |= traced.dtypes
     job.products |= traced.products

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from shiftcheck.draws import States
 from shiftcheck.layout import Signal
 from shiftcheck.ledger import Ledger, memory_of
 
@@ -17,9 +18,13 @@ Key = tuple[Any, ...]
 
 
 class Laws:
-    """The answers of one model's rules; whoever changes a parameter has to ``forget`` them."""
+    """The answers of one model's rules; whoever changes a parameter has to ``forget`` them.
+
+    ``generators``: what was drawn from, and the states in which the last pass left it.
+    """
 
     def __init__(self) -> None:
+        self.generators: States = {}
         self.own: dict[int, torch.Tensor] = {}
         self.kept: dict[Key, tuple[Any, list[Any]]] = {}
 

@@ -210,6 +210,18 @@ class Ledger:
             return None
         return opaque(tensor.shape, [held[1]], held[2])
 
+    def adopt(self, tensor: torch.Tensor, source: torch.Tensor) -> None:
+        """Know of a tensor what is known of another one, whose values it has from now on."""
+        signal = self.signal(source)
+        if signal is not None:
+            self.remember(tensor, signal)
+            return
+        self.signals.pop(tensor, None)
+        for known in (self.uniform, self.random, self.real):
+            known.pop(tensor, None)
+            if source in known:
+                known[tensor] = known[source]
+
     def operand(self, value: Any) -> Any:
         """What a rule is given in the place of a value."""
         if not isinstance(value, torch.Tensor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -101,6 +101,9 @@ def _run_single(
         if base is None:
             return
         copy = arranged(tensor, row.signal, spatial_places(row.signal, len(shift)))[0]
+        if copy.shape != base.values.shape and job.leak:
+            into[row.name].gaps.append(Gap())
+            return
         if copy.shape != base.values.shape:
             raise ModelError(
                 f"{row.name!r} has shape {into[row.name].row.signal.shape} for x and"
@@ -120,9 +123,18 @@ def _run_single(
     if traced.leak and job.every_layer:  # it chose another way; what is met on every way is kept
         for name in [n for n, entry in job.rows.items() if len(entry.gaps) != expected]:
             del job.rows[name], bases["row", name]
+    if job.leak:
+        _fill(job.outputs.values(), expected)
     for entry in [*job.outputs.values(), *(job.rows.values() if job.every_layer else ())]:
         if len(entry.gaps) != expected:
             raise ModelError(
                 f"{entry.row.name!r} was not met again for x shifted by {shift}: the model takes"
                 " another way through its layers for other values"
             )
+
+
+def _fill(entries: Iterable[Measured], expected: int) -> None:
+    """One gap for each shift, of outputs that another pass did not give."""
+    for entry in entries:
+        missing = expected - len(entry.gaps)
+        entry.gaps[expected:] = [Gap()] * missing

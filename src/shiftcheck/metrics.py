@@ -20,7 +20,7 @@ from shiftcheck.report import Report
 from shiftcheck.resampling import REACH
 from shiftcheck.structure import Model
 from shiftcheck.verdict import (
-    BLIND,
+    BLIND_REASONS,
     CONSTANT,
     CONSTANT_INPUT,
     DEAD,
@@ -197,7 +197,7 @@ def _metrics(job: Job, report: Report, name: str, peak: float | None, margin: bo
 
 
 TELLS_NOTHING = {NOT_FINITE, DEAD, CONSTANT, CONSTANT_INPUT, SATURATED, NOT_SPATIAL, NO_REGION}
-TELLS_NOTHING |= {IGNORES, UNREAD, *BLIND.values()}
+TELLS_NOTHING |= {IGNORES, UNREAD, *BLIND_REASONS}
 """Reasons for which the figures would tell nothing, though they could be computed."""
 
 

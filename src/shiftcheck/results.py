@@ -27,6 +27,7 @@ from shiftcheck.trace import Row
 from shiftcheck.verdict import (
     CLEARLY,
     IDENTITY,
+    LEFT,
     NO_REGION,
     NOISE,
     NOT_SPATIAL,
@@ -141,8 +142,9 @@ def build_report(
     told = list(zip(outputs, job.outputs.values(), strict=True))
     outputs += tuple(_unjudged(*odd, axes) for odd in job.odd)
     verdict, reason = judge_model(outputs)
-    if job.doubt and verdict is not Verdict.INCONCLUSIVE:
-        verdict, reason = Verdict.INCONCLUSIVE, job.doubt
+    doubt = job.doubt or (LEFT if job.leak else "")
+    if doubt and verdict is not Verdict.INCONCLUSIVE:
+        verdict, reason = Verdict.INCONCLUSIVE, doubt
     causes = causes_of([e.row for e in job.outputs.values()])
     alike = [o for o in outputs if (o.verdict, o.reason) == (verdict, reason)]
     if reason == NOT_SPATIAL:

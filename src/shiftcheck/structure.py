@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
 from shiftcheck.arrangement import is_flattened, size_at, spatial_places
 from shiftcheck.axis import Axis, pair
@@ -26,7 +26,9 @@ from shiftcheck.modules import modules_of
 from shiftcheck.report import Cause
 from shiftcheck.shares import is_fair
 from shiftcheck.state import LEFT, Originals, preserved
+from shiftcheck.testimony import Testimony, WatchedFakes, cleared
 from shiftcheck.trace import OnRow, Row, Traced, run
+from shiftcheck.ways_out import OUT, TEXT
 from shiftcheck.whole import Whole
 
 Model = Callable[..., Any]
@@ -169,7 +171,7 @@ def call(
         for leaf, value in zip(inputs.leaves, values, strict=True)
         if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
     ]
-    return run(
+    traced = run(
         model,
         args,
         kwargs,
@@ -184,6 +186,27 @@ def call(
         circular_padding=circular_padding,
         wanted=inputs.outputs,
     )
+    if traced.leak or not (traced.met.strangers or traced.handed_over) or isinstance(model, Whole):
+        return traced
+    if any(isinstance(value, FakeTensor) for value in values):
+        return traced
+    testimony = laws.again(("testimony", layer), [model], lambda: _testify(model, inputs, layer))
+    return cleared(traced, testimony)
+
+
+def _testify(model: Model, inputs: Inputs, layer: str | None) -> Testimony:
+    """What a pass without values tells of the constants and the threads of a model."""
+    home = _home(model)
+    fake = WatchedFakes(allow_non_fake_inputs=True)
+    with preserved(modules_of(model), inputs.tensors, training=True) as originals:
+        try:
+            with inputs.without_gradients(), fake, quiet():
+                values = [_faked(leaf, fake, home) for leaf in inputs.leaves]
+                _, traced = _pass(model, inputs, values, layer, originals)
+        except Exception:  # the model cannot do without values: it tells nothing
+            return Testimony(elsewhere=fake.elsewhere)
+    told = frozenset() if traced.leak else traced.met.known
+    return Testimony(complete=not traced.leak, elsewhere=fake.elsewhere, constants=told)
 
 
 def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
@@ -197,7 +220,7 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
             else (f"there are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
         )
         raise InputError(f"layer={layer!r} was not met in the forward pass; {known}")
-    if not traced.outputs and traced.leak in LEAVES_TORCH:
+    if not traced.outputs and traced.leak in OUT - TEXT:
         raise ValuesLeftError(
             "the model returned no tensor that depends on x: its values left torch by"
             f" {traced.leak}"

@@ -20,7 +20,6 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -28,8 +27,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from shiftcheck.choosing import Entry, chosen, output_places
 from shiftcheck.circular import twin_of
 from shiftcheck.containers import leaves_of
+from shiftcheck.draws import Draws, generator_of, is_off
 from shiftcheck.errors import ModelError
 from shiftcheck.fallback import Prober, Subject, subject_of
+from shiftcheck.handing_over import noticing
 from shiftcheck.higher_order import COMPOSED, is_higher_order, steps_of
 from shiftcheck.laws import Laws
 from shiftcheck.layout import (
@@ -45,8 +46,10 @@ from shiftcheck.layout import (
     valid_everywhere,
     with_cause,
 )
+from shiftcheck.leaks import RAISED, READ, SIZED, UNKNOWN
 from shiftcheck.ledger import Ledger, is_fake, is_same_view
 from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
+from shiftcheck.origins import FRESH, NOTHING_MET, Met, Origins
 from shiftcheck.probe import NoAnswerError
 from shiftcheck.products import coarse_products
 from shiftcheck.recipes import Recipes
@@ -62,9 +65,12 @@ from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.scores import Done, followed
 from shiftcheck.rules.spectral import refuse_frequencies
+from shiftcheck.sized_by_values import deciding, tensors_deciding
 from shiftcheck.subclasses import is_plain, plain_of
+from shiftcheck.ways_out import WaysOut, is_tensors
 from shiftcheck.whole import Whole
 from shiftcheck.windows import settled
+from shiftcheck.without_values import shapes_decide, shapes_forbid
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
@@ -72,11 +78,13 @@ LOCAL = frozenset(
 """Operations whose results depend on the input wherever their first operand does."""
 
 NONE: frozenset[int] = frozenset()
-NOT_TENSORS = "a value is read from a tensor: what follows may depend on it"
 WRITTEN = "written through a view of the same memory"
 RANDOM = "random numbers are drawn"
 NOT_ASKED = Cause(kind="UNSUPPORTED_OP", detail="the geometry was not asked for")
-ABOUT_MEMORY = frozenset({"aten::is_pinned"})
+ABOUT_MEMORY = frozenset(
+    f"aten::{name}"
+    for name in ("is_pinned", "is_same_size", "is_set_to", "_has_compatible_shallow_copy_type")
+)
 """Like what torch calls prim, these ask about a tensor, such as for its device: for no value."""
 
 FACTORIES = frozenset(
@@ -84,6 +92,8 @@ FACTORIES = frozenset(
     for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
     for like in ("", "_like")
 ) | {"aten::scalar_tensor"}
+SHAPED_DRAWS = frozenset(f"aten::{name}_like" for name in ("rand", "randn", "randint"))
+"""Operations that draw as many random numbers as a tensor has values."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,6 +122,7 @@ class Traced:
     axes in the order of the dimensions of the input.
     ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
     every tensor on the way. ``products``: the coarser types that products of float32 may use.
+    ``met``: the constants on the way. ``handed_over``: whether another thread was given work.
     """
 
     outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
@@ -121,6 +132,8 @@ class Traced:
     leak: str = ""
     dtypes: frozenset[torch.dtype] = frozenset()
     products: frozenset[str] = frozenset()
+    met: Met = NOTHING_MET
+    handed_over: bool = False
     left_out: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
 
@@ -171,6 +184,10 @@ def run(
         tracer.ledger.follow_memory()
     given = [leaf for _, leaf in leaves_of([list(args), dict(kwargs)])]
     tracer.arguments = [leaf for leaf in given if isinstance(leaf, torch.Tensor)]
+    with _disabled():
+        tracer.draws.begin()
+    tracer.origins.without_values = any(is_fake(tensor) for tensor, _ in signals)
+    tracer.origins.note((args, kwargs))
     for tensor, signal in signals:
         tracer.ledger.remember(tensor, signal)
         tracer.order = tracer.order or signal.axes_in(range(len(signal.dims)))
@@ -179,7 +196,13 @@ def run(
         )
     stopped = False
     try:
-        with _not_compiled(), tracer.watching_modules(), _Reads(tracer), tracer:
+        with (
+            _not_compiled(),
+            tracer.watching_modules(),
+            WaysOut(tracer),
+            noticing(tracer.hand_over),
+            tracer,
+        ):
             whole = isinstance(model, Whole)
             returned = tracer.follow_whole(model, args, kwargs) if whole else model(*args, **kwargs)
     except Stop as stop:
@@ -229,6 +252,9 @@ class _Tracer(TorchDispatchMode):
         self.geometry = True
         self.circular_padding = False
         self.ledger = Ledger(_disabled)
+        self.draws = Draws(laws.generators)
+        self.origins = Origins(self.laws.own)
+        self.handed_over = False
         self.signals = self.ledger.signals
         self.recipes = Recipes(self.ledger)
         self.prober = Prober(_disabled)
@@ -238,6 +264,7 @@ class _Tracer(TorchDispatchMode):
         self.order: tuple[int, ...] = ()
         self.strays: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.leak: Cause | None = None
+        self.dispatched = 0
         self.coupled: BatchCoupledError | None = None
         self.frames: list[_Frame] = []
         self.counts: Counter[str] = Counter()
@@ -367,6 +394,7 @@ class _Tracer(TorchDispatchMode):
             return self._higher_order(func, args, kwargs)
         if func.namespace == "prim" or func._schema.name in ABOUT_MEMORY:
             return func(*args, **kwargs)
+        self.dispatched += 1
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         self._recognise(inputs)
         written = _written(func, args, kwargs)
@@ -375,26 +403,88 @@ class _Tracer(TorchDispatchMode):
                 self.laws.forget()
                 with _disabled():
                     self.on_write(tensor)
-        parents = [s for s in (self.ledger.signal(t) for t in inputs) if s is not None]
+        signals = [self.ledger.signal(t) for t in inputs]
+        parents = [s for s in signals if s is not None]
         packet, overload = _names(func)
-        if not parents or packet in FACTORIES:
-            out = _constant_of(func, args, kwargs, inputs)
-            draws = torch.Tag.nondeterministic_seeded in func.tags
-            if not draws:
-                self.ledger.replay(func, args, kwargs, out, written)
-            self.ledger.note_constant(
-                inputs,
-                out,
-                written,
-                draws=draws,
-                flat=packet in FACTORIES,
-                spreads=_is_pointwise(func),
-            )
-            self._note_local(func, args, kwargs, out, written, draws=draws)
-            return out
+        if not parents or packet in FACTORIES or packet in SHAPED_DRAWS:
+            return self._made(func, packet, args, kwargs, inputs, written)
         if packet == "aten::copy_" and is_same_view(*inputs) and self.ledger.shared(*inputs):
             return func(*args, **kwargs)  # as the last step of y[..., :3] += 1 does
+        if len(parents) != len(inputs):
+            self._look_at_origins(packet, inputs, signals)
         return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
+
+    def _made(
+        self,
+        func: Any,
+        packet: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        inputs: Sequence[torch.Tensor],
+        written: Sequence[torch.Tensor],
+    ) -> Any:
+        """Follow an operation on constants, or of which only shapes matter."""
+
+        def compute() -> Any:
+            return _constant_of(func, args, kwargs, inputs)
+
+        draws = torch.Tag.nondeterministic_seeded in func.tags
+        random, out = (
+            self._drawn(func, args, kwargs, inputs, compute) if draws else (False, compute())
+        )
+        if not random:
+            self.ledger.replay(func, args, kwargs, out, written)
+        self.ledger.note_constant(
+            inputs,
+            out,
+            written,
+            draws=random,
+            flat=packet in FACTORIES,
+            spreads=_is_pointwise(func),
+        )
+        self._note_local(func, args, kwargs, out, written, draws=draws)
+        shapes_matter = packet in FACTORIES or packet in SHAPED_DRAWS or packet == FRESH
+        if not shapes_matter and (deciding(func) is not None or not is_tensors(out)):
+            self._look_at_origins(packet, inputs, [None] * len(inputs))
+        if shapes_matter or not self.origins.any_strangers(inputs):
+            self.origins.note(out)
+        else:
+            self.origins.write(written)
+        return out
+
+    def _look_at_origins(
+        self, packet: str, inputs: Sequence[torch.Tensor], signals: Sequence[Signal | None]
+    ) -> None:
+        """A constant of unknown origin may be anything, whatever it is combined with."""
+        constants = [
+            (i, t) for i, (t, s) in enumerate(zip(inputs, signals, strict=True)) if s is None
+        ]
+        path = self.frames[-1].name if self.frames else ""
+        if self.origins.meet(path, packet, constants):
+            op = packet.removeprefix("aten::")
+            self._leak(path or op, op, UNKNOWN)
+
+    def _drawn(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        inputs: Sequence[torch.Tensor],
+        compute: Callable[[], Any],
+    ) -> tuple[bool, Any]:
+        """What an operation gives that may draw, and whether that would be something else again."""
+        if is_off(func, args, kwargs):
+            return False, compute()
+        placed = inputs[0].device if inputs else kwargs.get("device") or torch.get_default_device()
+        generator = generator_of(kwargs, torch.device(placed))
+        if generator is None:
+            return True, compute()
+        with torch._C.DisableTorchFunction(), _disabled():
+            outlives = self.draws.outlives(generator)
+        out = compute()
+        with torch._C.DisableTorchFunction(), _disabled():
+            self.draws.drew(generator, outlives=outlives)
+        return outlives, out
 
     def _note_local(
         self,
@@ -426,7 +516,7 @@ class _Tracer(TorchDispatchMode):
             self.ledger.follow_memory()
             met = self.ledger.signal(tensor) is not None or self.ledger.knows(tensor)
             if not met and not self._existed(tensor):
-                self.read(tensor, f"a {type(tensor).__name__}")
+                self.read(f"a {type(tensor).__name__}")
 
     def _existed(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor was there before the model ran."""
@@ -448,6 +538,8 @@ class _Tracer(TorchDispatchMode):
         outer = next((f for f in self.frames if f.leaf), None)
         name = outer.name if outer else self._function_name(op)
         rule = _rule_for(func, packet, overload)
+        if deciding(func) is not None:
+            self._look_at_size(func, args, kwargs, name, op)
         parts = functools.partial(func.decompose, *args, **kwargs)
         twin = None
         if self.circular_padding:
@@ -462,7 +554,17 @@ class _Tracer(TorchDispatchMode):
             found = self._law(func, rule, args, kwargs)
         else:
             found = NOT_ASKED
-        out = func(*args, **kwargs)
+        if rule is None and isinstance(found, Cause) and found.kind == "UNSUPPORTED_OP":
+            self._look_at_unknown_size(func, args, kwargs, name, op, found)
+        compute = functools.partial(func, *args, **kwargs)
+        try:
+            if torch.Tag.nondeterministic_seeded in func.tags:
+                _, out = self._drawn(func, args, kwargs, inputs, compute)
+            else:
+                out = compute()
+        except Exception:
+            self._look_at_error(func, args, kwargs, name, op)
+            raise
         if any(r.alias_info is not None for r in func._schema.returns):
             self.ledger.note_twin(inputs[0], out)
         out = _itself(func, out, written)
@@ -501,6 +603,40 @@ class _Tracer(TorchDispatchMode):
             self.ledger.write(tensor, opaque(tensor.shape, parents, cause), cause)
         self._finish(name, op, out, outer)
         return out
+
+    def _look_at_size(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str, op: str
+    ) -> None:
+        """The size of a result that depends on the input is known to Python, as a number is."""
+        if any(map(self.depends_on_input, tensors_deciding(func, args, kwargs))):
+            self._leak(name, op, SIZED)
+
+    def _look_at_unknown_size(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        name: str,
+        op: str,
+        unknown: Cause,
+    ) -> None:
+        with _disabled():
+            if not shapes_decide(func, args, kwargs):
+                reads = torch.Tag.data_dependent_output in func.tags
+                self._leak(name, op, READ if reads else unknown.detail)
+
+    def _look_at_error(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        name: str,
+        op: str,
+    ) -> None:
+        """The model may catch what an operation raises, and so know of its values."""
+        with _disabled():
+            if not shapes_forbid(func, args, kwargs):
+                self._leak(name, op, RAISED)
 
     def _inside(self, frame: _Frame, steps: Callable[[], Any], circular_padding: bool) -> Any:
         """Follow what one operation consists of, as parts of the layer that it is."""
@@ -585,9 +721,10 @@ class _Tracer(TorchDispatchMode):
         name = self._function_name("callable")
         leaves, structure = tree_flatten((list(args), dict(kwargs)))
         parents = [s for t in leaves if isinstance(t, torch.Tensor) and (s := self.signals.get(t))]
-        with _disabled():
+        with torch._C.DisableTorchFunction(), _disabled():
             again = [t.clone() if isinstance(t, torch.Tensor) else t for t in leaves]
             given = tree_unflatten(again, structure)
+        with _disabled():
             out = model(*given[0], **given[1])
         found = self._probed(
             "a callable that torch does not see into",
@@ -623,6 +760,7 @@ class _Tracer(TorchDispatchMode):
         if isinstance(results, Constant):
             for tensor in tensors:
                 self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
+            self.origins.note(tensors)
             return
         results = _for_each(results, tensors, returned, parents)
         parts = any(p.recipe is not None for p in parents)
@@ -678,13 +816,24 @@ class _Tracer(TorchDispatchMode):
         """Whether a tensor is followed."""
         return self.ledger.signal(tensor) is not None
 
-    def read(self, tensor: torch.Tensor, op: str) -> None:
+    def hand_over(self) -> None:
+        """Another thread is given something to do, which is not followed."""
+        self.handed_over = True
+
+    def adopt(self, tensor: torch.Tensor, source: torch.Tensor) -> None:
+        """A tensor has the values of another one, by a way that the dispatcher does not see."""
+        self.laws.forget()
+        self.ledger.adopt(tensor, source)
+        if not self.origins.is_stranger(source):
+            self.origins.note(tensor)
+
+    def read(self, op: str) -> None:
         """A value leaves torch, by a way that the dispatcher does not see."""
         outer = next((f for f in self.frames if f.leaf), None)
         self._leak(outer.name if outer else op, op)
 
-    def _leak(self, name: str, op: str) -> None:
-        cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=NOT_TENSORS)
+    def _leak(self, name: str, op: str, detail: str = READ) -> None:
+        cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=detail)
         self.leak = self.leak or cause
 
     def outputs(self, returned: Any, stopped: bool, wanted: Sequence[Entry]) -> Traced:
@@ -712,6 +861,8 @@ class _Tracer(TorchDispatchMode):
             leak=self.leak.op if self.leak is not None else "",
             dtypes=frozenset(self.dtypes),
             products=coarse_products(self.singles),
+            met=self.origins.met,
+            handed_over=self.handed_over,
             left_out=left_out,
             order=self.order,
         )
@@ -743,27 +894,6 @@ def _wanted(
 
 NO_OUTPUT = (str, bytes, int, float, complex, type(None))
 """What is no tensor, and holds none."""
-
-
-READERS = frozenset(
-    getattr(torch.Tensor, name)
-    for name in ("numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage")
-)
-
-
-class _Reads(TorchFunctionMode):
-    """Notices what never reaches the dispatcher: values that leave torch."""
-
-    def __init__(self, tracer: _Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        if func in READERS and self.tracer.depends_on_input(args[0]):
-            self.tracer.read(args[0], func.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 def _for_each(
@@ -808,8 +938,11 @@ def _constant_of(
 
     A model may keep it in a cache, which must be of use after the check.
     """
-    if any(is_fake(t) or t.is_inference() for t in inputs):
+    if any(map(is_fake, inputs)):
         return func(*args, **kwargs)
+    if any(t.is_inference() for t in inputs):
+        with _disabled():
+            return func(*args, **kwargs)
     with _disabled(), torch.inference_mode(False), torch.no_grad():
         return func(*args, **kwargs)
 

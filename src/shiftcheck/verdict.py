@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shiftcheck.guilt import Evidence
+from shiftcheck.leaks import is_leak
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.resampling import is_whole
@@ -23,6 +24,15 @@ BLIND = {
     "STOCHASTIC": "nondeterministic",
     "BATCH_COUPLED": "batch coupled",
 }
+
+LEFT = "values leave torch"
+BLIND_REASONS = (*BLIND.values(), LEFT)
+
+
+def blind_reason(cause: Cause) -> str | None:
+    """Why nothing can be told behind a cause; None where it does not hide what follows."""
+    return LEFT if is_leak(cause) else BLIND.get(cause.kind)
+
 
 IDENTITY, NOT_SPATIAL, OFF_LATTICE = "identity shift", "not spatial", "off the lattice"
 TOO_LITTLE = "too little compared"
@@ -91,8 +101,8 @@ def _decide(
     if not any(shift):
         return Verdict.INCONCLUSIVE, IDENTITY
     for cause in causes:
-        if cause.kind in BLIND:
-            return Verdict.INCONCLUSIVE, BLIND[cause.kind]
+        if reason := blind_reason(cause):
+            return Verdict.INCONCLUSIVE, reason
     if not gap.spatial:
         return Verdict.INCONCLUSIVE, NOT_SPATIAL
     if not gap.onto_lattice:
@@ -240,7 +250,7 @@ def find_guilty(
     if reason == BETWEEN:
         return None
     causes = [c for c in causes if c.detail != MIRRORED or _moves_against(output, c.axis)]
-    blind = next((c for c in causes if BLIND.get(c.kind) == reason), None)
+    blind = next((c for c in causes if blind_reason(c) == reason), None)
     if blind is not None:
         evidence = Evidence(layers=layers, shifts=[s.shift for s in output.shifts], noise=noise)
         earlier = evidence.before(blind, causes) if blind.kind == "UNSUPPORTED_OP" else None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
+from shiftcheck.leaks import is_leak
 from shiftcheck.render.numbers import count, each, gap, spans
 from shiftcheck.render.remedies import (
     TOO_FEW,
@@ -205,7 +206,7 @@ def _percent(share: float) -> str:
 
 def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
     windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
-    told = windowed or is_mirrored(guilty)
+    told = windowed or is_mirrored(guilty) or is_leak(guilty)
     meaning = guilty.detail if told else MEANING.get(guilty.kind, "")
     new = guilty.detail and not guilty.detail.endswith(" padding")
     new = new and guilty.detail not in meaning
@@ -279,7 +280,12 @@ def _end_of_space(report: Report) -> list[str]:
     return [f"the spatial axes end at layer {first.name!r} ({first.op})"]
 
 
-NOTHING_KNOWN = ("unsupported operation", "nondeterministic", "batch coupled")
+NOTHING_KNOWN = (
+    "unsupported operation",
+    "values leave torch",
+    "nondeterministic",
+    "batch coupled",
+)
 """Reasons for which the gaps say nothing: it is not known which samples belong together."""
 
 

@@ -29,6 +29,8 @@ HINTS = {
     " your own",
     "only in low precision": "compute this part of the model in a finer type",
     "measured between pixels": "give rtol and atol to have it pass or fail",
+    "values leave torch": "decide with operations of torch on tensors of a known size, such as"
+    " torch.where, or a sum over a mask in the place of a count",
     UNSUPPORTED: "write that step with other operations of torch, or mend its rule where that is"
     " your own",
 }

@@ -10,7 +10,7 @@ from shiftcheck.report import Report, Verdict
 from shiftcheck.strategies.scene import Example, Scene
 from shiftcheck.verdict import (
     APART,
-    BLIND,
+    BLIND_REASONS,
     CONSTANT,
     CONSTANT_INPUT,
     DEAD,
@@ -37,7 +37,7 @@ UNSEEN = (
 )
 """Reasons that lie in the example: another one may show what this one does not."""
 
-HOPELESS = (*BLIND.values(), APART, UNSTEADY, NOT_SPATIAL, IGNORES, UNREAD)
+HOPELESS = (*BLIND_REASONS, APART, UNSTEADY, NOT_SPATIAL, IGNORES, UNREAD)
 """Reasons that lie in the model: no other example is worth a run."""
 
 PATIENCE = 40

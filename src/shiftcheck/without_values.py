@@ -1,0 +1,49 @@
+"""An operation on tensors that have only a shape: what it does then, values do not decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.utils._pytree import tree_map
+
+NOT_KNOWN = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedOperatorException,
+)
+"""What torch raises where it would need values, or does not know an operation without them."""
+
+
+def tried(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
+    """What an operation raises on tensors of the same shapes without values, if anything."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def faked(value: Any) -> Any:
+        return mode.from_tensor(value) if type(value) is torch.Tensor else value
+
+    try:
+        with mode:
+            given, named = tree_map(faked, (list(args), dict(kwargs)))
+            func(*given, **named)
+    except Exception as error:  # whatever it is: the caller asks for it
+        return error
+    return None
+
+
+def shapes_decide(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation needs no values to tell the size of what it gives."""
+    return tried(func, args, kwargs) is None
+
+
+def shapes_forbid(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation that raised an error would have raised one on any values."""
+    error = tried(func, args, kwargs)
+    return error is not None and not isinstance(error, NOT_KNOWN)
