@@ -195,14 +195,34 @@ def _obeyed(
     low, high = offsets.min(0), offsets.max(0)
     inside = (places + low >= 0) & (places + high < sizes)
     whole = places[(inside | ~open_axes).all(1)]
-    if any(len(np.unique(whole[:, a])) < TWICE for a in axes if table.sizes[a] > 1):
-        return None
+    for a in axes:
+        if table.sizes[a] > 1 and len(np.unique(whole[:, a])) < TWICE:
+            return None
+        if not around[a] and not _ends(offsets[:, a], whole[:, a], table.sizes[a]):
+            return None
     if not bool((table.counts[tuple(whole.T)] == len(seen)).all()):
         return None
     there = (whole[:, None] + offsets) % sizes
     pairs = tuple(np.broadcast_to(whole[:, None, a], there.shape[:2]) for a in range(len(sizes)))
     same = table.codes[(*pairs, *np.moveaxis(there, -1, 0))] == here[tuple(seen.T)]
     return offsets if bool(same.all()) else None
+
+
+def _ends(offsets: Indices, places: Indices, size: int) -> bool:
+    """Whether some of the places would see one more offset on each side, if there were one.
+
+    Else it is the edge of the table that ends the offsets: every third place of a long band.
+    """
+    first, last, further = _span_of(offsets)
+    before = bool((places + first - further >= 0).any())
+    return before and bool((places + last + further < size).any())
+
+
+def _span_of(offsets: Indices) -> tuple[int, int, int]:
+    """The first and the last offset, and how far they are apart at most."""
+    each = np.unique(offsets)
+    further = int(np.diff(each).max()) if len(each) > 1 else 1
+    return int(each[0]), int(each[-1]), further
 
 
 def _reach(table: _Table, axis: int, found: Found, period: int, around: bool) -> Reach:
@@ -249,9 +269,9 @@ def _diagonal(table: _Table) -> tuple[Reach, ...] | None:
         return None
     out = []
     for a, size in zip(axes, table.sizes, strict=True):
-        offsets = {int(d) for d in np.unique(ahead[a][seen])}
-        if max(offsets) - min(offsets) + TWICE <= size:
-            out.append(Reach(taps=Taps(num=1, phases=(tuple(sorted(offsets, reverse=True)),))))
-        else:
-            out.append(Reach(before=min(offsets) < 0, after=max(offsets) > 0))
+        offsets = np.unique(ahead[a][seen])
+        first, last, further = _span_of(offsets)
+        ends = first - further > -size and last + further < size and last - first + TWICE <= size
+        taps = Taps(num=1, phases=(tuple(map(int, offsets[::-1])),)) if ends else None
+        out.append(Reach(taps=taps, before=first < 0, after=last > 0))
     return tuple(out)

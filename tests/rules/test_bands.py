@@ -305,6 +305,13 @@ def test_a_row_of_which_all_is_hidden_alike_sees_all() -> None:
     assert report.outputs[0].period == (None,)
 
 
+def test_a_wide_band_of_every_second_place_does_not_end_where_the_tensor_does() -> None:
+    rule = seen_by(lambda i, j: ((j - i) % 2 == 0) & ((j - i).abs() <= 10), 10)
+    report = shiftcheck.check_equivariance(model_of(fused, rule), seeded(1, 4, 10))
+    assert report.outputs[0].halo == ((float("inf"), float("inf")),)
+    assert report.verdict is Verdict.INCONCLUSIVE
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_no_table_of_chance_has_a_law(seed: int) -> None:
     draw = np.random.default_rng(seed)
