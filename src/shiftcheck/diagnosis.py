@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -16,7 +17,7 @@ from shiftcheck.job import Job, eps_of
 from shiftcheck.modules import in_dtype
 from shiftcheck.regions import Scene
 from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
-from shiftcheck.sizes import next_on_the_circle, smallest_input
+from shiftcheck.sizes import next_on_the_circle, next_that_fits, smallest_input
 from shiftcheck.structure import units
 from shiftcheck.too_little import smaller_shifts
 from shiftcheck.verdict import (
@@ -47,6 +48,9 @@ from shiftcheck.verdict import (
 MOST_LAYERS = 3
 """How many layers before the guilty one are tried as the last of a check."""
 
+MOST_STEPS = 8
+"""How many periods of layers are tried as what divides a size that would fit."""
+
 
 def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
     """The report with what was tried to make it pass, and the input that would be large enough."""
@@ -65,6 +69,12 @@ def _needed(job: Job, *, unmoved: bool = False) -> tuple[int, ...] | None:
     shifts = units(job.model, job.inputs, **how) if unmoved else job.shifts
     needed = smallest_input(job.model, job.inputs, shifts, **how)
     return needed if needed != job.inputs.pixels else None
+
+
+def _one_step(report: Report) -> tuple[int, ...]:
+    """The smallest shift that is a whole number of samples of every output, along all axes."""
+    strides = zip(*(output.stride for output in report.outputs), strict=True)
+    return tuple(math.lcm(*(abs(s.numerator) for s in along if s)) for along in strides)
 
 
 class Outcome(Protocol):
@@ -98,6 +108,8 @@ def _changes(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
         yield from _for_breaks(report, job)
     else:
         yield from _for_doubts(report, job, asked)
+    if any(c.kind == "RESIZE" and c.period is None for c in report.causes):
+        yield from _sizes_that_fit(report, job, asked)
     if report.needed is None and report.reason != TOO_LITTLE:
         yield from _earlier_layers(report)
 
@@ -121,6 +133,26 @@ def _for_breaks(report: Report, job: Job) -> Iterator[Change]:
                 yield Change(size=size, circular_padding=True)
 
 
+def _sizes_that_fit(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
+    """The next size that the periods of the layers divide, where what is joined may fit together.
+
+    Shifts that were chosen for this size are chosen anew.
+    """
+    if len(job.inputs.tensors) > 1:
+        return
+    steps = sorted({p for row in report.layers for p in row.period if p})[:MOST_STEPS]
+    fitting = next_that_fits(job.model, job.inputs, steps, layer=job.layer, training=job.training)
+    if fitting is None:
+        return
+    size, period = fitting
+    given = asked.shifts and _are_multiples(job.shifts, period)
+    yield Change(size=size) if given else Change(size=size, multiples=period)
+
+
+def _are_multiples(shifts: Iterable[Sequence[float]], period: Sequence[int]) -> bool:
+    return all(v % p == 0 for shift in shifts for v, p in zip(shift, period, strict=True))
+
+
 def _multiples(report: Report, job: Job) -> tuple[int, ...]:
     """The period of the outputs, unless every shift is a multiple of it already."""
     periods = [o.period for o in report.outputs if None not in o.period]
@@ -128,8 +160,7 @@ def _multiples(report: Report, job: Job) -> tuple[int, ...]:
         return ()
     least = tuple(max(p[a] or 1 for p in periods) for a in range(len(job.inputs.pixels)))
     fits = all(p < n for p, n in zip(least, job.inputs.pixels, strict=True))
-    on_it = all(v % p == 0 for s in job.shifts for v, p in zip(s, least, strict=True))
-    return least if fits and not on_it else ()
+    return least if fits and not _are_multiples(job.shifts, least) else ()
 
 
 def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
@@ -156,7 +187,7 @@ def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
     if reason == NO_REGION and report.needed is None and not all(job.inputs.circular):
         yield Change(boundary=("circular",) * len(job.inputs.pixels))
     if reason == IDENTITY and asked.shifts:
-        yield Change(multiples=_multiples(report, job) or (1,) * len(job.inputs.pixels))
+        yield Change(shifts=_along_each_axis(_one_step(report), job))
 
 
 def _finer(job: Job) -> Iterator[Change]:
@@ -222,7 +253,6 @@ def _changed(job: Job, asked: Asked, change: Change) -> tuple[Job, Asked]:
         asked = replace(asked, shifts=True)
     if change.size:
         inputs = _noise(inputs, change.size)
-        asked = replace(asked, shifts=False)
     if change.fixed:
         inputs = inputs.keeping(change.fixed)
     if change.signal:

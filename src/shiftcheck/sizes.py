@@ -102,3 +102,30 @@ def next_on_the_circle(
 def _fits(signal: Signal, circular: Sequence[bool]) -> bool:
     open_ends = [c for c in signal.causes if c.kind in ("STRIDE", "RESIZE") and c.period is None]
     return not any(circular[c.axis or 0] for c in open_ends)
+
+
+def next_that_fits(
+    model: Model, inputs: Inputs, steps: Sequence[int], *, layer: str | None, training: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The next spatial size, a multiple of one of ``steps``, at which all that is joined fits.
+
+    With it comes the period of the outputs there. None where no output keeps a period.
+    """
+    sizes = [tuple(-(-n // step) * step for n in inputs.pixels) for step in steps]
+    for size in dict.fromkeys(sizes):
+        resized = _resized(inputs, dict(enumerate(size)))
+        try:
+            _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
+        except ShiftcheckError:
+            continue
+        periods = [_periods(row.signal) for row in outputs]
+        known = [p for p in periods if p is not None]
+        if size != inputs.pixels and len(known) == len(periods):
+            return size, tuple(math.lcm(*along) for along in zip(*known, strict=True))
+    return None
+
+
+def _periods(signal: Signal) -> tuple[int, ...] | None:
+    periods = [s.period if isinstance(s, Axis) else None for s in signal.axes]
+    known = tuple(p for p in periods if p is not None)
+    return known if len(known) == len(periods) else None

@@ -11,6 +11,7 @@ from shiftcheck.inputs import Shift
 from shiftcheck.layout import Signal
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, Report, ShiftResult, Verdict
+from shiftcheck.rules.shape import SINGLE
 from shiftcheck.shares import is_fair
 from shiftcheck.verdict import NO_REGION, TOO_LITTLE
 
@@ -33,8 +34,8 @@ def with_fair_share(result: ShiftResult, gap: Gap) -> ShiftResult:
 def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str) -> Cause | None:
     """The cause of it that too little could be compared, or nothing: a period that leaves too few.
 
-    Else what makes too few samples valid. None where there are enough, and the shift is too large
-    for them; and where none is valid for other reasons than a resizing.
+    Else the choice of a single sample, or what makes too few of them valid. None where there are
+    enough, and the shift is too large for them; and where none is valid for other reasons.
     """
     states = [(a, s) for a, s in enumerate(signal.axes) if any(v[a] for v in shifts)]
     axes = [(a, s) for a, s in states if isinstance(s, Axis)]
@@ -44,6 +45,9 @@ def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str)
             own = [c for c in signal.causes if c.axis == axis and c.kind in kinds and c.period]
             if own:
                 return max(own, key=lambda c: c.period or 0)
+        single = [c for c in signal.causes if (c.axis, c.detail) == (axis, SINGLE)]
+        if state.size == 1 and single and math.inf not in state.halo:
+            return single[-1]
     if reason == NO_REGION:
         return None
     for axis, state in axes:

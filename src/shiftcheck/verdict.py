@@ -12,6 +12,7 @@ from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.resampling import is_whole
 from shiftcheck.rules.mirrored import MIRRORED
+from shiftcheck.rules.shape import SINGLE
 
 NOISE = {2.0**-52: 64.0, 2.0**-23: 64.0, 2.0**-10: 16.0, 2.0**-7: 16.0}
 """Allowed relative gap in units of the epsilon of the dtype; the worst seen for one layer is 4."""
@@ -249,7 +250,7 @@ def find_guilty(
         return None
     if reason == BETWEEN:
         return None
-    causes = [c for c in causes if c.detail != MIRRORED or _moves_against(output, c.axis)]
+    causes = [c for c in causes if _concerns(c, output)]
     blind = next((c for c in causes if blind_reason(c) == reason), None)
     if blind is not None:
         evidence = Evidence(layers=layers, shifts=[s.shift for s in output.shifts], noise=noise)
@@ -274,9 +275,16 @@ def find_guilty(
     return explaining[0] if explaining else None
 
 
-def _moves_against(output: LayerResult, axis: int | None) -> bool:
-    """Whether an output is mirrored along an axis, as no sum with what is not flipped is."""
-    stride = None if axis is None else output.stride[axis]
+def _concerns(cause: Cause, output: LayerResult) -> bool:
+    """Whether a cause that may be undone on the way, as by a second flip, shows in an output.
+
+    What is joined again, or combined with what is not flipped, has causes of its own.
+    """
+    if cause.axis is None or cause.detail not in (MIRRORED, SINGLE):
+        return True
+    if cause.detail == SINGLE:
+        return output.shape[2:][cause.axis : cause.axis + 1] == (1,)
+    stride = output.stride[cause.axis]
     return stride is not None and stride < 0
 
 

@@ -233,12 +233,14 @@ def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
 def _local(report: Report, guilty: Cause) -> list[str]:
     """What the guilty layer does alone, when it is fed with exact shifts."""
     before = report.reason == UNSUPPORTED and guilty.kind != "UNSUPPORTED_OP"
-    known = report.verdict is Verdict.BROKEN or report.reason in TOO_FEW or before
+    few = report.reason in TOO_FEW and guilty.kind != "INDEX"
+    known = report.verdict is Verdict.BROKEN or few or before
     if not known:
         return []
-    rows = [r for r in report.layers if r.name in (guilty.layer, f"{guilty.layer}[0]")]
-    inside = next((r.local_interior for r in rows), None)
-    border = next((r.local_border for r in rows), None)
+    rows = [r for r in report.layers if r.name in (guilty.layer, f"{guilty.layer}[0]")][:1]
+    shown = [s for r in rows for s in r.shifts if _explains(guilty, s.shift)]
+    inside = max((s.local_interior for s in shown if s.local_interior is not None), default=None)
+    border = max((s.local_border for s in shown if s.local_border is not None), default=None)
     figures = [
         f"{gap(value)} {where}"
         for value, where in ((inside, "in the interior"), (border, "at the border"))

@@ -35,6 +35,11 @@ HINTS = {
     " your own",
 }
 TOO_FEW = ("no valid region", "too little compared")
+SHIFTS = {
+    "identity shift": "give shifts that are not zero",
+    "too little compared": "give smaller shifts",
+    "axis never moved": "move the axes alone that the output has",
+}
 WITHOUT_RULE = (
     "give the operation a rule; if each sample of its result is computed from the same sample of"
     " its arguments, it is this one:"
@@ -98,10 +103,9 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
     if change.multiples:
         own = ", the period of this output" if change.multiples == output.period else ""
         parts.append(f"use shifts that are multiples of {change.multiples}{own}")
-    if change.shifts and report.reason == "too little compared":
-        parts.append(f"give smaller shifts: shifts={list(change.shifts)}")
-    elif change.shifts:
-        parts.append(f"move the axes alone that the output has: shifts={list(change.shifts)}")
+    if change.shifts:
+        what = SHIFTS.get(report.reason, "use other shifts")
+        parts.append(f"{what}: shifts={list(change.shifts)}")
     if change.fixed:
         unmoved = ": no shift within it moves inputs of these sizes by whole samples"
         why = unmoved if report.reason in ("identity shift", "axis never moved") else ""

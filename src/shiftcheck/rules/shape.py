@@ -20,6 +20,7 @@ from shiftcheck.layout import (
     regroup,
     uniform,
     with_axis,
+    with_cause,
     with_dim,
     with_dims,
 )
@@ -186,6 +187,9 @@ def slice_(
     return take_range(signal, at, chosen)
 
 
+SINGLE = "one sample at a fixed place is all that is left of the axis"
+
+
 def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
     """The samples ``chosen`` of dimension ``dim``."""
     if chosen == range(signal.shape[dim]) and chosen.step == 1:
@@ -201,7 +205,10 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
             raise GeometryError("a slice takes nothing of a spatial axis")
         taps = window(chosen.step, [chosen.start])
         out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
-        part = as_slice(note_new_causes(signal, out), whole, dim, chosen)
+        out = note_new_causes(signal, out)
+        if len(chosen) == 1 and chosen.step == 1:
+            out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=SINGLE))
+        part = as_slice(out, whole, dim, chosen)
         return by_recipe(part, recipe_of_part(whole, axis, chosen, signal.geometry(axis).stride))
     kept = pieces_in(signal.dims[dim], chosen)
     if kept is not None:
