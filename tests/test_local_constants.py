@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.properties.oracle import truth
 from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-
-from .properties.oracle import truth
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 SIZE = 40
@@ -60,6 +59,16 @@ def windows_summed(x: torch.Tensor) -> torch.Tensor:
     summed = F.fold(windows, (1, x.shape[-1]), (1, 8), stride=(1, 4))[:, :, 0]
     every = torch.ones(1, 1, windows.shape[-1], dtype=x.dtype)
     return summed / (F.conv_transpose1d(every, hann[None, None], stride=4) + 0.1)
+
+
+def windows_expanded(x: torch.Tensor) -> torch.Tensor:
+    """As a vocoder does: one window, expanded for each of the frames, is put back as these are."""
+    window = torch.hann_window(8, dtype=x.dtype).sqrt() + 0.1
+    frames = F.unfold(x[:, :1, None], (1, 8), stride=(1, 4)) * window[:, None]
+    squares = window.square().expand(1, frames.shape[-1], -1).transpose(1, 2)
+    size = (1, x.shape[-1])
+    added = F.fold(frames.tanh() * window[:, None], size, (1, 8), stride=(1, 4))
+    return added[:, :, 0] / F.fold(squares, size, (1, 8), stride=(1, 4)).squeeze()
 
 
 def two_axes(x: torch.Tensor) -> torch.Tensor:
@@ -113,6 +122,7 @@ LOCAL: dict[str, tuple[Model, int, int]] = {
         4,
         9,
     ),
+    "windows expanded": (windows_expanded, 4, 32),
     "times a sum of windows": (lambda x: x * summed_windows(x), 4, 32),
     "turned around": (
         lambda x: x * F.avg_pool1d(F.pad(ones(x), (2, 0)), 3, 1).flip(-1),

@@ -8,7 +8,7 @@ its own geometry calls not valid differs for that reason, and for no other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -31,7 +31,8 @@ class LocalConstants:
     """The geometry of each constant that was made of uniform ones by operations with a rule.
 
     Axis ``a`` is dimension ``-1 - a`` of the uniform constant; of the last ``axes`` dimensions,
-    that is: those before hold channels. ``constant``: how a rule sees any other tensor.
+    that is: those before hold channels. What was expanded is uniform along that dimension, whatever
+    else it holds. ``constant``: how a rule sees any other tensor.
     ``shared``: whether two tensors are views of the same memory.
     """
 
@@ -87,10 +88,20 @@ class LocalConstants:
 
     def _signals(self, given: Sequence[torch.Tensor], *, pointwise: bool) -> dict[int, Signal]:
         """The operands that are followed; else the first one, where that is uniform."""
-        found = {id(t): s for t in given if (s := self.followed.get(t)) is not None}
+        found = {id(t): s for t in given if (s := self._repeated(t)) is not None}
         if found or pointwise or not self._is_uniform(given[0]):
             return found
-        return {id(given[0]): self._whole(given[0])}
+        tensor = given[0]
+        last = range(max(tensor.ndim - self.axes, 0), tensor.ndim)
+        return {id(tensor): _along(tensor, last)}
+
+    def _repeated(self, tensor: torch.Tensor) -> Signal | None:
+        """What is followed, and what was expanded: it is the same along those dimensions."""
+        known: Signal | None = self.followed.get(tensor)
+        if known is not None or tensor.layout != torch.strided:
+            return known
+        dims = [d for d, n in enumerate(tensor.shape) if n > 1 and tensor.stride(d) == 0]
+        return _along(tensor, dims) if dims else None
 
     def forget(self, written: Sequence[torch.Tensor]) -> None:
         """What shares its memory with a constant that is written to is no longer followed."""
@@ -120,16 +131,17 @@ class LocalConstants:
         with self.untraced():
             return bool((tensor == tensor.flatten()[0]).all())
 
-    def _whole(self, tensor: torch.Tensor) -> Signal:
-        """A uniform constant as a signal: its last dimensions are axes, as those of an input."""
-        states: list[AxisState] = [None] * MOST_DIMS
-        dims = [plain(n) for n in tensor.shape]
-        for axis in range(min(self.axes, tensor.ndim, MOST_DIMS)):
-            size = tensor.shape[-1 - axis]
-            if size > 1:
-                dims[-1 - axis] = (Factor("axis", size, axis),)
-                states[axis] = input_axis(size, circular=False)
-        return Signal(tuple(dims), tuple(states))
+
+def _along(tensor: torch.Tensor, dims: Iterable[int]) -> Signal:
+    """A constant that is the same along ``dims``, as a signal that has an axis in each of them."""
+    states: list[AxisState] = [None] * MOST_DIMS
+    layout = [plain(n) for n in tensor.shape]
+    for dim in dims:
+        axis, size = tensor.ndim - 1 - dim, tensor.shape[dim]
+        if size > 1 and axis < MOST_DIMS:
+            layout[dim] = (Factor("axis", size, axis),)
+            states[axis] = input_axis(size, circular=False)
+    return Signal(tuple(layout), tuple(states))
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

@@ -94,7 +94,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], str, str]] = {
         "STOCHASTIC",
     ),
     "UNSUPPORTED_OP": (
-        lambda: Layer(lambda x: x.renorm(2, 1, 1.0)),
+        lambda: Layer(lambda x: x.masked_scatter(x > 0, x)),
         {},
         "unsupported operation",
         "UNSUPPORTED_OP",

@@ -278,3 +278,16 @@ def test_a_gather_with_other_places_for_each_channel() -> None:
     places = torch.stack([torch.arange(24), PERMUTATION, torch.arange(24), torch.arange(24)])
     report = check(lambda x: x.gather(-1, places.expand(len(x), 4, -1)), SIGNAL)
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "unsupported operation")
+
+
+def test_bags_of_different_sizes_are_not_followed() -> None:
+    table = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    starts = torch.tensor([0, 3, *range(4, 40, 2)])
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        index = (x > 0).long().transpose(1, 2).reshape(-1)
+        return nn.functional.embedding_bag(index, table, starts).T[None]
+
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 2, 20))
+    assert report.verdict is not Verdict.EQUIVARIANT
+    assert "UNSUPPORTED_OP" in {c.kind for c in report.causes}

@@ -66,6 +66,56 @@ def put_back(x: torch.Tensor) -> torch.Tensor:
     return F.fold(wide, (1, x.shape[-1]), (1, 4), stride=(1, 2))[:, :, 0]
 
 
+LEVELS = torch.linspace(-2, 2, 9)
+PLACES = torch.linspace(-1, 1, SIZE)[:, None] + torch.arange(3)
+TABLE = torch.randn(4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+TAPS = torch.randn(2, 5, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+HANN = torch.hann_window(8)
+
+
+def fake_quantised(x: torch.Tensor) -> torch.Tensor:
+    rounded = torch.fake_quantize_per_tensor_affine(x.float(), 0.05, 3, -128, 127)
+    return rounded.to(x) + x
+
+
+def fake_quantised_channels(x: torch.Tensor) -> torch.Tensor:
+    scale, zero = torch.tensor([0.05, 0.2]), torch.tensor([0, 5], dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(x.float(), scale, zero, 1, -128, 127).to(x) + x
+
+
+def bags(x: torch.Tensor) -> torch.Tensor:
+    index = ((x > 0).long() + 2 * (x.roll(1, 1) > 0).long()).transpose(1, 2)
+    bag = F.embedding_bag(index.reshape(-1, 2), TABLE.to(x), mode="sum")
+    return bag.unflatten(0, (-1, x.shape[-1])).transpose(1, 2) + x[:, :1]
+
+
+def rows(x: torch.Tensor) -> torch.Tensor:
+    return x.transpose(1, 2).contiguous()
+
+
+def filtered(n: int) -> Layer:
+    def layer(x: torch.Tensor) -> torch.Tensor:
+        product = torch.fft.rfft(x, n) * torch.fft.rfft(TAPS.to(x), n)
+        return torch.fft.irfft(product, n)[..., :SIZE]
+
+    return layer
+
+
+def correlated(x: torch.Tensor) -> torch.Tensor:
+    product = torch.fft.fft(x, 90) * torch.fft.fft(TAPS.to(x), 90).conj()
+    return 2 * torch.fft.ifft(product / 3).real[..., :SIZE]
+
+
+def short_time(x: torch.Tensor) -> torch.Tensor:
+    return torch.stft(x.flatten(0, 1), 8, 4, window=HANN.to(x), return_complex=True)
+
+
+def back_in_time(x: torch.Tensor) -> torch.Tensor:
+    frames = short_time(x)
+    again = torch.istft(frames * frames.abs(), 8, 4, window=HANN.to(x))
+    return again.unflatten(0, (-1, 2))
+
+
 def interpolate(**options: object) -> Layer:
     return lambda x: F.interpolate(x, **options)  # type: ignore[arg-type]
 
@@ -157,6 +207,27 @@ LAWS: dict[str, tuple[Layer, int, int]] = {
     "roll": (lambda x: x.roll(2, -1), 1, 1),
     "flip": (lambda x: x.flip(-1), 1, -1),
     "two flips": (lambda x: x.flip(-1).sin().flip(-1), 1, 1),
+    "levels": (lambda x: 0.1 * torch.searchsorted(LEVELS.to(x), x).to(x) + x, 1, 1),
+    "levels for each channel": (
+        lambda x: x + torch.searchsorted(torch.stack([LEVELS, LEVELS + 1]).to(x), x[0])[None],
+        1,
+        1,
+    ),
+    "levels of its own": (
+        lambda x: x + torch.searchsorted(rows(x).sort(-1)[0], rows(x)).transpose(1, 2),
+        1,
+        1,
+    ),
+    "quantised": (fake_quantised, 1, 1),
+    "quantised by channel": (fake_quantised_channels, 1, 1),
+    "bags over channels": (bags, 1, 1),
+    "conjugate": (lambda x: (torch.complex(x, x.sin()).conj() * (1 + 2j)).imag, 1, 1),
+    "convolution by transforms": (filtered(60), 1, 1),
+    "convolution by longer transforms": (filtered(72), 1, 1),
+    "correlation by transforms": (correlated, 1, 1),
+    "a transform cropped": (lambda x: torch.fft.irfft(torch.fft.rfft(x, 48), 48), 1, 1),
+    "short-time transform": (lambda x: short_time(x).abs(), 4, 1),
+    "short-time transform and back": (back_in_time, 4, 4),
     "list of indices": (lambda x: x[..., torch.arange(2, 59, 3)], 3, 1),
     "index of pairs": (lambda x: x[..., [i for i in range(60) if i % 3 < 2]], 3, 2),
 }
@@ -213,7 +284,7 @@ NONE: dict[str, tuple[Layer, str]] = {
     "running sum": (lambda x: x.cumsum(-1), "GLOBAL"),
     "recurrent layer": (along(nn.GRU(2, 3)), "GLOBAL"),
     "adaptive 60 to 1, multiplied": (lambda x: x + F.adaptive_max_pool1d(x, 1), "GLOBAL"),
-    "select": (lambda x: x + x[..., :1].expand(-1, -1, SIZE), "UNSUPPORTED_OP"),
+    "select": (lambda x: x + x[..., :1].expand(-1, -1, SIZE), "INDEX"),
     "position embedding": (lambda x: x + torch.linspace(0, 1, SIZE), "POSITION"),
     "flatten and linear": (
         lambda x: (x.flatten(1) @ torch.randn(120, 120)).view(1, 2, SIZE),
@@ -225,7 +296,27 @@ NONE: dict[str, tuple[Layer, str]] = {
     "instance norm": (nn.InstanceNorm1d(2), "GLOBAL"),
     "group norm": (nn.GroupNorm(1, 2), "GLOBAL"),
     "an operation without a rule": (
-        lambda x: torch.special.i0(x).renorm(2, 1, 1.0),
+        lambda x: x * torch.linalg.qr(x.transpose(1, 2))[0].transpose(1, 2),
+        "UNSUPPORTED_OP",
+    ),
+    "a norm of each channel": (lambda x: x.renorm(2, 1, 1.0), "GLOBAL"),
+    "a diagonal": (lambda x: x * x.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None], "INDEX"),
+    "a scale for each place": (
+        lambda x: torch.fake_quantize_per_channel_affine(
+            x, torch.linspace(0.1, 1, SIZE), torch.zeros(SIZE, dtype=torch.int32), 2, -128, 127
+        ),
+        "POSITION",
+    ),
+    "a sequence for each place": (
+        lambda x: x + torch.searchsorted(PLACES.expand(2, -1, -1), x[0, ..., None])[..., 0],
+        "POSITION",
+    ),
+    "a kernel as long as the axis": (
+        lambda x: torch.fft.irfft(torch.fft.rfft(x) * torch.fft.rfft(SQUARE[0].to(x))),
+        "GLOBAL",
+    ),
+    "the conjugate transformed back": (
+        lambda x: torch.fft.irfft(torch.fft.rfft(x).conj(), SIZE),
         "UNSUPPORTED_OP",
     ),
 }

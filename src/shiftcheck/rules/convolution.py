@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
 from shiftcheck.layout import Signal, map_axes
@@ -34,14 +34,12 @@ def convolution(
     groups: int = 1,
 ) -> Signal:
     """A cross-correlation with the weight ``[out, in / groups, *kernel]``."""
-    signal, kernel = _operands(x, weight, bias)
+    signal, kernels = _operands(x, weight, bias)
+    kernel = kernels.shape[2:]
     ndim = len(kernel)
     steps, dilations = per_axis(stride, ndim), per_axis(dilation, ndim)
     before, after = _paddings(padding, kernel, dilations)
     dims = _spatial(signal, ndim)
-    if {*kernel, *steps} == {1} and not any((*before, *after)):
-        assert isinstance(weight, Constant)
-        return mix(signal, dims[0] - 1, weight.shape[0], "a convolution")
 
     def size(i: int) -> int:
         span = dilations[i] * (kernel[i] - 1) + 1
@@ -52,7 +50,9 @@ def convolution(
         taps = window(steps[i], [j * dilations[i] - before[i] for j in range(kernel[i])])
         return resample(axis, taps, size(i))
 
-    return _convolved(signal, weight, dims, change, size, out_channels=0)
+    sides = zip(kernel, steps, before, after, strict=True)
+    idle = [d for d, side in zip(dims, sides, strict=True) if side == (1, 1, 0, 0)]
+    return _convolved(signal, kernels, dims, change, size, idle, out_channels=0)
 
 
 @register_rule(
@@ -73,7 +73,8 @@ def transposed_convolution(
     dilation: Ints = 1,
 ) -> Signal:
     """The adjoint of a convolution with the weight ``[in, out / groups, *kernel]``."""
-    signal, kernel = _operands(x, weight, bias)
+    signal, kernels = _operands(x, weight, bias)
+    kernel = kernels.shape[2:]
     ndim = len(kernel)
     steps, pads = per_axis(stride, ndim), per_axis(padding, ndim)
     extra, dilations = per_axis(output_padding, ndim), per_axis(dilation, ndim)
@@ -86,7 +87,9 @@ def transposed_convolution(
     def change(axis: Axis, i: int) -> Axis:
         return resample(axis, spread(steps[i], kernel[i], dilations[i], pads[i]), size(i))
 
-    return _convolved(signal, weight, dims, change, size, out_channels=1, groups=groups)
+    sides = zip(kernel, steps, pads, extra, strict=True)
+    idle = [d for d, side in zip(dims, sides, strict=True) if side == (1, 1, 0, 0)]
+    return _convolved(signal, kernels, dims, change, size, idle, out_channels=1, groups=groups)
 
 
 @register_rule(
@@ -121,12 +124,12 @@ def spread(step: int, kernel: int, dilation: int, padding: int) -> Taps:
     return Taps(num=1, phases=tuple(phases))
 
 
-def _operands(x: object, weight: object, bias: object) -> tuple[Signal, tuple[int, ...]]:
+def _operands(x: object, weight: object, bias: object) -> tuple[Signal, Constant]:
     signal = need_signal(x, "the input of a convolution")
     no_signal(weight, "the weight of a convolution")
     no_signal(bias, "the bias of a convolution")
     assert isinstance(weight, Constant)
-    return signal, weight.shape[2:]
+    return signal, weight
 
 
 def _spatial(signal: Signal, ndim: int) -> tuple[int, ...]:
@@ -152,19 +155,24 @@ def _paddings(
 
 def _convolved(
     signal: Signal,
-    weight: object,
+    weight: Constant,
     dims: Sequence[int],
-    change: object,
-    size: object,
+    change: Callable[[Axis, int], Axis],
+    size: Callable[[int], int],
+    idle: Sequence[int],
     *,
     out_channels: int,
     groups: int = 1,
 ) -> Signal:
-    assert isinstance(weight, Constant)
-    assert callable(change)
-    assert callable(size)
+    """Channels mixed, and ``change`` along ``dims``; whatever the ``idle`` ones hold stays."""
     channels = weight.shape[out_channels] * groups
-    given = within_windows(mix(signal, dims[0] - 1, channels, "a convolution"), dims)
-    out = map_axes(given, dims, change, [size(i) for i in range(len(dims))])
-    out = note_new_causes(signal, out)
-    return note_edges(given, out, dims, change, "its own padding")
+    mixed = mix(signal, dims[0] - 1, channels, "a convolution")
+    active = [i for i, d in enumerate(dims) if d not in idle]
+    places = [dims[i] for i in active]
+
+    def along(axis: Axis, i: int) -> Axis:
+        return change(axis, active[i])
+
+    given = within_windows(mixed, places)
+    out = note_new_causes(signal, map_axes(given, places, along, [size(i) for i in active]))
+    return note_edges(given, out, places, along, "its own padding")

@@ -17,6 +17,7 @@ from shiftcheck.layout import (
     lose,
     no_longer_uniform,
     plain,
+    regroup,
     uniform,
     with_axis,
     with_cause,
@@ -25,7 +26,15 @@ from shiftcheck.layout import (
 )
 from shiftcheck.report import Cause
 from shiftcheck.rules.causes import note_new_causes
-from shiftcheck.rules.common import combined, need_signal, no_signal, normal_dim, uncoupled
+from shiftcheck.rules.common import (
+    combined,
+    need_signal,
+    no_signal,
+    normal_dim,
+    pointwise,
+    reduce_over,
+    uncoupled,
+)
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
@@ -188,6 +197,68 @@ def embedding(weight: object, index: object, *_: object) -> Signal:
     no_signal(weight, "the table of an embedding")
     assert isinstance(weight, Constant)
     return looked_up(weight, 0, signal)
+
+
+BAGS = "1 -> 1; over an axis in the bag: global"
+
+
+@register_rule(
+    "aten::_embedding_bag_forward_only",
+    "aten::_embedding_bag",
+    "aten::embedding_bag",
+    law=BAGS,
+    source="torch.nn.functional.embedding_bag",
+)
+def embedding_bag(
+    weight: object,
+    index: object,
+    offsets: object,
+    scale_by_frequency: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    weights: object = None,
+    include_last: bool = False,
+    *_: object,
+) -> tuple[object, ...]:
+    """A symmetric function of the rows of a table for each bag of a flat list of indices."""
+    no_signal(weight, "the table of an embedding")
+    no_signal(offsets, "where the bags begin")
+    assert isinstance(weight, Constant)
+    assert isinstance(offsets, Constant)
+    given = [o for o in (index, weights) if isinstance(o, Signal | Constant)]
+    flat = pointwise(*given)
+    size, starts = flat.shape[0], offsets.values()
+    known = np.asarray([-1] if starts is None else starts[:-1] if include_last else starts)
+    length = size // max(len(known), 1)
+    if known.tolist() != list(range(0, size, max(length, 1))) or length * len(known) != size:
+        raise GeometryError("bags of different sizes")
+    bags = regroup(flat, (len(known), length))
+    out = reduce_over(bags, [1], False, "a bag")
+    return with_dims(out, [*out.dims, plain(weight.shape[1])]), ...
+
+
+@register_rule(
+    "aten::diagonal",
+    "aten::diagonal_copy",
+    "aten::linalg_diagonal",
+    law="1 -> 1 along other dimensions; over an axis: none (INDEX)",
+    source="torch.diagonal",
+)
+def diagonal(
+    x: object, offset: int = 0, dim1: int | None = None, dim2: int | None = None
+) -> Signal:
+    """The entries of two dimensions with one index, along a new last dimension."""
+    signal = need_signal(x, "the tensor")
+    rank = len(signal.dims)
+    first, second = 0 if dim1 is None else dim1, 1 if dim2 is None else dim2
+    a, b = normal_dim(first, rank), normal_dim(second, rank)
+    uncoupled(signal, [a, b], "a diagonal")
+    cause = Cause(kind="INDEX", detail="a diagonal takes samples at fixed places")
+    lost = lose(signal, signal.axes_in([a, b]), cause)
+    rows, columns = lost.shape[a], lost.shape[b]
+    length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
+    kept = [dim for d, dim in enumerate(lost.dims) if d not in (a, b)]
+    return with_dims(lost, [*kept, plain(max(length, 0))])
 
 
 @register_rule("aten::index.Tensor", law=LAW)

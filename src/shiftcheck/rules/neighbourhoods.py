@@ -26,6 +26,7 @@ from shiftcheck.rules.common import (
     join_dims,
     need_signal,
     no_signal,
+    normal_dim,
     per_axis,
     require_plain,
     uncoupled,
@@ -35,8 +36,10 @@ from shiftcheck.rules.convolution import spread
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pooling import PoolIndices
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.windows import opened
 
 Ints = int | Sequence[int]
+EDGE = "its edge, where fewer windows overlap"
 
 
 @register_rule("aten::im2col", law="stride -> 1", source="torch.nn.Unfold, shape section")
@@ -84,8 +87,25 @@ def col2im(
 
     dims = (rank - 1, rank)
     out = note_new_causes(grid, map_axes(grid, dims, change, sizes))
-    out = note_edges(grid, out, dims, change, "its edge, where fewer windows overlap")
+    out = note_edges(grid, out, dims, change, EDGE)
     return with_dim(out, rank - 2, plain(rows // (kernels[0] * kernels[1])))
+
+
+@register_rule("aten::unfold_backward", law="1 -> step", source="torch.istft, its overlap-add")
+def windows_added(x: object, sizes: Sequence[int], dim: int, size: int, step: int) -> Signal:
+    """Sliding windows, along the last dimension, added up where they overlap."""
+    signal = need_signal(x, "the windows")
+    at, last = normal_dim(dim, len(sizes)), len(signal.dims) - 1
+    uncoupled(signal, [at, last], "windows that are added up")
+    require_plain(signal, last, "windows that are added up")
+    windows = opened(with_dim(signal, last, ()), [at])
+
+    def change(axis: Axis, i: int) -> Axis:
+        return resample(axis, spread(step, size, 1, 0), sizes[at])
+
+    out = map_axes(windows, [at], change, [sizes[at]])
+    out = note_edges(windows, note_new_causes(windows, out), [at], change, EDGE)
+    return with_dims(out, out.dims[:-1])
 
 
 def _register_unpool(ndim: int) -> None:

@@ -7,7 +7,13 @@ from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal
-from shiftcheck.rules.common import need_signal, no_signal, spread_over, uncoupled
+from shiftcheck.rules.common import (
+    need_signal,
+    no_signal,
+    normal_dim,
+    spread_over,
+    uncoupled,
+)
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
@@ -145,3 +151,15 @@ def dropout(x: object, p: float, train: bool) -> Signal:
     if not 0 <= p <= 1:
         raise GeometryError(f"a dropout with probability {p}")
     return stochastic(signal) if train and p > 0 else signal
+
+
+@register_rule("aten::renorm", law="global; over the batch it couples it", source="torch.renorm")
+def renorm(x: object, p: float, dim: int, maxnorm: float) -> Signal:
+    """Every slice of a dimension is scaled down to a norm, which sees all other dimensions."""
+    signal = need_signal(x, "the input of a normalisation")
+    at = normal_dim(dim, len(signal.dims))
+    if signal.axes_in([at]):
+        raise GeometryError("a norm for each place along a spatial axis")
+    others = [d for d in range(len(signal.dims)) if d != at]
+    uncoupled(signal, others, "a norm over the batch")
+    return spread_over(signal, others, "a norm of the whole axis")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shiftcheck.axis import GeometryError
 from shiftcheck.layout import Signal, lose, plain, with_dim, with_dims
@@ -12,9 +14,11 @@ from shiftcheck.rules.common import (
     no_signal,
     normal_dim,
     normal_dims,
+    pointwise,
     reduce_over,
     uncoupled,
 )
+from shiftcheck.rules.constants import stochastic
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.reduction import argument, note_choice, reduction
 from shiftcheck.rules.registry import register_rule
@@ -114,6 +118,38 @@ def bucketize(x: object, boundaries: object, **_: object) -> Signal:
     """The interval that each value is in."""
     no_signal(boundaries, "the boundaries of a histogram")
     return need_signal(x, "the tensor")
+
+
+@register_rule("aten::searchsorted.Tensor", law="1 -> 1", source="torch.searchsorted")
+def searchsorted(sequence: object, x: object, *, sorter: object = None, **_: object) -> Signal:
+    """Where each value would be put into a sequence, or into one for each row of the values."""
+    no_signal(sorter, "the order of the sequence")
+    if isinstance(sequence, Signal):
+        return _put_into(sequence, x)
+    signal = need_signal(x, "the values that are looked for")
+    assert isinstance(sequence, Constant)
+    if len(sequence.shape) == 1:
+        return stochastic(signal) if sequence.random else signal
+    rows = (*sequence.shape[:-1], 1)
+    if math.prod(rows) == 1:
+        return signal
+    length = sequence.shape[-1]
+    apart = replace(
+        sequence, shape=rows, repeats=lambda b, n, a: sequence.repeats(b, n, a * length)
+    )
+    return pointwise(signal, apart)
+
+
+def _put_into(sequence: Signal, x: object) -> Signal:
+    """The same where the sequence depends on the input; it has no place along its own entries."""
+    last = len(sequence.dims) - 1
+    uncoupled(sequence, [last], "a search")
+    if sequence.axes_in([last]):
+        raise GeometryError("a search among the samples of a spatial axis")
+    rows = with_dim(sequence, last, ())
+    if len(sequence.dims) == 1 and isinstance(x, Signal | Constant):
+        rows = with_dims(rows, [()] * len(x.shape))
+    return pointwise(rows, x)
 
 
 @register_rule("aten::one_hot", law="1 -> 1")

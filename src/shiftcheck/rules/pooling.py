@@ -24,18 +24,23 @@ def _pool(
     kernels = per_axis(kernel, ndim)
     steps = per_axis(stride or kernel, ndim)
     pads, dilations = per_axis(padding, ndim), per_axis(dilation, ndim)
-    dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
+    every = range(len(signal.dims) - ndim, len(signal.dims))
+    sides = list(zip(every, kernels, steps, pads, dilations, strict=True))
+    sides = [side for side in sides if side[1:4] != (1, 1, 0)]  # the others stay as they are
+    dims = tuple(side[0] for side in sides)
     signal = within_windows(signal, dims)
 
     def size(i: int) -> int:
-        span = dilations[i] * (kernels[i] - 1) + 1
-        return pooled_size(signal.shape[dims[i]], span, steps[i], pads[i], ceil)
+        dim, kernel, step, padding, dilation = sides[i]
+        span = dilation * (kernel - 1) + 1
+        return pooled_size(signal.shape[dim], span, step, padding, ceil)
 
     def change(axis: Axis, i: int) -> Axis:
-        taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
+        _, kernel, step, padding, dilation = sides[i]
+        taps = window(step, [j * dilation - padding for j in range(kernel)])
         return resample(axis, taps, size(i))
 
-    out = map_axes(signal, dims, change, [size(i) for i in range(ndim)])
+    out = map_axes(signal, dims, change, [size(i) for i in range(len(dims))])
     out = note_new_causes(signal, out)
     return note_edges(signal, out, dims, change, "windows that reach beyond the edge")
 

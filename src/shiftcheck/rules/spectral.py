@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample
-from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_cause, with_dim
+from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample, window
+from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_axis, with_cause, with_dim
 from shiftcheck.report import Cause
+from shiftcheck.rules.causes import note_padding
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.concatenation import cat, stack
 from shiftcheck.rules.elementwise import copy
+from shiftcheck.rules.filtering import filtered, multiplied, spectrum
 from shiftcheck.rules.gathering import flip, index_select, roll
 from shiftcheck.rules.linear import matmul
 from shiftcheck.rules.padding import constant_pad, pad
@@ -73,10 +75,10 @@ def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool)
     signal = need_signal(x, "the transformed tensor")
     dims = _dims(signal, dim, sizes, last)
     uncoupled(signal, dims, "a Fourier transform")
+    signal = interleaved(signal, dims)
     for d, n in zip(dims, _sizes(signal, dims, sizes), strict=True):
-        if n not in (None, signal.shape[d]):
-            raise GeometryError("a Fourier transform that crops or pads")
-    out = signal = interleaved(signal, dims)
+        signal = _of_length(signal, d, n or signal.shape[d])
+    out = signal
     for d in dims:
         size = signal.shape[d]
         kept = size // 2 + 1 if half and d == dims[-1] else size
@@ -88,7 +90,21 @@ def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool)
             continue
         bins = tuple(k if half and d == dims[-1] else signed(k, size) for k in range(kept))
         out = _to_waves(out, d, axis, bins)
-    return out
+    return spectrum(signal, out, dims, half=half)
+
+
+def _of_length(signal: Signal, dim: int, size: int) -> Signal:
+    """The signal as long as a transform takes it: cropped, or with zeros behind it."""
+    if size == signal.shape[dim]:
+        return signal
+    axis = signal.axis_in(dim)
+    if axis is None:
+        return signal if signal.axes_in([dim]) else with_dim(signal, dim, plain(size))
+    state = signal.geometry(axis)
+    out = with_axis(signal, axis, resample(state, window(1, [0]), size))
+    return (
+        note_padding(signal, out, [axis], "zeros behind the signal") if size > state.size else out
+    )
 
 
 def _to_waves(signal: Signal, dim: int, axis: int, bins: Sequence[int | None]) -> Signal:
@@ -114,8 +130,12 @@ def _back(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool) ->
     signal = need_signal(x, "the transformed tensor")
     dims = _dims(signal, dim, sizes, last)
     uncoupled(signal, dims, "a Fourier transform")
+    lengths = _sizes(signal, dims, sizes)
+    convolved = filtered(signal, dims, lengths, half=half)
+    if convolved is not None:
+        return convolved
     out = signal
-    for d, asked in zip(dims, _sizes(signal, dims, sizes), strict=True):
+    for d, asked in zip(dims, lengths, strict=True):
         stored = signal.shape[d]
         one_sided = half and d == dims[-1]
         size = asked or (2 * (stored - 1) if one_sided else stored)
@@ -207,8 +227,25 @@ def _scaled(x: object, y: object, **_: object) -> Signal:
     """Each frequency times a number of its own."""
     signals = [s for s in (x, y) if isinstance(s, Signal)]
     if len(signals) > 1 and any(has_waves(s) for s in signals):
-        raise GeometryError("two transformed signals are multiplied")
-    return pointwise(x, y)
+        if not _cancel(*signals):
+            raise GeometryError("two transformed signals are multiplied")
+        return pointwise(*(magnitude(s) for s in signals))
+    return multiplied(pointwise(x, y), x, y)
+
+
+def _cancel(one: Signal, other: Signal) -> bool:
+    """Whether each frequency meets its own opposite: what a shift does to both is nothing."""
+    if one.dims != other.dims:
+        return False
+    pairs = list(zip(one.axes, other.axes, strict=True))
+    if not all(isinstance(a, Waves) == isinstance(b, Waves) for a, b in pairs):
+        return False
+    bins = [
+        zip(a.bins, b.bins, strict=True)
+        for a, b in pairs
+        if isinstance(a, Waves) and isinstance(b, Waves)
+    ]
+    return all(j is None or k is None or j == -k for waves in bins for j, k in waves)
 
 
 def _added(x: object, y: object, **_: object) -> Signal:
@@ -265,6 +302,26 @@ def _rolled(x: object, dim: Ints, steps: Callable[[int], int]) -> Signal:
     return roll(signal, [steps(signal.shape[d]) for d in dims], dims)
 
 
+@register_rule(
+    "aten::_conj",
+    "aten::conj",
+    "aten::conj_physical",
+    "aten::_conj_physical",
+    law="1 -> 1; of frequencies: each one is its own opposite",
+    source="torch.conj",
+)
+def conjugate(x: object) -> Signal:
+    """The complex conjugate; that of a frequency turns the other way with a shift."""
+    signal = need_signal(x, "the tensor")
+    axes = [
+        replace(s, bins=tuple(None if k is None else -k for k in s.bins))
+        if isinstance(s, Waves)
+        else s
+        for s in signal.axes
+    ]
+    return Signal(tuple(signal.dims), tuple(axes), signal.causes)
+
+
 @register_rule("aten::real", "aten::imag", law="1 -> 1; not between transforms")
 def part(x: object) -> Signal:
     """The real or the imaginary part."""
@@ -297,6 +354,7 @@ KEEPING: set[Rule] = {
     complex_to_complex,
     complex_to_real,
     magnitude,
+    conjugate,
     *(cat, chunk, expand, flatten, movedim, narrow, permute, slice_, split, squeeze, stack),
     *(t, transpose, unflatten, unsqueeze, view, matmul, roll, flip, index_select),
     *(same, copy, pad, constant_pad, zero_in_the_middle, zero_in_front),
