@@ -12,8 +12,6 @@ from shiftcheck import Verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # as those packages import
 
-AWAITED = {"FNO", "FNO with a grid"}
-
 
 def check(name: str, **options: object) -> shiftcheck.Report:
     network = PACKAGED[name]
@@ -22,7 +20,7 @@ def check(name: str, **options: object) -> shiftcheck.Report:
     )
 
 
-@pytest.mark.parametrize("name", sorted(PACKAGED.keys() - AWAITED))
+@pytest.mark.parametrize("name", PACKAGED)
 def test_every_operation_is_understood_and_everything_left_as_it_was(name: str) -> None:
     network = PACKAGED[name]
     model, x = network.model(), network.x()
@@ -40,14 +38,14 @@ def test_every_operation_is_understood_and_everything_left_as_it_was(name: str) 
     assert (report.verdict is Verdict.INCONCLUSIVE) == bool(report.reason)
 
 
-@pytest.mark.parametrize("name", ["FNO of waves"])
+@pytest.mark.parametrize("name", ["FNO", "FNO of waves"])
 def test_layers_of_frequencies_are_exact_on_a_circle(name: str) -> None:
     report = check(name)
     assert report.verdict is Verdict.EQUIVARIANT, report
     assert {p for out in report.outputs for p in out.period} == {1}
 
 
-@pytest.mark.parametrize("name", ["FNO of waves with a grid"])
+@pytest.mark.parametrize("name", ["FNO with a grid", "FNO of waves with a grid"])
 def test_a_grid_beside_the_input_tells_the_place(name: str) -> None:
     report = check(name)
     assert (report.verdict, report.guilty and report.guilty.kind) == (Verdict.BROKEN, "POSITION")
