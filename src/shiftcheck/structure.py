@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -30,6 +28,7 @@ from shiftcheck.testimony import Testimony, WatchedFakes, cleared
 from shiftcheck.trace import OnRow, Row, Traced, run
 from shiftcheck.ways_out import OUT, TEXT
 from shiftcheck.whole import Whole
+from shiftcheck.without_values import quiet
 
 Model = Callable[..., Any]
 
@@ -80,17 +79,6 @@ LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
 
 class ValuesLeftError(ModelError):
     """Values left torch and came back, so no output can be traced to the input."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without torch's log of what fails on tensors without values: values are tried next."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def _guarded_pass(

@@ -107,6 +107,8 @@ class WaysOut(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
+        if isinstance(func, torch._ops.OpOverload):  # TorchScript asks so; it is dispatched now
+            return func(*args, **(kwargs or {}))
         if func in OUT_FUNCTIONS:
             self._leave(func, args[0])
             return func(*args, **(kwargs or {}))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +24,17 @@ NOT_KNOWN = (
 """What torch raises where it would need values, or does not know an operation without them."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's log of what fails on tensors without values: values are tried next."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def tried(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception | None:
     """What an operation raises on tensors of the same shapes without values, if anything."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -30,7 +43,7 @@ def tried(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exceptio
         return mode.from_tensor(value) if type(value) is torch.Tensor else value
 
     try:
-        with mode:
+        with mode, quiet():
             given, named = tree_map(faked, (list(args), dict(kwargs)))
             func(*given, **named)
     except Exception as error:  # whatever it is: the caller asks for it

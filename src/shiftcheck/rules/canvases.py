@@ -113,18 +113,36 @@ def _piece(canvas: Canvas, region: Region) -> Signal | Constant:
     if _covers(latest, region):
         within = zip(region, latest.starts, strict=True)
         return _piece_of(latest.part, [range(r.start - s, r.stop - s) for r, s in within])
+    dim, edges = _cut(touching, region)
+    parts = [range(a, b) for a, b in itertools.pairwise(edges)]
+    pieces = [_piece(canvas, (*region[:dim], part, *region[dim + 1 :])) for part in parts]
+    if all(isinstance(piece, Constant) for piece in pieces):
+        return _blank([len(r) for r in region])
+    held = None if canvas.base is None else _part_of(canvas.base, region)
+    return put_together(pieces, dim, held)
+
+
+def _cut(touching: Sequence[Patch], region: Region) -> tuple[int, list[int]]:
+    """The dimension along which a region is cut, and where.
+
+    Beside the latest patch that fills the region along all other dimensions; else at every edge of
+    a patch along the first dimension that has one.
+    """
+    for patch in reversed(touching):
+        inside = [_edges_inside([patch], d, region[d]) for d in range(len(region))]
+        cut = [d for d, edges in enumerate(inside) if edges]
+        if len(cut) == 1:
+            return cut[0], [region[cut[0]].start, *inside[cut[0]], region[cut[0]].stop]
     for dim, whole in enumerate(region):
-        cuts = {c for p in touching for c in _edges(p, dim) if whole.start < c < whole.stop}
-        if cuts:
-            edges = [whole.start, *sorted(cuts), whole.stop]
-            parts = [range(a, b) for a, b in itertools.pairwise(edges)]
-            pieces = [_piece(canvas, (*region[:dim], part, *region[dim + 1 :])) for part in parts]
-            if all(isinstance(piece, Constant) for piece in pieces):
-                return _blank([len(r) for r in region])
-            beside = [r if d != dim else whole for d, r in enumerate(region)]
-            held = None if canvas.base is None else _part_of(canvas.base, beside)
-            return put_together(pieces, dim, held)
+        if edges := _edges_inside(touching, dim, whole):
+            return dim, [whole.start, *edges, whole.stop]
     raise AssertionError
+
+
+def _edges_inside(patches: Sequence[Patch], dim: int, whole: range) -> list[int]:
+    """Where a patch begins or ends within a range of a dimension."""
+    found = {edge for patch in patches for edge in _edges(patch, dim)}
+    return sorted(edge for edge in found if whole.start < edge < whole.stop)
 
 
 def _of_base(canvas: Canvas, region: Region) -> Signal | Constant:
