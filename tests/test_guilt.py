@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck.axis import Axis, input_axis, invalidate
+from shiftcheck.axis import Axis, input_axis, invalidate, with_break
 from shiftcheck.guilt import Evidence
 from shiftcheck.layout import Signal, causes_at, merge_causes, plain, with_cause
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
-from shiftcheck.rules import note_padding
+from shiftcheck.rules import GeometryError, note_padding, registry, with_axis
 
 SIZE = 24
 RAMP = torch.linspace(-1, 1, SIZE)
@@ -83,7 +83,6 @@ def _(x: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.Tensor], torch.Tensor]:
     """An operation whose rule refuses, so that nothing is known of what comes after it."""
-    from shiftcheck.rules import GeometryError, registry
 
     def refuse(x: object) -> Signal:
         raise GeometryError("nobody knows")
@@ -186,6 +185,23 @@ def test_a_rule_that_notes_padding_notes_its_own() -> None:
     assert not noted(inner, inner)
     assert not noted(inner, whole)
     assert noted(inner, replace(inner, stride=Fraction(2)))
+
+
+def test_a_rule_that_names_no_cause_is_named_behind_layers_that_have_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The causes of earlier layers explain nothing that happens in this one."""
+
+    def breaks(x: Signal) -> Signal:
+        return with_axis(x, 1, with_break(x.geometry(1)))
+
+    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    shiftcheck.register_rule("guilt::mystery")(breaks)
+    report = shiftcheck.geometry(
+        lambda x: mystery(F.conv2d(x + RAMP[:, None], WEIGHT, padding=1)), image()
+    )
+    found = [(c.kind, c.axis) for c in report.causes if c.layer == "guilt::mystery"]
+    assert found == [("POSITION", 1)]
 
 
 # -- what is unknown hides no break before it ------------------------------------------------------
