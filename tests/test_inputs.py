@@ -359,5 +359,5 @@ def test_chosen_shifts_move_every_input() -> None:
 
 
 def test_a_signal_within_one_stride_is_told_a_larger_size() -> None:
-    with pytest.raises(InconclusiveError, match="larger input: at least 40 x 40"):
+    with pytest.raises(InconclusiveError, match="larger input: at least 60 x 60"):
         shiftcheck.assert_equivariant(nn.Conv2d(2, 2, 20, stride=20), X[..., :20])

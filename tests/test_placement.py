@@ -112,10 +112,10 @@ def test_samples_of_one_period_apart_are_needed_to_see_a_shift() -> None:
             circular=False,
         )
 
-    assert at(((0, 3),)).pairs()
-    assert not at(((0, 2),)).pairs()
-    assert at(((0, 1), (2, 3))).pairs()
-    assert not at(((0, 1), (3, 4))).pairs()
+    assert at(((0, 4),)).pairs()
+    assert not at(((0, 3),)).pairs()
+    assert at(((0, 2), (2, 4))).pairs()
+    assert not at(((0, 2), (3, 5))).pairs()
 
 
 def test_the_offsets_of_a_kernel_follow_from_its_halo() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -48,6 +49,7 @@ class Origins:
         self.own = own
         self.without_values = False
         self.made: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.memories: dict[int, StorageWeakRef] = {}
         self.written: dict[int, Any] = {}
         self.strangers: set[Place] = set()
         self.known: set[Place] = set()
@@ -57,6 +59,8 @@ class Origins:
         for tensor in tree_leaves(made):
             if isinstance(tensor, torch.Tensor) and self._is_new(tensor):
                 self.made[tensor] = True
+                if dense(tensor):
+                    self.memories[memory_of(tensor)] = StorageWeakRef(tensor.untyped_storage())
 
     def write(self, tensors: Iterable[torch.Tensor]) -> None:
         """Values of unknown origin were written into tensors."""
@@ -66,7 +70,14 @@ class Origins:
         """Whether a tensor was made in a pass, or written to, and nobody has seen of what."""
         if self.written and dense(tensor) and memory_of(tensor) in self.written:
             return True
-        return self._is_new(tensor) and tensor not in self.made and id(tensor) not in self.own
+        if not self._is_new(tensor) or tensor in self.made or id(tensor) in self.own:
+            return False
+        return not self._is_of_known_memory(tensor)
+
+    def _is_of_known_memory(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is one that was seen being made, as after a change of its class."""
+        known = self.memories.get(memory_of(tensor)) if dense(tensor) else None
+        return known is not None and not known.expired()
 
     def any_strangers(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Whether one of the tensors is a stranger."""

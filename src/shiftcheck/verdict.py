@@ -11,8 +11,7 @@ from shiftcheck.leaks import is_leak
 from shiftcheck.regions import Gap
 from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.resampling import is_whole
-from shiftcheck.rules.mirrored import MIRRORED
-from shiftcheck.rules.shape import SINGLE
+from shiftcheck.rules import mirrored, shape
 
 NOISE = {2.0**-52: 64.0, 2.0**-23: 64.0, 2.0**-10: 16.0, 2.0**-7: 16.0}
 """Allowed relative gap in units of the epsilon of the dtype; the worst seen for one layer is 4."""
@@ -280,9 +279,9 @@ def _concerns(cause: Cause, output: LayerResult) -> bool:
 
     What is joined again, or combined with what is not flipped, has causes of its own.
     """
-    if cause.axis is None or cause.detail not in (MIRRORED, SINGLE):
+    if cause.axis is None or cause.detail not in (mirrored.MIRRORED, shape.SINGLE):
         return True
-    if cause.detail == SINGLE:
+    if cause.detail == shape.SINGLE:
         return output.shape[2:][cause.axis : cause.axis + 1] == (1,)
     stride = output.stride[cause.axis]
     return stride is not None and stride < 0

@@ -275,7 +275,7 @@ NONE: dict[str, tuple[Layer, str]] = {
     "fixed index select": (lambda x: x[..., [5, 17, 2, 40, 3, 8, 59, 21]], "INDEX"),
     "permutation": (
         lambda x: x[..., torch.randperm(SIZE, generator=torch.Generator().manual_seed(0))],
-        "UNSUPPORTED_OP",
+        "INDEX",
     ),
     "sorted": (lambda x: x.sort(-1)[0], "INDEX"),
     "scatter": (lambda x: x.index_fill(-1, torch.tensor([3]), 9.0), "INDEX"),

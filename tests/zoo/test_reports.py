@@ -64,7 +64,15 @@ def test_every_layer_has_a_row_that_is_understood(name: str) -> None:
     if name == "DPT":  # its upsampling aligns corners, so two stages do not fit together
         start = [row.name for row in report.layers].index("neck.fusion_stage.layers.1.add")
         lost -= {row.name for row in report.layers[start:]}
-    assert not lost
+    assert not {row for row in lost if not any(part in row for part in OF_A_PLACE.get(name, ()))}
+
+
+OF_A_PLACE = {
+    "ViT": ("pooler",),
+    "DPT": ("reassemble_stage.select", "reassemble_stage.expand_as"),
+    "UPerNet on Swin": ("psp_modules.0.", "psp_modules.upsample_bilinear2d"),
+}
+"""Rows without axes that still depend on places: of a class token, of the mean of padded windows."""
 
 
 LARGE = {"DPT", "EfficientNet", "FocalNet", "SegFormer", "SegFormer, segmentation", "Swin2SR"}

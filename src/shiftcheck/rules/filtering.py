@@ -72,12 +72,15 @@ def multiplied(out: Signal, *operands: object) -> Signal:
 
 
 def _added(one: Lags | None, other: Lags | None, of: Spectrum) -> Lags | None:
-    """The lags of two kernels after another; None where they reach around the whole transform."""
+    """The lags of two kernels after another; None where they fill more than half the transform.
+
+    A kernel that is as long as that may be another one for another size.
+    """
     if one is None or other is None:
         return None
     both = {d: (one[d][0] + other[d][0], one[d][1] + other[d][1]) for d in one}
     sizes = of.before.shape
-    return both if all(b - a < sizes[d] for d, (a, b) in both.items()) else None
+    return both if all(2 * (b - a) <= sizes[d] for d, (a, b) in both.items()) else None
 
 
 def _lags_of(kernel: Constant, of: Spectrum) -> Lags | None:
