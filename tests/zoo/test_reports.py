@@ -69,10 +69,10 @@ def test_every_layer_has_a_row_that_is_understood(name: str) -> None:
 
 OF_A_PLACE = {
     "ViT": ("pooler",),
-    "DPT": ("reassemble_stage.select", "reassemble_stage.expand_as"),
+    "DPT": ("reassemble_stage.select", "reassemble_stage.expand_as", "reassemble_stage.unsqueeze"),
     "UPerNet on Swin": ("psp_modules.0.", "psp_modules.upsample_bilinear2d"),
 }
-"""Rows without axes that still depend on places: of a class token, of the mean of padded windows."""
+"""Rows without axes that still depend on places: of a class token, of a mean with padding."""
 
 
 LARGE = {"DPT", "EfficientNet", "FocalNet", "SegFormer", "SegFormer, segmentation", "Swin2SR"}

@@ -9,9 +9,10 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, by_recipe, canonical, flat, with_dims
+from shiftcheck.layout import Recipe, Signal, by_recipe, canonical, flat, with_dims
 from shiftcheck.rules.causes import STAYS
 from shiftcheck.rules.concatenation import put_together, stack
 from shiftcheck.rules.operands import Constant
@@ -119,7 +120,28 @@ def _piece(canvas: Canvas, region: Region) -> Signal | Constant:
     if all(isinstance(piece, Constant) for piece in pieces):
         return _blank([len(r) for r in region])
     held = None if canvas.base is None else _part_of(canvas.base, region)
-    return put_together(pieces, dim, held)
+    out = put_together(pieces, dim, held)
+    recipe = _recipe_of_join(pieces, dim)
+    return out if recipe is None else by_recipe(out, recipe)
+
+
+def _recipe_of_join(pieces: Sequence[Signal | Constant], dim: int) -> Recipe | None:
+    """The recipe of pieces that lie side by side as in the tensor that they are of, if they do.
+
+    Constants between them only hide a part of it.
+    """
+    found, start = [], 0
+    for piece in pieces:
+        if isinstance(piece, Signal):
+            recipe, axis = piece.recipe, piece.axis_in(dim)
+            if recipe is None or axis is None:
+                return None
+            ahead = recipe.starts.get(axis, Fraction(0)) - start * piece.geometry(axis).stride
+            found.append(replace(recipe, starts={**recipe.starts, axis: ahead}))
+        start += piece.shape[dim]
+    one = found[0]
+    same = [(r.starts, r.steps) == (one.starts, one.steps) and r.whole is one.whole for r in found]
+    return one if all(same) else None
 
 
 def _cut(touching: Sequence[Patch], region: Region) -> tuple[int, list[int]]:
