@@ -225,8 +225,8 @@ def test_a_quantized_model_never_passes_by_mistake() -> None:
             quantized.Conv2d(2, 2, 3),
             quantized.DeQuantize(),
         )
-        with pytest.raises(shiftcheck.ModelError, match="raised"):
-            shiftcheck.check_equivariance(model, image())
+        report = shiftcheck.check_equivariance(model, image())
+    assert report.verdict is not Verdict.EQUIVARIANT
 
 
 class Counting(nn.Module):
