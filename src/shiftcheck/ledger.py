@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.boxes import box_of
+from shiftcheck.boxes import Box, box_of
 from shiftcheck.layout import (
     Signal,
     Waves,
@@ -56,6 +56,7 @@ class Ledger:
         self.untraced = untraced
         self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.canvases: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.filled: dict[int, Any] = {}
         self.places: dict[int, _Views] | None = None
         self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -143,7 +144,9 @@ class Ledger:
             return signal
         known = self.signals.get(outer)
         box, parents = box_of(view, outer), [signal] if known is None else [known, signal]
-        if box is None or (known is None and self.memory(outer) in self.changed):
+        memory = self.memory(outer)
+        scribbled = memory in self.changed and memory not in self.filled
+        if box is None or (known is None and scribbled):
             return opaque(outer.shape, parents, by)
         dims = list(signal.dims)
         for d in box.missing:
@@ -153,7 +156,7 @@ class Ledger:
         patch = Patch(starts=box.starts, steps=box.steps, part=part)
         try:
             if any(isinstance(state, Waves) for state in part.axes):
-                return self._more_frequencies(outer, known, patch)
+                return self._more_frequencies(outer, known, part, box)
             closed = None if known is None else closed_by_hand(known, patch)
             if closed is not None:
                 return closed
@@ -173,17 +176,18 @@ class Ledger:
         causes = tuple(c for c in part.causes if c not in reached or c.kind in STAYS)
         return part if len(causes) == len(part.causes) else with_causes(part, causes)
 
-    def _more_frequencies(self, outer: torch.Tensor, known: Signal | None, patch: Patch) -> Signal:
-        if set(patch.steps) != {1}:
+    def _more_frequencies(
+        self, outer: torch.Tensor, known: Signal | None, part: Signal, box: Box
+    ) -> Signal:
+        if set(box.steps) != {1}:
             raise GeometryError("frequencies are written at every so many places")
         if known is not None:
-            return more_frequencies_by_hand(known, patch.part, patch.starts)
-        shape = patch.part.shape
+            return more_frequencies_by_hand(known, part, box.starts)
         return framed_frequencies(
-            patch.part,
+            part,
             tuple(outer.shape),
-            patch.starts,
-            zeros=lambda: self._is_zero_around(outer, shape, patch.starts),
+            box.starts,
+            zeros=lambda: self._is_zero_around(outer, part.shape, box.starts),
         )
 
     def _is_zero_around(
@@ -326,17 +330,18 @@ class Ledger:
         draws: bool,
         flat: bool,
         spreads: bool,
+        fills: bool,
     ) -> None:
         """Follow an operation on constants.
 
         ``draws``: it draws random numbers. ``flat``: its values are the same everywhere, or
-        (``spreads``) they are where those of its inputs are.
+        (``spreads``) they are where those of its inputs are. ``fills``: it writes one value.
         """
         constants, made = list(inputs), flat
         drawn = draws or any(self.is_random(t) for t in constants)
         flat = flat or (spreads and all(self.is_uniform(t) or t.numel() == 1 for t in constants))
         for tensor in written:
-            self._changed(tensor, drawn)
+            self._changed(tensor, drawn, fills=fills and not drawn)
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor) and not any(tensor is w for w in written):
                 part = any(self.is_uniform(t) and self.shared(t, tensor) for t in constants)
@@ -356,12 +361,36 @@ class Ledger:
         if uniform and is_fake(tensor):
             self.uniform[tensor] = True
 
-    def _changed(self, tensor: torch.Tensor, drawn: bool) -> None:
+    def _changed(self, tensor: torch.Tensor, drawn: bool, *, fills: bool) -> None:
         """Values were written into a constant: whatever shares its memory is no longer known."""
-        storage = tensor.untyped_storage()
-        self.changed[memory_of(tensor)] = storage
+        storage, memory = tensor.untyped_storage(), memory_of(tensor)
+        clean = memory not in self.changed or memory in self.filled
+        if fills and clean and self._fill(tensor):
+            self.filled[memory] = storage
+        else:
+            self.filled.pop(memory, None)
+        self.changed[memory] = storage
         if drawn:
-            self.drawn[memory_of(tensor)] = storage
+            self.drawn[memory] = storage
+
+    def _fill(self, view: torch.Tensor) -> bool:
+        """Note a part of each blank tensor that one value fills; whether all of them have such."""
+        for outer in [t for t in list(self.blank) if self.shared(t, view)]:
+            box = box_of(view, outer)
+            if box is None:
+                return False
+            shape = list(view.shape)
+            for d in box.missing:
+                shape.insert(d, 1)
+            part = Constant(tuple(shape), lambda *_: 1)
+            canvas = self.canvases.get(outer) or Canvas(shape=tuple(outer.shape), base=None)
+            try:
+                self.canvases[outer] = canvas.with_patch(
+                    Patch(starts=box.starts, steps=box.steps, part=part)
+                )
+            except GeometryError:
+                return False
+        return True
 
     def is_random(self, tensor: torch.Tensor) -> bool:
         """Whether random numbers went into a constant."""

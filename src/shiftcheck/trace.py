@@ -87,6 +87,7 @@ ABOUT_MEMORY = frozenset(
 )
 """Like what torch calls prim, these ask about a tensor, such as for its device: for no value."""
 
+FILLS = ("aten::fill_", "aten::zero_")
 FACTORIES = frozenset(
     f"aten::{stem}{like}"
     for stem in ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
@@ -441,6 +442,7 @@ class _Tracer(TorchDispatchMode):
             draws=random,
             flat=packet in FACTORIES,
             spreads=_is_pointwise(func),
+            fills=packet in FILLS,
         )
         self._note_local(func, args, kwargs, out, written, draws=draws)
         shapes_matter = packet in FACTORIES or packet in SHAPED_DRAWS or packet == FRESH

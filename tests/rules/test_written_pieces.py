@@ -59,6 +59,22 @@ def zeros_written_first(x):
     return y
 
 
+def filled_first(x):
+    y = torch.empty_like(x)
+    y[..., -2:].fill_(1.5)
+    y[..., :-2] = x[..., 2:]
+    return y
+
+
+def filled_at_both_ends(x):
+    y = x.new_empty(*x.shape[:-1], x.shape[-1] + 5)
+    y[..., 0] = 7
+    y[..., 1:3] = 0
+    y[..., -2:].zero_()
+    y[..., 3:-2] = x
+    return y
+
+
 def negatives_masked(x):
     y = x.clone()
     y[y < 0] = 0
@@ -90,6 +106,8 @@ KEPT = {
     interleaved: (0, 80),
     every_third: (0, 120),
     zeros_written_first: (3, 40),
+    filled_first: (0, 38),
+    filled_at_both_ends: (3, 43),
     negatives_masked: (0, 40),
     differences: (1, 39),
     differences_with_edges: (1, 39),
@@ -110,7 +128,7 @@ def test_the_valid_samples_are_those_of_a_larger_canvas(model):
     wide = torch.cat([torch.randn_like(x), x, torch.randn_like(x)], -1)
     alone, amid = model(x), model(wide)
     start, stop = KEPT[model]
-    size = alone.shape[-1]
+    size = alone.shape[-1] // 40 * 40
     inside = amid[..., size + start : size + stop]
     assert alone[..., start:stop].dtype == inside.dtype
     assert torch.allclose(alone[..., start:stop], inside)
@@ -153,7 +171,15 @@ def tiles(x):
     return y
 
 
+def filled_in_the_middle(x):
+    y = torch.zeros_like(x)
+    y[..., :20] = x[..., :20]
+    y[..., 24:] = x[..., 24:]
+    return y
+
+
 BROKEN = {
+    filled_in_the_middle: "POSITION",
     a_patch_negated: "POSITION",
     a_sample_zeroed: "POSITION",
     an_edge_zeroed: "POSITION",

@@ -33,7 +33,7 @@ class Patch:
 
     starts: tuple[int, ...]
     steps: tuple[int, ...]
-    part: Signal
+    part: Signal | Constant
 
     def places(self, dim: int) -> range:
         """The samples of the canvas that are written along a dimension."""
@@ -101,7 +101,11 @@ def _of_residue(patch: Patch, dim: int, residue: int, step: int) -> Iterator[Pat
     chosen = range(mine[0], mine[-1] + 1, mine[1] - mine[0] if len(mine) > 1 else 1)
     starts, steps = list(patch.starts), list(patch.steps)
     starts[dim], steps[dim] = places[mine[0]] // step, 1
-    part = take_range(patch.part, dim, chosen)
+    part = patch.part
+    if isinstance(part, Signal):
+        part = take_range(part, dim, chosen)
+    else:
+        part = _blank([len(chosen) if d == dim else n for d, n in enumerate(part.shape)])
     yield Patch(starts=tuple(starts), steps=tuple(steps), part=part)
 
 
@@ -147,18 +151,19 @@ def _recipe_of_join(pieces: Sequence[Signal | Constant], dim: int) -> Recipe | N
 def _cut(touching: Sequence[Patch], region: Region) -> tuple[int, list[int]]:
     """The dimension along which a region is cut, and where.
 
-    Beside the latest patch that fills the region along all other dimensions; else at every edge of
-    a patch along the first dimension that has one.
+    At every edge of a patch: along the dimension along which the latest patch that fills the region
+    along all others has one, else along the first that has one.
     """
     for patch in reversed(touching):
         inside = [_edges_inside([patch], d, region[d]) for d in range(len(region))]
         cut = [d for d, edges in enumerate(inside) if edges]
         if len(cut) == 1:
-            return cut[0], [region[cut[0]].start, *inside[cut[0]], region[cut[0]].stop]
-    for dim, whole in enumerate(region):
-        if edges := _edges_inside(touching, dim, whole):
-            return dim, [whole.start, *edges, whole.stop]
-    raise AssertionError
+            dim = cut[0]
+            break
+    else:
+        dim = next(d for d, whole in enumerate(region) if _edges_inside(touching, d, whole))
+    whole = region[dim]
+    return dim, [whole.start, *_edges_inside(touching, dim, whole), whole.stop]
 
 
 def _edges_inside(patches: Sequence[Patch], dim: int, whole: range) -> list[int]:
@@ -173,8 +178,10 @@ def _of_base(canvas: Canvas, region: Region) -> Signal | Constant:
     return _piece_of(canvas.base, region)
 
 
-def _piece_of(signal: Signal, region: Sequence[range]) -> Signal | Constant:
+def _piece_of(signal: Signal | Constant, region: Sequence[range]) -> Signal | Constant:
     """A part of a tensor; of one that holds the same value everywhere, a constant."""
+    if isinstance(signal, Constant):
+        return _blank([len(r) for r in region])
     kinds = {f.kind for dim in signal.dims for f in flat(dim)}
     if kinds <= {"uniform", "copies"} and not any(c.kind in STAYS for c in signal.causes):
         return _blank([len(r) for r in region])

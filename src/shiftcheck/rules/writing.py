@@ -201,8 +201,14 @@ def closed_by_hand(whole: Signal, patch: Patch) -> Signal | None:
     """
     part = patch.part
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
-    source = part.source
-    if not dims or set(patch.steps) != {1} or source is None or source.whole is not whole:
+    source = part.source if isinstance(part, Signal) else None
+    if (
+        isinstance(part, Constant)
+        or not dims
+        or set(patch.steps) != {1}
+        or source is None
+        or source.whole is not whole
+    ):
         return None
     out = whole
     for d in dims:
