@@ -70,7 +70,7 @@ class Axis:
 
     @property
     def readable(self) -> Mask:
-        """The samples that nothing beyond an edge excuses: the valid and the different ones."""
+        """The valid and the different samples, which nothing beyond an edge excuses."""
         return self.valid if self.different is None else self.valid | self.different
 
     @property
