@@ -76,7 +76,7 @@ def test_what_fails_says_why_and_shows_the_users_own_lines_only(project: Project
     assert "first guilty layer: 'stencil' (conv2d), cause PADDING" in failures
     assert "InconclusiveError: Keywords on 1x1x96: INCONCLUSIVE (not spatial)" in failures
     assert "no valid region" in failures
-    assert "at least 24 x 24" in failures
+    assert "at least 28 x 28" in failures
     assert "InputError: x has shape (64, 64): give [batch, channels, *spatial]" in failures
     assert (
         "ModelError: the model raised RuntimeError on an input of shape (1, 3, 64, 64)" in failures
