@@ -29,7 +29,8 @@ napoleon_numpy_docstring = False
 nitpicky = True
 # What belongs to other projects has no page here; all names of this one must have one.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections\.abc|contextlib|fractions|hypothesis|numpy|os|pathlib|torch|types|typing)\..*"),
+    ("py:.*", r"(collections\.abc|contextlib|fractions|hypothesis|numpy|os|pathlib)\..*"),
+    ("py:.*", r"(torch|types|typing)\..*"),
     ("py:class", r"shiftcheck\.(shifts\.ArrayT|rules\.registry\.SomeRule)"),  # type variables
     ("py:class", r"Axes|Model"),  # of matplotlib, which is imported for types alone, and beside it
 ]
