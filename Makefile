@@ -37,8 +37,8 @@ test: $(STAMPS)/dev
 
 # Other instructions add in another order, so no test may rest on what rounding leaves. On x86 this
 # stands for a processor with AVX2 at most, and for one with SSE 4.1 at most; others ignore it.
-JUDGING := tests/controls tests/rules tests/invariance/test_verdicts.py \
-    $(addprefix tests/test_,check.py compare.py confirm.py verdict.py)
+JUDGING := tests/controls tests/rules tests/checks/invariance/test_verdicts.py \
+    tests/measuring/gaps tests/checks/equivariance
 
 test-processors: $(STAMPS)/dev
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow and not sweep" $(JUDGING)

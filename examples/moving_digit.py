@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from shiftcheck.moving_digit import moving_digit
-from shiftcheck.render.film import write_gif, write_page
+from shiftcheck.demo.film import write_gif, write_page
+from shiftcheck.demo.moving_digit import moving_digit
 
 
 def main() -> None:

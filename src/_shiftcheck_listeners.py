@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shiftcheck.budgets import OpenBudgets, Ruling
-    from shiftcheck.report import Report
+    from shiftcheck.report.equivariance import Report
+    from shiftcheck.testing.budgets import OpenBudgets, Ruling
 
 
 @dataclass(frozen=True, kw_only=True)

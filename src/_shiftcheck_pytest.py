@@ -18,8 +18,8 @@ import pytest
 import _shiftcheck_listeners as listening
 
 if TYPE_CHECKING:
-    from shiftcheck.budgets import OpenBudgets
-    from shiftcheck.under_pytest import Checks
+    from shiftcheck.testing.budgets import OpenBudgets
+    from shiftcheck.testing.pytest_session import Checks
 
 MARKER = (
     "shiftcheck(rtol, atol, boundary, seed): defaults of the fixture `shiftcheck` in this test; an"
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def shiftcheck(request: pytest.FixtureRequest) -> Iterator[Checks]:
     """The checks of shiftcheck, with the defaults of this test's marker and of the ini file."""
-    from shiftcheck.under_pytest import Checks
+    from shiftcheck.testing.pytest_session import Checks
 
     session: Any = request.config.pluginmanager.getplugin("shiftcheck-session")
     checks = Checks(session, marker_defaults(request.node))
@@ -211,7 +211,7 @@ class Session:
 
     def open_budgets(self) -> OpenBudgets:
         """The budget file of the run."""
-        from shiftcheck.budgets import OpenBudgets
+        from shiftcheck.testing.budgets import OpenBudgets
 
         if self._budgets is None:
             self._budgets = OpenBudgets(self._path, update=self._update, owner=self._where)
@@ -224,7 +224,7 @@ class Session:
         """Record a check; raises InputError where the test's marker did not reach it."""
         __tracebackhide__ = True
         from shiftcheck.errors import InputError
-        from shiftcheck.under_pytest import file_name, record_of, write_report
+        from shiftcheck.testing.pytest_session import file_name, record_of, write_report
 
         item = self._item
         if item and not self.through_fixture and item.get_closest_marker("shiftcheck"):
@@ -257,7 +257,7 @@ class Session:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the records travel with the test's report, and take the library out of tracebacks."""
         if call.excinfo is not None and "shiftcheck" in sys.modules:
-            from shiftcheck.under_pytest import shortened
+            from shiftcheck.testing.pytest_session import shortened
 
             if not self.config.getoption("fulltrace", False) and shortened(call.excinfo.value):
                 call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value)
@@ -307,7 +307,7 @@ class Session:
     def _store(self, measured: Mapping[str, Any]) -> list[str]:
         """Write what was measured; returns the problems."""
         from shiftcheck import InputError
-        from shiftcheck.budget_store import from_plain, write_budgets
+        from shiftcheck.testing.budget_store import from_plain, write_budgets
 
         try:
             changed = write_budgets(self._path, {k: from_plain(v) for k, v in measured.items()})

@@ -18,7 +18,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Report, Verdict
-from shiftcheck.feature_maps import feature_maps
+from shiftcheck.checks.figures.feature_maps import feature_maps
 
 pytestmark = [
     pytest.mark.gpu,

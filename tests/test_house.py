@@ -1,136 +1,198 @@
-"""Imports only go down floors, and what must stay apart stays apart."""
+"""Imports only go down floors, packages hold no circles, and what must stay apart stays apart."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-LAYOUT = {"layout", "windows", "combining", "joining", "frequencies", "splicing"}
-FLOORS = {
-    0: {"errors", "axis", "records", "report", "invariance_report", "linear_report", "placement"}
-    | {"bands", "budget_store", "containers", "choosing", "shares", "subclasses"}
-    | {"leaks"},
-    1: LAYOUT
-    | {
-        "shifts",
-        "sample_signals",
-        "arrangement",
-        "regions",
-        "compare",
-        "differences",
-        "rules",
-        "inputs",
-    }
-    | {"resampling", "between", "velocity", "surroundings", "surrogates", "distances"},
-    2: {
-        "generators",
-        "contents",
-        "tensors",
-        "reach",
-        "turns",
-        "products",
-        "sized_by_values",
-        "state",
-        "modules",
-        "boxes",
-        "local_constants",
-        "ledger",
-        "recipes",
-        "laws",
-        "draws",
-        "handing_over",
-        "origins",
-        "testimony",
-        "ways_out",
-        "whole",
-        "without_values",
-        "probe",
-        "fallback",
-        "circular",
-        "higher_order",
-        "trace",
-    },
-    3: {
-        "structure",
-        "sizes",
-        "outside",
-        "progress",
-        "job",
-        "copies",
-        "alone",
-        "measurement",
-        "local",
-        "guilt",
-        "verdict",
-        "confirm",
-        "in_float64",
-        "left_out",
-        "too_little",
-        "results",
-    }
-    | {"examination", "diagnosis", "randomized", "check"}
-    | {"invariance_measurement", "invariance_verdict", "invariance_examination", "invariance"}
-    | {"operators", "superposition", "rounding", "linearity"}
-    | {"metrics", "lie_derivative", "feature_maps"}
-    | {"impulse", "polyphase", "asked", "agreement", "theorem"},
-    4: {"testing", "budgets", "layer_tests", "under_pytest", "invariance_testing"}
-    | {"accepted_sizes", "strategies", "targets", "input_files", "option_types"}
-    | {"linear_assertion", "convolved", "matrix", "plot"}
-    | {"render", "models", "datasets", "demo", "moving_digit", "panels"},
-    5: {"cli", "__main__", "__init__"},
-}
-FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
+import shiftcheck
+
+FLOORS = (
+    {"errors"},
+    {"report"},
+    {"lattice"},
+    {"rules"},
+    {"tracing"},
+    {"measuring"},
+    {"checks"},
+    {"testing", "strategies", "plot", "models"},
+    {"datasets", "demo"},
+    {"__init__"},
+    {"cli"},
+    {"__main__"},
+)
+"""From the ground up; a name imports from names on lower floors only."""
+
+INTERNALS = "tracing.torch_internals"
+"""The one module that may use what torch calls private."""
+
+WITHOUT_TORCH = ("report", "lattice")
 
 
-def _package() -> Path:
+@cache
+def package() -> Path:
     spec = find_spec("shiftcheck")
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parent
 
 
-def _imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+def name_of(path: Path) -> str:
+    parts = path.relative_to(package()).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(package().rglob("*.py"))}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Everything that a module imports, wherever in it, with its dots."""
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute here"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-MODULES = sorted(p.relative_to(_package()) for p in _package().rglob("*.py"))
+def inside(imported: str) -> str | None:
+    """The module of the package that an import leads to."""
+    if imported.split(".")[0] != "shiftcheck":
+        return None
+    name = imported.removeprefix("shiftcheck").removeprefix(".")
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or "__init__"
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_imports_go_down_only(module: Path) -> None:
-    own = FLOOR_OF[module.parts[0].removesuffix(".py")]
-    for name in _imports(_package() / module):
-        parts = name.split(".")
-        if parts[0] == "shiftcheck" and len(parts) > 1 and parts[1] in FLOOR_OF:
-            assert FLOOR_OF[parts[1]] <= own, f"{module} imports {name} from a floor above"
+@cache
+def needs(module: str) -> frozenset[str]:
+    """The modules of the package that a module imports itself."""
+    return frozenset(m for name in imports_of(module) if (m := inside(name)) and m != module)
+
+
+def floor_of(module: str) -> int:
+    top = module.split(".")[0]
+    (floor,) = (i for i, names in enumerate(FLOORS) if top in names)
+    return floor
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    own = module.split(".")[0]
+    for other in needs(module):
+        lower = floor_of(other) < floor_of(module)
+        assert lower or other.split(".")[0] == own, f"{module} imports {other}, no floor below"
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+PACKAGES = sorted({name.rpartition(".")[0] for name in MODULES if "." in name})
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    assert not circle({module: set(needs(module)) for module in MODULES})
+
+
+@pytest.mark.parametrize("parent", PACKAGES)
+def test_no_circle_inside_a_package(parent: str) -> None:
+    """A package in it counts as one, whatever it holds."""
+
+    def part(module: str) -> str:
+        return module.removeprefix(f"{parent}.").split(".")[0]
+
+    graph: dict[str, set[str]] = {}
+    own = [m for m in MODULES if m.startswith(f"{parent}.")]
+    for module in own:
+        others = {part(o) for o in needs(module) if o in own}
+        graph.setdefault(part(module), set()).update(others - {part(module)})
+    assert not circle(graph)
 
 
 @pytest.mark.parametrize(
-    "module",
-    ["axis.py", "report.py", "errors.py", "verdict.py", "linear_report.py", "placement.py"],
+    "module", [m for m in MODULES if m.split(".")[0] in WITHOUT_TORCH or m == "errors"]
 )
 def test_no_tensor_is_seen(module: str) -> None:
-    assert not any(name.split(".")[0] == "torch" for name in _imports(_package() / module))
+    """Neither here nor in anything that is imported from here."""
+    seen, todo = set(), [module]
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        assert not any(i.split(".")[0] == "torch" for i in imports_of(name)), name
+        todo += needs(name) - seen
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] == "render"], ids=str)
-def test_renderers_never_compute(module: Path) -> None:
-    assert not any(n.split(".")[0] in ("torch", "numpy") for n in _imports(_package() / module))
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("report.render")])
+def test_renderers_never_compute(module: str) -> None:
+    assert not any(i.split(".")[0] == "numpy" for i in imports_of(module))
 
 
-def test_semi_private_names_stay_in_the_trace() -> None:
+def test_no_module_bears_the_name_of_a_public_function() -> None:
+    functions = {n for n in shiftcheck.__all__ if callable(getattr(shiftcheck, n))}
+    assert functions
+    assert not functions & {name.rpartition(".")[2] for name in MODULES}
+
+
+@cache
+def made_here() -> frozenset[str]:
+    """Private names that some module of the package gives a meaning of its own."""
+    names = set()
     for module in MODULES:
-        if module.name != "trace.py":
-            assert "_python_dispatch" not in (_package() / module).read_text(encoding="utf-8")
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return frozenset(names)
+
+
+ASKING = ("getattr", "hasattr", "setattr", "delattr", "attrgetter")
+
+
+def foreign_private_names(module: str) -> Iterator[str]:
+    """Private attributes, asked for by a dot or by their names, that nothing here defines."""
+    for node in ast.walk(tree_of(module)):
+        names = []
+        if isinstance(node, ast.Attribute):
+            names = [node.attr]
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ASKING:
+            names = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        for name in names:
+            private = isinstance(name, str) and name.startswith("_") and name[:2] != "__"
+            if private and name not in made_here():
+                yield f"{ast.unparse(node)}, line {node.lineno}"
+    for name in imports_of(module):
+        if any(part.startswith("_") and part[:2] != "__" for part in name.split(".")[1:]):
+            local = inside(name) is not None
+            if not local:
+                yield f"import of {name}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != INTERNALS])
+def test_private_names_of_others_stay_in_one_module(module: str) -> None:
+    assert not list(foreign_private_names(module))
+
+
+def test_the_search_for_private_names_finds_some() -> None:
+    assert len(list(foreign_private_names(INTERNALS))) > 10
 
 
 CONSTRUCTORS = {
@@ -147,10 +209,9 @@ CONSTRUCTORS = {
 CONSTRUCTORS |= {"randn", "randperm", "tensor", "zeros", "fftfreq", "rfftfreq"}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] != "models"], ids=str)
-def test_new_tensors_name_their_device(module: Path) -> None:
-    tree = ast.parse((_package() / module).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[0] != "models"])
+def test_new_tensors_name_their_device(module: str) -> None:
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("torch."):
             made = ast.unparse(node.func).split(".")[-1] in CONSTRUCTORS
             assert not made or any(k.arg == "device" for k in node.keywords), ast.unparse(node)

@@ -3,9 +3,16 @@
 from typing import Any
 
 from shiftcheck import datasets, models
-from shiftcheck.budgets import budget_file
-from shiftcheck.check import check_equivariance, geometry
-from shiftcheck.convolved import as_convolution, impulse_response
+from shiftcheck.checks.equivariance.check import check_equivariance, geometry
+from shiftcheck.checks.figures.lie_derivative import LieDerivative, lie_derivatives
+from shiftcheck.checks.figures.metrics import Metrics, equivariance_metrics
+from shiftcheck.checks.invariance.check import check_invariance
+from shiftcheck.checks.linearity.check import check_linear
+from shiftcheck.checks.linearity.impulses import ImpulseResponse
+from shiftcheck.checks.linearity.kernel import as_convolution, impulse_response
+from shiftcheck.checks.linearity.matrix import OperatorMatrix, operator_matrix
+from shiftcheck.checks.linearity.theorem import check_convolution
+from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
 from shiftcheck.errors import (
     InconclusiveError,
     InfiniteSupportError,
@@ -17,20 +24,25 @@ from shiftcheck.errors import (
     NotLinearError,
     ShiftcheckError,
 )
-from shiftcheck.impulse import ImpulseResponse
-from shiftcheck.invariance import check_invariance
-from shiftcheck.invariance_report import (
+from shiftcheck.measuring.signals.shifting import shift
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.equivariance import (
+    Change,
+    Draw,
+    LayerResult,
+    Report,
+    ShiftResult,
+    Trial,
+    Verdict,
+)
+from shiftcheck.report.invariance import (
     InvarianceReport,
     InvarianceShift,
     InvarianceTrial,
     InvarianceVerdict,
     InvariantOutput,
 )
-from shiftcheck.invariance_testing import assert_invariant
-from shiftcheck.layer_tests import parametrize_with_layers
-from shiftcheck.lie_derivative import LieDerivative, lie_derivatives
-from shiftcheck.linear_assertion import assert_linear
-from shiftcheck.linear_report import (
+from shiftcheck.report.linearity import (
     ConvolutionReport,
     Linearity,
     LinearityReport,
@@ -38,15 +50,12 @@ from shiftcheck.linear_report import (
     Superposition,
     Theorem,
 )
-from shiftcheck.linearity import check_linear
-from shiftcheck.matrix import OperatorMatrix, operator_matrix
-from shiftcheck.metrics import Metrics, equivariance_metrics
-from shiftcheck.polyphase import PolyphaseConvolution
-from shiftcheck.report import Cause, Change, Draw, LayerResult, Report, ShiftResult, Trial, Verdict
 from shiftcheck.rules import register_rule
-from shiftcheck.shifts import shift
-from shiftcheck.testing import assert_equivariant
-from shiftcheck.theorem import check_convolution
+from shiftcheck.testing.assertions import assert_equivariant
+from shiftcheck.testing.budgets import budget_file
+from shiftcheck.testing.invariance import assert_invariant
+from shiftcheck.testing.layers import parametrize_with_layers
+from shiftcheck.testing.linearity import assert_linear
 
 __version__ = "0.1.0"
 

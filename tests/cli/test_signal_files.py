@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from shiftcheck import InputError, MissingExtraError
-from shiftcheck.input_files import read_signal
+from shiftcheck.cli.signal_files import read_signal
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 

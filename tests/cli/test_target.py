@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shiftcheck import InputError
-from shiftcheck.targets import load_target, parse_arguments
+from shiftcheck.cli.target import load_target, parse_arguments
 
 SOURCE = """
 import torch

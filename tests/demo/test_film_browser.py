@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.render.test_browser import CHROMIUM, Opened, chromium  # noqa: F401
+from tests.report.render.test_browser import CHROMIUM, Opened, chromium  # noqa: F401
 
 pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
 
-from shiftcheck.moving_digit import moving_digit
-from shiftcheck.render.film import write_page
+from shiftcheck.demo.film import write_page
+from shiftcheck.demo.moving_digit import moving_digit
 
 pytestmark = [
     pytest.mark.slow,

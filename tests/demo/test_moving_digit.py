@@ -17,10 +17,11 @@ pytest.importorskip("safetensors")
 Image = pytest.importorskip("PIL.Image")
 
 from shiftcheck.datasets import digits, embed, standardise  # noqa: E402
+
+from shiftcheck.demo.film import write_gif, write_page  # noqa: E402
+from shiftcheck.demo.moving_digit import Film, moving_digit, path  # noqa: E402
 from shiftcheck.errors import MissingExtraError  # noqa: E402
 from shiftcheck.models import lenet  # noqa: E402
-from shiftcheck.moving_digit import Film, moving_digit, path  # noqa: E402
-from shiftcheck.render.film import write_gif, write_page  # noqa: E402
 
 
 @pytest.fixture(scope="module")

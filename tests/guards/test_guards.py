@@ -15,13 +15,13 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.alone import _close
-from shiftcheck.arrangement import spatial_places, valid_spans
-from shiftcheck.axis import input_axis
-from shiftcheck.compare import Base, measure
-from shiftcheck.job import chunks_of
-from shiftcheck.layout import Factor, Gone, Lost, Signal, plain
-from shiftcheck.regions import Gap, Scene, _span, plan
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import Factor, Gone, Lost, Signal, plain
+from shiftcheck.measuring.gaps.arrange import spatial_places, valid_spans
+from shiftcheck.measuring.gaps.compare import Base, measure
+from shiftcheck.measuring.gaps.plan import Gap, Scene, _span, plan
+from shiftcheck.measuring.run import chunks_of
+from shiftcheck.measuring.unbatched import _close
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)

@@ -17,14 +17,15 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InputError, ModelError, Verdict
-from shiftcheck.axis import input_axis
-from shiftcheck.confirm import BREAK, EPS, settled
-from shiftcheck.job import Job
-from shiftcheck.layout import Factor, Signal, plain
-from shiftcheck.regions import Gap, Scene
-from shiftcheck.report import Cause, LayerResult, ShiftResult
+from shiftcheck.checks.equivariance.judge import find_guilty, judge, judge_layer, judge_model
+from shiftcheck.checks.equivariance.second_look import BREAK, EPS, settled
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import Factor, Signal, plain
+from shiftcheck.measuring.gaps.plan import Gap, Scene
+from shiftcheck.measuring.run import Job
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult
 from shiftcheck.rules import registry
-from shiftcheck.verdict import Tolerance, find_guilty, judge, judge_layer, judge_model
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)

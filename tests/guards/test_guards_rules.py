@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck.axis import Axis, GeometryError, input_axis
-from shiftcheck.layout import Factor, Lost, Signal, plain
+from shiftcheck.lattice.axis import Axis, GeometryError, input_axis
+from shiftcheck.lattice.layout import Factor, Lost, Signal, plain
 from shiftcheck.rules.common import BatchCoupledError
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import find_rule

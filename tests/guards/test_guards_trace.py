@@ -17,8 +17,8 @@ from torch.nn.modules import module as torch_modules
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import input_axis, join
-from shiftcheck.layout import Factor, plain
+from shiftcheck.lattice.axis import input_axis, join
+from shiftcheck.lattice.layout import Factor, plain
 from shiftcheck.rules import (
     BatchCoupledError,
     Constant,
@@ -28,8 +28,8 @@ from shiftcheck.rules import (
     resample,
     window,
 )
-from shiftcheck.state import preserved
-from shiftcheck.trace import pointwise_rule
+from shiftcheck.tracing.restoring.state import preserved
+from shiftcheck.tracing.tracer import pointwise_rule
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)

@@ -9,12 +9,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from shiftcheck.axis import (
+from shiftcheck.lattice.axis import (
     Axis,
     GeometryError,
     Taps,
     coarsen,
-    describe,
     globalise,
     input_axis,
     invalidate,
@@ -32,6 +31,7 @@ from shiftcheck.axis import (
     window,
     with_break,
 )
+from shiftcheck.report.render.numbers import describe
 
 
 def brute_force(steps: list[tuple[Taps, int]], pixels: int) -> list[tuple[set[int], bool]]:

@@ -11,8 +11,9 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InconclusiveError, Report, ShiftResult, Verdict
-from shiftcheck.shares import is_fair
-from shiftcheck.verdict import TOO_LITTLE, judge_layer
+from shiftcheck.checks.equivariance.judge import judge_layer
+from shiftcheck.lattice.shares import is_fair
+from shiftcheck.report.reasons import Reason
 
 CONV = nn.Conv2d(1, 1, 3, padding=1)
 WIDE = nn.Conv2d(1, 1, 15, padding=7)
@@ -58,7 +59,7 @@ ALIGNED: dict[str, tuple[Any, tuple[int, ...], str, tuple[str, ...]]] = {
 def test_a_lattice_from_the_size_is_named(name: str) -> None:
     model, shape, layer, sizes = ALIGNED[name]
     report = check(model, *shape)
-    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, TOO_LITTLE)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_LITTLE)
     assert report.guilty is not None
     assert report.guilty.kind == "RESIZE"
     assert not layer or report.guilty.layer == layer
@@ -96,7 +97,7 @@ def test_sizes_without_a_common_factor_are_named_too() -> None:
 @pytest.mark.parametrize("options", [{}, {"shifts": [(1, 1)]}, {"shifts": [(1, 0)]}])
 def test_one_row_shows_nothing(options: Any) -> None:
     report = check(WIDE, 1, 1, 16, 16, **options)
-    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, TOO_LITTLE)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_LITTLE)
     assert report.guilty is not None
     assert report.guilty.kind == "PADDING"
     assert report.needed is not None
@@ -118,7 +119,7 @@ def test_a_coarse_or_padded_output_needs_three_samples(
 ) -> None:
     report = check(model, 1, 1, *sizes)
     assert report.verdict is Verdict.INCONCLUSIVE
-    assert report.reason in (TOO_LITTLE, "no valid region")
+    assert report.reason in (Reason.TOO_LITTLE, "no valid region")
     assert report.needed is not None
     assert check(model, 1, 1, *report.needed).verdict is Verdict.EQUIVARIANT
     smaller = tuple(n - (n > s) for n, s in zip(report.needed, sizes, strict=True))
@@ -137,18 +138,23 @@ def test_a_large_shift_counts_for_nothing_beside_fair_ones() -> None:
     fair = [(1, 0), (0, 1)]
     report = check(CONV, 1, 1, 24, 24, shifts=[*fair, (20, 0), (0, 22)])
     assert report.verdict is Verdict.EQUIVARIANT
-    assert [s.reason for s in report.outputs[0].shifts] == ["", "", TOO_LITTLE, TOO_LITTLE]
+    assert [s.reason for s in report.outputs[0].shifts] == [
+        "",
+        "",
+        Reason.TOO_LITTLE,
+        Reason.TOO_LITTLE,
+    ]
     assert "compared 2 shifts (2 more left too little), at least 88%" in str(report)
 
 
 @pytest.mark.parametrize("shifts", [[(20, 0)], [(1, 0), (0, 20)], [(1, 20), (20, 1)], [(0, 22)]])
 def test_alone_it_shows_nothing_and_smaller_ones_are_the_remedy(shifts: Any) -> None:
     report = check(CONV, 1, 1, 24, 24, shifts=shifts)
-    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, TOO_LITTLE)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_LITTLE)
     assert "remedy: give smaller shifts: shifts=[(" in str(report)
     smaller = next(trial.change.shifts for trial in report.trials if trial.works)
     assert check(CONV, 1, 1, 24, 24, shifts=smaller).verdict is Verdict.EQUIVARIANT
-    with pytest.raises(InconclusiveError, match=TOO_LITTLE):
+    with pytest.raises(InconclusiveError, match=Reason.TOO_LITTLE):
         shiftcheck.assert_equivariant(CONV, torch.randn(1, 1, 24, 24), shifts=shifts)
 
 
@@ -176,7 +182,9 @@ def test_between_pixels_too() -> None:
 
 
 def thin(*shift: int) -> ShiftResult:
-    return ShiftResult(shift=shift, verdict=Verdict.INCONCLUSIVE, reason=TOO_LITTLE, error=0.0)
+    return ShiftResult(
+        shift=shift, verdict=Verdict.INCONCLUSIVE, reason=Reason.TOO_LITTLE, error=0.0
+    )
 
 
 def good(*shift: int) -> ShiftResult:
@@ -189,8 +197,8 @@ def test_along_every_axis_one_shift_has_to_tell(strict: bool) -> None:
         return judge_layer(results, [0, 1], strict=strict)[1]
 
     assert judged(good(1, 0), good(0, 1), thin(9, 0)) == ""
-    assert judged(good(1, 0), thin(0, 9)) == TOO_LITTLE
-    assert judged(thin(9, 0), thin(0, 9)) == TOO_LITTLE
+    assert judged(good(1, 0), thin(0, 9)) == Reason.TOO_LITTLE
+    assert judged(thin(9, 0), thin(0, 9)) == Reason.TOO_LITTLE
     assert judged(good(1, 0)) == "axis never moved"
     assert judged(thin(1, 0)) == "axis never moved"
 

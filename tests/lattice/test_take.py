@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from shiftcheck.axis import (
+from shiftcheck.lattice.axis import (
     Axis,
     GeometryError,
     Taps,

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import input_axis
-from shiftcheck.layout import Factor, Signal
-from shiftcheck.report import LayerResult
-from shiftcheck.windows import settled
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import Factor, Signal
+from shiftcheck.lattice.windows import settled
+from shiftcheck.report.equivariance import LayerResult
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 

@@ -21,7 +21,8 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from shiftcheck import feature_maps, plot  # noqa: E402
+from shiftcheck import plot  # noqa: E402
+from shiftcheck.checks.figures.feature_maps import feature_maps  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +129,7 @@ def test_the_kernel_has_its_origin_at_zero() -> None:
 
 def test_feature_maps_are_those_of_the_module() -> None:
     conv, x = nn.Conv2d(1, 2, 3), image(2, 1, 16, 18)
-    (maps,) = feature_maps.feature_maps(conv, x, [(2, -1)], "conv2d")
+    (maps,) = feature_maps(conv, x, [(2, -1)], "conv2d")
     with torch.no_grad():
         base = conv(x[:1])[0].double()
         found = conv(torch.from_numpy(maps.shifted_signal).float()[None])[0].double()
@@ -192,7 +193,7 @@ def test_what_cannot_be_drawn() -> None:
     with pytest.raises(InputError, match="ax has 2 axes: give four"):
         plot.feature_maps(net(), image(1, 1, 20, 22), (2, 0), "2", ax=[None, None])  # type: ignore[list-item]
     with pytest.raises(InputError, match="layer='1' has no spatial axes"):
-        feature_maps.feature_maps(
+        feature_maps(
             nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), image(1, 1, 3, 4), [(1, 0)], "1"
         )
 
@@ -214,7 +215,7 @@ def test_the_package_imports_no_matplotlib() -> None:
 @pytest.mark.slow
 def test_the_gallery_is_written(tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
-    script = Path(__file__).parent.parent / "examples" / "gallery.py"
+    script = Path(__file__).parents[2] / "examples" / "gallery.py"
     told = subprocess.run(
         [sys.executable, str(script), str(tmp_path)], check=True, capture_output=True, text=True
     )

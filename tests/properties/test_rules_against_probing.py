@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, seed, settings
 
 import shiftcheck
-from shiftcheck.whole import Whole
+from shiftcheck.tracing.black_box import Whole
 
 from .networks import example
 from .strategies import WEIGHTS, networks

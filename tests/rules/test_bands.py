@@ -15,7 +15,7 @@ from tests.properties.crops import TOLERANCE, Claim, Views
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.bands import reaches
+from shiftcheck.lattice.bands import reaches
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 Allowed = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

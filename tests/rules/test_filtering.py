@@ -13,8 +13,8 @@ from torch import fft, nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import input_axis
-from shiftcheck.layout import Factor, Signal, plain
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import Factor, Signal, plain
 from shiftcheck.rules import find_rule
 from shiftcheck.rules.filtering import Spectrum
 

@@ -16,10 +16,10 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import GeometryError, input_axis
-from shiftcheck.joining import joined, pieces_in
-from shiftcheck.layout import Factor, Gone, Signal, plain, regroup, with_dims
-from shiftcheck.windows import contracted, interleaved, settled
+from shiftcheck.lattice.axis import GeometryError, input_axis
+from shiftcheck.lattice.joined import joined, pieces_in
+from shiftcheck.lattice.layout import Factor, Gone, Signal, plain, regroup, with_dims
+from shiftcheck.lattice.windows import contracted, interleaved, settled
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 WINDOW = 4

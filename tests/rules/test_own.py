@@ -11,7 +11,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import accumulate, with_break
+from shiftcheck.lattice.axis import accumulate, with_break
 from shiftcheck.rules import (
     GeometryError,
     Signal,

@@ -72,7 +72,7 @@ def test_no_larger_size_is_looked_for_where_none_would_do(monkeypatch: pytest.Mo
     def never(*_: Any) -> None:
         raise AssertionError("a size is looked for")
 
-    monkeypatch.setattr("shiftcheck.sizes.smallest_size", never)
+    monkeypatch.setattr("shiftcheck.measuring.required_size.smallest_size", never)
     assert check(lambda x: x.cumsum(-1), SIGNAL).needed is None
     with pytest.raises(AssertionError, match="looked for"):
         check(nn.Conv1d(4, 4, 13, padding=6), SIGNAL)

@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 import shiftcheck
-from shiftcheck.inputs import read_inputs
-from shiftcheck.layout import Lost
-from shiftcheck.structure import read_structure
+from shiftcheck.lattice.layout import Lost
+from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.structure_pass import read_structure
 
 Layer = Callable[[torch.Tensor], object]
 Draw = random.Random

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck.axis import input_axis
-from shiftcheck.layout import AxisState, Dim, Factor, Gone, Lost, Signal, plain, uniform
-from shiftcheck.report import Verdict
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import AxisState, Dim, Factor, Gone, Lost, Signal, plain, uniform
+from shiftcheck.report.equivariance import Verdict
 from shiftcheck.rules.standing import standing_still
 
 SIZE = 24

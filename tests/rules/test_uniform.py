@@ -14,9 +14,9 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.axis import input_axis
-from shiftcheck.combining import broadcast
-from shiftcheck.layout import Factor, Signal, no_longer_uniform, plain, uniform
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.layout import Factor, Signal, no_longer_uniform, plain, uniform
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 SHAPE = (1, 4, 12, 16)

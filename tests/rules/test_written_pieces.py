@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import shiftcheck
-from shiftcheck.axis import input_axis
-from shiftcheck.layout import as_mask
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import as_mask
 from shiftcheck.rules import Constant, Factor, GeometryError, Signal, find_rule
 
 torch.manual_seed(6)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shiftcheck import InputError
-from shiftcheck.accepted_sizes import (
+from shiftcheck.strategies.accepted_sizes import (
     Question,
     find_sizes,
     likely_channels,

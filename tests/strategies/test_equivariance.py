@@ -12,8 +12,8 @@ from torch import nn
 import shiftcheck
 from shiftcheck import InconclusiveError, InputError, ModelError, NotEquivariantError
 from shiftcheck.strategies import equivariant
+from shiftcheck.strategies.examples import Example, Scene
 from shiftcheck.strategies.promise import Promise
-from shiftcheck.strategies.scene import Example, Scene
 
 FEW = hypothesis.settings(max_examples=15, database=None, derandomize=True)
 

@@ -11,7 +11,7 @@ import pytest
 
 from shiftcheck import NotEquivariantError
 from shiftcheck.strategies import equivariant
-from shiftcheck.strategies.scene import Scene
+from shiftcheck.strategies.examples import Scene
 
 from .planted_bugs import BUGS, Bug, smallest_offence
 

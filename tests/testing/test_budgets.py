@@ -13,7 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InconclusiveError, InputError, NotEquivariantError, Verdict
-from shiftcheck.budgets import DIGITS, _rounded_up, measured_budget
+from shiftcheck.testing.budgets import DIGITS, _rounded_up, measured_budget
 
 SHIFTS = [(1, 0), (0, 1)]
 

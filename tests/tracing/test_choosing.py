@@ -14,7 +14,7 @@ from torch import nn
 import shiftcheck
 from shiftcheck import InputError, NotEquivariantError, Report, Verdict
 from shiftcheck.cli import main
-from shiftcheck.invariance_report import InvarianceReport
+from shiftcheck.report.invariance import InvarianceReport
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shiftcheck.circular import around, twin_of
-from shiftcheck.inputs import read_inputs
-from shiftcheck.job import Job
-from shiftcheck.measurement import run_all
-from shiftcheck.modules import modules_of
-from shiftcheck.regions import Scene
-from shiftcheck.report import Report, Verdict
-from shiftcheck.results import build_report
-from shiftcheck.state import preserved
-from shiftcheck.structure import call
-from shiftcheck.verdict import Tolerance
+from shiftcheck.checks.equivariance.build_report import build_report
+from shiftcheck.measuring.batched import run_all
+from shiftcheck.measuring.gaps.plan import Scene
+from shiftcheck.measuring.run import Job
+from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.structure_pass import call
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.tracing.circular_padding import around, twin_of
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import preserved
 
 
 def signal_of(*size: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.containers import leaves_of, with_leaves
+from shiftcheck.tracing.containers import leaves_of, with_leaves
 
 transformers = pytest.importorskip("transformers")
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcheck.inputs import read_inputs
-from shiftcheck.laws import Laws
-from shiftcheck.trace import _Tracer, run
+from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.tracer import _Tracer, run
 
 
 @pytest.fixture

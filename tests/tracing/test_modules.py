@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcheck.modules import in_dtype, modules_of, named_modules_of
-from shiftcheck.whole import Whole
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.modules import in_dtype, modules_of, named_modules_of
 
 
 class Net(nn.Module):

@@ -19,7 +19,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.handing_over import WAYS
+from shiftcheck.tracing.leaving.handing_over import WAYS
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 Work = Callable[[], Any]

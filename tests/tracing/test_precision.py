@@ -12,8 +12,8 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.products import coarse_products
 from shiftcheck.rules import registry
+from shiftcheck.tracing.precision import coarse_products
 
 ALL = {
     (name, device)

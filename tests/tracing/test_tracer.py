@@ -189,7 +189,7 @@ def test_operations_without_a_rule_are_named() -> None:
 def test_a_rule_that_is_wrong_about_shapes_is_caught() -> None:
     @shiftcheck.register_rule("aten::masked_scatter")
     def wrong(signal: Any, *_: Any) -> Any:
-        return shiftcheck.rules.shape.select(signal, -1, 0)
+        return shiftcheck.rules.views.select(signal, -1, 0)
 
     try:
         report = shiftcheck.check_equivariance(lambda x: x.masked_scatter(x > 0, x), x())

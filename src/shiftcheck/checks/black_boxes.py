@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.inputs import Inputs, Leaf
-from shiftcheck.leaks import is_leak
-from shiftcheck.modules import modules_of
-from shiftcheck.report import Report
-from shiftcheck.state import preserved
-from shiftcheck.structure import LEAVES_TORCH, Model
-from shiftcheck.whole import Whole, returns_arrays
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.measuring.structure_pass import LEAVES_TORCH, Model
+from shiftcheck.report.causes import CauseForm
+from shiftcheck.report.equivariance import Report
+from shiftcheck.tracing.black_box import Whole, returns_arrays
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import preserved
 
 
 def seen_as(model: Model, inputs: Inputs, x: Any, *, training: bool) -> Model:
@@ -54,7 +54,7 @@ def _tried(model: Model, inputs: Inputs) -> Any:
 def leaves_torch(report: Report) -> bool:
     """Whether a check failed because values went to another library and came back."""
     guilty = report.guilty
-    return guilty is not None and is_leak(guilty) and guilty.op in LEAVES_TORCH
+    return guilty is not None and guilty.form is CauseForm.LEAK and guilty.op in LEAVES_TORCH
 
 
 NOTE = "values leave torch inside the callable: it was probed as a whole, as one operation"

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shiftcheck.demo.moving_digit import CLUSTERS, REACH, Film, Shift, Track, path
+from shiftcheck.demo.panels import Pixels, panels_of, sheets
 from shiftcheck.errors import MissingExtraError
-from shiftcheck.moving_digit import CLUSTERS, REACH, Film, Shift, Track, path
-from shiftcheck.panels import Pixels, panels_of, sheets
-from shiftcheck.render.page import as_script
+from shiftcheck.report.render.html import as_script
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,11 +102,11 @@ def write_page(film: Film, target: Path) -> None:
         raise MissingExtraError(
             f"the film needs {error.name}: install it with pip install 'torch-shiftcheck[demo]'"
         ) from error
-    folder = files("shiftcheck.render").joinpath("templates")
+    folder = files("shiftcheck.demo").joinpath("templates")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(folder.joinpath("film.html.j2").read_text("utf-8"))
     page = template.render(
-        style=folder.joinpath("report.css").read_text("utf-8"),
+        style=files("shiftcheck.report.render").joinpath("templates/report.css").read_text("utf-8"),
         script=folder.joinpath("film.js").read_text("utf-8"),
         clusters=CLUSTERS,
         reach=REACH,

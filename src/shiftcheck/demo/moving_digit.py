@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftcheck.datasets import digits, embed, standardise
+from shiftcheck.checks.figures.feature_maps import FeatureMaps, Values, feature_maps
 from shiftcheck.errors import MissingExtraError
-from shiftcheck.feature_maps import FeatureMaps, Values, feature_maps
 from shiftcheck.models import lenet, mlp
+from shiftcheck.models.digit_images import digits, embed, standardise
 
 CANVAS = (38, 38)
 CLUSTERS = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.feature_maps import Values
-from shiftcheck.moving_digit import Track
+from shiftcheck.checks.figures.feature_maps import Values
+from shiftcheck.demo.moving_digit import Track
 
 Pixels = NDArray[np.uint8]
 

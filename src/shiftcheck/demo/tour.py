@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from shiftcheck.check import check_equivariance
-from shiftcheck.datasets import digits, embed, standardise
+from shiftcheck.checks.equivariance.check import check_equivariance
+from shiftcheck.demo.film import write_gif, write_page
+from shiftcheck.demo.moving_digit import Film, moving_digit
 from shiftcheck.errors import InputError, MissingExtraError
+from shiftcheck.measuring.signals.shifting import shift
 from shiftcheck.models import lenet, mlp
-from shiftcheck.moving_digit import Film, moving_digit
-from shiftcheck.render import explain, render_report, render_table
-from shiftcheck.render.film import write_gif, write_page
-from shiftcheck.report import Report
-from shiftcheck.shifts import shift
+from shiftcheck.models.digit_images import digits, embed, standardise
+from shiftcheck.report.equivariance import Report
+from shiftcheck.report.render import explain, render_report, render_table
 
 CANVAS = (38, 38)
 REACH = 5

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -609,12 +609,3 @@ def _whole_turns(axis: Axis) -> Axis:
     if axis.circular and axis.circle is None:
         return replace(axis, valid=np.zeros_like(axis.valid), different=None)
     return axis
-
-
-def describe(number: Any) -> str:
-    """A pixel count as text: whole where it is whole, the word inf where it is not finite."""
-    if number is None:
-        return "-"
-    if isinstance(number, float) and not math.isfinite(number):
-        return "inf"
-    return str(Fraction(number).limit_denominator(10**6))

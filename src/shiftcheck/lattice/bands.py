@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import (
+from shiftcheck.lattice.axis import (
     LONGEST_PATTERN,
     Axis,
     Indices,
@@ -71,7 +71,7 @@ def reached(axis: Axis, reach: Reach) -> Axis:
     """The geometry of a value that is made of the samples of ``axis`` within reach.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> band = Reach(taps=Taps(num=1, phases=((-2, -1, 0),)))
         >>> reached(input_axis(5, circular=False), band).valid.tolist()
         [False, False, True, True, True]

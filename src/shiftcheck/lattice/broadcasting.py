@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from shiftcheck.axis import Axis, GeometryError, globalise, join
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError, globalise, join
+from shiftcheck.lattice.layout import (
     SPATIAL,
     AxisState,
     Dim,
@@ -22,7 +22,7 @@ from shiftcheck.layout import (
     uniform,
     with_dims,
 )
-from shiftcheck.windows import aligned, contracted
+from shiftcheck.lattice.windows import aligned, contracted
 
 
 def _common(gone: Sequence[Gone]) -> Gone:

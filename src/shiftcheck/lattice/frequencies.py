@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from shiftcheck.layout import Signal, Waves
+from shiftcheck.lattice.layout import Signal, Waves
 
 
 def at_frequencies(signal: Signal, dim: int, places: Iterable[int]) -> Signal | None:

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, GeometryError, all_valid, scaled_axis
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import Axis, GeometryError, all_valid, scaled_axis
+from shiftcheck.report.causes import Cause
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Recipe:
     first of this one. ``steps``: stands for the operations since, and for all their arguments.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, find_rule
         >>> x = Signal(((Factor("axis", 16, axis=0),),), (input_axis(16, circular=False),))
         >>> part = find_rule("aten::slice", "Tensor")(x, 0, 4, 12)
@@ -224,7 +224,7 @@ class Signal:
     place by place.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> dims = ((Factor("plain", 1),), (Factor("plain", 3),), (Factor("axis", 16, axis=0),))
         >>> signal = Signal(dims, (input_axis(16, circular=False),))
         >>> signal.shape, signal.axis_in(2)
@@ -465,7 +465,7 @@ def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:
     Raises GeometryError where the size of a split axis changes.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
@@ -522,7 +522,7 @@ def with_cause(signal: Signal, cause: Cause) -> Signal:
     """The same signal with one more cause, unless it is known of the same layer already.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, with_cause
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
@@ -540,7 +540,16 @@ def _key(cause: Cause) -> tuple[object, ...]:
     return cause.layer, cause.kind, cause.axis, cause.period, cause.latent
 
 
-def causes_at(causes: tuple[Cause, ...], place: Cause) -> tuple[Cause, ...]:
+@dataclass(frozen=True)
+class Site:
+    """Where something happens: the layer, and the operation with its name in torch."""
+
+    layer: str
+    op: str
+    operation: str
+
+
+def causes_at(causes: tuple[Cause, ...], place: Cause | Site) -> tuple[Cause, ...]:
     """The causes, those that have no layer yet with the layer and the operation of ``place``."""
     if all(c.layer for c in causes):
         return causes
@@ -556,7 +565,7 @@ def lose(signal: Signal, axes: Iterable[int], cause: Cause) -> Signal:
     """The same signal without the geometry of ``axes``: their factors become plain.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, lose
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
@@ -673,7 +682,7 @@ def map_axes(
     Raises GeometryError where a dimension holds an axis together with something else.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, map_axes, resample, window
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))

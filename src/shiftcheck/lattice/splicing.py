@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from shiftcheck.axis import Axis, GeometryError, Mask, Pixels, resample, window
+from shiftcheck.lattice.axis import Axis, GeometryError, Mask, Pixels, resample, window
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

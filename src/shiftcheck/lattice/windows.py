@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.lattice.layout import (
     Dim,
     Factor,
     Signal,
@@ -18,7 +18,7 @@ from shiftcheck.layout import (
     with_cause,
     with_dims,
 )
-from shiftcheck.report import Cause
+from shiftcheck.report.causes import Cause, CauseKind
 
 
 def contracted(signal: Signal, dims: Sequence[int], *, related: bool = False) -> Signal:
@@ -136,7 +136,7 @@ def _of_one_shape(signal: Signal) -> Signal:
             stored = signal.shape[2 + axis]
         if stored != state.size:
             detail = f"a dimension of {stored} holds the {state.size} samples of an axis"
-            signal = lose(signal, [axis], Cause(kind="UNSUPPORTED_OP", detail=detail))
+            signal = lose(signal, [axis], Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail))
     return signal
 
 
@@ -155,7 +155,7 @@ def _windows(signal: Signal, axis: int, width: int) -> Signal:
     if new.lattice == state.lattice:
         return out
     cause = Cause(
-        kind="STRIDE", axis=axis, period=new.lattice, detail=f"windows of {width} samples"
+        kind=CauseKind.STRIDE, axis=axis, period=new.lattice, detail=f"windows of {width} samples"
     )
     return with_cause(out, cause)
 

@@ -6,20 +6,20 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from shiftcheck.alone import agrees_with_alone, compare_alone, run_alone
-from shiftcheck.arrangement import arranged, spatial_places, valid_spans
-from shiftcheck.compare import Base
-from shiftcheck.copies import compare_stacked, first_copy, gap_of
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.inputs import Shift
-from shiftcheck.job import Job, Measured, chunks_of, guarded
-from shiftcheck.progress import tracked
-from shiftcheck.regions import Gap
+from shiftcheck.measuring.gaps.arrange import arranged, spatial_places, valid_spans
+from shiftcheck.measuring.gaps.compare import Base
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.layer_gaps import compare_stacked, first_copy, gap_of
+from shiftcheck.measuring.progress import tracked
+from shiftcheck.measuring.run import Job, Measured, chunks_of, guarded
+from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.measuring.structure_pass import output_rows
+from shiftcheck.measuring.unbatched import agrees_with_alone, compare_alone, run_alone
+from shiftcheck.report.reasons import Reason
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.state import Originals
-from shiftcheck.structure import output_rows
-from shiftcheck.trace import Row
-from shiftcheck.verdict import APART, UNSTEADY
+from shiftcheck.tracing.restoring.state import Originals
+from shiftcheck.tracing.tracer import Row
 
 
 def run_all(job: Job, originals: Originals, max_batch: int | None, progress: bool) -> None:
@@ -39,7 +39,7 @@ def run_all(job: Job, originals: Originals, max_batch: int | None, progress: boo
         reason = "the model raises on a batch of copies"
     job.rows.clear()
     job.outputs.clear()
-    job.doubt, job.unsure = job.doubt if job.doubt == UNSTEADY else "", False
+    job.doubt, job.unsure = job.doubt if job.doubt == Reason.UNSTEADY else Reason.NONE, False
     _run_one_by_one(job, originals, progress)
     job.notes.append(f"the copies ran one at a time: {reason}")
 
@@ -61,7 +61,7 @@ def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
             compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
         copies = len(chunk) + 1
         bases = [first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
-        compare_alone(job, bases, APART, originals)
+        compare_alone(job, bases, Reason.BATCH_COUPLED, originals)
     if job.every_layer and met != set(job.rows):
         raise BatchCoupledError("the layers differ from pass to pass")
 
@@ -90,7 +90,7 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
         again = job.inputs.shifted(zero, job.seed)
         repeat = guarded(job, again, 1, originals, lambda row, tensor: None)
         job.alone = [tensor for _, tensor, _ in traced.outputs]
-        compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], UNSTEADY, originals)
+        compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], Reason.UNSTEADY, originals)
 
 
 def _run_single(

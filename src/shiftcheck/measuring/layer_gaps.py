@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import torch
 
-from shiftcheck.arrangement import arranged, place_in_tensor, spatial_places
-from shiftcheck.between import measure_between, sums_of
-from shiftcheck.compare import Base, measure
-from shiftcheck.differences import maps
-from shiftcheck.inputs import Shift
-from shiftcheck.job import Job, Measured
-from shiftcheck.layout import Signal
-from shiftcheck.regions import Gap, Map, Plan, Region
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.measuring.gaps.arrange import arranged, place_in_tensor, spatial_places
+from shiftcheck.measuring.gaps.compare import Base, measure
+from shiftcheck.measuring.gaps.compare_between import measure_between, sums_of
+from shiftcheck.measuring.gaps.compare_stacked import maps
+from shiftcheck.measuring.gaps.plan import Gap, Map, Plan, Region
+from shiftcheck.measuring.run import Job, Measured
+from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.trace import Row
+from shiftcheck.tracing.tracer import Row
 
 
 def compare_stacked(

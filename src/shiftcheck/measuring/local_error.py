@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from shiftcheck.arrangement import arranged, put_back, spatial_places
-from shiftcheck.compare import Base, measure
-from shiftcheck.copies import require_copies, without_copies
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.inputs import Leaf, Shift
-from shiftcheck.job import Job, chunks_of, guarded
-from shiftcheck.layout import Gone, Signal
-from shiftcheck.regions import Plan, Planner, Region, whole_index
-from shiftcheck.report import Cause
+from shiftcheck.lattice.layout import Gone, Signal
+from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
+from shiftcheck.measuring.gaps.compare import Base, measure
+from shiftcheck.measuring.gaps.plan import Plan, Planner, Region, whole_index
+from shiftcheck.measuring.layer_gaps import require_copies, without_copies
+from shiftcheck.measuring.run import Job, chunks_of, guarded
+from shiftcheck.measuring.signals.arguments import Leaf, Shift
+from shiftcheck.report.causes import Cause
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.state import Originals
-from shiftcheck.trace import Row
-from shiftcheck.whole import Whole
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.restoring.state import Originals
+from shiftcheck.tracing.tracer import Row
 
 
 @dataclass(frozen=True, kw_only=True)

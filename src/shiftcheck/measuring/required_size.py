@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from shiftcheck.axis import Axis, smallest_size
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.inputs import Inputs, Shift
-from shiftcheck.layout import Signal
-from shiftcheck.structure import Model, compares, read_structure
+from shiftcheck.lattice.axis import Axis, smallest_size
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.measuring.signals.arguments import Inputs, Shift
+from shiftcheck.measuring.structure_pass import Model, compares, read_structure
+from shiftcheck.report.causes import CauseKind
 
 LARGER = 64
 """How many times larger an input is looked for that leaves a valid region."""
@@ -62,7 +63,7 @@ def smallest_input(
 
 
 def _is_measured(signal: Signal) -> bool:
-    return any(cause.kind == "MEASURED" for cause in signal.causes)
+    return any(cause.kind == CauseKind.MEASURED for cause in signal.causes)
 
 
 def _endless(state: Any) -> bool:
@@ -100,7 +101,11 @@ def next_on_the_circle(
 
 
 def _fits(signal: Signal, circular: Sequence[bool]) -> bool:
-    open_ends = [c for c in signal.causes if c.kind in ("STRIDE", "RESIZE") and c.period is None]
+    open_ends = [
+        c
+        for c in signal.causes
+        if c.kind in (CauseKind.STRIDE, CauseKind.RESIZE) and c.period is None
+    ]
     return not any(circular[c.axis or 0] for c in open_ends)
 
 

@@ -9,17 +9,18 @@ from typing import Any
 
 import torch
 
-from shiftcheck.compare import Base
 from shiftcheck.errors import ModelError, ShiftcheckError
-from shiftcheck.inputs import Inputs, Shift
-from shiftcheck.laws import Laws
-from shiftcheck.layout import Signal
-from shiftcheck.products import EPS as PRODUCT_EPS
-from shiftcheck.regions import Gap, Planner, Scene
-from shiftcheck.resampling import is_whole
-from shiftcheck.state import Originals
-from shiftcheck.structure import Model, call, check_traced, raised
-from shiftcheck.trace import OnRow, Row, Traced
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.measuring.gaps.compare import Base
+from shiftcheck.measuring.gaps.plan import Gap, Planner, Scene
+from shiftcheck.measuring.signals.arguments import Inputs, Shift
+from shiftcheck.measuring.signals.interpolation import is_whole
+from shiftcheck.measuring.structure_pass import Model, call, check_traced, raised
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
+from shiftcheck.tracing.restoring.state import Originals
+from shiftcheck.tracing.tracer import OnRow, Row, Traced
 
 STACK = {"cpu": 2**20}
 
@@ -78,8 +79,8 @@ class Job:
     rows: dict[str, Measured] = field(default_factory=dict)
     outputs: dict[str, Measured] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
-    doubt: str = ""
+    odd: list[tuple[str, tuple[int, ...], Reason]] = field(default_factory=list)
+    doubt: Reason = Reason.NONE
     leak: str = ""
     dtypes: set[torch.dtype] = field(default_factory=set)
     products: set[str] = field(default_factory=set)
@@ -114,7 +115,7 @@ class Job:
         """The same job with nothing measured yet."""
         empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
         empty |= {"dtypes": set(), "products": set(), "unsure": False}
-        return replace(self, notes=[], odd=[], alone=[], doubt="", leak="", **empty)
+        return replace(self, notes=[], odd=[], alone=[], doubt=Reason.NONE, leak="", **empty)
 
     @property
     def eps(self) -> float:

@@ -12,23 +12,28 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
-from shiftcheck.arrangement import is_flattened, size_at, spatial_places
-from shiftcheck.axis import Axis, pair
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
-from shiftcheck.inputs import Inputs, Leaf, Shift
-from shiftcheck.laws import Laws
-from shiftcheck.layout import Lost, Signal, lose
-from shiftcheck.modules import modules_of
-from shiftcheck.report import Cause
-from shiftcheck.shares import is_fair
-from shiftcheck.state import LEFT, Originals, preserved
-from shiftcheck.testimony import Testimony, WatchedFakes, cleared
-from shiftcheck.trace import OnRow, Row, Traced, run
-from shiftcheck.ways_out import OUT, TEXT
-from shiftcheck.whole import Whole
-from shiftcheck.without_values import quiet
+from shiftcheck.lattice.axis import Axis, pair
+from shiftcheck.lattice.layout import Lost, Signal, lose
+from shiftcheck.lattice.shares import is_fair
+from shiftcheck.measuring.gaps.arrange import is_flattened, size_at, spatial_places
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.leaving.ways_out import OUT, TEXT
+from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import LEFT, Originals, preserved
+from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
+from shiftcheck.tracing.torch_internals import (
+    FakeTensor,
+    FakeTensorMode,
+    fake_mode,
+    unset_fake_temporarily,
+)
+from shiftcheck.tracing.tracer import OnRow, Row, Traced, run
+from shiftcheck.tracing.without_values import quiet
 
 Model = Callable[..., Any]
 
@@ -55,8 +60,7 @@ def _read(
             values = [_drawn(leaf, home) for leaf in inputs.leaves]
             return *_guarded_pass(model, inputs, values, layer, originals), []
     try:
-        fake = FakeTensorMode(allow_non_fake_inputs=True)
-        fake._allow_unsafe_data_ptr_access = False  # there is nothing where it would point to
+        fake = fake_mode()
         with inputs.without_gradients(), fake, quiet():
             values = [_faked(leaf, fake, home) for leaf in inputs.leaves]
             return *_pass(model, inputs, values, layer, originals), []
@@ -234,7 +238,7 @@ def _in_order(signal: Signal, name: str, order: Sequence[int]) -> Signal:
     if list(placed) == [axis for axis in order if axis in placed]:
         return signal
     detail = "the axes have changed places, as after a transpose"
-    return lose(signal, placed, Cause(kind="INDEX", layer=name, op="output", detail=detail))
+    return lose(signal, placed, Cause(kind=CauseKind.INDEX, layer=name, op="output", detail=detail))
 
 
 def _output_name(path: str, count: int) -> str:

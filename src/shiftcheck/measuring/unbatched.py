@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.arrangement import arranged, spatial_places
-from shiftcheck.copies import compare_copies, require_copies, without_copies
-from shiftcheck.inputs import Shift
-from shiftcheck.job import SINGLE, Job, Measured, chunks_of, eps_of, guarded
-from shiftcheck.modules import modules_of
-from shiftcheck.progress import tracked
-from shiftcheck.regions import Gap
-from shiftcheck.state import Originals, exchanged, weights_of
-from shiftcheck.structure import output_rows
-from shiftcheck.trace import Row, Traced
-from shiftcheck.verdict import APART, IGNORES, UNREAD, UNSTEADY, Tolerance
+from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.layer_gaps import compare_copies, require_copies, without_copies
+from shiftcheck.measuring.progress import tracked
+from shiftcheck.measuring.run import SINGLE, Job, Measured, chunks_of, eps_of, guarded
+from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.measuring.structure_pass import output_rows
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import Originals, exchanged, weights_of
+from shiftcheck.tracing.tracer import Row, Traced
 
 
 def run_alone(job: Job, originals: Originals) -> None:
@@ -42,15 +43,15 @@ def run_alone(job: Job, originals: Originals) -> None:
     if random_ones or keeps:
         for _ in range(REPEATS if random_ones else 1):
             again = _plain_run(job, originals, 0.0)
-            compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
+            compare_alone(job, [t for _, t, _ in again.outputs], Reason.UNSTEADY, originals)
     rank, lead = len(zero) + 2, "output"
     for path, shape in traced.ignoring:
         if len(shape) >= rank:
-            job.odd.append((lead + path, shape, IGNORES))
+            job.odd.append((lead + path, shape, Reason.IGNORES))
         else:
             name = f"{lead + path!r} {list(shape)}"
             job.notes.append(f"left out: {name} does not depend on the input")
-    job.odd += [(lead + path, (), UNREAD) for path, _ in traced.unknown]
+    job.odd += [(lead + path, (), Reason.UNREAD) for path, _ in traced.unknown]
     if traced.left_out:
         names = ", ".join(repr(lead + path) for path in traced.left_out)
         job.notes.append(f"outputs={list(job.inputs.outputs)!r}: nothing is told of {names}")
@@ -111,7 +112,7 @@ def _same(one: Traced, other: Traced) -> bool:
 
 
 def compare_alone(
-    job: Job, outputs: Sequence[torch.Tensor], doubt: str, originals: Originals
+    job: Job, outputs: Sequence[torch.Tensor], doubt: Reason, originals: Originals
 ) -> None:
     """Set the doubt where an output is not what it was for x by itself, beyond its noise."""
     if len(outputs) != len(job.alone):
@@ -125,11 +126,11 @@ def compare_alone(
     if not far:
         return
     alike = all(outputs[i].shape == job.alone[i].shape for i in far)
-    if doubt == APART and job.products and alike:
+    if doubt == Reason.BATCH_COUPLED and job.products and alike:
         job.unsure = True  # exact products will tell
         return
     floors = list(noise_floor(job, originals).values())
-    doubt = doubt if floors else UNSTEADY  # x alone gives something else each time
+    doubt = doubt if floors else Reason.UNSTEADY  # x alone gives something else each time
     for i in far:
         same = outputs[i].shape == job.alone[i].shape and i < len(floors)
         if not same or not _close(outputs[i], job.alone[i], NOISE_MARGIN * floors[i]):

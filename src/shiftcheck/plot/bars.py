@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shiftcheck.errors import InputError
 from shiftcheck.plot.canvas import FLOOR, axes_or_new
-from shiftcheck.report import Report, Verdict
+from shiftcheck.report.equivariance import Report, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shiftcheck.errors import InputError, MissingExtraError
-from shiftcheck.report import LayerResult, Report
+from shiftcheck.report.equivariance import LayerResult, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shiftcheck.errors import InputError
 from shiftcheck.plot.canvas import axes_or_new, row_of
-from shiftcheck.report import LayerResult, Report
+from shiftcheck.report.equivariance import LayerResult, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

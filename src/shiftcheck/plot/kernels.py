@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from shiftcheck.checks.linearity.impulses import ImpulseResponse
 from shiftcheck.errors import InputError
-from shiftcheck.impulse import ImpulseResponse
 from shiftcheck.plot.canvas import axes_or_new
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from shiftcheck.checks.figures.feature_maps import FeatureMaps
+from shiftcheck.checks.figures.feature_maps import feature_maps as compute_feature_maps
 from shiftcheck.errors import InputError
-from shiftcheck.feature_maps import FeatureMaps
-from shiftcheck.feature_maps import feature_maps as compute_feature_maps
+from shiftcheck.measuring.structure_pass import Model
 from shiftcheck.plot.canvas import four_axes
-from shiftcheck.structure import Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

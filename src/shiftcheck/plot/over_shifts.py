@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shiftcheck.errors import InputError
 from shiftcheck.plot.canvas import FLOOR, axes_or_new, row_of
-from shiftcheck.report import Report
+from shiftcheck.report.equivariance import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from shiftcheck.errors import InputError
-from shiftcheck.records import known_fields, number, read_record, to_strict_json
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.reasons import Reason, Reasoned
+from shiftcheck.report.serialization import known_fields, number, read_record, to_strict_json
 
 SCHEMA_VERSION = 1
 
@@ -34,36 +36,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cause:
-    """Why a layer is not equivariant, or not everywhere.
-
-    ``kind`` is one of PADDING, STRIDE, RESIZE, POSITION, MIXING, GLOBAL, INDEX, DATA_DEPENDENT,
-    STOCHASTIC, BATCH_COUPLED, UNSUPPORTED_OP and MEASURED (no reason of a break, but what is known
-    of the layer comes from experiments). ``axis`` is the spatial axis (0 first), None where it
-    concerns all of them. ``period`` in pixels: its multiples are not affected. ``latent``: it
-    would break at other parameter values, but does not at the present ones. ``operation``: the
-    qualified name of the operation in torch.
-
-    Example:
-        >>> import torch, shiftcheck
-        >>> model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.MaxPool2d(2))
-        >>> cause = shiftcheck.geometry(model, (1, 1, 12, 12)).causes[0]
-        >>> cause.kind, cause.layer, cause.axis, cause.period
-        ('STRIDE', '1', 0, 2)
-    """
-
-    kind: str
-    axis: int | None = None
-    layer: str = ""
-    op: str = ""
-    detail: str = ""
-    period: int | None = None
-    latent: bool = False
-    operation: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShiftResult:
+class ShiftResult(Reasoned):
     """One layer under one shift, in pixels; numbers are None where nothing was compared.
 
     ``error``, ``border_error``: the largest gap on valid samples, and on samples that overlap but
@@ -88,7 +61,7 @@ class ShiftResult:
 
     shift: tuple[float, ...]
     verdict: Verdict
-    reason: str = ""
+    reason: Reason = Reason.NONE
     error: float | None = None
     relative_error: float | None = None
     border_error: float | None = None
@@ -105,7 +78,7 @@ class ShiftResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerResult:
+class LayerResult(Reasoned):
     """One layer: its geometry along each spatial axis, and what was measured.
 
     ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
@@ -137,7 +110,7 @@ class LayerResult:
     reduced: bool = False
     measured: bool = False
     verdict: Verdict | None = None
-    reason: str = ""
+    reason: Reason = Reason.NONE
     shifts: tuple[ShiftResult, ...] = ()
 
     @property
@@ -209,7 +182,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(Reasoned):
     """What the same check gives after a change: the largest relative error, and what is left.
 
     Example:
@@ -222,7 +195,7 @@ class Trial:
 
     change: Change
     verdict: Verdict
-    reason: str = ""
+    reason: Reason = Reason.NONE
     relative_error: float | None = None
     guilty: Cause | None = None
 
@@ -233,7 +206,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class Draw(Reasoned):
     """What the check gives with one draw of randomised weights.
 
     Example:
@@ -247,12 +220,12 @@ class Draw:
 
     seed: int
     verdict: Verdict
-    reason: str = ""
+    reason: Reason = Reason.NONE
     relative_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Reasoned):
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
     ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
@@ -278,7 +251,7 @@ class Report:
     """
 
     verdict: Verdict | None
-    reason: str
+    reason: Reason
     layers: tuple[LayerResult, ...]
     outputs: tuple[LayerResult, ...]
     guilty: Cause | None = None

@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 from shiftcheck.errors import InputError
-from shiftcheck.records import known_fields, read_record, to_strict_json
-from shiftcheck.report import Cause, Change, cause_from
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.equivariance import Change, cause_from
+from shiftcheck.report.reasons import Reason, Reasoned
+from shiftcheck.report.serialization import known_fields, read_record, to_strict_json
 
 SCHEMA_VERSION = 1
 
@@ -32,7 +34,7 @@ class InvarianceVerdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvarianceShift:
+class InvarianceShift(Reasoned):
     """One output under one shift, in pixels; numbers are None where there are none.
 
     ``distance``: the largest Euclidean distance between the outputs for a signal and for the
@@ -58,7 +60,7 @@ class InvarianceShift:
 
     shift: Shift
     verdict: InvarianceVerdict | None
-    reason: str = ""
+    reason: Reason = Reason.NONE
     distance: float | None = None
     mean_distance: float | None = None
     relative_error: float | None = None
@@ -70,7 +72,7 @@ class InvarianceShift:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvariantOutput:
+class InvariantOutput(Reasoned):
     """One output: what its structure guarantees, and what was measured.
 
     ``period``: along each axis, the smallest shift in pixels for whose multiples the structure
@@ -96,7 +98,7 @@ class InvariantOutput:
     period: tuple[int | None, ...]
     measured: bool = False
     verdict: InvarianceVerdict | None = None
-    reason: str = ""
+    reason: Reason = Reason.NONE
     variation: float | None = None
     magnitude: float | None = None
     pairs: int = 0
@@ -166,7 +168,7 @@ class InvariantOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvarianceTrial:
+class InvarianceTrial(Reasoned):
     """What the same check gives after a change.
 
     Example:
@@ -182,7 +184,7 @@ class InvarianceTrial:
 
     change: Change
     verdict: InvarianceVerdict | None
-    reason: str = ""
+    reason: Reason = Reason.NONE
     relative_error: float | None = None
 
     @property
@@ -192,7 +194,7 @@ class InvarianceTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvarianceReport:
+class InvarianceReport(Reasoned):
     """The result of ``check_invariance``: the verdict, its reason, and every output.
 
     ``verdict`` is None where nothing was to be judged: on an open axis, without a bound.
@@ -216,7 +218,7 @@ class InvarianceReport:
     """
 
     verdict: InvarianceVerdict | None
-    reason: str
+    reason: Reason
     outputs: tuple[InvariantOutput, ...]
     max_relative_error: float | None = None
     model: str = ""

@@ -8,7 +8,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from shiftcheck.report import Report
+from shiftcheck.report.equivariance import Report
+from shiftcheck.report.reasons import Reason, Reasoned
 
 
 class Linearity(StrEnum):
@@ -76,7 +77,7 @@ class Superposition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearOutput:
+class LinearOutput(Reasoned):
     """One output: its verdict, every comparison, and its constant part.
 
     ``constant`` is the largest magnitude of ``phi(0)``, ``scale`` that of ``phi(f) - phi(0)`` for
@@ -93,7 +94,7 @@ class LinearOutput:
     name: str
     shape: tuple[int, ...]
     verdict: Linearity
-    reason: str = ""
+    reason: Reason = Reason.NONE
     superpositions: tuple[Superposition, ...] = ()
     constant: float | None = None
     scale: float | None = None
@@ -108,7 +109,7 @@ class LinearOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearityReport:
+class LinearityReport(Reasoned):
     """The result of ``check_linear``; only the outputs decide.
 
     ``precision``: the type in which was compared, float64 where the model has a copy in it.
@@ -125,7 +126,7 @@ class LinearityReport:
     """
 
     verdict: Linearity
-    reason: str
+    reason: Reason
     outputs: tuple[LinearOutput, ...]
     model: str = ""
     input_shape: tuple[int, ...] = ()
@@ -144,7 +145,7 @@ class LinearityReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvolutionReport:
+class ConvolutionReport(Reasoned):
     """The theorem for one operator: linear? equivariant? therefore a convolution, with an error.
 
     ``linearity`` and ``equivariance`` are the two premises, None where one was not reached.
@@ -164,7 +165,7 @@ class ConvolutionReport:
     """
 
     verdict: Theorem
-    reason: str
+    reason: Reason
     linearity: LinearityReport
     equivariance: Report | None = None
     boundary: tuple[str, ...] = ()

@@ -3,8 +3,8 @@
 Besides the table of rules, this module offers what a rule of your own is written with.
 """
 
-from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.lattice.layout import (
     Factor,
     Gone,
     Lost,
@@ -24,24 +24,24 @@ from shiftcheck.rules import (
     concatenation,
     convolution,
     elementwise,
-    gathering,
-    linear,
-    neighbourhoods,
+    fft,
+    indexing,
+    matmul,
     normalization,
-    ordering,
     padding,
     pooling,
     products,
     quantizing,
+    recurrence,
     reduction,
     resizing,
-    sequences,
-    shape,
-    spectral,
-    writing,
+    scattering,
+    sorting,
+    unfolding,
+    views,
 )
-from shiftcheck.rules.causes import note_new_causes, note_padding
 from shiftcheck.rules.common import pointwise, spread_over
+from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import (
     Rule,
@@ -58,19 +58,19 @@ FAMILIES = (
     resizing,
     elementwise,
     normalization,
-    linear,
+    matmul,
     attention,
     reduction,
-    shape,
+    views,
     concatenation,
-    gathering,
-    neighbourhoods,
-    ordering,
+    indexing,
+    unfolding,
+    sorting,
     products,
     quantizing,
-    sequences,
-    spectral,
-    writing,
+    recurrence,
+    fft,
+    scattering,
 )
 """The modules that hold the rules of torch's own operations."""
 

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import Axis, GeometryError
-from shiftcheck.layout import Dim, Gone, Pairs, Signal, lose, with_cause, with_dims
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.lattice.axis import Axis, GeometryError
+from shiftcheck.lattice.layout import Dim, Gone, Pairs, Signal, lose, with_cause, with_dims
+from shiftcheck.lattice.windows import as_keys, contracted
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import WINDOWS, combined, need_signal, require_plain, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
+from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import (
     of_the_past,
@@ -22,7 +23,6 @@ from shiftcheck.rules.pairs import (
     with_taking_part,
 )
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import as_keys, contracted
 
 
 @register_rule(
@@ -155,7 +155,7 @@ def _masked(out: Signal, q: Signal, k: Signal, mask: Constant) -> Signal:
     keys = len(k.dims) - 2
     related = [a for a in k.axes_in([keys]) if isinstance(out.axes[a], Axis)]
     unrelated = [a for a in k.axes_in([keys]) if a not in related]
-    dim = as_keys(lose(k, unrelated, Cause(kind="POSITION")), keys, related)
+    dim = as_keys(lose(k, unrelated, Cause(kind=CauseKind.POSITION)), keys, related)
     scores = with_constants(Signal((*q.dims[:-1], dim), out.axes, out.causes), [mask])
     out = Signal(out.dims, scores.axes, scores.causes)
     if not unrelated or mask.repeats(1, math.prod(mask.shape), 1) == 1:
@@ -164,5 +164,5 @@ def _masked(out: Signal, q: Signal, k: Signal, mask: Constant) -> Signal:
     for axis in unrelated:
         states[axis] = Gone(exact=False, broken=True)
         detail = "a mask that varies along the axis"
-        out = with_cause(out, Cause(kind="POSITION", axis=axis, detail=detail))
+        out = with_cause(out, Cause(kind=CauseKind.POSITION, axis=axis, detail=detail))
     return replace(out, axes=tuple(states))

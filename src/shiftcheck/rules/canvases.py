@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Recipe, Signal, by_recipe, canonical, flat, with_dims
-from shiftcheck.rules.causes import STAYS
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.layout import Recipe, Signal, by_recipe, canonical, flat, with_dims
 from shiftcheck.rules.concatenation import put_together, stack
+from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.shape import take_range
+from shiftcheck.rules.views import take_range
 
 MOST_PATCHES = 64
 """A canvas with more patches than that is not followed."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import Axis, GeometryError, globalise, over_windows
-from shiftcheck.combining import broadcast, lost_alike, reduce_dims
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError, globalise, over_windows
+from shiftcheck.lattice.broadcasting import broadcast, lost_alike, reduce_dims
+from shiftcheck.lattice.layout import (
     Dim,
     Gone,
     Signal,
@@ -20,13 +20,13 @@ from shiftcheck.layout import (
     with_cause,
     with_dim,
 )
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.lattice.windows import aligned, contracted, interleaved, settled
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.crossed import CROSSED, crossed_axes
+from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.standing import standing_still
-from shiftcheck.windows import aligned, contracted, interleaved, settled
 
 
 def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ def mix(signal: Signal, dim: int, size: int, what: str) -> Signal:
     uncoupled(signal, [dim], what)
     detail = f"{what} over a dimension that holds a spatial axis"
     whole = [a for a in signal.axes_in([dim]) if not _innermost(signal, a, dim)]
-    out = lose(signal, whole, Cause(kind="MIXING", detail=detail)) if whole else signal
+    out = lose(signal, whole, Cause(kind=CauseKind.MIXING, detail=detail)) if whole else signal
     return note_new_causes(signal, with_dim(contracted(out, [dim]), dim, plain(size)))
 
 
@@ -81,7 +81,7 @@ def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
     """Every sample now depends on all samples along ``dims``: the whole axis, or its window.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, spread_over
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
@@ -101,10 +101,10 @@ def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
             new = over_windows(state, inside[0].step * inside[0].size)
         out = with_axis(out, axis, new)
         if new.lattice > state.lattice:
-            cause = Cause(kind="STRIDE", axis=axis, period=new.lattice, detail=WINDOWS)
+            cause = Cause(kind=CauseKind.STRIDE, axis=axis, period=new.lattice, detail=WINDOWS)
             out = with_cause(out, cause)
         elif not new.valid.all():
-            out = with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=detail))
+            out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
     return out
 
 
@@ -114,7 +114,9 @@ def reduce_over(signal: Signal, dims: Sequence[int], keepdim: bool, what: str) -
     out, reduced = reduce_dims(signal, dims, keepdim=keepdim)
     for axis in reduced:
         if isinstance(out.axes[axis], Gone) and not getattr(out.axes[axis], "exact", False):
-            out = with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=f"{what} over the axis"))
+            out = with_cause(
+                out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=f"{what} over the axis")
+            )
     return note_new_causes(signal, out)
 
 
@@ -124,7 +126,7 @@ def pointwise(*operands: object) -> Signal:
     Signals must agree in stride; a constant that varies along an axis is a POSITION.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, pointwise, resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
@@ -190,9 +192,9 @@ def _stride_clashes(signals: Sequence[Signal]) -> Iterator[tuple[int, Cause]]:
     for axis in range(len(signals[0].axes)):
         strides = {s.stride for s in (x.axes[axis] for x in signals) if isinstance(s, Axis)}
         if len({abs(s) for s in strides}) > 1:
-            yield axis, Cause(kind="RESIZE", detail="strides differ")
+            yield axis, Cause(kind=CauseKind.RESIZE, detail="strides differ")
         elif len(strides) > 1:
-            yield axis, Cause(kind="INDEX", detail="one is flipped, another is not")
+            yield axis, Cause(kind=CauseKind.INDEX, detail="one is flipped, another is not")
 
 
 def _stretched(
@@ -204,7 +206,7 @@ def _stretched(
         size = max(shape[position] for shape in sizes if len(shape) >= -position)
         ones = [s for s in signals if len(s.dims) >= -position and s.shape[position] == 1 < size]
         for axis in {a for s in ones for a in s.axes_in([len(s.dims) + position])}:
-            yield axis, Cause(kind="INDEX", detail="one sample stands for the whole axis")
+            yield axis, Cause(kind=CauseKind.INDEX, detail="one sample stands for the whole axis")
 
 
 def _note_join(signals: Sequence[Signal], out: Signal) -> Signal:
@@ -215,7 +217,7 @@ def _note_join(signals: Sequence[Signal], out: Signal) -> Signal:
         any_valid = any(isinstance(b, Axis) and b.valid.any() for b in before)
         if len(before) < len(signals) and any_valid and not state.valid.any():
             detail = "a value of the whole axis is combined with each sample"
-            out = with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=detail))
+            out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
     return out
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from shiftcheck.axis import Axis, GeometryError
-from shiftcheck.combining import join_states
-from shiftcheck.joining import joined
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError
+from shiftcheck.lattice.broadcasting import join_states
+from shiftcheck.lattice.joined import joined
+from shiftcheck.lattice.layout import (
     Recipe,
     Signal,
     Waves,
@@ -20,17 +20,17 @@ from shiftcheck.layout import (
     with_cause,
     with_dim,
 )
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import STAYS
+from shiftcheck.lattice.splicing import Piece, Splice, spliced
+from shiftcheck.lattice.windows import interleaved
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import combined, normal_dim, uncoupled
 from shiftcheck.rules.constants import with_constants
-from shiftcheck.rules.gathering import Places, taken
+from shiftcheck.rules.indexing import Places, taken
 from shiftcheck.rules.mirrored import without_mirror
+from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
-from shiftcheck.rules.shape import unsqueeze
-from shiftcheck.splicing import Piece, Splice, spliced
-from shiftcheck.windows import interleaved
+from shiftcheck.rules.views import unsqueeze
 
 
 @register_rule("aten::stack", law="1 -> 1")
@@ -75,7 +75,7 @@ def put_together(tensors: Sequence[object], dim: int, held: Signal | None = None
     if constants and any(isinstance(state, Waves) for s in signals for state in s.axes):
         raise GeometryError("a constant is joined to the frequencies of a signal")
     axes = {a for s in signals for a in s.axes_in([at])}
-    fixed = [s for s in signals if any(getattr(a, "kind", "") == "INDEX" for a in s.axes)]
+    fixed = [s for s in signals if any(getattr(a, "kind", "") == CauseKind.INDEX for a in s.axes)]
     if len(fixed) > 1 and not axes:
         raise GeometryError("samples that were taken at fixed places are put together again")
     if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
@@ -153,7 +153,7 @@ def _cat_along_axis(
     states[axis] = whole.axis
     out = Signal(tuple(dims), tuple(states), rest.causes)
     others = [p for p in kept if isinstance(p, Signal) and p.axis_in(at) != axis]
-    picked = any((c.kind, c.axis) == ("INDEX", axis) for p in others for c in p.causes)
+    picked = any((c.kind, c.axis) == (CauseKind.INDEX, axis) for p in others for c in p.causes)
     return _note_splice(out, axis, whole, laid, written=held is not None, picked=picked)
 
 
@@ -198,7 +198,7 @@ def _causes_kept(
         for c in piece.causes
         if c.axis != axis
         or c.kind in STAYS
-        or not (harmless or c.period is not None or c.kind in ("PADDING", "GLOBAL"))
+        or not (harmless or c.period is not None or c.kind in (CauseKind.PADDING, CauseKind.GLOBAL))
     )
     return replace(piece, causes=causes)
 
@@ -213,11 +213,11 @@ def _note_splice(
     detail = "pieces are joined at a fixed place"
     opened = out.geometry(axis).circular and not written and not whole.axis.valid.all()
     if whole.excused.any() or opened:
-        out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+        out = with_cause(out, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
     if whole.different.any():
         signals = np.concatenate([np.full(p.size, p.axis is not None) for p in laid])
         pieces = whole.moved if written else whole.different & signals
-        kind = "INDEX" if picked or pieces.any() else "POSITION"
+        kind = CauseKind.INDEX if picked or pieces.any() else CauseKind.POSITION
         out = with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
     return out
 

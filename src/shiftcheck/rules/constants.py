@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, coarsen, invalidate, runs, with_break
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, coarsen, invalidate, runs, with_break
+from shiftcheck.lattice.layout import (
     Dim,
     Factor,
     Signal,
@@ -19,13 +19,15 @@ from shiftcheck.layout import (
     with_axis,
     with_cause,
 )
-from shiftcheck.report import Cause
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.operands import HIDES, BatchCoupledError, Constant
 
 
 def stochastic(signal: Signal) -> Signal:
     """The signal after something random was done to it."""
-    return with_cause(signal, Cause(kind="STOCHASTIC", detail="random numbers differ per copy"))
+    return with_cause(
+        signal, Cause(kind=CauseKind.STOCHASTIC, detail="random numbers differ per copy")
+    )
 
 
 def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
@@ -135,7 +137,7 @@ def _invalid_windows(
         state = out.geometry(axis)
         keep = np.repeat(~cut, state.size // len(cut))
         out = with_axis(out, axis, invalidate(state, keep))
-        cause = Cause(kind="PADDING", axis=axis, detail="windows that are masked in part")
+        cause = Cause(kind=CauseKind.PADDING, axis=axis, detail="windows that are masked in part")
         out = with_cause(out, cause) if cut.any() else out
         out = _periodic(out, axis, signal.factors_of(axis)[0].step)
     every = left.reshape(-1, left.shape[-1])
@@ -191,7 +193,7 @@ def _leaving(signal: Signal, axis: int, own: Axis, step: int) -> Signal | None:
     if not (state.valid & ~own.valid).any():
         return left
     detail = "a constant whose own field leaves the window there"
-    return with_cause(left, Cause(kind="PADDING", axis=axis, detail=detail))
+    return with_cause(left, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
 
 
 def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int) -> Signal:
@@ -221,7 +223,7 @@ def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant)
         raise BatchCoupledError("a constant differs between the elements of the batch")
     if step == 1:
         cause = Cause(
-            kind="POSITION",
+            kind=CauseKind.POSITION,
             axis=axis,
             latent=True,
             detail="a parameter for each place, uniform now",
@@ -233,7 +235,7 @@ def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant)
         return _periodic(signal, axis, period, always=_is_whole(factor, state))
     what = "a parameter" if constant.parameter else "a constant"
     known = "that varies along the axis" if step is not None else "whose values are not known here"
-    cause = Cause(kind="POSITION", axis=axis, detail=f"{what} {known}")
+    cause = Cause(kind=CauseKind.POSITION, axis=axis, detail=f"{what} {known}")
     return with_cause(with_axis(signal, axis, with_break(state)), cause)
 
 
@@ -265,7 +267,9 @@ def _periodic(
     if not always and new.lattice == state.lattice and bool((new.valid == state.valid).all()):
         return out
     detail = f"a constant that repeats every {samples} samples"
-    return with_cause(out, Cause(kind="POSITION", axis=axis, period=new.lattice, detail=detail))
+    return with_cause(
+        out, Cause(kind=CauseKind.POSITION, axis=axis, period=new.lattice, detail=detail)
+    )
 
 
 def _product(sizes: Iterable[int]) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shiftcheck.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.layout import Signal, map_axes
-from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.lattice.layout import Signal, map_axes
+from shiftcheck.lattice.windows import within_windows
+from shiftcheck.report.causes import CauseForm
 from shiftcheck.rules.common import mix, need_signal, no_signal, per_axis
+from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import within_windows
 
 ARITHMETIC = "Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016"
 
@@ -175,4 +176,4 @@ def _convolved(
 
     given = within_windows(mixed, places)
     out = note_new_causes(signal, map_axes(given, places, along, [size(i) for i in active]))
-    return note_edges(given, out, places, along, "its own padding")
+    return note_edges(given, out, places, along, "its own padding", CauseForm.OWN_PADDING)

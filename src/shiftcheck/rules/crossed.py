@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shiftcheck.layout import SPATIAL, Dim, Signal, flat, size_of, uniform
-from shiftcheck.report import Cause
+from shiftcheck.lattice.layout import SPATIAL, Dim, Signal, flat, size_of, uniform
+from shiftcheck.report.causes import Cause, CauseKind
 
-CROSSED = Cause(kind="INDEX", detail="its samples are combined with those along another dimension")
+CROSSED = Cause(
+    kind=CauseKind.INDEX, detail="its samples are combined with those along another dimension"
+)
 
 
 def crossed_axes(signals: Sequence[Signal]) -> set[int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.combining import broadcast
-from shiftcheck.layout import Factor, Signal, as_slice, by_recipe, no_longer_uniform
-from shiftcheck.rules.causes import STAYS
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.layout import Factor, Signal, as_slice, by_recipe, no_longer_uniform
 from shiftcheck.rules.common import need_signal, pointwise, require_plain
 from shiftcheck.rules.constants import stochastic, with_constants
+from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
 

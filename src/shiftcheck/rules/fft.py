@@ -11,19 +11,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shiftcheck.axis import Axis, GeometryError, Taps, globalise, resample, window
-from shiftcheck.layout import Factor, Gone, Signal, Waves, plain, with_axis, with_cause, with_dim
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_padding
+from shiftcheck.lattice.axis import Axis, GeometryError, Taps, globalise, resample, window
+from shiftcheck.lattice.layout import (
+    Factor,
+    Gone,
+    Signal,
+    Waves,
+    plain,
+    with_axis,
+    with_cause,
+    with_dim,
+)
+from shiftcheck.lattice.windows import interleaved
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.concatenation import cat, stack
 from shiftcheck.rules.elementwise import copy
 from shiftcheck.rules.filtering import filtered, multiplied, spectrum
-from shiftcheck.rules.gathering import flip, index_select, roll
-from shiftcheck.rules.linear import matmul
+from shiftcheck.rules.indexing import flip, index_select, roll
+from shiftcheck.rules.matmul import matmul
+from shiftcheck.rules.note_causes import note_padding
 from shiftcheck.rules.padding import constant_pad, pad
 from shiftcheck.rules.registry import Rule, keeps_uniform, register_rule
-from shiftcheck.rules.shape import (
+from shiftcheck.rules.views import (
     chunk,
     expand,
     flatten,
@@ -40,7 +50,6 @@ from shiftcheck.rules.shape import (
     unsqueeze,
     view,
 )
-from shiftcheck.windows import interleaved
 
 SOURCE = "the shift theorem; torch.fft"
 FORWARD = "global; to frequencies: exact on one turn of a circle, and only for linear maps of each"
@@ -116,7 +125,7 @@ def _to_waves(signal: Signal, dim: int, axis: int, bins: Sequence[int | None]) -
     if state.valid.all():
         return out
     detail = "a Fourier transform of the whole axis"
-    return with_cause(out, Cause(kind="GLOBAL", axis=axis, detail=detail))
+    return with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
 
 
 def frequency_axis(signal: Signal, dim: int) -> int | None:
@@ -167,7 +176,10 @@ def _from_waves(signal: Signal, dim: int, axis: int, size: int, one_sided: bool)
     if state.lattice == waves.axis.lattice:
         return out
     cause = Cause(
-        kind="RESIZE", axis=axis, period=state.lattice, detail="to another number of samples"
+        kind=CauseKind.RESIZE,
+        axis=axis,
+        period=state.lattice,
+        detail="to another number of samples",
     )
     return with_cause(out, cause)
 

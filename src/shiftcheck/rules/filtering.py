@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, resample, window
-from shiftcheck.layout import Dim, Signal, map_axes
-from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.lattice.axis import Axis, resample, window
+from shiftcheck.lattice.layout import Dim, Signal, map_axes
+from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.operands import Constant
 
 NOISE = 8.0

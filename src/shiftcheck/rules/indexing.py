@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, GeometryError, all_valid, resample, take, window
-from shiftcheck.frequencies import at_frequencies
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError, all_valid, resample, take, window
+from shiftcheck.lattice.frequencies import at_frequencies
+from shiftcheck.lattice.layout import (
     Dim,
     Signal,
     lose,
@@ -24,8 +24,8 @@ from shiftcheck.layout import (
     with_dim,
     with_dims,
 )
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.lattice.windows import opened
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
     combined,
     need_signal,
@@ -36,9 +36,9 @@ from shiftcheck.rules.common import (
     uncoupled,
 )
 from shiftcheck.rules.constants import stochastic, with_constants
+from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
-from shiftcheck.windows import opened
 
 LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
 Places = NDArray[np.intp]
@@ -76,7 +76,7 @@ def taken(
     try:
         new = take(state, places, forward=forward, stored=stored)
     except GeometryError as error:
-        lost = lose(signal, [axis], Cause(kind="INDEX", detail=f"{what}: {error}"))
+        lost = lose(signal, [axis], Cause(kind=CauseKind.INDEX, detail=f"{what}: {error}"))
         return with_dim(lost, dim, plain(len(places)))
     out = note_new_causes(signal, with_axis(signal, axis, new))
     seam = not take(all_valid(state), places, forward=forward).valid.all()
@@ -88,9 +88,9 @@ def _note_seam(out: Signal, axis: int, old: Axis, new: Axis, what: str) -> Signa
         return out
     detail = f"{what} leaves a seam at a fixed place"
     if new.circular or new.different is not None:
-        out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=detail))
+        out = with_cause(out, Cause(kind=CauseKind.INDEX, axis=axis, detail=detail))
     if not new.circular and not new.readable.all():
-        out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+        out = with_cause(out, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
     return out
 
 
@@ -253,7 +253,7 @@ def diagonal(
     first, second = 0 if dim1 is None else dim1, 1 if dim2 is None else dim2
     a, b = normal_dim(first, rank), normal_dim(second, rank)
     uncoupled(signal, [a, b], "a diagonal")
-    cause = Cause(kind="INDEX", detail="a diagonal takes samples at fixed places")
+    cause = Cause(kind=CauseKind.INDEX, detail="a diagonal takes samples at fixed places")
     lost = lose(signal, signal.axes_in([a, b]), cause)
     rows, columns = lost.shape[a], lost.shape[b]
     length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)

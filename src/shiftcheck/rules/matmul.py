@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.combining import broadcast
-from shiftcheck.layout import Signal, Waves, flat, noted, plain, with_dims
-from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.layout import Signal, Waves, flat, noted, plain, with_dims
+from shiftcheck.lattice.windows import as_keys, contracted
 from shiftcheck.rules.common import WINDOWS, combined, mix, need_signal, no_signal, uncoupled
 from shiftcheck.rules.constants import with_constants
+from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import related as pairs_of
 from shiftcheck.rules.pairs import summed
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import as_keys, contracted
 
 LAW = "1 -> 1 over channels; over a spatial axis: none (MIXING)"
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import Axis
-from shiftcheck.layout import Signal, with_cause
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import Signal, with_cause
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
-MIRRORED = "mirrored: it moves against its input"
+MIRRORED = Cause(
+    kind=CauseKind.INDEX,
+    detail="mirrored: it moves against its input",
+    form=CauseForm.MIRRORED,
+)
 
 
 def note_mirrored(before: Sequence[Signal], after: Signal) -> Signal:
     """Add INDEX where an axis now moves against its input, and take it back where none does.
 
     Example:
-        >>> from shiftcheck.axis import input_axis, resample, window
-        >>> from shiftcheck.layout import Factor, with_axis
+        >>> from shiftcheck.lattice.axis import input_axis, resample, window
+        >>> from shiftcheck.lattice.layout import Factor, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
         >>> flipped = with_axis(x, 0, resample(x.geometry(0), window(-1, [15]), 16))
@@ -33,7 +37,7 @@ def note_mirrored(before: Sequence[Signal], after: Signal) -> Signal:
         if state.stride > 0:
             out = without_mirror(out, axis)
         elif not any(is_mirrored(signal.axes[axis]) for signal in before):
-            out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=MIRRORED))
+            out = with_cause(out, replace(MIRRORED, axis=axis))
     return out
 
 
@@ -44,5 +48,5 @@ def is_mirrored(state: object) -> bool:
 
 def without_mirror(signal: Signal, axis: int) -> Signal:
     """The signal without the cause that an axis is mirrored."""
-    left = tuple(c for c in signal.causes if (c.axis, c.detail) != (axis, MIRRORED))
+    left = tuple(c for c in signal.causes if (c.axis, c.form) != (axis, CauseForm.MIRRORED))
     return signal if len(left) == len(signal.causes) else replace(signal, causes=left)

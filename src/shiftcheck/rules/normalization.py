@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.layout import Signal
 from shiftcheck.rules.common import (
     need_signal,
     no_signal,

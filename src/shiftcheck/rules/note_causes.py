@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from shiftcheck.axis import Axis, all_valid
-from shiftcheck.layout import Signal, with_cause
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import Axis, all_valid
+from shiftcheck.lattice.layout import Signal, with_cause
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
 
 def note_new_causes(
-    before: Signal, after: Signal, kind: str = "STRIDE", detail: str = ""
+    before: Signal, after: Signal, kind: str = CauseKind.STRIDE, detail: str = ""
 ) -> Signal:
     """Name what an operation on single axes did: samples invalidated, or the period made longer.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, note_new_causes
         >>> from shiftcheck.rules import resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
@@ -28,11 +28,13 @@ def note_new_causes(
     out = after
     for a, (old, new) in enumerate(zip(before.axes, after.axes, strict=True)):
         if isinstance(old, Axis) and isinstance(new, Axis):
-            out = _note_axis(out, a, old, new, kind, detail)
+            out = _note_axis(out, a, old, new, CauseKind(kind), detail)
     return out
 
 
-def _note_axis(out: Signal, axis: int, old: Axis, new: Axis, kind: str, detail: str) -> Signal:
+def _note_axis(
+    out: Signal, axis: int, old: Axis, new: Axis, kind: CauseKind, detail: str
+) -> Signal:
     if new.lattice > old.lattice:
         out = with_cause(out, Cause(kind=kind, axis=axis, period=new.lattice, detail=detail))
     if new.circular and new.circle is None and old.circle is not None:
@@ -50,7 +52,7 @@ def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str
     Where nothing was valid before, or the same samples as now, nothing became invalid.
 
     Example:
-        >>> from shiftcheck.axis import input_axis
+        >>> from shiftcheck.lattice.axis import input_axis
         >>> from shiftcheck.rules import Factor, Signal, note_padding, resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Signal((row,), (input_axis(16, circular=False),))
@@ -64,7 +66,7 @@ def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str
         if not isinstance(old, Axis) or not isinstance(new, Axis) or not old.valid.any():
             continue
         if not new.valid.all() and not _as_valid(old, new):
-            out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+            out = with_cause(out, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
     return out
 
 
@@ -80,6 +82,7 @@ def note_edges(
     dims: Sequence[int],
     change: Callable[[Axis, int], Axis],
     detail: str,
+    form: CauseForm = CauseForm.PLAIN,
 ) -> Signal:
     """Add PADDING for the axes in ``dims`` that ``change``, as given to map_axes, reads beyond.
 
@@ -91,11 +94,17 @@ def note_edges(
         if axis is None:
             continue
         if not change(all_valid(before.geometry(axis)), i).valid.all():
-            out = with_cause(out, Cause(kind="PADDING", axis=axis, detail=detail))
+            cause = Cause(kind=CauseKind.PADDING, axis=axis, detail=detail, form=form)
+            out = with_cause(out, cause)
     return out
 
 
-STAYS = ("UNSUPPORTED_OP", "STOCHASTIC", "BATCH_COUPLED", "DATA_DEPENDENT")
+STAYS = (
+    CauseKind.UNSUPPORTED_OP,
+    CauseKind.STOCHASTIC,
+    CauseKind.BATCH_COUPLED,
+    CauseKind.DATA_DEPENDENT,
+)
 """The causes that matter even where the samples are not valid."""
 
 UNNAMED = "its rule names no cause"
@@ -122,16 +131,16 @@ def note_missing_causes(before: Sequence[Signal], after: Signal) -> Signal:
     return out
 
 
-def _changes(old: Sequence[Axis], new: Axis) -> Iterator[tuple[str, int | None]]:
+def _changes(old: Sequence[Axis], new: Axis) -> Iterator[tuple[CauseKind, int | None]]:
     """The kind and the period of whatever an axis lost between two geometries."""
     if new.broken and not any(s.broken for s in old):
-        yield "POSITION", None
+        yield CauseKind.POSITION, None
     if new.lattice > math.lcm(*(s.lattice for s in old)):
-        yield "STRIDE", new.lattice
+        yield CauseKind.STRIDE, new.lattice
     if new.circular and new.circle is None and all(s.circle is not None for s in old):
-        yield "STRIDE", None
+        yield CauseKind.STRIDE, None
     elif not new.valid.all() and all(s.valid.all() for s in old):
-        yield ("GLOBAL" if math.inf in new.halo else "PADDING"), None
+        yield (CauseKind.GLOBAL if math.inf in new.halo else CauseKind.PADDING), None
 
 
 def _is_explained(kind: str, period: int | None, known: Sequence[Cause]) -> bool:
@@ -140,6 +149,6 @@ def _is_explained(kind: str, period: int | None, known: Sequence[Cause]) -> bool
     periods = math.lcm(*(c.period for c in known if c.period is not None))
     if period is not None:
         return periods % period == 0
-    if kind == "STRIDE":
-        return bool(always & {"STRIDE", "RESIZE"})
-    return bool(always) or (kind != "POSITION" and periods != 1)
+    if kind == CauseKind.STRIDE:
+        return bool(always & {CauseKind.STRIDE, CauseKind.RESIZE})
+    return bool(always) or (kind != CauseKind.POSITION and periods != 1)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis
 from shiftcheck.errors import ShiftcheckError
+from shiftcheck.lattice.axis import Axis
 
 HIDES = -50.0
 """What is added to a score hides it where it is at most this: its share of a softmax is nothing."""

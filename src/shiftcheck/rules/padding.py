@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shiftcheck.axis import Axis, GeometryError, resample, window
-from shiftcheck.frequencies import more_frequencies
-from shiftcheck.layout import Signal, Waves, map_axes
-from shiftcheck.rules.causes import note_edges
+from shiftcheck.lattice.axis import Axis, GeometryError, resample, window
+from shiftcheck.lattice.frequencies import more_frequencies
+from shiftcheck.lattice.layout import Signal, Waves, map_axes
+from shiftcheck.lattice.windows import within_windows
+from shiftcheck.report.causes import CauseForm
 from shiftcheck.rules.common import need_signal
+from shiftcheck.rules.note_causes import note_edges
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import within_windows
-
-AFTER_A_CROP = "of what a crop left"
 
 
 def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -> Signal:
@@ -43,8 +42,11 @@ def _pad(x: object, pad: Sequence[int], mode: str, value: float | None = None) -
 
     out = map_axes(signal, dims, change, sizes)
     crops = mode == "circular" and any(min(sides[d]) < 0 for d in dims)
-    detail = f"circular padding {AFTER_A_CROP}" if crops else f"{mode} padding"
-    return note_edges(signal, out, dims, change, detail)
+    if crops:
+        what, form = "circular padding of what a crop left", CauseForm.AFTER_A_CROP
+    else:
+        what, form = f"{mode} padding", CauseForm.OWN_PADDING
+    return note_edges(signal, out, dims, change, what, form)
 
 
 def _cropped(axis: Axis, left: int, right: int) -> Axis:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.axis import Axis, join
-from shiftcheck.bands import Codes, Reach, causal, reached, reaches
-from shiftcheck.layout import Dim, Pairs, Signal, merge_causes, with_cause
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_new_causes, note_padding
+from shiftcheck.lattice.axis import Axis, join
+from shiftcheck.lattice.bands import Codes, Reach, causal, reached, reaches
+from shiftcheck.lattice.layout import Dim, Pairs, Signal, merge_causes, with_cause
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.turned import by_distance_alone
 
@@ -279,11 +279,13 @@ def within_reach(out: Signal, pairs: Pairs, values: Signal, law: Sequence[Reach]
     for axis, reach in zip(pairs.axes, law, strict=True):
         if not reach.bounded and old.geometry(axis).valid.any() and not new.geometry(axis).closed:
             detail = WHOLE if reach.before and reach.after else PAST
-            new = with_cause(new, Cause(kind="GLOBAL", axis=axis, detail=detail))
+            new = with_cause(new, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
         if pairs.measured and not new.geometry(axis).broken:
-            new = with_cause(new, Cause(kind="MEASURED", axis=axis, detail=DISTANCE))
+            new = with_cause(new, Cause(kind=CauseKind.MEASURED, axis=axis, detail=DISTANCE))
         if pairs.latent:
-            new = with_cause(new, Cause(kind="POSITION", axis=axis, latent=True, detail=LATENT))
+            new = with_cause(
+                new, Cause(kind=CauseKind.POSITION, axis=axis, latent=True, detail=LATENT)
+            )
     return new
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Dim, Signal, lose, map_axes
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.lattice.axis import Axis, Taps, resample, window
+from shiftcheck.lattice.layout import Dim, Signal, lose, map_axes
+from shiftcheck.lattice.windows import within_windows
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import need_signal, per_axis, reduce_over
+from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import within_windows
 
 Ints = int | Sequence[int]
 
@@ -140,7 +140,7 @@ class PoolIndices(Signal):
 
 def _indices(out: Signal) -> Signal:
     axes = [a for a, state in enumerate(out.axes) if isinstance(state, Axis)]
-    return lose(out, axes, Cause(kind="INDEX", detail="indices count from a fixed place"))
+    return lose(out, axes, Cause(kind=CauseKind.INDEX, detail="indices count from a fixed place"))
 
 
 LAW = "N/gcd(N, M) -> M/gcd(N, M) from N to M samples; to 1 sample: global"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, plain, with_dim
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.layout import Signal, plain, with_dim
 from shiftcheck.rules.common import (
     combined,
     mix,
@@ -17,7 +17,7 @@ from shiftcheck.rules.common import (
     reduce_over,
     uncoupled,
 )
-from shiftcheck.rules.linear import matmul
+from shiftcheck.rules.matmul import matmul
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 from shiftcheck.rules.scores import Done, followed

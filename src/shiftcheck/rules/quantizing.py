@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shiftcheck.layout import Signal
+from shiftcheck.lattice.layout import Signal
 from shiftcheck.rules.common import need_signal, normal_dim, pointwise, reduce_over
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule

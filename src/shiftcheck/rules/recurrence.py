@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError, accumulate
-from shiftcheck.layout import Signal, lose, plain, with_axis, with_cause, with_dims
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import GeometryError, accumulate
+from shiftcheck.lattice.layout import Signal, lose, plain, with_axis, with_cause, with_dims
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import combined, mix, need_signal, no_signal, normal_dim, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
@@ -31,7 +31,7 @@ def running(signal: Signal, dim: int, what: str, *, both: bool = False) -> Signa
             state = accumulate(state, backwards=True)
         out = with_axis(out, factor.axis, state)
         detail = f"{what} along the axis sees all that came before"
-        out = with_cause(out, Cause(kind="GLOBAL", axis=factor.axis, detail=detail))
+        out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=factor.axis, detail=detail))
     return out
 
 
@@ -48,7 +48,7 @@ def cumulative_extreme(x: object, dim: int) -> tuple[Signal, Signal]:
     signal = need_signal(x, "the accumulated tensor")
     out = running(signal, normal_dim(dim, len(signal.dims)), "a running extreme")
     axes = signal.axes_in([normal_dim(dim, len(signal.dims))])
-    cause = Cause(kind="INDEX", detail="indices count from a fixed place")
+    cause = Cause(kind=CauseKind.INDEX, detail="indices count from a fixed place")
     return out, lose(out, axes, cause)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Gone, Signal, lose, with_cause
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.layout import Gone, Signal, lose, with_cause
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
     need_signal,
     normal_dim,
@@ -97,7 +97,7 @@ def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Signal
     dims = normal_dims(dim, len(signal.dims))
     uncoupled(signal, dims, "an argmax")
     if signal.axes_in(dims):
-        cause = Cause(kind="INDEX", detail="an index counts from a fixed place")
+        cause = Cause(kind=CauseKind.INDEX, detail="an index counts from a fixed place")
         signal = lose(signal, signal.axes_in(dims), cause)
     return note_choice(reduce_over(signal, dims, keepdim, "an argmax"))
 
@@ -110,7 +110,9 @@ def note_choice(signal: Signal) -> Signal:
     whole = [s for s in signal.axes if isinstance(s, Gone)]
     if not whole:
         return signal
-    cause = Cause(kind="DATA_DEPENDENT", detail="an index is chosen from values of the whole axis")
+    cause = Cause(
+        kind=CauseKind.DATA_DEPENDENT, detail="an index is chosen from values of the whole axis"
+    )
     return with_cause(signal, cause)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import torch
+
 from shiftcheck.errors import InputError
 
 Rule = Callable[..., Any]
@@ -109,16 +111,15 @@ def is_told_uniform(rule: Rule) -> bool:
     return rule in _keeping
 
 
+OPERATIONS = (type(torch.ops.aten.add), type(torch.ops.aten.add.Tensor))
+"""The classes of operations: of all overloads together, and of one."""
+
+
 def _name_of(operation: Any) -> str:
     if isinstance(operation, str) and "::" in operation:
         return operation
-    packet = getattr(operation, "_qualified_op_name", None)
-    if isinstance(packet, str):
-        return packet
-    schema = getattr(operation, "_schema", None)
-    if schema is not None:
-        suffix = f".{schema.overload_name}" if schema.overload_name else ".default"
-        return str(schema.name) + suffix
+    if isinstance(operation, OPERATIONS):
+        return str(operation).replace(".", "::", 1)
     raise InputError(
         f"operations={operation!r} is no operation: give a name such as 'mylib::blur', or"
         " torch.ops.mylib.blur"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from shiftcheck.axis import Axis, Taps, resample, window
-from shiftcheck.layout import Signal, map_axes, no_longer_uniform, plain, uniform, with_dim
-from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.lattice.axis import Axis, Taps, resample, window
+from shiftcheck.lattice.layout import Signal, map_axes, no_longer_uniform, plain, uniform, with_dim
+from shiftcheck.lattice.windows import within_windows
+from shiftcheck.report.causes import CauseForm, CauseKind
 from shiftcheck.rules.common import need_signal, require_plain
+from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import within_windows
 
 SOURCE = "torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h"
 LAW = (
@@ -112,7 +113,7 @@ def _resize(
     for samples, d in zip(sizes, dims, strict=True):
         if signal.dims[d] == ():
             out = with_dim(out, d, uniform(samples))
-    out = note_new_causes(signal, out, kind="RESIZE")
+    out = note_new_causes(signal, out, kind=CauseKind.RESIZE)
     if align:
         out = _with_corners(signal, out, dims)
     return note_edges(signal, out, dims, change, "taps beyond the edge")
@@ -122,8 +123,8 @@ def _with_corners(before: Signal, after: Signal, dims: Sequence[int]) -> Signal:
     """The causes that are new, with the sizes that aligned corners tie the sampling to."""
     sizes = {before.axis_in(d): (before.shape[d], after.shape[d]) for d in dims}
     causes = tuple(
-        replace(c, detail=aligned_corners(*sizes[c.axis]))
-        if c.kind == "RESIZE" and not c.layer and not c.detail and c.axis in sizes
+        replace(c, detail=aligned_corners(*sizes[c.axis]), form=CauseForm.ALIGNED_CORNERS)
+        if c.kind == CauseKind.RESIZE and not c.layer and not c.detail and c.axis in sizes
         else c
         for c in after.causes
     )

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.layout import (
     Signal,
     Waves,
     lose,
@@ -19,7 +19,7 @@ from shiftcheck.layout import (
     with_dims,
     with_other_dims,
 )
-from shiftcheck.report import Cause
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.canvases import Canvas, Patch, assembled
 from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.concatenation import cat, without
@@ -27,7 +27,7 @@ from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.padding import constant_pad
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.rules.shape import take_range
+from shiftcheck.rules.views import take_range
 
 PIECES = "1 -> 1; along an axis as a concatenation of what stays and what is written"
 LAW = "along other dimensions 1 -> 1; along an axis: none (INDEX)"
@@ -50,7 +50,7 @@ def _into(target: object, dim: int, others: Sequence[object], what: str) -> Sign
 
 def _lost(signal: Signal, dims: Sequence[int], what: str) -> Signal:
     uncoupled(signal, dims, what)
-    cause = Cause(kind="INDEX", detail=f"{what} at fixed places of the axis")
+    cause = Cause(kind=CauseKind.INDEX, detail=f"{what} at fixed places of the axis")
     return lose(signal, signal.axes_in(dims), cause)
 
 
@@ -260,7 +260,7 @@ def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) ->
     closed = with_axis(out, axis, replace(state, valid=valid))
     if not valid.all():
         return closed
-    rest = tuple(c for c in closed.causes if (c.kind, c.axis) != ("PADDING", axis))
+    rest = tuple(c for c in closed.causes if (c.kind, c.axis) != (CauseKind.PADDING, axis))
     return replace(closed, causes=rest)
 
 

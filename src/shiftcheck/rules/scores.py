@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftcheck.layout import Dim, Made, Pairs, Signal, flat, noted
+from shiftcheck.lattice.layout import Dim, Made, Pairs, Signal, flat, noted
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import (
     with_added,

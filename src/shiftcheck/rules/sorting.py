@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import GeometryError
-from shiftcheck.layout import Signal, lose, plain, with_dim, with_dims
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.layout import Signal, lose, plain, with_dim, with_dims
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
     need_signal,
     no_signal,
@@ -31,7 +31,7 @@ def _ordered(x: object, dim: int, size: int | None, what: str) -> Signal:
     signal = need_signal(x, "the sorted tensor")
     at = normal_dim(dim, len(signal.dims))
     uncoupled(signal, [at], what)
-    cause = Cause(kind="INDEX", detail=f"{what} over the axis: a rank is no place")
+    cause = Cause(kind=CauseKind.INDEX, detail=f"{what} over the axis: a rank is no place")
     out = lose(signal, signal.axes_in([at]), cause)
     return out if size is None else with_dim(out, at, plain(size))
 

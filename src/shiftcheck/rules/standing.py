@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from shiftcheck.layout import SPATIAL, Dim, Gone, Signal, flat, plain, size_of, uniform
+from shiftcheck.lattice.layout import SPATIAL, Dim, Gone, Signal, flat, plain, size_of, uniform
 from shiftcheck.rules.operands import Constant
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.axis import Axis
-from shiftcheck.layout import AxisState, Made, Signal
-from shiftcheck.report import Cause
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import AxisState, Made, Signal
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.operands import Constant
 
 PLACEWISE = frozenset(
@@ -201,7 +201,7 @@ def _untold(signal: Signal, side: _Replay) -> Signal:
 
 
 def _of_places(cause: Cause, axes: Sequence[int]) -> bool:
-    return cause.kind == "POSITION" and cause.axis in axes
+    return cause.kind == CauseKind.POSITION and cause.axis in axes
 
 
 def _rounds(made: Made) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from shiftcheck.axis import Axis, GeometryError, resample, window, with_break
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import Axis, GeometryError, resample, window, with_break
+from shiftcheck.lattice.layout import (
     Signal,
     lose,
     map_axes,
@@ -19,8 +19,8 @@ from shiftcheck.layout import (
     with_dim,
     with_dims,
 )
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_edges, note_new_causes
+from shiftcheck.lattice.windows import opened
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules.common import (
     combined,
     join_dims,
@@ -33,10 +33,10 @@ from shiftcheck.rules.common import (
 )
 from shiftcheck.rules.constants import stochastic
 from shiftcheck.rules.convolution import spread
+from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pooling import PoolIndices
 from shiftcheck.rules.registry import register_rule
-from shiftcheck.windows import opened
 
 Ints = int | Sequence[int]
 EDGE = "its edge, where fewer windows overlap"
@@ -61,7 +61,7 @@ def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints)
         return replace(resample(axis, taps, sizes[i]), mixed=kernels[i] > 1 or axis.mixed)
 
     out = note_new_causes(signal, map_axes(signal, dims, change, sizes))
-    out = note_edges(signal, out, dims, change, "its own padding")
+    out = note_edges(signal, out, dims, change, "its own padding", CauseForm.OWN_PADDING)
     columns = plain(channels * kernels[0] * kernels[1])
     return with_dims(out, [*out.dims[:-3], columns, join_dims(out.dims[-2], out.dims[-1])])
 
@@ -150,7 +150,7 @@ def grid_sampler(x: object, grid: object, *_: object) -> Signal:
     assert isinstance(grid, Constant)
     if not grid.random and _regular(grid):
         raise GeometryError("a grid that is regular, or whose values are not known")
-    cause = Cause(kind="INDEX", detail="samples are taken at the fixed places of a grid")
+    cause = Cause(kind=CauseKind.INDEX, detail="samples are taken at the fixed places of a grid")
     out = lose(signal, signal.axes_in(range(2, len(signal.dims))), cause)
     out = with_dims(out, [*out.dims[:2], *(plain(n) for n in grid.shape[1:-1])])
     return stochastic(out) if grid.random else out
@@ -179,6 +179,6 @@ def triangle(x: object, diagonal: int = 0) -> Signal:
     out = signal
     for axis in signal.axes_in(dims):
         out = with_axis(out, axis, with_break(signal.geometry(axis)))
-        cause = Cause(kind="POSITION", axis=axis, detail="zeros on one side of a diagonal")
+        cause = Cause(kind=CauseKind.POSITION, axis=axis, detail="zeros on one side of a diagonal")
         out = with_cause(out, cause)
     return out

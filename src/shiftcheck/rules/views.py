@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from shiftcheck.axis import GeometryError, resample, window
-from shiftcheck.combining import broadcast
-from shiftcheck.frequencies import at_frequencies
-from shiftcheck.joining import pieces_in
-from shiftcheck.layout import (
+from shiftcheck.lattice.axis import GeometryError, resample, window
+from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.frequencies import at_frequencies
+from shiftcheck.lattice.joined import pieces_in
+from shiftcheck.lattice.layout import (
     Signal,
     as_slice,
     by_recipe,
@@ -24,8 +25,8 @@ from shiftcheck.layout import (
     with_dim,
     with_dims,
 )
-from shiftcheck.report import Cause
-from shiftcheck.rules.causes import note_new_causes
+from shiftcheck.lattice.windows import opened, picked
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules.common import (
     join_dims,
     moved_dims,
@@ -33,9 +34,9 @@ from shiftcheck.rules.common import (
     normal_dim,
     uncoupled,
 )
+from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import keeps_uniform, register_rule
-from shiftcheck.windows import opened, picked
 
 SAME = "1 -> 1; a view that cuts across an axis loses it"
 
@@ -163,7 +164,7 @@ def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Signal:
 
 def _one_for_all(signal: Signal, dims: Sequence[int]) -> Signal:
     """The signal after the only sample of an axis along each of ``dims`` came to stand for all."""
-    cause = Cause(kind="INDEX", detail="one sample stands for the whole axis")
+    cause = Cause(kind=CauseKind.INDEX, detail="one sample stands for the whole axis")
     out = lose(signal, signal.axes_in(dims), cause)
     return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
 
@@ -187,7 +188,11 @@ def slice_(
     return take_range(signal, at, chosen)
 
 
-SINGLE = "one sample at a fixed place is all that is left of the axis"
+SINGLE = Cause(
+    kind=CauseKind.INDEX,
+    detail="one sample at a fixed place is all that is left of the axis",
+    form=CauseForm.SINGLE,
+)
 
 
 def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
@@ -207,7 +212,7 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
         out = with_axis(signal, axis, resample(signal.geometry(axis), taps, len(chosen)))
         out = note_new_causes(signal, out)
         if len(chosen) == 1 and chosen.step == 1:
-            out = with_cause(out, Cause(kind="INDEX", axis=axis, detail=SINGLE))
+            out = with_cause(out, replace(SINGLE, axis=axis))
         part = as_slice(out, whole, dim, chosen)
         return by_recipe(part, recipe_of_part(whole, axis, chosen, signal.geometry(axis).stride))
     kept = pieces_in(signal.dims[dim], chosen)
@@ -218,7 +223,7 @@ def take_range(signal: Signal, dim: int, chosen: range) -> Signal:
     one = picked(signal, dim, chosen.start) if len(chosen) == 1 else None
     if one is not None:
         return note_new_causes(signal, one)
-    cause = Cause(kind="INDEX", detail="a slice of a flattened axis")
+    cause = Cause(kind=CauseKind.INDEX, detail="a slice of a flattened axis")
     return with_dim(lose(signal, signal.axes_in([dim]), cause), dim, plain(len(chosen)))
 
 
@@ -243,7 +248,7 @@ def select(x: object, dim: int, index: int) -> Signal:
     if one is not None:
         out = note_new_causes(signal, one)
     else:
-        cause = Cause(kind="INDEX", detail=f"sample {index} is taken at a fixed place")
+        cause = Cause(kind=CauseKind.INDEX, detail=f"sample {index} is taken at a fixed place")
         out = lose(signal, signal.axes_in([at]), cause)
     return with_dims(out, [f for d, f in enumerate(out.dims) if d != at])
 

@@ -16,9 +16,9 @@ except ModuleNotFoundError as _error:
         " pip install 'torch-shiftcheck[hypothesis]'"
     ) from None
 
-from shiftcheck.sample_signals import sample_signal
+from shiftcheck.measuring.signals.samples import sample_signal
 from shiftcheck.strategies.drawing import boundaries, shifts, signals, sizes
-from shiftcheck.strategies.equivariance import equivariant
+from shiftcheck.strategies.property_test import equivariant
 from shiftcheck.strategies.randomness import register
 
 register()

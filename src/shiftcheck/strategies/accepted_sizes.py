@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from shiftcheck.check import geometry
+from shiftcheck.checks.equivariance.check import geometry
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.report import LayerResult, Report
-from shiftcheck.sample_signals import is_whole, sample_signal
+from shiftcheck.measuring.signals.samples import is_whole, sample_signal
+from shiftcheck.report.causes import CauseKind
+from shiftcheck.report.equivariance import LayerResult, Report
 
 Sizes = tuple[int, ...]
 Arguments = Callable[[torch.Tensor], Any]
@@ -119,7 +120,7 @@ class Question:
         """Whether the geometry ends, at this size, at an operation that no rule covers."""
         report = self.ask(channels, sizes)
         return isinstance(report, Report) and any(
-            cause.kind == "UNSUPPORTED_OP" for cause in report.causes
+            cause.kind == CauseKind.UNSUPPORTED_OP for cause in report.causes
         )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from shiftcheck.accepted_sizes import likely_channels, number_of_axes
 from shiftcheck.errors import InputError
-from shiftcheck.sample_signals import is_whole
+from shiftcheck.measuring.signals.samples import is_whole
+from shiftcheck.strategies.accepted_sizes import likely_channels, number_of_axes
 
 
 def axes_of(ndim: Any, model: Any = None) -> int:

@@ -10,15 +10,15 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from shiftcheck.accepted_sizes import Accepted, Question, find_sizes
 from shiftcheck.errors import InputError
-from shiftcheck.sample_signals import (
+from shiftcheck.measuring.signals.samples import (
     KINDS,
     checked_dtype,
     checked_kind,
     checked_shape,
     sample_signal,
 )
+from shiftcheck.strategies.accepted_sizes import Accepted, Question, find_sizes
 from shiftcheck.strategies.arguments import (
     axes_of,
     boundary_of,

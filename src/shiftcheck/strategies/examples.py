@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from shiftcheck.accepted_sizes import Accepted
-from shiftcheck.check import check_equivariance
-from shiftcheck.report import Report
-from shiftcheck.sample_signals import sample_signal
+from shiftcheck.checks.equivariance.check import check_equivariance
+from shiftcheck.measuring.signals.samples import sample_signal
+from shiftcheck.report.equivariance import Report
+from shiftcheck.strategies.accepted_sizes import Accepted
 
 SEEDS = 8
 """So many seeds are tried in the place of the drawn one."""

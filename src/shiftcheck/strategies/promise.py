@@ -8,11 +8,17 @@ from typing import Any
 
 import torch
 
-from shiftcheck.accepted_sizes import Accepted, Arguments, Question, find_sizes, listed_sizes
 from shiftcheck.errors import InputError
-from shiftcheck.sample_signals import DTYPES
+from shiftcheck.measuring.signals.samples import DTYPES
+from shiftcheck.strategies.accepted_sizes import (
+    Accepted,
+    Arguments,
+    Question,
+    find_sizes,
+    listed_sizes,
+)
 from shiftcheck.strategies.arguments import axes_of, boundary_of, channels_of, per_axis
-from shiftcheck.strategies.scene import Scene
+from shiftcheck.strategies.examples import Scene
 
 STEPS, PIXELS = 8, 16
 """The default largest shift: so many steps of the lattice, or fewer that make so many pixels."""

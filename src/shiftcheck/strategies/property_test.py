@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from shiftcheck.choosing import read_entries, read_outputs
 from shiftcheck.errors import InputError, NotEquivariantError
-from shiftcheck.sample_signals import DTYPES, checked_dtype, is_whole
+from shiftcheck.measuring.signals.samples import DTYPES, checked_dtype, is_whole
 from shiftcheck.strategies.arguments import (
     axes_of,
     boundary_of,
@@ -26,9 +25,10 @@ from shiftcheck.strategies.arguments import (
     required_of,
 )
 from shiftcheck.strategies.drawing import kinds_of, seeds, shifts, sizes_for
+from shiftcheck.strategies.examples import Example, Scene
 from shiftcheck.strategies.promise import Promise
-from shiftcheck.strategies.scene import Example, Scene
 from shiftcheck.strategies.search import Search
+from shiftcheck.tracing.choosing import read_entries, read_outputs
 
 Test = Callable[[], Any]
 PATIENT = (

@@ -5,39 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shiftcheck.errors import InconclusiveError, ModelError, NotEquivariantError
-from shiftcheck.render import explain
-from shiftcheck.report import Report, Verdict
-from shiftcheck.strategies.scene import Example, Scene
-from shiftcheck.verdict import (
-    APART,
-    BLIND_REASONS,
-    CONSTANT,
-    CONSTANT_INPUT,
-    DEAD,
-    IGNORES,
-    INVISIBLE,
-    NO_REGION,
-    NOT_SPATIAL,
-    SATURATED,
-    TOO_LITTLE,
-    TOO_TOLERANT,
-    UNREAD,
-    UNSTEADY,
-)
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.reasons import BLIND, Reason
+from shiftcheck.report.render import explain
+from shiftcheck.strategies.examples import Example, Scene
 
 UNSEEN = (
-    DEAD,
-    CONSTANT,
-    CONSTANT_INPUT,
-    SATURATED,
-    INVISIBLE,
-    NO_REGION,
-    TOO_LITTLE,
-    TOO_TOLERANT,
+    Reason.DEAD,
+    Reason.CONSTANT,
+    Reason.CONSTANT_INPUT,
+    Reason.SATURATED,
+    Reason.INVISIBLE,
+    Reason.NO_REGION,
+    Reason.TOO_LITTLE,
+    Reason.TOO_TOLERANT,
 )
 """Reasons that lie in the example: another one may show what this one does not."""
 
-HOPELESS = (*BLIND_REASONS, APART, UNSTEADY, NOT_SPATIAL, IGNORES, UNREAD)
+HOPELESS = (
+    *BLIND,
+    Reason.BATCH_COUPLED,
+    Reason.UNSTEADY,
+    Reason.NOT_SPATIAL,
+    Reason.IGNORES,
+    Reason.UNREAD,
+)
 """Reasons that lie in the model: no other example is worth a run."""
 
 PATIENCE = 40

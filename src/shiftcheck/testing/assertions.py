@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from _shiftcheck_listeners import Outcome, tell
-from shiftcheck.budgets import claim_budget
-from shiftcheck.check import check_equivariance
+from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
-from shiftcheck.render import explain
-from shiftcheck.report import Report, Verdict
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.render import explain
+from shiftcheck.testing.budgets import claim_budget
 
 
 def assert_equivariant(

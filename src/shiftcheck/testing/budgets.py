@@ -12,18 +12,11 @@ from pathlib import Path
 import torch
 
 from _shiftcheck_listeners import budget_files
-from shiftcheck.budget_store import Budget, OutputBudget, read_budgets, write_budgets
 from shiftcheck.errors import InputError
-from shiftcheck.report import LayerResult, Report, ShiftResult, Verdict
-from shiftcheck.verdict import (
-    CLEARLY,
-    IDENTITY,
-    IN_NOISE,
-    NEVER_MOVED,
-    NOT_SPATIAL,
-    OFF_LATTICE,
-    Tolerance,
-)
+from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
+from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report.reasons import Reason
+from shiftcheck.testing.budget_store import Budget, OutputBudget, read_budgets, write_budgets
 
 DIGITS = 4
 """Errors are rounded up to so many digits, so that a file changes only where a model did."""
@@ -200,7 +193,7 @@ def measured_budget(report: Report, *, given: bool) -> tuple[Budget | None, str]
 
 def _counting(report: Report) -> list[LayerResult]:
     """The outputs that the verdict rests on: those whose axes were reduced are left out."""
-    spatial = [o for o in report.outputs if o.reason != NOT_SPATIAL or not o.reduced]
+    spatial = [o for o in report.outputs if o.reason != Reason.NOT_SPATIAL or not o.reduced]
     return spatial or list(report.outputs)
 
 
@@ -215,20 +208,24 @@ def _doubt(output: LayerResult, report: Report, given: bool) -> str:
     compared = _compared_shifts(output)
     moved = {a for s in compared for a, v in enumerate(s.shift) if v}
     if not moved:
-        return output.reason or NEVER_MOVED
+        return output.reason or Reason.NEVER_MOVED
     if report.verdict is Verdict.EQUIVARIANT:
         return ""
     for one in output.shifts:
         if one.verdict is Verdict.INCONCLUSIVE and one.reason not in _left_out(output, given):
             return one.reason
     asked = {a for s in report.shifts for a, v in enumerate(s) if v}
-    return NEVER_MOVED if asked - moved else ""
+    return Reason.NEVER_MOVED if asked - moved else ""
 
 
 def _left_out(output: LayerResult, given: bool) -> set[str]:
     """Reasons for which a shift says nothing against the others, where one of them is broken."""
-    off = set() if given else {OFF_LATTICE}
-    return {IDENTITY, IN_NOISE} | off | ({NOT_SPATIAL} if output.reduced else set())
+    off = set() if given else {Reason.OFF_LATTICE}
+    return (
+        {Reason.IDENTITY, Reason.IN_NOISE}
+        | off
+        | ({Reason.NOT_SPATIAL} if output.reduced else set())
+    )
 
 
 def _hidden(report: Report, budget: Budget) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.errors import InconclusiveError, NotInvariantError
-from shiftcheck.invariance import check_invariance
-from shiftcheck.invariance_report import InvarianceReport, InvarianceVerdict
-from shiftcheck.render.invariance import explain_invariance
+from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
+from shiftcheck.report.render.invariance import explain_invariance
 
 
 def assert_invariant(

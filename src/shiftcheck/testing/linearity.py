@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from shiftcheck.errors import InconclusiveError, NotLinearError
-from shiftcheck.linear_report import Linearity, LinearityReport
-from shiftcheck.linearity import check_linear
-from shiftcheck.render import explain_linearity
-from shiftcheck.structure import Model
+from shiftcheck.checks.linearity.check import check_linear, raise_unless_linear
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.report.linearity import LinearityReport
 
 
 def assert_linear(
@@ -40,11 +38,5 @@ def assert_linear(
     """
     __tracebackhide__ = True
     report = check_linear(model, x, layer=layer, seed=seed)
-    if report.verdict is Linearity.LINEAR or (affine and report.verdict is Linearity.AFFINE):
-        return report
-    message = explain_linearity(report)
-    if report.verdict is Linearity.INCONCLUSIVE:
-        raise InconclusiveError(message)
-    if report.verdict is Linearity.AFFINE:
-        message += "\nremedy: leave the bias out, or give affine=True to let a constant part pass"
-    raise NotLinearError(message)
+    raise_unless_linear(report, affine=affine)
+    return report

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from _shiftcheck_listeners import Outcome, tell
-from shiftcheck.budget_store import as_plain
-from shiftcheck.budgets import Ruling
-from shiftcheck.check import check_equivariance
+from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InputError, ShiftcheckError
-from shiftcheck.render.message import headline
-from shiftcheck.report import Report, ShiftResult
-from shiftcheck.testing import assert_equivariant
+from shiftcheck.report.equivariance import Report, ShiftResult
+from shiftcheck.report.render.sentences import headline
+from shiftcheck.testing.assertions import assert_equivariant
+from shiftcheck.testing.budget_store import as_plain
+from shiftcheck.testing.budgets import Ruling
 
 if TYPE_CHECKING:
     from _shiftcheck_pytest import Session
@@ -152,8 +152,8 @@ def shortened(error: BaseException) -> bool:
 
 
 INSIDE = (
-    str(Path(__file__).parent / "_")[:-1],  # with the separator at its end
-    str(Path(__file__).parents[1] / "_shiftcheck_"),
+    str(Path(__file__).parents[1] / "_")[:-1],  # with the separator at its end
+    str(Path(__file__).parents[2] / "_shiftcheck_"),
     str(Path(torch.__file__).parent / "_")[:-1],
 )
 

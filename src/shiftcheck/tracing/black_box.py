@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+
+from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
 
 
 class Whole:

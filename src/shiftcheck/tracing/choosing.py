@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from shiftcheck.containers import Step, Steps, opened
 from shiftcheck.errors import InputError
+from shiftcheck.tracing.containers import Step, Steps, opened
 
 Entry = str | int
 """A name, or a position that counts from 0."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from shiftcheck.axis import Axis
-from shiftcheck.layout import Signal
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import Signal
 from shiftcheck.rules.common import per_axis
 
 Twin = Callable[[], Any]

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from shiftcheck.tracing.torch_internals import arguments_of
+
 States = dict[int, tuple[torch.Generator, bytes]]
 """Generators by their ids, which they keep as long as they are held here, and their states."""
 
@@ -84,7 +86,7 @@ def generator_of(kwargs: Mapping[str, Any], device: torch.device) -> torch.Gener
 
 def is_off(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether an operation is told not to draw, as dropout in eval mode is."""
-    for i, argument in enumerate(func._schema.arguments):
+    for i, argument in enumerate(arguments_of(func)):
         if argument.name in ("train", "training"):
             value = args[i] if i < len(args) else kwargs.get(argument.name, argument.default_value)
             return value is False

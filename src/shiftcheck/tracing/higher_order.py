@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch._ops import HigherOrderOperator
+
+from shiftcheck.tracing.torch_internals import COMPOSITE_KERNEL, HigherOrderOperator
 
 
 def is_higher_order(func: Any) -> bool:
@@ -22,12 +23,11 @@ def steps_of(func: Any) -> Callable[..., Any] | None:
     if func.name() in STEPS:
         return STEPS[func.name()]
     if func.name() in COMPOSED:
-        kernel: Callable[..., Any] | None = func.py_kernels.get(KEY)
+        kernel: Callable[..., Any] | None = func.py_kernels.get(COMPOSITE_KERNEL)
         return kernel
     return None
 
 
-KEY = torch._C.DispatchKey.CompositeExplicitAutograd
 COMPOSED = ("flex_attention", "map_impl", "associative_scan")
 """Those that torch itself writes in ordinary operations, for tensors of any device."""
 

@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.axis import Axis, input_axis
-from shiftcheck.layout import AxisState, Factor, Signal, plain
+from shiftcheck.lattice.axis import Axis, input_axis
+from shiftcheck.lattice.layout import AxisState, Factor, Signal, plain
 from shiftcheck.rules import Constant
+from shiftcheck.tracing.torch_internals import FakeTensor, tree_leaves, tree_map
 
 MOST_LOOKED_AT = 2**16
 """Whether a tensor from before the run is uniform is not asked of one with more values."""
@@ -125,7 +125,7 @@ class LocalConstants:
     def _is_uniform(self, tensor: torch.Tensor) -> bool:
         if tensor in self.uniform:
             return True
-        unknown = isinstance(tensor, torch._subclasses.FakeTensor | torch.nn.Parameter)
+        unknown = isinstance(tensor, FakeTensor | torch.nn.Parameter)
         if unknown or tensor.is_meta or not 0 < tensor.numel() <= MOST_LOOKED_AT:
             return False
         with self.untraced():

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from shiftcheck.draws import States
-from shiftcheck.layout import Signal
-from shiftcheck.ledger import Ledger, memory_of
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.tracing.draws import States
+from shiftcheck.tracing.memory import Ledger
+from shiftcheck.tracing.torch_internals import memory_of, version_of
 
 Key = tuple[Any, ...]
 
@@ -72,4 +73,10 @@ class Laws:
         if id(tensor) not in self.own or tensor.is_inference() or ledger.is_random(tensor):
             raise TypeError("a constant that was made in this pass")
         held.append(tensor.untyped_storage())
-        return id(tensor), tensor._version, memory_of(tensor), tensor.storage_offset(), tensor.shape
+        return (
+            id(tensor),
+            version_of(tensor),
+            memory_of(tensor),
+            tensor.storage_offset(),
+            tensor.shape,
+        )

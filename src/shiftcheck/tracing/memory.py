@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.boxes import Box, box_of
-from shiftcheck.layout import (
+from shiftcheck.lattice.layout import (
     Signal,
     Waves,
     as_mask,
@@ -24,17 +22,25 @@ from shiftcheck.layout import (
     with_causes,
     with_other_dims,
 )
-from shiftcheck.local_constants import LocalConstants
-from shiftcheck.report import Cause
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
 from shiftcheck.rules.canvases import Canvas, Patch, assembled
-from shiftcheck.rules.causes import STAYS
+from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import HIDES
-from shiftcheck.rules.writing import (
+from shiftcheck.rules.scattering import (
     closed_by_hand,
     framed_frequencies,
     more_frequencies_by_hand,
 )
+from shiftcheck.tracing.local_constants import LocalConstants
+from shiftcheck.tracing.torch_internals import (
+    is_fake,
+    memory_of,
+    tree_leaves,
+    tree_map,
+    without_torch_function,
+)
+from shiftcheck.tracing.views import Box, box_of
 
 MOST_REPLAYED = 2**16
 """A constant with more values than that is not made again."""
@@ -92,7 +98,7 @@ class Ledger:
 
     def knows(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor, or what has its memory, was met in an operation."""
-        with torch._C.DisableTorchFunction():
+        with without_torch_function():
             return tensor in self.signals or memory_of(tensor) in (self.places or {})
 
     def remember(self, tensor: torch.Tensor, signal: Signal) -> None:
@@ -106,13 +112,13 @@ class Ledger:
         """The signal of what has the place of a tensor in memory, if the tensor is not known."""
         if self.places is None:
             return None
-        with torch._C.DisableTorchFunction():
+        with without_torch_function():
             views, own = self.places.get(memory_of(tensor)), _view_of(tensor)
         if views is None or not views.signals:
             return None
         known = views.signals.get(own)
         if known is None:
-            cause = Cause(kind="UNSUPPORTED_OP", detail="another view of the same memory")
+            cause = Cause(kind=CauseKind.UNSUPPORTED_OP, detail="another view of the same memory")
             known = opaque(tensor.shape, list(views.signals.values()), cause)
         self.signals[tensor] = known
         return known
@@ -401,11 +407,6 @@ class Ledger:
         return tensor in self.uniform and memory_of(tensor) not in self.changed
 
 
-def memory_of(tensor: torch.Tensor) -> int:
-    """The memory that a tensor is a view of; only meaningful while the tensor lives."""
-    return int(tensor.untyped_storage()._cdata)
-
-
 @dataclass(frozen=True, eq=False)
 class _Views:
     """The signals of what is in one memory, by their place; the memory is not used again."""
@@ -436,11 +437,6 @@ def is_same_view(one: torch.Tensor, other: torch.Tensor) -> bool:
         and one.storage_offset() == other.storage_offset()
         and one.dtype == other.dtype
     )
-
-
-def is_fake(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has no values."""
-    return isinstance(tensor, torch._subclasses.FakeTensor)
 
 
 def _mask(tensor: torch.Tensor) -> NDArray[np.float64] | None:

@@ -11,16 +11,10 @@ from typing import Any
 
 import torch
 
-from shiftcheck.containers import leaves_of
-from shiftcheck.state import exchanged
-from shiftcheck.whole import Whole
-
-
-def eager(model: Any) -> Any:
-    """What was given to torch.compile, where the model is what that returned."""
-    if isinstance(model, torch.nn.Module):
-        return getattr(model, "_orig_mod", model)
-    return getattr(model, "_torchdynamo_orig_callable", model)
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.containers import leaves_of
+from shiftcheck.tracing.restoring.state import exchanged
+from shiftcheck.tracing.torch_internals import tensors_in
 
 
 def modules_of(model: Any) -> list[torch.nn.Module]:
@@ -77,7 +71,7 @@ def names_of(model: Any, tensors: Iterable[torch.Tensor]) -> list[str]:
     return [
         f"{path}.{name}" if path else name
         for path, module in named_modules_of(model).items()
-        for name, own in (*module._parameters.items(), *module._buffers.items())
+        for name, own in tensors_in(module)
         if own is not None and id(own) in wanted
     ]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.ledger import dense, is_fake, memory_of
+from shiftcheck.tracing.memory import dense
+from shiftcheck.tracing.torch_internals import is_fake, memory_of, tree_leaves
 
 Place = tuple[str, str, int]
 """Where a constant is met: the layer, the operation and which of its tensors it is."""

@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten
 
-from shiftcheck.layout import Recipe, Signal
-from shiftcheck.ledger import Ledger
+from shiftcheck.lattice.layout import Recipe, Signal
+from shiftcheck.tracing.memory import Ledger
+from shiftcheck.tracing.torch_internals import tree_flatten, version_of
 
 
 class Recipes:
@@ -67,4 +67,4 @@ class Recipes:
         if leaf.is_inference() or self.ledger.is_random(leaf):
             return None
         self.constants[id(leaf)] = leaf
-        return torch.Tensor, id(leaf), leaf._version
+        return torch.Tensor, id(leaf), version_of(leaf)

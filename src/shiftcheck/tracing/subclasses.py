@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from shiftcheck.errors import InputError
+from shiftcheck.tracing.torch_internals import without_subclasses
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -18,7 +19,7 @@ def plain_of(tensor: torch.Tensor) -> torch.Tensor:
     """The same values without a class of their own, where that does not carry out operations."""
     if is_plain(tensor) or _acts(tensor):
         return tensor
-    with torch._C.DisableTorchFunctionSubclass():
+    with without_subclasses():
         return tensor.as_subclass(torch.Tensor)
 
 
@@ -39,7 +40,7 @@ def dressed(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Plain values as a tensor of the class of another one, with its attributes."""
     if is_plain(like):
         return values
-    with torch._C.DisableTorchFunctionSubclass():
+    with without_subclasses():
         made = values.as_subclass(type(like))
     made.__dict__.update(vars(like))
     return made

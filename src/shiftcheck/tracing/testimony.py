@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch._subclasses.fake_tensor import FakeTensorMode
-
-from shiftcheck.layout import opaque
-from shiftcheck.leaks import ELSEWHERE, UNKNOWN
-from shiftcheck.origins import Place
-from shiftcheck.report import Cause
-from shiftcheck.trace import Traced
+from shiftcheck.lattice.layout import opaque
+from shiftcheck.report.causes import Cause
+from shiftcheck.tracing.leaving.words import ELSEWHERE, UNKNOWN, leak
+from shiftcheck.tracing.origins import Place
+from shiftcheck.tracing.torch_internals import FakeTensorMode
+from shiftcheck.tracing.tracer import Traced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +55,13 @@ def cleared(traced: Traced, testimony: Testimony) -> Traced:
         layer, op, _ = min(traced.met.strangers - testimony.constants or traced.met.strangers)
         name = op.removeprefix("aten::")
         return _leaking(
-            traced, Cause(kind="UNSUPPORTED_OP", layer=layer or name, op=name, detail=UNKNOWN)
+            traced,
+            replace(leak(UNKNOWN), layer=layer or name, op=name),
         )
     if traced.handed_over and (testimony.elsewhere or not testimony.complete):
         return _leaking(
-            traced, Cause(kind="UNSUPPORTED_OP", layer="thread", op="thread", detail=ELSEWHERE)
+            traced,
+            replace(leak(ELSEWHERE), layer="thread", op="thread"),
         )
     return traced
 

@@ -20,23 +20,14 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.choosing import Entry, chosen, output_places
-from shiftcheck.circular import twin_of
-from shiftcheck.containers import leaves_of
-from shiftcheck.draws import Draws, generator_of, is_off
 from shiftcheck.errors import ModelError
-from shiftcheck.fallback import Prober, Subject, subject_of
-from shiftcheck.handing_over import noticing
-from shiftcheck.higher_order import COMPOSED, is_higher_order, steps_of
-from shiftcheck.laws import Laws
-from shiftcheck.layout import (
+from shiftcheck.lattice.layout import (
     AxisState,
     Recipe,
     Signal,
+    Site,
     as_slice,
     by_recipe,
     causes_at,
@@ -46,31 +37,55 @@ from shiftcheck.layout import (
     valid_everywhere,
     with_cause,
 )
-from shiftcheck.leaks import RAISED, READ, SIZED, UNKNOWN
-from shiftcheck.ledger import Ledger, is_fake, is_same_view
-from shiftcheck.modules import flat_outputs, is_leaf, named_modules_of
-from shiftcheck.origins import FRESH, NOTHING_MET, Met, Origins
-from shiftcheck.probe import NoAnswerError
-from shiftcheck.products import coarse_products
-from shiftcheck.recipes import Recipes
-from shiftcheck.report import Cause
+from shiftcheck.lattice.windows import settled
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules import (
     BatchCoupledError,
     Constant,
     find_rule,
     pointwise,
 )
-from shiftcheck.rules.causes import note_missing_causes
+from shiftcheck.rules.fft import refuse_frequencies
 from shiftcheck.rules.mirrored import note_mirrored
+from shiftcheck.rules.note_causes import note_missing_causes
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.scores import Done, followed
-from shiftcheck.rules.spectral import refuse_frequencies
-from shiftcheck.sized_by_values import deciding, tensors_deciding
-from shiftcheck.subclasses import is_plain, plain_of
-from shiftcheck.ways_out import WaysOut, is_tensors
-from shiftcheck.whole import Whole
-from shiftcheck.windows import settled
-from shiftcheck.without_values import shapes_decide, shapes_forbid
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.choosing import Entry, chosen, output_places
+from shiftcheck.tracing.circular_padding import twin_of
+from shiftcheck.tracing.containers import leaves_of
+from shiftcheck.tracing.draws import Draws, generator_of, is_off
+from shiftcheck.tracing.higher_order import COMPOSED, is_higher_order, steps_of
+from shiftcheck.tracing.leaving.handing_over import noticing
+from shiftcheck.tracing.leaving.sized_by_values import deciding, tensors_deciding
+from shiftcheck.tracing.leaving.ways_out import WaysOut, is_tensors
+from shiftcheck.tracing.leaving.words import RAISED, READ, SIZED, UNKNOWN, leak
+from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.memory import Ledger, is_same_view
+from shiftcheck.tracing.modules import flat_outputs, is_leaf, named_modules_of
+from shiftcheck.tracing.origins import FRESH, NOTHING_MET, Met, Origins
+from shiftcheck.tracing.precision import coarse_products
+from shiftcheck.tracing.probing.experiments import NoAnswerError
+from shiftcheck.tracing.probing.prober import Prober, Subject, subject_of
+from shiftcheck.tracing.recipes import Recipes
+from shiftcheck.tracing.subclasses import is_plain, plain_of
+from shiftcheck.tracing.torch_internals import (
+    ASK_ABOUT_MEMORY,
+    TorchDispatchMode,
+    arguments_of,
+    is_fake,
+    is_mutable,
+    overload_name,
+    packet_name,
+    returns_of,
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+    without_modes,
+    without_torch_function,
+)
+from shiftcheck.tracing.without_values import shapes_decide, shapes_forbid
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")
@@ -80,13 +95,7 @@ LOCAL = frozenset(
 NONE: frozenset[int] = frozenset()
 WRITTEN = "written through a view of the same memory"
 RANDOM = "random numbers are drawn"
-NOT_ASKED = Cause(kind="UNSUPPORTED_OP", detail="the geometry was not asked for")
-ABOUT_MEMORY = frozenset(
-    f"aten::{name}"
-    for name in ("is_pinned", "is_same_size", "is_set_to", "_has_compatible_shallow_copy_type")
-)
-"""Like what torch calls prim, these ask about a tensor, such as for its device: for no value."""
-
+NOT_ASKED = Cause(kind=CauseKind.UNSUPPORTED_OP, detail="the geometry was not asked for")
 FILLS = ("aten::fill_", "aten::zero_")
 FACTORIES = frozenset(
     f"aten::{stem}{like}"
@@ -180,12 +189,12 @@ def run(
     """
     tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
     tracer.geometry, tracer.circular_padding = geometry, circular_padding
-    tracer.prober = Prober(_disabled, measured)
+    tracer.prober = Prober(without_modes, measured)
     if any(not is_plain(tensor) and not is_fake(tensor) for tensor, _ in signals):
         tracer.ledger.follow_memory()
     given = [leaf for _, leaf in leaves_of([list(args), dict(kwargs)])]
     tracer.arguments = [leaf for leaf in given if isinstance(leaf, torch.Tensor)]
-    with _disabled():
+    with without_modes():
         tracer.draws.begin()
     tracer.origins.without_values = any(is_fake(tensor) for tensor, _ in signals)
     tracer.origins.note((args, kwargs))
@@ -252,13 +261,13 @@ class _Tracer(TorchDispatchMode):
         self.laws.watch(modules.values())
         self.geometry = True
         self.circular_padding = False
-        self.ledger = Ledger(_disabled)
+        self.ledger = Ledger(without_modes)
         self.draws = Draws(laws.generators)
         self.origins = Origins(self.laws.own)
         self.handed_over = False
         self.signals = self.ledger.signals
         self.recipes = Recipes(self.ledger)
-        self.prober = Prober(_disabled)
+        self.prober = Prober(without_modes)
         self.dtypes: set[torch.dtype] = set()
         self.singles: set[tuple[str, str]] = set()
         self.given: tuple[AxisState, ...] = ()
@@ -352,7 +361,7 @@ class _Tracer(TorchDispatchMode):
             signal = self._settled(self.signals[tensor], name, op)
             strayed = self.strays.get(tensor, NONE)
             row = Row(name=label, op=op, signal=signal, path=name, strayed=strayed, fed=fed)
-            with torch._C.DisableTorchFunction(), _disabled():
+            with without_torch_function(), without_modes():
                 left = self.on_row(row, tensor)
             if left is not None:
                 self._start_anew(tensor, left)
@@ -393,7 +402,7 @@ class _Tracer(TorchDispatchMode):
         kwargs = kwargs or {}
         if is_higher_order(func):
             return self._higher_order(func, args, kwargs)
-        if func.namespace == "prim" or func._schema.name in ABOUT_MEMORY:
+        if func.namespace == "prim" or packet_name(func) in ASK_ABOUT_MEMORY:
             return func(*args, **kwargs)
         self.dispatched += 1
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
@@ -402,7 +411,7 @@ class _Tracer(TorchDispatchMode):
         for tensor in written:
             if tensor not in self.signals:
                 self.laws.forget()
-                with _disabled():
+                with without_modes():
                     self.on_write(tensor)
         signals = [self.ledger.signal(t) for t in inputs]
         parents = [s for s in signals if s is not None]
@@ -481,10 +490,10 @@ class _Tracer(TorchDispatchMode):
         generator = generator_of(kwargs, torch.device(placed))
         if generator is None:
             return True, compute()
-        with torch._C.DisableTorchFunction(), _disabled():
+        with without_torch_function(), without_modes():
             outlives = self.draws.outlives(generator)
         out = compute()
-        with torch._C.DisableTorchFunction(), _disabled():
+        with without_torch_function(), without_modes():
             self.draws.drew(generator, outlives=outlives)
         return outlives, out
 
@@ -556,7 +565,7 @@ class _Tracer(TorchDispatchMode):
             found = self._law(func, rule, args, kwargs)
         else:
             found = NOT_ASKED
-        if rule is None and isinstance(found, Cause) and found.kind == "UNSUPPORTED_OP":
+        if rule is None and isinstance(found, Cause) and found.kind == CauseKind.UNSUPPORTED_OP:
             self._look_at_unknown_size(func, args, kwargs, name, op, found)
         compute = functools.partial(func, *args, **kwargs)
         try:
@@ -567,7 +576,7 @@ class _Tracer(TorchDispatchMode):
         except Exception:
             self._look_at_error(func, args, kwargs, name, op)
             raise
-        if any(r.alias_info is not None for r in func._schema.returns):
+        if any(r.alias_info is not None for r in returns_of(func)):
             self.ledger.note_twin(inputs[0], out)
         out = _itself(func, out, written)
         drawn = any(self.ledger.is_random(t) for t in inputs)
@@ -596,7 +605,9 @@ class _Tracer(TorchDispatchMode):
             with self:
                 return steps(*args, **kwargs)
         name = outer.name if outer else self._function_name(op)
-        cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=f"functions given to {op}")
+        cause = Cause(
+            kind=CauseKind.UNSUPPORTED_OP, layer=name, op=op, detail=f"functions given to {op}"
+        )
         out = func(*args, **kwargs)
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         parents = [s for s in map(self.ledger.signal, given) if s is not None]
@@ -622,10 +633,10 @@ class _Tracer(TorchDispatchMode):
         op: str,
         unknown: Cause,
     ) -> None:
-        with _disabled():
+        with without_modes():
             if not shapes_decide(func, args, kwargs):
                 reads = torch.Tag.data_dependent_output in func.tags
-                self._leak(name, op, READ if reads else unknown.detail)
+                self._leak_as(unknown if not reads else leak(READ), name, op)
 
     def _look_at_error(
         self,
@@ -636,7 +647,7 @@ class _Tracer(TorchDispatchMode):
         op: str,
     ) -> None:
         """The model may catch what an operation raises, and so know of its values."""
-        with _disabled():
+        with without_modes():
             if not shapes_forbid(func, args, kwargs):
                 self._leak(name, op, RAISED)
 
@@ -668,10 +679,14 @@ class _Tracer(TorchDispatchMode):
         """The rule's signals, or the cause for which there are none."""
         if rule is None:
             if torch.Tag.nondeterministic_seeded in func.tags:
-                return Cause(kind="STOCHASTIC", detail=RANDOM)
-            return self._probed(f"no rule for {func}", lambda: self._subject(func, args, kwargs))
+                return Cause(kind=CauseKind.STOCHASTIC, detail=RANDOM)
+            return self._probed(
+                f"no rule for {func}",
+                lambda: self._subject(func, args, kwargs),
+                CauseForm.NO_RULE,
+            )
         try:
-            with torch._C.DisableTorchFunction():
+            with without_torch_function():
                 asked = self.laws.asked(func, args, kwargs, self.ledger)
             if asked is None:
                 return self._ask(func, rule, args, kwargs)
@@ -680,9 +695,9 @@ class _Tracer(TorchDispatchMode):
             if self.stacked:
                 self.coupled = error
                 raise
-            return Cause(kind="BATCH_COUPLED", detail=str(error))
+            return Cause(kind=CauseKind.BATCH_COUPLED, detail=str(error))
         except Exception as error:  # a rule that fails has no answer, whatever the failure
-            return Cause(kind="UNSUPPORTED_OP", detail=f"{func}: {error}")
+            return Cause(kind=CauseKind.UNSUPPORTED_OP, detail=f"{func}: {error}")
 
     def _ask(
         self,
@@ -694,23 +709,25 @@ class _Tracer(TorchDispatchMode):
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
         answer = _answer(rule, given, named)
-        done = Done(_names(func)[0], given, named, func, _disabled)
+        done = Done(_names(func)[0], given, named, func, without_modes)
         return followed(done, answer, tagged=_is_pointwise(func))
 
-    def _probed(self, lacking: str, subject: Callable[[], Subject]) -> Any:
+    def _probed(
+        self, lacking: str, subject: Callable[[], Subject], form: CauseForm = CauseForm.PLAIN
+    ) -> Any:
         """The measured signals of what has no rule, or the cause for which there are none."""
         try:
             return self.prober.answer(subject())
         except NoAnswerError as reason:
-            return Cause(kind="UNSUPPORTED_OP", detail=f"{lacking}, and probing fails: {reason}")
+            detail = f"{lacking}, and probing fails: {reason}"
+            return Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail, form=form)
         except BatchCoupledError as error:
             self.coupled = error
             raise
 
     def _subject(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Subject:
         """An operation as something that can be called on other tensors."""
-        schema = func._schema
-        if schema.is_mutable or any(r.alias_info is not None for r in schema.returns):
+        if is_mutable(func) or any(r.alias_info is not None for r in returns_of(func)):
             raise NoAnswerError("it shares memory with its arguments")
         leaves, structure = tree_flatten((list(args), dict(kwargs)))
         return subject_of(func, leaves, structure, str(func), self.ledger)
@@ -723,10 +740,10 @@ class _Tracer(TorchDispatchMode):
         name = self._function_name("callable")
         leaves, structure = tree_flatten((list(args), dict(kwargs)))
         parents = [s for t in leaves if isinstance(t, torch.Tensor) and (s := self.signals.get(t))]
-        with torch._C.DisableTorchFunction(), _disabled():
+        with without_torch_function(), without_modes():
             again = [t.clone() if isinstance(t, torch.Tensor) else t for t in leaves]
             given = tree_unflatten(again, structure)
-        with _disabled():
+        with without_modes():
             out = model(*given[0], **given[1])
         found = self._probed(
             "a callable that torch does not see into",
@@ -773,13 +790,13 @@ class _Tracer(TorchDispatchMode):
             signal = note_missing_causes(parents, _matching(signal, tensor, parents))
             signal = note_mirrored(parents, signal)
             if drawn:
-                signal = with_cause(signal, Cause(kind="STOCHASTIC", detail=RANDOM))
+                signal = with_cause(signal, Cause(kind=CauseKind.STOCHASTIC, detail=RANDOM))
             if self.leak is not None:
                 signal = opaque(tensor.shape, [signal], self.leak)
             new = not any(signal is p for p in parents)
             signal = self._stamped(signal, name, op, packet, made_by, new=new)
             if any(tensor is w for w in written):
-                by = Cause(kind="UNSUPPORTED_OP", detail=WRITTEN)
+                by = Cause(kind=CauseKind.UNSUPPORTED_OP, detail=WRITTEN)
                 self.ledger.write(tensor, signal, replace(by, layer=name, op=op, operation=packet))
             else:
                 self.ledger.remember(tensor, signal)
@@ -802,8 +819,8 @@ class _Tracer(TorchDispatchMode):
         """The signal, its new causes with their place; a signal of its own for every place."""
 
         def stamp() -> Signal:
-            place = Cause(kind="", layer=name, op=op, operation=operation)
-            out = replace(signal, causes=causes_at(signal.causes, place))
+            site = Site(layer=name, op=op, operation=operation)
+            out = replace(signal, causes=causes_at(signal.causes, site))
             source = signal.source if new else None
             if source is not None:
                 out = as_slice(out, source.whole, source.dim, source.chosen)
@@ -835,8 +852,10 @@ class _Tracer(TorchDispatchMode):
         self._leak(outer.name if outer else op, op)
 
     def _leak(self, name: str, op: str, detail: str = READ) -> None:
-        cause = Cause(kind="UNSUPPORTED_OP", layer=name, op=op, detail=detail)
-        self.leak = self.leak or cause
+        self._leak_as(leak(detail), name, op)
+
+    def _leak_as(self, cause: Cause, name: str, op: str) -> None:
+        self.leak = self.leak or replace(cause, layer=name, op=op)
 
     def outputs(self, returned: Any, stopped: bool, wanted: Sequence[Entry]) -> Traced:
         """The tensors in whatever the model returned, with names by their place in it."""
@@ -907,7 +926,7 @@ def _for_each(
     """
     answers = list(results)
     if answers and answers[-1] is ...:
-        cause = Cause(kind="UNSUPPORTED_OP", detail="what is returned beside the result")
+        cause = Cause(kind=CauseKind.UNSUPPORTED_OP, detail="what is returned beside the result")
         rest = tensors[len(answers) - 1 :]
         return answers[:-1] + [opaque(t.shape, parents, cause) for t in rest]
     if len(answers) == len(tensors):
@@ -915,7 +934,7 @@ def _for_each(
     detail = f"the rule answers for {len(answers)} outputs, torch gives {returned}"
     if len(answers) == returned:
         detail = "the rule does not say what becomes of a tensor that is written to"
-    cause = Cause(kind="UNSUPPORTED_OP", detail=detail)
+    cause = Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail)
     kept = returned if len(answers) == returned else 0
     return answers[:kept] + [opaque(t.shape, parents, cause) for t in tensors[kept:]]
 
@@ -930,7 +949,7 @@ def _matching(signal: Any, tensor: torch.Tensor, parents: Sequence[Signal]) -> S
         detail = f"the rule says shape {signal.shape}, torch says {tuple(tensor.shape)}"
     else:
         return signal
-    return opaque(tensor.shape, parents, Cause(kind="UNSUPPORTED_OP", detail=detail))
+    return opaque(tensor.shape, parents, Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail))
 
 
 def _constant_of(
@@ -943,14 +962,14 @@ def _constant_of(
     if any(map(is_fake, inputs)):
         return func(*args, **kwargs)
     if any(t.is_inference() for t in inputs):
-        with _disabled():
+        with without_modes():
             return func(*args, **kwargs)
-    with _disabled(), torch.inference_mode(False), torch.no_grad():
+    with without_modes(), torch.inference_mode(False), torch.no_grad():
         return func(*args, **kwargs)
 
 
 def _names(func: Any) -> tuple[str, str]:
-    return str(func._schema.name), str(func._overloadname)
+    return packet_name(func), overload_name(func)
 
 
 def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | None:
@@ -966,11 +985,11 @@ def _is_pointwise(func: Any) -> bool:
 
 
 def _out_of_place(func: Any) -> Any:
-    stem = func._schema.name.partition("::")[2]
-    if not func._schema.is_mutable or not stem.endswith("_"):
+    stem = packet_name(func).partition("::")[2]
+    if not is_mutable(func) or not stem.endswith("_"):
         return None
     packet = getattr(getattr(torch.ops, func.namespace), stem.rstrip("_"), None)
-    return getattr(packet, func._overloadname, None)
+    return getattr(packet, overload_name(func), None)
 
 
 def _answer(rule: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> Any:
@@ -1000,12 +1019,12 @@ UNDECLARED = ("aten::batch_norm", "aten::native_batch_norm", "aten::instance_nor
 
 
 def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
-    if func._schema.name in UNDECLARED and args[5]:
+    if packet_name(func) in UNDECLARED and args[5]:
         return [t for t in args[3:5] if isinstance(t, torch.Tensor)]
-    if not func._schema.is_mutable:
+    if not is_mutable(func):
         return []
     found = []
-    for i, argument in enumerate(func._schema.arguments):
+    for i, argument in enumerate(arguments_of(func)):
         if argument.alias_info is None or not argument.alias_info.is_write:
             continue
         value = args[i] if i < len(args) else kwargs.get(argument.name)
@@ -1018,13 +1037,9 @@ def _itself(func: Any, out: Any, written: Sequence[torch.Tensor]) -> Any:
 
     Given a tensor with values, a pass without them returns another one.
     """
-    returns = func._schema.returns
+    returns = returns_of(func)
     if len(written) != 1 or len(returns) != 1 or not isinstance(out, torch.Tensor):
         return out
     alias = returns[0].alias_info
     same = alias is not None and alias.is_write and out.shape == written[0].shape
     return written[0] if same else out
-
-
-def _disabled() -> Any:
-    return torch.utils._python_dispatch._disable_current_modes()

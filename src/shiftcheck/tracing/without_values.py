@@ -8,26 +8,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
-from torch.utils._pytree import tree_map
 
-NOT_KNOWN = (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedOperatorException,
+from shiftcheck.tracing.torch_internals import (
+    LOG_WITHOUT_VALUES,
+    NOT_KNOWN_WITHOUT_VALUES,
+    FakeTensorMode,
+    tree_map,
 )
-"""What torch raises where it would need values, or does not know an operation without them."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without torch's log of what fails on tensors without values: values are tried next."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger = logging.getLogger(LOG_WITHOUT_VALUES)
     before, logger.disabled = logger.disabled, True
     try:
         yield
@@ -59,4 +52,4 @@ def shapes_decide(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
 def shapes_forbid(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether an operation that raised an error would have raised one on any values."""
     error = tried(func, args, kwargs)
-    return error is not None and not isinstance(error, NOT_KNOWN)
+    return error is not None and not isinstance(error, NOT_KNOWN_WITHOUT_VALUES)

@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck.axis import Axis, input_axis, invalidate, with_break
-from shiftcheck.guilt import Evidence
-from shiftcheck.layout import Signal, causes_at, merge_causes, plain, with_cause
-from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
+from shiftcheck.checks.equivariance.guilt import Evidence
+from shiftcheck.lattice.axis import Axis, input_axis, invalidate, with_break
+from shiftcheck.lattice.layout import Signal, Site, causes_at, merge_causes, plain, with_cause
+from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.rules import GeometryError, note_padding, registry, with_axis
 
 SIZE = 24
@@ -354,11 +354,11 @@ def test_a_cause_is_kept_once_for_each_layer() -> None:
     fresh = Cause(kind="POSITION", axis=0)
     out = with_cause(with_cause(signal(ONE), fresh), fresh)
     assert out.causes == (ONE, fresh)
-    stamped = causes_at(out.causes, Cause(kind="", layer="here", op="add", operation="aten::add"))
+    stamped = causes_at(out.causes, Site("here", "add", "aten::add"))
     assert [c.layer for c in stamped] == ["one", "here"]
-    assert causes_at(stamped, Cause(kind="", layer="there")) is stamped
+    assert causes_at(stamped, Site("there", "", "")) is stamped
     again = with_cause(signal(*stamped), fresh)
-    assert causes_at(again.causes, Cause(kind="", layer="here")) == stamped
+    assert causes_at(again.causes, Site("here", "", "")) == stamped
 
 
 def test_causes_are_merged_in_order_and_each_once() -> None:

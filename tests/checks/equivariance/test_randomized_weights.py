@@ -10,7 +10,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.randomized import randomized_weights
+from shiftcheck.checks.equivariance.randomized_weights import randomized_weights
 
 X = torch.randn(1, 2, 16, 18, generator=torch.Generator().manual_seed(0))
 

@@ -11,14 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcheck import confirm
-from shiftcheck.confirm import SecondLook, doubtful, look_again, precision_notes, settled
-from shiftcheck.inputs import read_inputs
-from shiftcheck.job import Job
-from shiftcheck.modules import modules_of
-from shiftcheck.regions import Gap, Scene
-from shiftcheck.report import LayerResult, ShiftResult, Verdict
-from shiftcheck.state import preserved
+from shiftcheck.checks.equivariance import second_look as confirm
+from shiftcheck.checks.equivariance.second_look import (
+    SecondLook,
+    doubtful,
+    look_again,
+    precision_notes,
+    settled,
+)
+from shiftcheck.measuring.gaps.plan import Gap, Scene
+from shiftcheck.measuring.run import Job
+from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import preserved
 
 GOOD, OPEN, BAD = Verdict.EQUIVARIANT, Verdict.INCONCLUSIVE, Verdict.BROKEN
 AGAINST, NOISE = "disagrees with the structure", "within noise of a break"

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from tests.invariance.networks import classifier, signals
+from tests.checks.invariance.networks import classifier, signals
 from torch import nn
 
 import shiftcheck

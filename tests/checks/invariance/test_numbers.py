@@ -9,11 +9,17 @@ import queue
 import numpy as np
 import pytest
 import torch
-from tests.invariance.networks import classifier, signals
+from tests.checks.invariance.networks import classifier, signals
 
 import shiftcheck
-from shiftcheck.distances import Values, distances, largest_gap, magnitude_of, norm_of_magnitudes
-from shiftcheck.surrogates import surrogate
+from shiftcheck.checks.invariance.distances import (
+    Values,
+    distances,
+    largest_gap,
+    magnitude_of,
+    norm_of_magnitudes,
+)
+from shiftcheck.measuring.signals.surrogates import surrogate
 
 
 def moved(x: np.ndarray, shift: tuple[int, int], fill: str) -> np.ndarray:

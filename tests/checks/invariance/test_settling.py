@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shiftcheck.invariance_measurement import Found, Variation
-from shiftcheck.invariance_report import InvarianceVerdict
-from shiftcheck.invariance_verdict import (
-    Demand,
-    Promise,
-    SecondLook,
-    judge_shift,
-    settled,
-)
+from shiftcheck.checks.invariance.judge import Demand, Promise, SecondLook, judge_shift, settled
+from shiftcheck.checks.invariance.measure import Found, Variation
+from shiftcheck.report.invariance import InvarianceVerdict
 
 INVARIANT = InvarianceVerdict.INVARIANT
 NOT_INVARIANT = InvarianceVerdict.NOT_INVARIANT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.invariance.networks import Polyphase, classifier, perceptron, signals
+from tests.checks.invariance.networks import Polyphase, classifier, perceptron, signals
 from torch import nn
 
 import shiftcheck

@@ -13,7 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Linearity
-from shiftcheck.superposition import signals
+from shiftcheck.checks.linearity.superposition import signals
 
 X = torch.randn(2, 3, 9, 10, generator=torch.Generator().manual_seed(0))
 WEIGHT = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(1))

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from shiftcheck.placement import Span, place, span
+from shiftcheck.checks.linearity.impulse_placement import Span, place, span
 
 
 def drawn(seed: int) -> Span:

@@ -13,7 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import ImpulseResponse
-from shiftcheck.operators import Operator, Response
+from shiftcheck.checks.linearity.operator import Operator, Response
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcheck import compare
-from shiftcheck.arrangement import valid_spans
-from shiftcheck.axis import Axis, coarsen, input_axis, invalidate, with_break
-from shiftcheck.compare import Base, measure
-from shiftcheck.layout import Factor, Lost, Signal, plain
-from shiftcheck.regions import Gap, Planner, Region, Scene, plan, whole_index
+from shiftcheck.lattice.axis import Axis, coarsen, input_axis, invalidate, with_break
+from shiftcheck.lattice.layout import Factor, Lost, Signal, plain
+from shiftcheck.measuring.gaps import compare
+from shiftcheck.measuring.gaps.arrange import valid_spans
+from shiftcheck.measuring.gaps.compare import Base, measure
+from shiftcheck.measuring.gaps.plan import Gap, Planner, Region, Scene, plan, whole_index
 
 EPS = torch.finfo(torch.float64).eps
 Pair = tuple[tuple[int, ...], tuple[int, ...]]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcheck import differences
-from shiftcheck.axis import input_axis
-from shiftcheck.differences import maps
-from shiftcheck.layout import Factor, Signal, plain
-from shiftcheck.regions import Gap, Region, Scene, plan
+from shiftcheck.lattice.axis import input_axis
+from shiftcheck.lattice.layout import Factor, Signal, plain
+from shiftcheck.measuring.gaps import compare_stacked as differences
+from shiftcheck.measuring.gaps.compare_stacked import maps
+from shiftcheck.measuring.gaps.plan import Gap, Region, Scene, plan
 
 SHIFTS = [(0, 3), (-2, 1), (5, -4), (0, -1), (4, 0)]
 

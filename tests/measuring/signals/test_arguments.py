@@ -13,8 +13,8 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InconclusiveError, InputError, ModelError, Verdict
-from shiftcheck.invariance_report import InvarianceVerdict
-from shiftcheck.surrogates import surrogate
+from shiftcheck.measuring.signals.surrogates import surrogate
+from shiftcheck.report.invariance import InvarianceVerdict
 
 DRAW = torch.Generator().manual_seed(0)
 X = torch.randn(1, 2, 20, 22, generator=DRAW)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shiftcheck import InputError
-from shiftcheck.sample_signals import KINDS, sample_signal
+from shiftcheck.measuring.signals.samples import KINDS, sample_signal
 
 SHAPES = [(1, 2, 8, 9), (2, 1, 5), (1, 1, 4, 5, 6), (1, 1, 1, 2), (1, 3, 40, 30)]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.render.test_page import EVIL, many, report_of
+from tests.report.render.test_html import EVIL, many, report_of
 
 import shiftcheck
 

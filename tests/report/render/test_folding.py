@@ -12,8 +12,8 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Report
-from shiftcheck.render.folding import folded
-from shiftcheck.render.text import render_report
+from shiftcheck.report.render.folding import folded
+from shiftcheck.report.render.table import render_report
 
 
 class Terminal(io.StringIO):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck.report import Cause, Report, Verdict
+from shiftcheck.report.equivariance import Cause, Report, Verdict
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(1))

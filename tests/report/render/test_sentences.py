@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck.layout import Signal
+from shiftcheck.lattice.layout import Signal
 from shiftcheck.rules import registry
 
 
@@ -150,7 +150,7 @@ INPUTS: dict[str, Callable[[], torch.Tensor]] = {
 }
 CASES |= {name: (lambda: nn.Conv2d(2, 1, 3), {}) for name in INPUTS if name not in CASES}
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "messages"
+GOLDEN = Path(__file__).parents[2] / "golden" / "messages"
 ROUNDED = re.compile(r"\d\.\de[+-]\d\d|\d+%|(?<=gap )0|(?<=relative )0|(?<=allowed )0")
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.sized_by_values import deciding
+from shiftcheck.tracing.leaving.sized_by_values import deciding
 
 Size = Callable[[torch.Tensor], int]
 

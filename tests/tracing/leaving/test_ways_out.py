@@ -17,8 +17,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import shiftcheck
-from shiftcheck import Verdict, ways_out
-from shiftcheck.ways_out import FOLLOWED, HARMLESS, OUT
+from shiftcheck import Verdict
+from shiftcheck.tracing.leaving import ways_out
+from shiftcheck.tracing.leaving.ways_out import FOLLOWED, HARMLESS, OUT
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 Value = Callable[[torch.Tensor], float]

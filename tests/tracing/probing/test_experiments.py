@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 import shiftcheck
 from shiftcheck import Report, Verdict
-from shiftcheck.axis import runs
-from shiftcheck.probe import Law, NoAnswerError, Operand, measure_law
+from shiftcheck.lattice.axis import runs
+from shiftcheck.tracing.probing.experiments import Law, NoAnswerError, Operand, measure_law
 
 UNSUPPORTED = "unsupported operation"
 

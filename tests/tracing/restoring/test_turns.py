@@ -14,7 +14,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.turns import one_at_a_time
+from shiftcheck.tracing.restoring.turns import one_at_a_time
 
 
 def image() -> torch.Tensor:

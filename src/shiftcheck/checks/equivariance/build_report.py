@@ -10,29 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.axis import Axis, runs
-from shiftcheck.compare import ROUNDING
-from shiftcheck.confirm import EPS, SecondLook, settled
-from shiftcheck.in_float64 import settled_by_slope
-from shiftcheck.inputs import Inputs, Leaf
-from shiftcheck.job import Job, Measured, eps_of
-from shiftcheck.layout import Gone
-from shiftcheck.left_out import is_reduced_alike, what_tells_places_apart
-from shiftcheck.local import Found, causes_alone
-from shiftcheck.regions import Gap
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
-from shiftcheck.structure import Model
-from shiftcheck.too_little import what_leaves_too_little, with_fair_share
-from shiftcheck.trace import Row
-from shiftcheck.verdict import (
-    CLEARLY,
-    IDENTITY,
-    LEFT,
-    NO_REGION,
-    NOISE,
-    NOT_SPATIAL,
-    TOO_LITTLE,
-    Tolerance,
+from shiftcheck.checks.equivariance.in_float64 import settled_by_slope
+from shiftcheck.checks.equivariance.judge import (
     find_guilty,
     judge,
     judge_layer,
@@ -40,6 +19,22 @@ from shiftcheck.verdict import (
     unproven,
     why_constant,
 )
+from shiftcheck.checks.equivariance.left_out import is_reduced_alike, what_tells_places_apart
+from shiftcheck.checks.equivariance.second_look import EPS, SecondLook, settled
+from shiftcheck.checks.equivariance.too_little import what_leaves_too_little, with_fair_share
+from shiftcheck.lattice.axis import Axis, runs
+from shiftcheck.lattice.layout import Gone
+from shiftcheck.measuring.gaps.compare import ROUNDING
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.local_error import Found, causes_alone
+from shiftcheck.measuring.run import Job, Measured, eps_of
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.tolerance import CLEARLY, NOISE, Tolerance
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.tracer import Row
 
 
 def layer_result(row: Row) -> LayerResult:
@@ -59,7 +54,9 @@ def layer_result(row: Row) -> LayerResult:
         halo=tuple(None if s is None else s.halo for s in known),
         valid=tuple(None if s is None else runs(s.valid) for s in known),
         different=tuple(None if s is None else runs(s.readable & ~s.valid) for s in known),
-        measured=any(c.kind in ("MEASURED", "DATA_DEPENDENT") for c in signal.causes),
+        measured=any(
+            c.kind in (CauseKind.MEASURED, CauseKind.DATA_DEPENDENT) for c in signal.causes
+        ),
         reduced=is_reduced_alike(signal),
         causes=tuple(c for c in signal.causes if c.layer == (row.path or row.name)),
     )
@@ -94,7 +91,7 @@ def _judged(
             replace(s, local_interior=own.interior, local_border=own.border)
             for s, own in zip(shifts, local[name], strict=True)
         )
-    if any(c.kind == "MEASURED" for c in causes):
+    if any(c.kind == CauseKind.MEASURED for c in causes):
         shifts = tuple(unproven(s, job.inputs.circular) for s in shifts)
     pairs = zip(shifts, entry.gaps, strict=True)
     shifts = tuple(with_fair_share(s, gap) for s, gap in pairs)
@@ -142,12 +139,12 @@ def build_report(
     told = list(zip(outputs, job.outputs.values(), strict=True))
     outputs += tuple(_unjudged(*odd, axes) for odd in job.odd)
     verdict, reason = judge_model(outputs)
-    doubt = job.doubt or (LEFT if job.leak else "")
+    doubt = job.doubt or (Reason.LEFT_TORCH if job.leak else Reason.NONE)
     if doubt and verdict is not Verdict.INCONCLUSIVE:
         verdict, reason = Verdict.INCONCLUSIVE, doubt
     causes = causes_of([e.row for e in job.outputs.values()])
     alike = [o for o in outputs if (o.verdict, o.reason) == (verdict, reason)]
-    if reason == NOT_SPATIAL:
+    if reason == Reason.NOT_SPATIAL:
         alike.sort(key=lambda o: o.reduced)  # what could be left out decides nothing
     decisive = next(iter(alike), outputs[0])
     own = [e.row for e in job.outputs.values() if e.row.name == decisive.name]
@@ -155,7 +152,7 @@ def build_report(
     suspects = tuple(dict.fromkeys((*causes_of(own), *causes_alone(local or {}))))
     circular = job.inputs.circular
     guilty = _guilty_of_absence(reason, decisive, own, given)
-    if guilty is None and reason != TOO_LITTLE:
+    if guilty is None and reason != Reason.TOO_LITTLE:
         guilty = find_guilty(verdict, reason, decisive, suspects, circular, layers, rounding)
     return Report(
         verdict=verdict,
@@ -172,18 +169,18 @@ def build_report(
 
 
 def _guilty_of_absence(
-    reason: str, output: LayerResult, rows: Sequence[Row], given: bool
+    reason: Reason, output: LayerResult, rows: Sequence[Row], given: bool
 ) -> Cause | None:
     """What leaves nothing of an output to compare, or too little; its geometry is in its row."""
     if not rows:
         return None
     shifts = [s.shift for s in output.shifts if s.reason == reason]
-    if reason == NOT_SPATIAL and not output.reduced:
+    if reason == Reason.NOT_SPATIAL and not output.reduced:
         return what_tells_places_apart(rows[0].signal, shifts)
-    if reason == IDENTITY and not given:
+    if reason == Reason.IDENTITY and not given:
         everywhere = (1,) * len(output.stride)
-        return what_leaves_too_little(rows[0].signal, [everywhere], TOO_LITTLE)
-    if reason in (NO_REGION, TOO_LITTLE):
+        return what_leaves_too_little(rows[0].signal, [everywhere], Reason.TOO_LITTLE)
+    if reason in (Reason.NO_REGION, Reason.TOO_LITTLE):
         return what_leaves_too_little(rows[0].signal, shifts, reason)
     return None
 
@@ -249,7 +246,7 @@ def _reduced_axes(entry: Measured) -> set[int]:
     return {a for a, state in enumerate(entry.row.signal.axes) if isinstance(state, Gone)}
 
 
-def _unjudged(name: str, shape: tuple[int, ...], reason: str, axes: int) -> LayerResult:
+def _unjudged(name: str, shape: tuple[int, ...], reason: Reason, axes: int) -> LayerResult:
     """An output that no signal leads to: it counts unless it is too small to have the axes."""
     nothing = (None,) * axes
     return LayerResult(

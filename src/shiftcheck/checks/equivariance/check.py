@@ -9,27 +9,29 @@ from typing import Any, Literal
 
 import torch
 
-from shiftcheck.choosing import parameters_of, read_outputs
-from shiftcheck.diagnosis import diagnosed
+from shiftcheck.checks.black_boxes import NOTE, leaves_torch, seen_as
+from shiftcheck.checks.equivariance.build_report import causes_of, circumstances, layer_result
+from shiftcheck.checks.equivariance.examine import Asked, examine, with_shifts
+from shiftcheck.checks.equivariance.randomized_weights import check_randomized
+from shiftcheck.checks.equivariance.remedies import diagnosed
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.examination import Asked, examine, with_shifts
-from shiftcheck.inputs import Inputs, check_shifts, read_inputs
-from shiftcheck.job import Job, eps_of
-from shiftcheck.modules import eager, modules_of
-from shiftcheck.outside import NOTE, leaves_torch, seen_as
-from shiftcheck.randomized import check_randomized
-from shiftcheck.regions import Scene
-from shiftcheck.report import Report, Verdict
-from shiftcheck.resampling import REACH
-from shiftcheck.results import causes_of, circumstances, layer_result
-from shiftcheck.structure import (
+from shiftcheck.measuring.gaps.plan import Scene
+from shiftcheck.measuring.run import Job, eps_of
+from shiftcheck.measuring.signals.arguments import Inputs, check_shifts, read_inputs
+from shiftcheck.measuring.signals.interpolation import REACH
+from shiftcheck.measuring.structure_pass import (
     Model,
     ValuesLeftError,
     needs_gradients,
     read_structure,
 )
-from shiftcheck.verdict import BLIND, LEFT, Tolerance
-from shiftcheck.whole import Whole
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.choosing import parameters_of, read_outputs
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.torch_internals import uncompiled
 
 
 def check_equivariance(
@@ -106,7 +108,7 @@ def check_equivariance(
         interpolation=interpolation,
     )
     tolerances = _tolerances(rtol, atol)
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(
         model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
     )
@@ -164,7 +166,7 @@ def _as_whole_if_needed(
     if not leaves_torch(report):
         return report
     whole = check(Whole(model, arrays=False))
-    return report if whole.reason in (BLIND["UNSUPPORTED_OP"], LEFT) else _noted(whole)
+    return report if whole.reason in (Reason.UNSUPPORTED, Reason.LEFT_TORCH) else _noted(whole)
 
 
 def _noted(report: Report) -> Report:
@@ -224,7 +226,7 @@ def geometry(
         if min(x) < 0:
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=_dtype_of(model), device="meta")
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(
         model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
     )
@@ -238,7 +240,7 @@ def _structure(model: Model, inputs: Inputs, layer: str | None, training: bool) 
     ends = [layer_result(row) for row in outputs]
     return Report(
         verdict=None,
-        reason="",
+        reason=Reason.NONE,
         layers=tuple(results),
         outputs=tuple(ends),
         causes=causes_of(outputs),

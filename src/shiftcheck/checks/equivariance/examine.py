@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shiftcheck.confirm import doubt_in_a_batch, doubtful, look_again, precision_notes
-from shiftcheck.job import Job, eps_of
-from shiftcheck.local import measure_local
-from shiftcheck.measurement import run_all
-from shiftcheck.modules import modules_of, names_of
-from shiftcheck.report import Report, Verdict
-from shiftcheck.results import build_report
-from shiftcheck.state import preserved
-from shiftcheck.structure import choose_shifts
-from shiftcheck.verdict import Tolerance
+from shiftcheck.checks.equivariance.build_report import build_report
+from shiftcheck.checks.equivariance.second_look import (
+    doubt_in_a_batch,
+    doubtful,
+    look_again,
+    precision_notes,
+)
+from shiftcheck.measuring.batched import run_all
+from shiftcheck.measuring.local_error import measure_local
+from shiftcheck.measuring.run import Job, eps_of
+from shiftcheck.measuring.structure_pass import choose_shifts
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.tracing.modules import modules_of, names_of
+from shiftcheck.tracing.restoring.state import preserved
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from shiftcheck.report import Cause, LayerResult, Verdict
-from shiftcheck.rules.mirrored import MIRRORED
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.equivariance import LayerResult, Verdict
 
 QUIET = 1e-13
 """A local error of that much is rounding, in any type."""
@@ -16,7 +16,7 @@ QUIET = 1e-13
 OF_ONE_SIZE = 0.1
 """Among errors that are all within noise, those count that are that share of the largest."""
 
-AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "RESIZE")
+AT_EVERY_SHIFT = (CauseKind.POSITION, CauseKind.MIXING, CauseKind.INDEX, CauseKind.RESIZE)
 """The kinds of breaks that no choice of shifts mends, where they have no period."""
 
 
@@ -36,11 +36,11 @@ class Evidence:
 
         Moving against the input is a break at any error: both runs are mirrored alike.
         """
-        if cause.detail == MIRRORED:
+        if cause.form is CauseForm.MIRRORED:
             return math.inf
         shifts = [s for s in self.shifts if _affects(cause, s)]
         found = [
-            s.local_border if cause.kind == "PADDING" else s.local_interior
+            s.local_border if cause.kind == CauseKind.PADDING else s.local_interior
             for row in self.layers
             if _is_of(row, cause.layer)
             for s in row.shifts
@@ -87,12 +87,12 @@ class Evidence:
 
     def _breaks_always(self, cause: Cause) -> bool:
         always = cause.kind in AT_EVERY_SHIFT and cause.period is None and not cause.latent
-        always = always and cause.detail != MIRRORED  # another flip takes it back
+        always = always and cause.form is not CauseForm.MIRRORED  # another flip takes it back
         return always and any(_affects(cause, shift) for shift in self.shifts)
 
     def _stands(self, cause: Cause, unknown: Cause) -> bool:
         """Whether a break whose own layer was not measured is one for all that is known."""
-        if cause.kind != "INDEX":
+        if cause.kind != CauseKind.INDEX:
             return True
         until = takewhile(lambda row: not _is_of(row, unknown.layer), self.layers)
         rows = [row for row in until if not _is_of(row, cause.layer)]

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 
-from shiftcheck.alone import NOISE_MARGIN
-from shiftcheck.confirm import COARSEST, EPS, ROUNDING, by_noise, excused, hides, most_eps, settled
-from shiftcheck.job import SINGLE
-from shiftcheck.regions import Gap
-from shiftcheck.report import ShiftResult, Verdict
-from shiftcheck.verdict import AGAINST_RULES, UNCONFIRMED
+from shiftcheck.checks.equivariance.second_look import (
+    COARSEST,
+    EPS,
+    ROUNDING,
+    by_noise,
+    excused,
+    hides,
+    most_eps,
+    settled,
+)
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.run import SINGLE
+from shiftcheck.measuring.unbatched import NOISE_MARGIN
+from shiftcheck.report.equivariance import ShiftResult, Verdict
+from shiftcheck.report.reasons import Reason
 
 ALIKE = 32.0
 """Rounding has as many eps in float64 as in float32, give or take this factor; 3 were seen."""
@@ -30,12 +39,12 @@ def settled_by_slope(
         return settled(result, None, noise, EPS)
     limit = _limit(coarse)
     gap = result.relative_error or 0.0
-    against = result.reason == AGAINST_RULES
+    against = result.reason == Reason.AGAINST_RULES
     shrinks = limit is not None and gap <= min(limit, most_eps(size) * EPS)
     if limit is not None and shrinks and not (against and hides(result)):
         return excused(result, limit)
     by_floor = by_noise(result, noise, EPS)
-    if by_floor.reason != UNCONFIRMED:
+    if by_floor.reason != Reason.UNCONFIRMED:
         return by_floor
     far = gap > (COARSEST * EPS if limit is None else limit)
     noisy = (result.error or 0.0) <= NOISE_MARGIN * noise

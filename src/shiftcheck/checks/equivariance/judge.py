@@ -4,72 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from shiftcheck.guilt import Evidence
-from shiftcheck.leaks import is_leak
-from shiftcheck.regions import Gap
-from shiftcheck.report import Cause, LayerResult, ShiftResult, Verdict
-from shiftcheck.resampling import is_whole
-from shiftcheck.rules import mirrored, shape
-
-NOISE = {2.0**-52: 64.0, 2.0**-23: 64.0, 2.0**-10: 16.0, 2.0**-7: 16.0}
-"""Allowed relative gap in units of the epsilon of the dtype; the worst seen for one layer is 4."""
-
-CLEARLY = 8.0
-"""With the shift left out, the gap must exceed the allowance by this factor."""
-
-BLIND = {
-    "UNSUPPORTED_OP": "unsupported operation",
-    "STOCHASTIC": "nondeterministic",
-    "BATCH_COUPLED": "batch coupled",
-}
-
-LEFT = "values leave torch"
-BLIND_REASONS = (*BLIND.values(), LEFT)
-
-
-def blind_reason(cause: Cause) -> str | None:
-    """Why nothing can be told behind a cause; None where it does not hide what follows."""
-    return LEFT if is_leak(cause) else BLIND.get(cause.kind)
-
-
-IDENTITY, NOT_SPATIAL, OFF_LATTICE = "identity shift", "not spatial", "off the lattice"
-TOO_LITTLE = "too little compared"
-NO_REGION, NOT_FINITE, DEAD = "no valid region", "not finite", "dead output"
-CONSTANT, CONSTANT_INPUT = "constant output", "constant input"
-SATURATED = "saturated output"
-INVISIBLE, IN_NOISE = "shift not visible", "within noise of a break"
-AGAINST_RULES = "disagrees with the structure"
-NEVER_MOVED, TOO_TOLERANT = "axis never moved", "tolerance larger than the signal"
-IGNORES, UNREAD = "output ignores the input", "output cannot be read"
-APART, UNSTEADY = "batch coupled", "nondeterministic"
-UNCONFIRMED = "gap not confirmed in float64"
-MEASURED_GAP = "gap where the geometry was measured"
-LOW_PRECISION = "only in low precision"
-CHOSEN = "chosen from the data"
-BETWEEN = "measured between pixels"
-SKIPPED = (IDENTITY, OFF_LATTICE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tolerance:
-    """What passes: the noise of ``eps``, or the user's ``atol + rtol * scale``."""
-
-    eps: float
-    rtol: float | None = None
-    atol: float | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether the user gave tolerances of his own."""
-        return self.rtol is not None
-
-    def relative(self, scale: float | None) -> float:
-        """The largest relative gap that passes for a channel of magnitude ``scale``."""
-        if self.rtol is None or self.atol is None:
-            return NOISE.get(self.eps, 64.0) * self.eps
-        return self.rtol + (self.atol / scale if scale else 0.0)
+from shiftcheck.checks.equivariance.guilt import Evidence
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.signals.interpolation import is_whole
+from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
+from shiftcheck.report.reasons import SKIPPED, Reason
 
 
 def judge(
@@ -97,38 +40,40 @@ def judge(
 
 def _decide(
     gap: Gap, shift: tuple[float, ...], causes: Sequence[Cause], peak: float, tolerance: Tolerance
-) -> tuple[Verdict, str]:
+) -> tuple[Verdict, Reason]:
     if not any(shift):
-        return Verdict.INCONCLUSIVE, IDENTITY
+        return Verdict.INCONCLUSIVE, Reason.IDENTITY
     for cause in causes:
-        if reason := blind_reason(cause):
+        if reason := cause.hides:
             return Verdict.INCONCLUSIVE, reason
     if not gap.spatial:
-        return Verdict.INCONCLUSIVE, NOT_SPATIAL
+        return Verdict.INCONCLUSIVE, Reason.NOT_SPATIAL
     if not gap.onto_lattice:
-        return Verdict.INCONCLUSIVE, OFF_LATTICE
+        return Verdict.INCONCLUSIVE, Reason.OFF_LATTICE
     if gap.error is None or gap.relative is None:
-        return Verdict.INCONCLUSIVE, NO_REGION
+        return Verdict.INCONCLUSIVE, Reason.NO_REGION
     if not all(map(math.isfinite, (peak, gap.error, gap.relative))):
-        return Verdict.INCONCLUSIVE, NOT_FINITE
+        return Verdict.INCONCLUSIVE, Reason.NOT_FINITE
     if peak == 0.0 and gap.error == 0.0:
-        return Verdict.INCONCLUSIVE, DEAD
+        return Verdict.INCONCLUSIVE, Reason.DEAD
     measured_only = _only_measured(gap, tolerance)
     over = gap.excess if tolerance.given else gap.relative / tolerance.relative(gap.scale)
     if over is not None and over > 1 and not measured_only:
-        return Verdict.BROKEN, "" if not gap.predicted else AGAINST_RULES
+        return Verdict.BROKEN, Reason.NONE if not gap.predicted else Reason.AGAINST_RULES
     visible = gap.null_excess if tolerance.given else _over(gap.null, tolerance.relative(None))
     if visible is not None and not visible > CLEARLY:
         hidden = tolerance.given and gap.null != 0.0
-        return Verdict.INCONCLUSIVE, TOO_TOLERANT if hidden else _why_invisible(gap, tolerance)
+        return Verdict.INCONCLUSIVE, Reason.TOO_TOLERANT if hidden else _why_invisible(
+            gap, tolerance
+        )
     if measured_only:
-        return Verdict.INCONCLUSIVE, BETWEEN
+        return Verdict.INCONCLUSIVE, Reason.BETWEEN
     if gap.predicted or gap.between:
-        return Verdict.EQUIVARIANT, ""
-    chosen = gap.off_period and any(c.kind == "DATA_DEPENDENT" for c in causes)
+        return Verdict.EQUIVARIANT, Reason.NONE
+    chosen = gap.off_period and any(c.kind == CauseKind.DATA_DEPENDENT for c in causes)
     if chosen and tolerance.given:
-        return Verdict.EQUIVARIANT, ""
-    return Verdict.INCONCLUSIVE, CHOSEN if chosen else IN_NOISE
+        return Verdict.EQUIVARIANT, Reason.NONE
+    return Verdict.INCONCLUSIVE, Reason.CHOSEN if chosen else Reason.IN_NOISE
 
 
 def _only_measured(gap: Gap, tolerance: Tolerance) -> bool:
@@ -136,11 +81,11 @@ def _only_measured(gap: Gap, tolerance: Tolerance) -> bool:
     return gap.between and not tolerance.given
 
 
-def _why_invisible(gap: Gap, tolerance: Tolerance) -> str:
+def _why_invisible(gap: Gap, tolerance: Tolerance) -> Reason:
     """Whether the layer varies over space at all, beyond rounding."""
     noise = replace(tolerance, rtol=None, atol=None).relative(None)
     varies = gap.variation is None or gap.variation > CLEARLY * noise
-    return INVISIBLE if varies else CONSTANT
+    return Reason.INVISIBLE if varies else Reason.CONSTANT
 
 
 def _over(value: float | None, unit: float) -> float | None:
@@ -153,9 +98,9 @@ def unproven(result: ShiftResult, circular: Sequence[bool]) -> ShiftResult:
     On a circle every sample counts, whatever the geometry says.
     """
     closed = all(ring for ring, v in zip(circular, result.shift, strict=True) if v)
-    if result.verdict is not Verdict.BROKEN or (closed and result.reason != AGAINST_RULES):
+    if result.verdict is not Verdict.BROKEN or (closed and result.reason != Reason.AGAINST_RULES):
         return result
-    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=MEASURED_GAP)
+    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=Reason.MEASURED_GAP)
 
 
 def judge_layer(
@@ -164,7 +109,7 @@ def judge_layer(
     *,
     strict: bool,
     reduced: bool = True,
-) -> tuple[Verdict, str]:
+) -> tuple[Verdict, Reason]:
     """The verdict on one layer over all shifts.
 
     ``required``: the axes that must have been moved. ``strict``: a shift that is off the lattice
@@ -172,22 +117,25 @@ def judge_layer(
     longer were reduced; one that was lost counts against it. A shift that leaves too little tells
     nothing: along each axis another one has to.
     """
-    skipped = {TOO_LITTLE, IDENTITY} if strict else {TOO_LITTLE, *SKIPPED}
-    if reduced and any(r.reason not in (NOT_SPATIAL, *SKIPPED) for r in results):
-        skipped |= {NOT_SPATIAL}
+    skipped = {Reason.TOO_LITTLE, Reason.IDENTITY} if strict else {Reason.TOO_LITTLE, *SKIPPED}
+    if reduced and any(r.reason not in (Reason.NOT_SPATIAL, *SKIPPED) for r in results):
+        skipped |= {Reason.NOT_SPATIAL}
     counted = [r for r in results if r.reason not in skipped]
     for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
         for result in counted:
             if result.verdict is verdict:
                 return verdict, result.reason
     only = {r.reason for r in results}
-    thin = {a for r in results if r.reason == TOO_LITTLE for a, v in enumerate(r.shift) if v}
+    thin = {a for r in results if r.reason == Reason.TOO_LITTLE for a, v in enumerate(r.shift) if v}
     if not counted and not thin:
-        return Verdict.INCONCLUSIVE, OFF_LATTICE if OFF_LATTICE in only else IDENTITY
+        return (
+            Verdict.INCONCLUSIVE,
+            Reason.OFF_LATTICE if Reason.OFF_LATTICE in only else Reason.IDENTITY,
+        )
     still = set(required) - {a for r in counted for a, v in enumerate(r.shift) if v}
     if still or not counted:
-        return Verdict.INCONCLUSIVE, TOO_LITTLE if thin >= still else NEVER_MOVED
-    return Verdict.EQUIVARIANT, ""
+        return Verdict.INCONCLUSIVE, Reason.TOO_LITTLE if thin >= still else Reason.NEVER_MOVED
+    return Verdict.EQUIVARIANT, Reason.NONE
 
 
 SATURATING = ("sigmoid", "tanh", "softmax", "softsign", "relu6", "clamp", "clip", "erf")
@@ -198,41 +146,45 @@ def why_constant(
     output: LayerResult, layers: Sequence[LayerResult], constant_input: bool
 ) -> LayerResult:
     """The output with a better reason, where it is constant or dead for one."""
-    if output.reason not in (CONSTANT, DEAD):
+    if output.reason not in (Reason.CONSTANT, Reason.DEAD):
         return output
     if constant_input:
-        return _with_reason(output, CONSTANT_INPUT)
-    first = next((row for row in layers if row.reason in (CONSTANT, DEAD)), None)
+        return _with_reason(output, Reason.CONSTANT_INPUT)
+    first = next((row for row in layers if row.reason in (Reason.CONSTANT, Reason.DEAD)), None)
     saturates = first is not None and any(word in first.op.lower() for word in SATURATING)
-    return _with_reason(output, SATURATED) if saturates else output
+    return _with_reason(output, Reason.SATURATED) if saturates else output
 
 
-def _with_reason(output: LayerResult, reason: str) -> LayerResult:
+def _with_reason(output: LayerResult, reason: Reason) -> LayerResult:
     shifts = tuple(
         replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
     )
     return replace(output, reason=reason, shifts=shifts)
 
 
-def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, str]:
+def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, Reason]:
     """The verdict on the model: BROKEN beats INCONCLUSIVE beats EQUIVARIANT over its outputs.
 
     An output whose spatial axes were reduced is left out as long as another was compared; one whose
     geometry was lost is not.
     """
-    spatial = [o for o in outputs if o.reason != NOT_SPATIAL or not o.reduced]
-    if all(o.reason == NOT_SPATIAL for o in spatial):
+    spatial = [o for o in outputs if o.reason != Reason.NOT_SPATIAL or not o.reduced]
+    if all(o.reason == Reason.NOT_SPATIAL for o in spatial):
         spatial = []
     for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
         for output in spatial or outputs:
             if output.verdict is verdict:
                 return verdict, output.reason
-    return (Verdict.EQUIVARIANT, "") if spatial else (Verdict.INCONCLUSIVE, NOT_SPATIAL)
+    return (
+        (Verdict.EQUIVARIANT, Reason.NONE)
+        if spatial
+        else (Verdict.INCONCLUSIVE, Reason.NOT_SPATIAL)
+    )
 
 
 def find_guilty(
     verdict: Verdict,
-    reason: str,
+    reason: Reason,
     output: LayerResult,
     causes: Sequence[Cause],
     circular: Sequence[bool],
@@ -247,29 +199,29 @@ def find_guilty(
     """
     if verdict is Verdict.EQUIVARIANT:
         return None
-    if reason == BETWEEN:
+    if reason == Reason.BETWEEN:
         return None
     causes = [c for c in causes if _concerns(c, output)]
-    blind = next((c for c in causes if blind_reason(c) == reason), None)
+    blind = next((c for c in causes if reason and c.hides == reason), None)
     if blind is not None:
         evidence = Evidence(layers=layers, shifts=[s.shift for s in output.shifts], noise=noise)
-        earlier = evidence.before(blind, causes) if blind.kind == "UNSUPPORTED_OP" else None
+        earlier = evidence.before(blind, causes) if blind.kind == CauseKind.UNSUPPORTED_OP else None
         return earlier or blind
     same = [s for s in output.shifts if (s.verdict, s.reason) == (verdict, reason)]
     shifts = [s.shift for s in same if any(s.shift)]
     if not shifts:
         return None
-    if reason == AGAINST_RULES:
+    if reason == Reason.AGAINST_RULES:
         return _first_measured(layers, shifts[0])
     if verdict is Verdict.BROKEN and not is_whole(shifts[0]):
         return _first_between(layers, shifts[0])
     explaining = [c for c in causes if any(_explains(c, s, reason, circular) for s in shifts)]
-    if reason == MEASURED_GAP:
-        explaining += [c for c in causes if c.kind == "MEASURED"]
-    if reason == NO_REGION:
-        explaining.sort(key=lambda c: c.kind != "GLOBAL")
+    if reason == Reason.MEASURED_GAP:
+        explaining += [c for c in causes if c.kind == CauseKind.MEASURED]
+    if reason == Reason.NO_REGION:
+        explaining.sort(key=lambda c: c.kind != CauseKind.GLOBAL)
     elif verdict is Verdict.BROKEN:
-        explaining.sort(key=lambda c: c.kind == "DATA_DEPENDENT")
+        explaining.sort(key=lambda c: c.kind == CauseKind.DATA_DEPENDENT)
         return Evidence(layers=layers, shifts=shifts, noise=noise).first(explaining)
     return explaining[0] if explaining else None
 
@@ -279,25 +231,27 @@ def _concerns(cause: Cause, output: LayerResult) -> bool:
 
     What is joined again, or combined with what is not flipped, has causes of its own.
     """
-    if cause.axis is None or cause.detail not in (mirrored.MIRRORED, shape.SINGLE):
+    if cause.axis is None or cause.form not in (CauseForm.MIRRORED, CauseForm.SINGLE):
         return True
-    if cause.detail == shape.SINGLE:
+    if cause.form is CauseForm.SINGLE:
         return output.shape[2:][cause.axis : cause.axis + 1] == (1,)
     stride = output.stride[cause.axis]
     return stride is not None and stride < 0
 
 
-def _explains(cause: Cause, shift: Sequence[float], reason: str, circular: Sequence[bool]) -> bool:
+def _explains(
+    cause: Cause, shift: Sequence[float], reason: Reason, circular: Sequence[bool]
+) -> bool:
     moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
-    if not moved or cause.latent or cause.kind == "MEASURED":
+    if not moved or cause.latent or cause.kind == CauseKind.MEASURED:
         return False
-    if cause.kind == "PADDING":
-        return reason == NO_REGION or any(circular[a] for a in moved)
-    if cause.kind == "GLOBAL":
-        return reason in (NO_REGION, NOT_SPATIAL) or any(circular[a] for a in moved)
-    if reason == NO_REGION:
+    if cause.kind == CauseKind.PADDING:
+        return reason == Reason.NO_REGION or any(circular[a] for a in moved)
+    if cause.kind == CauseKind.GLOBAL:
+        return reason in (Reason.NO_REGION, Reason.NOT_SPATIAL) or any(circular[a] for a in moved)
+    if reason == Reason.NO_REGION:
         return False
-    if cause.period is not None and reason == NOT_SPATIAL:
+    if cause.period is not None and reason == Reason.NOT_SPATIAL:
         return False
     return cause.period is None or any(shift[a] % cause.period for a in moved)
 
@@ -309,7 +263,7 @@ def _first_measured(layers: Sequence[LayerResult], shift: tuple[float, ...]) -> 
     broken = [row for row, s in rows if s.verdict is Verdict.BROKEN]
     for row in (*local, *broken):
         detail = "the rules promise agreement here: one of them is wrong, or the model is"
-        return Cause(kind="UNEXPLAINED", layer=row.name, op=row.op, detail=detail)
+        return Cause(kind=CauseKind.UNEXPLAINED, layer=row.name, op=row.op, detail=detail)
     return None
 
 
@@ -318,7 +272,7 @@ def _first_between(layers: Sequence[LayerResult], shift: tuple[float, ...]) -> C
     for row in layers:
         if any(s.verdict is Verdict.BROKEN for s in row.shifts if s.shift == shift):
             detail = "its samples do not hold what it makes of the signal between them"
-            return Cause(kind="ALIASING", layer=row.name, op=row.op, detail=detail)
+            return Cause(kind=CauseKind.ALIASING, layer=row.name, op=row.op, detail=detail)
     return None
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shiftcheck.inputs import Shift
-from shiftcheck.layout import Gone, Lost, Signal
-from shiftcheck.report import Cause
+from shiftcheck.lattice.layout import Gone, Lost, Signal
+from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.report.causes import Cause, CauseKind
 
-UNSHOWN = ("MEASURED", "UNSUPPORTED_OP")
+UNSHOWN = (CauseKind.MEASURED, CauseKind.UNSUPPORTED_OP)
 """Causes after which the structure shows nothing of what came before."""
 
 
@@ -27,7 +27,7 @@ def is_reduced_alike(signal: Signal, shifts: Iterable[Shift] = ()) -> bool:
     return not any(v[a] % s.lattice for v in shifts for a, s in gone)
 
 
-TO_PLACES = ("POSITION", "MIXING", "INDEX")
+TO_PLACES = (CauseKind.POSITION, CauseKind.MIXING, CauseKind.INDEX)
 """Causes that tell one place from another."""
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 
 from shiftcheck.errors import InputError
-from shiftcheck.report import Draw, Report, Verdict
-from shiftcheck.state import exchanged, weights_of
+from shiftcheck.report.equivariance import Draw, Report, Verdict
+from shiftcheck.tracing.restoring.state import exchanged, weights_of
 
 ORDER = (Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.EQUIVARIANT)
 SPREAD = 0.1

@@ -11,39 +11,18 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from shiftcheck.examination import Asked, examine, with_shifts
-from shiftcheck.inputs import Inputs
-from shiftcheck.job import Job, eps_of
-from shiftcheck.modules import in_dtype
-from shiftcheck.regions import Scene
-from shiftcheck.report import Change, LayerResult, Report, Trial, Verdict
-from shiftcheck.sizes import next_on_the_circle, next_that_fits, smallest_input
-from shiftcheck.structure import units
-from shiftcheck.too_little import smaller_shifts
-from shiftcheck.verdict import (
-    AGAINST_RULES,
-    BLIND,
-    BLIND_REASONS,
-    CHOSEN,
-    CONSTANT,
-    CONSTANT_INPUT,
-    DEAD,
-    IDENTITY,
-    IN_NOISE,
-    INVISIBLE,
-    LOW_PRECISION,
-    MEASURED_GAP,
-    NEVER_MOVED,
-    NO_REGION,
-    NOT_FINITE,
-    NOT_SPATIAL,
-    OFF_LATTICE,
-    SATURATED,
-    TOO_LITTLE,
-    TOO_TOLERANT,
-    UNCONFIRMED,
-    Tolerance,
-)
+from shiftcheck.checks.equivariance.examine import Asked, examine, with_shifts
+from shiftcheck.checks.equivariance.too_little import smaller_shifts
+from shiftcheck.measuring.gaps.plan import Scene
+from shiftcheck.measuring.required_size import next_on_the_circle, next_that_fits, smallest_input
+from shiftcheck.measuring.run import Job, eps_of
+from shiftcheck.measuring.signals.arguments import Inputs
+from shiftcheck.measuring.structure_pass import units
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.causes import CauseKind
+from shiftcheck.report.equivariance import Change, LayerResult, Report, Trial, Verdict
+from shiftcheck.report.reasons import BLIND, Reason
+from shiftcheck.tracing.modules import in_dtype
 
 MOST_LAYERS = 3
 """How many layers before the guilty one are tried as the last of a check."""
@@ -54,11 +33,11 @@ MOST_STEPS = 8
 
 def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
     """The report with what was tried to make it pass, and the input that would be large enough."""
-    unmoved = report.reason in (IDENTITY, NEVER_MOVED) and not asked.shifts
-    if report.reason == NO_REGION or unmoved:
+    unmoved = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not asked.shifts
+    if report.reason == Reason.NO_REGION or unmoved:
         report = replace(report, needed=_needed(job, unmoved=unmoved))
     trials = until_one_works(_changes(report, job, asked), partial(_tried, job, asked))
-    if report.reason == TOO_LITTLE and not any(trial.works for trial in trials):
+    if report.reason == Reason.TOO_LITTLE and not any(trial.works for trial in trials):
         report = replace(report, needed=_needed(job))
     return replace(report, trials=trials)
 
@@ -108,22 +87,24 @@ def _changes(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
         yield from _for_breaks(report, job)
     else:
         yield from _for_doubts(report, job, asked)
-    if any(c.kind == "RESIZE" and c.period is None for c in report.causes):
+    if any(c.kind == CauseKind.RESIZE and c.period is None for c in report.causes):
         yield from _sizes_that_fit(report, job, asked)
-    if report.needed is None and report.reason != TOO_LITTLE:
+    if report.needed is None and report.reason != Reason.TOO_LITTLE:
         yield from _earlier_layers(report)
 
 
 def _for_breaks(report: Report, job: Job) -> Iterator[Change]:
-    padded = any(c.kind == "PADDING" and job.inputs.circular[c.axis or 0] for c in report.causes)
+    padded = any(
+        c.kind == CauseKind.PADDING and job.inputs.circular[c.axis or 0] for c in report.causes
+    )
     if padded:
         yield Change(circular_padding=True)
     multiples = _multiples(report, job)
-    if multiples and report.reason != AGAINST_RULES:
+    if multiples and report.reason != Reason.AGAINST_RULES:
         yield Change(multiples=multiples)
         if padded:
             yield Change(circular_padding=True, multiples=multiples)
-    if report.reason == LOW_PRECISION:
+    if report.reason == Reason.LOW_PRECISION:
         yield from _finer(job)
     if any(job.inputs.circular) and len(job.inputs.tensors) == 1:
         size = next_on_the_circle(job.model, job.inputs, layer=job.layer, training=job.training)
@@ -165,28 +146,37 @@ def _multiples(report: Report, job: Job) -> tuple[int, ...]:
 
 def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
     reason = report.reason
-    unmoved = reason in (IDENTITY, NEVER_MOVED) and not asked.shifts
-    if job.inputs.followers and (unmoved or reason == BLIND["UNSUPPORTED_OP"]):
+    unmoved = reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not asked.shifts
+    if job.inputs.followers and (unmoved or reason == Reason.UNSUPPORTED):
         yield Change(fixed=job.inputs.followers)
-    if reason in (OFF_LATTICE, IN_NOISE, MEASURED_GAP) and (multiples := _multiples(report, job)):
+    if reason in (Reason.OFF_LATTICE, Reason.IN_NOISE, Reason.MEASURED_GAP) and (
+        multiples := _multiples(report, job)
+    ):
         yield Change(multiples=multiples)
-    if reason == NOT_SPATIAL and report.guilty is not None and report.guilty.period:
+    if reason == Reason.NOT_SPATIAL and report.guilty is not None and report.guilty.period:
         yield Change(multiples=(report.guilty.period,) * len(job.inputs.pixels))
-    if reason in (INVISIBLE, CONSTANT, CONSTANT_INPUT, SATURATED, DEAD, IN_NOISE):
+    if reason in (
+        Reason.INVISIBLE,
+        Reason.CONSTANT,
+        Reason.CONSTANT_INPUT,
+        Reason.SATURATED,
+        Reason.DEAD,
+        Reason.IN_NOISE,
+    ):
         yield Change(signal=True)
-    if reason in (UNCONFIRMED, NOT_FINITE, IN_NOISE, CHOSEN):
+    if reason in (Reason.UNCONFIRMED, Reason.NOT_FINITE, Reason.IN_NOISE, Reason.CHOSEN):
         yield from _finer(job)
-    if reason == TOO_LITTLE and (shifts := smaller_shifts(report, job.shifts)):
+    if reason == Reason.TOO_LITTLE and (shifts := smaller_shifts(report, job.shifts)):
         yield Change(shifts=shifts)
-    if reason == TOO_TOLERANT:
+    if reason == Reason.TOO_TOLERANT:
         yield Change(tolerances=True)
-    if reason == NEVER_MOVED:
+    if reason == Reason.NEVER_MOVED:
         yield from _axes_alone(report)
-    if reason in BLIND_REASONS and job.training:
+    if reason in BLIND and job.training:
         yield Change(evaluation=True)
-    if reason == NO_REGION and report.needed is None and not all(job.inputs.circular):
+    if reason == Reason.NO_REGION and report.needed is None and not all(job.inputs.circular):
         yield Change(boundary=("circular",) * len(job.inputs.pixels))
-    if reason == IDENTITY and asked.shifts:
+    if reason == Reason.IDENTITY and asked.shifts:
         yield Change(shifts=_along_each_axis(_one_step(report), job))
 
 

@@ -8,26 +8,18 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from shiftcheck.alone import NOISE_MARGIN, noise_floor
-from shiftcheck.axis import Axis
-from shiftcheck.job import SINGLE, Job, chunks_of, eps_of
-from shiftcheck.measurement import run_all
-from shiftcheck.modules import in_dtype, modules_of
-from shiftcheck.products import EPS as PRODUCT_EPS
-from shiftcheck.products import exact_products
-from shiftcheck.regions import Gap
-from shiftcheck.report import LayerResult, ShiftResult, Verdict
-from shiftcheck.state import Originals, preserved
-from shiftcheck.verdict import (
-    AGAINST_RULES,
-    CHOSEN,
-    CLEARLY,
-    IN_NOISE,
-    INVISIBLE,
-    LOW_PRECISION,
-    MEASURED_GAP,
-    UNCONFIRMED,
-)
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.measuring.batched import run_all
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.run import SINGLE, Job, chunks_of, eps_of
+from shiftcheck.measuring.tolerance import CLEARLY
+from shiftcheck.measuring.unbatched import NOISE_MARGIN, noise_floor
+from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.modules import in_dtype, modules_of
+from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
+from shiftcheck.tracing.precision import exact_products
+from shiftcheck.tracing.restoring.state import Originals, preserved
 
 EPS = 2.0**-52
 BREAK = 1e4 * EPS
@@ -71,8 +63,13 @@ def doubtful(layers: Sequence[LayerResult]) -> bool:
 
 def _is_doubtful(result: ShiftResult) -> bool:
     known = result.verdict is Verdict.BROKEN and result.error is not None
-    hidden = result.reason == INVISIBLE and bool(result.error)
-    return known or hidden or result.reason in (AGAINST_RULES, IN_NOISE, MEASURED_GAP, CHOSEN)
+    hidden = result.reason == Reason.INVISIBLE and bool(result.error)
+    return (
+        known
+        or hidden
+        or result.reason
+        in (Reason.AGAINST_RULES, Reason.IN_NOISE, Reason.MEASURED_GAP, Reason.CHOSEN)
+    )
 
 
 def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
@@ -125,7 +122,7 @@ def precision_notes(
     return notes
 
 
-def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> str:
+def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> Reason:
     """Why x gives something else in a batch, if it does: in a coarse type it looks so.
 
     Asked of float32 with exact products, and of float64 where other types are coarse; if the model
@@ -139,7 +136,7 @@ def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> s
         if single.doubt or not single.unsure:
             return single.doubt
     exact = _measured_in_float64(few, max_batch)
-    return "" if exact is None else exact.doubt
+    return Reason.NONE if exact is None else exact.doubt
 
 
 def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
@@ -177,15 +174,15 @@ def settled(
     one eps. ``eps``: that of the coarsest type on the way. ``size``: the most samples along an
     axis.
     """
-    if not _is_doubtful(result) or result.reason == MEASURED_GAP:
+    if not _is_doubtful(result) or result.reason == Reason.MEASURED_GAP:
         return result
     gap = None if exact is None else exact.relative
-    if result.reason == CHOSEN:
+    if result.reason == Reason.CHOSEN:
         return _as_chosen(result, gap, eps)
     if gap is None:
         return by_noise(result, noise, eps)
-    if result.reason in (IN_NOISE, INVISIBLE):
-        broken = replace(result, verdict=Verdict.BROKEN, reason="", float64_error=gap)
+    if result.reason in (Reason.IN_NOISE, Reason.INVISIBLE):
+        broken = replace(result, verdict=Verdict.BROKEN, reason=Reason.NONE, float64_error=gap)
         return broken if gap > BREAK else result
     limit = max(ROUNDING, STEEP * (result.relative_error or 0.0) * EPS / eps)
     result = replace(result, float64_error=gap)
@@ -205,15 +202,15 @@ def most_eps(size: int) -> float:
 def _as_rounding(result: ShiftResult, allowance: float, most: float) -> ShiftResult:
     """A gap that is not there in exact arithmetic: harmless, unless it is a large one."""
     if hides(result) or (result.relative_error or 0.0) > most:
-        return replace(result, verdict=Verdict.BROKEN, reason=LOW_PRECISION)
+        return replace(result, verdict=Verdict.BROKEN, reason=Reason.LOW_PRECISION)
     return excused(result, allowance)
 
 
 def excused(result: ShiftResult, allowance: float) -> ShiftResult:
     """A gap that rounding makes: no break, nor does it show one that must be there."""
-    if result.reason == AGAINST_RULES:
-        return replace(result, verdict=Verdict.EQUIVARIANT, reason="", allowance=allowance)
-    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=IN_NOISE)
+    if result.reason == Reason.AGAINST_RULES:
+        return replace(result, verdict=Verdict.EQUIVARIANT, reason=Reason.NONE, allowance=allowance)
+    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=Reason.IN_NOISE)
 
 
 def hides(result: ShiftResult) -> bool:
@@ -227,20 +224,20 @@ def _as_chosen(result: ShiftResult, exact: float | None, eps: float) -> ShiftRes
     if exact is None and eps > EPS:
         return result
     if exact is not None and exact > BREAK:
-        return replace(result, verdict=Verdict.BROKEN, reason="", float64_error=exact)
-    agrees = replace(result, verdict=Verdict.EQUIVARIANT, reason="", float64_error=exact)
+        return replace(result, verdict=Verdict.BROKEN, reason=Reason.NONE, float64_error=exact)
+    agrees = replace(result, verdict=Verdict.EQUIVARIANT, reason=Reason.NONE, float64_error=exact)
     return agrees if exact is None else replace(agrees, allowance=BREAK)
 
 
 def by_noise(result: ShiftResult, noise: float, eps: float) -> ShiftResult:
     """Where float64 says nothing: whether the gap is one that rounding makes."""
-    if result.reason in (IN_NOISE, INVISIBLE):
+    if result.reason in (Reason.IN_NOISE, Reason.INVISIBLE):
         return result
     allowed = NOISE_MARGIN * noise
     small = (result.relative_error or 0.0) <= COARSEST * eps
     rounding = (result.error or 0.0) <= allowed and result.scale and small
-    if rounding and not (result.reason == AGAINST_RULES and hides(result)):
+    if rounding and not (result.reason == Reason.AGAINST_RULES and hides(result)):
         return excused(result, allowed / (result.scale or 1.0))
-    if result.reason == AGAINST_RULES:
-        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED)
+    if result.reason == Reason.AGAINST_RULES:
+        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=Reason.UNCONFIRMED)
     return result

@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shiftcheck.axis import Axis
-from shiftcheck.inputs import Shift
-from shiftcheck.layout import Signal
-from shiftcheck.regions import Gap
-from shiftcheck.report import Cause, Report, ShiftResult, Verdict
-from shiftcheck.rules.shape import SINGLE
-from shiftcheck.shares import is_fair
-from shiftcheck.verdict import NO_REGION, TOO_LITTLE
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.shares import is_fair
+from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.equivariance import Report, ShiftResult, Verdict
+from shiftcheck.report.reasons import Reason
 
-PERIODIC = ("RESIZE", "STRIDE")
+PERIODIC = (CauseKind.RESIZE, CauseKind.STRIDE)
 """The kinds of cause that make a period longer."""
 
 
@@ -25,13 +25,13 @@ def with_fair_share(result: ShiftResult, gap: Gap) -> ShiftResult:
     A gap is one, however few samples show it.
     """
     thin = result.verdict is Verdict.EQUIVARIANT and not gap.fair
-    gone = result.reason == NO_REGION and gap.room
+    gone = result.reason == Reason.NO_REGION and gap.room
     if not thin and not gone:
         return result
-    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=TOO_LITTLE)
+    return replace(result, verdict=Verdict.INCONCLUSIVE, reason=Reason.TOO_LITTLE)
 
 
-def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str) -> Cause | None:
+def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: Reason) -> Cause | None:
     """The cause of it that too little could be compared, or nothing: a period that leaves too few.
 
     Else the choice of a single sample, or what makes too few of them valid. None where there are
@@ -40,22 +40,22 @@ def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: str)
     states = [(a, s) for a, s in enumerate(signal.axes) if any(v[a] for v in shifts)]
     axes = [(a, s) for a, s in states if isinstance(s, Axis)]
     for axis, state in axes:
-        kinds = ("RESIZE",) if reason == NO_REGION else PERIODIC
+        kinds = (CauseKind.RESIZE,) if reason == Reason.NO_REGION else PERIODIC
         if not _leaves_enough(state, state.size):
             own = [c for c in signal.causes if c.axis == axis and c.kind in kinds and c.period]
             if own:
                 return max(own, key=lambda c: c.period or 0)
-        single = [c for c in signal.causes if (c.axis, c.detail) == (axis, SINGLE)]
+        single = [c for c in signal.causes if (c.axis, c.form) == (axis, CauseForm.SINGLE)]
         if state.size == 1 and single and math.inf not in state.halo:
             return single[-1]
-    if reason == NO_REGION:
+    if reason == Reason.NO_REGION:
         return None
     for axis, state in axes:
         if not _leaves_enough(state, int(state.valid.sum())):
-            edges = [c for c in signal.causes if c.kind in ("GLOBAL", "PADDING")]
+            edges = [c for c in signal.causes if c.kind in (CauseKind.GLOBAL, CauseKind.PADDING)]
             mine = [c for c in edges if c.axis in (None, axis)]
             if mine:
-                return min(mine, key=lambda c: c.kind != "GLOBAL")
+                return min(mine, key=lambda c: c.kind != CauseKind.GLOBAL)
     return None
 
 

@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftcheck.arrangement import arranged, spatial_places
-from shiftcheck.axis import runs
-from shiftcheck.between import moved
-from shiftcheck.check import checked_inputs
-from shiftcheck.copies import require_copies, without_copies
+from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.equivariance.check import checked_inputs
 from shiftcheck.errors import InputError
-from shiftcheck.inputs import Inputs, Leaf, Shift, check_shifts
-from shiftcheck.job import Job, guarded, plain_job
-from shiftcheck.modules import eager, modules_of
-from shiftcheck.outside import seen_as
-from shiftcheck.regions import Placed, Planner, Region, Scene, whole_index
-from shiftcheck.shifts import shift
-from shiftcheck.state import preserved
-from shiftcheck.structure import Model
-from shiftcheck.trace import Row
+from shiftcheck.lattice.axis import runs
+from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
+from shiftcheck.measuring.gaps.compare_between import moved
+from shiftcheck.measuring.gaps.plan import Placed, Planner, Region, Scene, whole_index
+from shiftcheck.measuring.layer_gaps import require_copies, without_copies
+from shiftcheck.measuring.run import Job, guarded, plain_job
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, check_shifts
+from shiftcheck.measuring.signals.shifting import shift
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import preserved
+from shiftcheck.tracing.torch_internals import uncompiled
+from shiftcheck.tracing.tracer import Row
 
 Values = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ def feature_maps(
     Raises InputError where the layer is unknown, has no spatial axes, or, unless ``between``, a
     shift is no whole number of its samples.
     """
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
     inputs = inputs.mapped(lambda leaf: replace(leaf, tensor=leaf.tensor[:elements]))
     chosen = check_shifts(shifts, inputs)

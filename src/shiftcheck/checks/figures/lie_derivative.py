@@ -17,18 +17,19 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves, tree_map
 
-from shiftcheck.arrangement import arranged
-from shiftcheck.check import checked_inputs
+from shiftcheck.checks.equivariance.check import checked_inputs
+from shiftcheck.checks.figures.velocity import NO_REGION, NOT_FOLLOWED, Field, NotMeasuredError
 from shiftcheck.errors import ModelError
-from shiftcheck.inputs import Inputs, Leaf
-from shiftcheck.layout import Signal
-from shiftcheck.modules import eager, flat_outputs, is_leaf, modules_of, named_modules_of
-from shiftcheck.state import preserved
-from shiftcheck.structure import Model, raised, read_structure
-from shiftcheck.trace import Row
-from shiftcheck.velocity import NO_REGION, NOT_FOLLOWED, Field, NotMeasuredError
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.measuring.gaps.arrange import arranged
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.measuring.structure_pass import Model, raised, read_structure
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.modules import flat_outputs, is_leaf, modules_of, named_modules_of
+from shiftcheck.tracing.restoring.state import preserved
+from shiftcheck.tracing.torch_internals import tree_leaves, tree_map, uncompiled
+from shiftcheck.tracing.tracer import Row
 
 NO_MOTION = "its output does not change along the shift"
 BY_KEYWORD = "it is given tensors by keyword"
@@ -93,7 +94,7 @@ def lie_derivatives(
         >>> row.name, row.relative[0] > 0.01
         ('0', True)
     """
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
     rows, outputs, _ = read_structure(model, inputs, layer=None, training=False)
     field = Field(inputs.circular)
@@ -291,7 +292,7 @@ def _compared(
     error, speed = float(apart.square().mean()), float(motion.square().mean())
     share = len(index) / state.size
     if not math.isfinite(error + speed):
-        return _Along(share=share, reason="not finite")
+        return _Along(share=share, reason=Reason.NOT_FINITE)
     if speed == 0.0:
         return _Along(mean_square=error, share=share, reason=NO_MOTION)
     return _Along(mean_square=error, relative=math.sqrt(error / speed), share=share)

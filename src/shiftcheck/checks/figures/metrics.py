@@ -8,30 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from shiftcheck.check import checked_inputs, with_gradients_if_needed
+from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.equivariance.check import checked_inputs, with_gradients_if_needed
+from shiftcheck.checks.equivariance.examine import Asked, examine
 from shiftcheck.errors import InputError
-from shiftcheck.examination import Asked, examine
-from shiftcheck.inputs import Inputs, Shift, check_shifts
-from shiftcheck.job import Job, eps_of, plain_job
-from shiftcheck.modules import eager
-from shiftcheck.outside import seen_as
-from shiftcheck.regions import Scene, Sums
-from shiftcheck.report import Report
-from shiftcheck.resampling import REACH
-from shiftcheck.structure import Model
-from shiftcheck.verdict import (
-    BLIND_REASONS,
-    CONSTANT,
-    CONSTANT_INPUT,
-    DEAD,
-    IGNORES,
-    NO_REGION,
-    NOT_FINITE,
-    NOT_SPATIAL,
-    SATURATED,
-    UNREAD,
-    Tolerance,
-)
+from shiftcheck.measuring.gaps.plan import Scene, Sums
+from shiftcheck.measuring.run import Job, eps_of, plain_job
+from shiftcheck.measuring.signals.arguments import Inputs, Shift, check_shifts
+from shiftcheck.measuring.signals.interpolation import REACH
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.report.equivariance import Report
+from shiftcheck.report.reasons import BLIND, Reason
+from shiftcheck.tracing.torch_internals import uncompiled
 
 LARGEST = 8
 """Shifts are drawn from up to this part of a size, as in StyleGAN3."""
@@ -126,7 +115,7 @@ def equivariance_metrics(
         (4, True)
     """
     _check(draws, peak, interpolation, fractional=fractional, margin=margin)
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(model, x, boundary, spatial_dims)
     chosen = check_shifts(
         _drawn(inputs.pixels, draws, seed, fractional) if shifts is None else shifts,
@@ -192,12 +181,20 @@ def _metrics(job: Job, report: Report, name: str, peak: float | None, margin: bo
     sums = [gap.sums for gap in gaps if gap.sums is not None and gap.sums.count]
     blind = row.reason if row.reason in TELLS_NOTHING else job.doubt
     if blind or not sums:
-        return Metrics(**known, reason=blind or row.reason or NO_REGION)
+        return Metrics(**known, reason=blind or row.reason or Reason.NO_REGION)
     return _figures(known, [gap.sums for gap in gaps], sums, peak)
 
 
-TELLS_NOTHING = {NOT_FINITE, DEAD, CONSTANT, CONSTANT_INPUT, SATURATED, NOT_SPATIAL, NO_REGION}
-TELLS_NOTHING |= {IGNORES, UNREAD, *BLIND_REASONS}
+TELLS_NOTHING = {
+    Reason.NOT_FINITE,
+    Reason.DEAD,
+    Reason.CONSTANT,
+    Reason.CONSTANT_INPUT,
+    Reason.SATURATED,
+    Reason.NOT_SPATIAL,
+    Reason.NO_REGION,
+}
+TELLS_NOTHING |= {Reason.IGNORES, Reason.UNREAD, *BLIND}
 """Reasons for which the figures would tell nothing, though they could be computed."""
 
 

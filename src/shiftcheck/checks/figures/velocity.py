@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from shiftcheck.arrangement import arranged, put_back, spatial_places
-from shiftcheck.axis import Axis, Indices, Mask
-from shiftcheck.layout import Signal
-from shiftcheck.resampling import REACH, derivative
+from shiftcheck.lattice.axis import Axis, Indices, Mask
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
+from shiftcheck.measuring.signals.interpolation import REACH, derivative
+from shiftcheck.report.reasons import Reason
 
 NOT_FOLLOWED = "its geometry is not understood"
 NOT_ONE_TURN = "it does not store one turn of the circle"
-NO_REGION = "no valid region"
+NO_REGION = Reason.NO_REGION
 MARGIN = REACH["lanczos"] - 1
 """Samples to each side that the derivative of the Lanczos kernel reads."""
 

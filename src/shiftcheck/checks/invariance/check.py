@@ -10,22 +10,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from shiftcheck.check import checked_inputs
-from shiftcheck.diagnosis import until_one_works
+from shiftcheck.checks.black_boxes import NOTE, seen_as
+from shiftcheck.checks.equivariance.check import checked_inputs
+from shiftcheck.checks.equivariance.remedies import until_one_works
+from shiftcheck.checks.invariance.examine import Asked, examined
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.inputs import Shift, check_shifts
-from shiftcheck.invariance_examination import Asked, examined
-from shiftcheck.invariance_report import (
-    InvarianceReport,
-    InvarianceTrial,
-    InvarianceVerdict,
-)
-from shiftcheck.job import Job
-from shiftcheck.modules import eager
-from shiftcheck.outside import NOTE, seen_as
-from shiftcheck.report import Change
-from shiftcheck.structure import Model, ValuesLeftError, needs_gradients
-from shiftcheck.surroundings import (
+from shiftcheck.measuring.run import Job
+from shiftcheck.measuring.signals.arguments import Shift, check_shifts
+from shiftcheck.measuring.signals.canvas import (
     Surroundings,
     boundary_of,
     check_room,
@@ -33,7 +25,16 @@ from shiftcheck.surroundings import (
     read_fill,
     surrounded,
 )
-from shiftcheck.whole import Whole
+from shiftcheck.measuring.structure_pass import Model, ValuesLeftError, needs_gradients
+from shiftcheck.report.causes import CauseKind
+from shiftcheck.report.equivariance import Change
+from shiftcheck.report.invariance import (
+    InvarianceReport,
+    InvarianceTrial,
+    InvarianceVerdict,
+)
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.torch_internals import uncompiled
 
 
 def check_invariance(
@@ -100,7 +101,7 @@ def check_invariance(
     """
     _check_options(layer, seed, training, max_relative_error)
     entering = read_fill(fill, crop)
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(
         model,
         x,
@@ -190,7 +191,7 @@ def _changes(report: InvarianceReport, asked: Asked) -> list[Change]:
     ways: list[Change] = []
     if steps:
         ways.append(Change(multiples=steps))
-    pads = any(c.kind == "PADDING" for c in report.causes)
+    pads = any(c.kind == CauseKind.PADDING for c in report.causes)
     if pads and any(asked.circles):
         ways.append(Change(circular_padding=True))
         ways += [Change(circular_padding=True, multiples=steps)] if steps else []

@@ -7,23 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from shiftcheck.alone import noise_floor
-from shiftcheck.confirm import EPS
-from shiftcheck.inputs import Shift
-from shiftcheck.invariance_measurement import (
-    Measurement,
-    measure,
-    measured_in,
-    same_from,
-)
-from shiftcheck.invariance_report import (
-    InvarianceReport,
-    InvarianceShift,
-    InvarianceVerdict,
-    InvariantOutput,
-)
-from shiftcheck.invariance_verdict import (
-    STILL_SPATIAL,
+from shiftcheck.checks.equivariance.build_report import causes_of, circumstances
+from shiftcheck.checks.equivariance.second_look import EPS
+from shiftcheck.checks.invariance.judge import (
     Demand,
     Promise,
     SecondLook,
@@ -40,19 +26,33 @@ from shiftcheck.invariance_verdict import (
     spatial_axes,
     why_constant,
 )
-from shiftcheck.job import Job, eps_of
-from shiftcheck.modules import in_dtype, modules_of, names_of
-from shiftcheck.progress import tracked
-from shiftcheck.regions import Scene
-from shiftcheck.report import Cause
-from shiftcheck.results import causes_of, circumstances
-from shiftcheck.state import Originals, preserved
-from shiftcheck.structure import Model, read_structure
-from shiftcheck.surroundings import (
+from shiftcheck.checks.invariance.measure import (
+    Measurement,
+    measure,
+    measured_in,
+    same_from,
+)
+from shiftcheck.measuring.gaps.plan import Scene
+from shiftcheck.measuring.progress import tracked
+from shiftcheck.measuring.run import Job, eps_of
+from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.measuring.signals.canvas import (
     Surroundings,
 )
-from shiftcheck.trace import Row
-from shiftcheck.verdict import CONSTANT, DEAD, IGNORES, Tolerance
+from shiftcheck.measuring.structure_pass import Model, read_structure
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.measuring.unbatched import noise_floor
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.report.invariance import (
+    InvarianceReport,
+    InvarianceShift,
+    InvarianceVerdict,
+    InvariantOutput,
+)
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.modules import in_dtype, modules_of, names_of
+from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.tracer import Row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +107,7 @@ def examined(job: Job, asked: Asked, *, again: bool = True) -> InvarianceReport:
         if any(_is_doubtful(o, rows, asked, job) for o in outputs):
             looks = _second_looks(job, asked, originals)
             outputs = _judged(rows, measured, asked, job, looks)
-        if any(o.reason in (CONSTANT, DEAD) for o in outputs):
+        if any(o.reason in (Reason.CONSTANT, Reason.DEAD) for o in outputs):
             batch = measured.signals == "batch"
             measured.same_from = same_from(job, originals, apart=batch)
     job.notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]
@@ -177,14 +177,15 @@ def _judged(
             name=name,
             shape=shape,
             period=_periods(row, asked.circles),
-            measured=row is not None and any(c.kind == "MEASURED" for c in row.signal.causes),
+            measured=row is not None
+            and any(c.kind == CauseKind.MEASURED for c in row.signal.causes),
             variation=variation.distance,
             magnitude=variation.magnitude if variation.finite else None,
             pairs=variation.pairs,
             top1_between=variation.between,
         )
         if row is not None and spatial_axes(row.signal) & moved:
-            reason = STILL_SPATIAL
+            reason = Reason.STILL_SPATIAL
             outputs.append(replace(blank, verdict=InvarianceVerdict.INCONCLUSIVE, reason=reason))
             continue
         shifts = tuple(
@@ -220,7 +221,7 @@ def _judged_shift(
     else:
         look = None
     if not any(shift):
-        answer = InvarianceVerdict.INCONCLUSIVE, "identity shift"
+        answer = InvarianceVerdict.INCONCLUSIVE, Reason.IDENTITY
     relative = found.distance / variation.distance if variation.distance else None
     return InvarianceShift(
         shift=shift,
@@ -259,7 +260,7 @@ def _report(
     op = measured.same_from[1]
     outputs = [why_constant(o, measured.constant, op) for o in outputs]
     outputs += [_unjudged(n, s, r, len(asked.circles)) for n, s, r in measured.odd]
-    outputs += [_unjudged(n, s, IGNORES, len(asked.circles)) for n, s in measured.ignoring]
+    outputs += [_unjudged(n, s, Reason.IGNORES, len(asked.circles)) for n, s in measured.ignoring]
     batch = job.inputs.main.tensor.shape[0]
     verdict, reason = judge_model(outputs, batch)
     causes = causes_of(list(rows.values()))
@@ -313,7 +314,7 @@ def _sensitivity(
     return max(known, default=None)
 
 
-def _unjudged(name: str, shape: tuple[int, ...], reason: str, axes: int) -> InvariantOutput:
+def _unjudged(name: str, shape: tuple[int, ...], reason: Reason, axes: int) -> InvariantOutput:
     return InvariantOutput(
         name=name,
         shape=shape,
@@ -341,7 +342,7 @@ def _guilty(report: InvarianceReport, rows: Mapping[str, Row]) -> Cause | None:
     row = rows.get(report.decisive.name)
     if row is None:
         return None
-    stochastic = [c for c in row.signal.causes if c.kind == "STOCHASTIC"]
+    stochastic = [c for c in row.signal.causes if c.kind == CauseKind.STOCHASTIC]
     if report.reason == blind(stochastic) and stochastic:
         return stochastic[0]
     worst = report.decisive.worst

@@ -6,44 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from shiftcheck.alone import NOISE_MARGIN
-from shiftcheck.axis import Axis
-from shiftcheck.confirm import BREAK, COARSEST, EPS, ROUNDING, STEEP
-from shiftcheck.invariance_measurement import Found, Variation
-from shiftcheck.invariance_report import InvarianceShift, InvarianceVerdict, InvariantOutput, Shift
-from shiftcheck.layout import Gone, Lost, Signal
-from shiftcheck.report import Cause
-from shiftcheck.verdict import (
-    AGAINST_RULES,
-    BLIND,
-    CLEARLY,
-    CONSTANT,
-    CONSTANT_INPUT,
-    DEAD,
-    IDENTITY,
-    IGNORES,
-    IN_NOISE,
-    INVISIBLE,
-    LOW_PRECISION,
-    NEVER_MOVED,
-    NOT_FINITE,
-    SATURATED,
-    SATURATING,
-    UNCONFIRMED,
-    Tolerance,
-)
-
-STILL_SPATIAL = "still spatial"
-NO_BOUND = "no bound on an open axis"
-BELOW_NOISE = "bound below the noise"
-INSENSITIVE = "variation within rounding"
-ONLY_CLASSES = "only classes agree"
+from shiftcheck.checks.equivariance.judge import SATURATING
+from shiftcheck.checks.equivariance.second_look import BREAK, COARSEST, EPS, ROUNDING, STEEP
+from shiftcheck.checks.invariance.measure import Found, Variation
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import Gone, Lost, Signal
+from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
+from shiftcheck.measuring.unbatched import NOISE_MARGIN
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.report.invariance import InvarianceShift, InvarianceVerdict, InvariantOutput, Shift
+from shiftcheck.report.reasons import Reason
 
 INVARIANT = InvarianceVerdict.INVARIANT
 NOT_INVARIANT = InvarianceVerdict.NOT_INVARIANT
 INCONCLUSIVE = InvarianceVerdict.INCONCLUSIVE
 
-Answer = tuple[InvarianceVerdict | None, str]
+Answer = tuple[InvarianceVerdict | None, Reason]
 
 
 class Promise(Enum):
@@ -54,7 +32,7 @@ class Promise(Enum):
     UNKNOWN = "unknown"
 
 
-NOT_KNOWN = ("UNSUPPORTED_OP", "DATA_DEPENDENT")
+NOT_KNOWN = (CauseKind.UNSUPPORTED_OP, CauseKind.DATA_DEPENDENT)
 """Causes by which the structure is lost, and which need not break anything."""
 
 
@@ -72,7 +50,7 @@ def promise_of(signal: Signal, shift: Shift, circular: Sequence[bool]) -> Promis
     for answer in (Promise.BROKEN, Promise.UNKNOWN):
         if answer in answers:
             return answer
-    measured = any(c.kind == "MEASURED" for c in signal.causes)
+    measured = any(c.kind == CauseKind.MEASURED for c in signal.causes)
     return Promise.UNKNOWN if measured else Promise.INVARIANT
 
 
@@ -84,7 +62,7 @@ def _promise(signal: Signal, axis: int, v: float, circle: bool) -> Promise:
         period = period_along(state, circle)
         if period and v % period == 0:
             return Promise.INVARIANT
-        chosen = period and any(c.kind == "DATA_DEPENDENT" for c in signal.causes)
+        chosen = period and any(c.kind == CauseKind.DATA_DEPENDENT for c in signal.causes)
         return Promise.UNKNOWN if chosen else Promise.BROKEN
     kinds = {c.kind for c in signal.causes if c.axis in (None, axis)}
     if isinstance(state, Lost) and state.kind not in NOT_KNOWN and not kinds & {*NOT_KNOWN}:
@@ -134,12 +112,12 @@ def judge_shift(
 ) -> Answer:
     """The verdict on one output under one shift, before a second look."""
     if not (found.finite and variation.finite):
-        return INCONCLUSIVE, NOT_FINITE
+        return INCONCLUSIVE, Reason.NOT_FINITE
     judged = demand.bound is None and demand.exact
     if judged and found.gap > _noise(demand, variation):
-        return NOT_INVARIANT, AGAINST_RULES if promise is Promise.INVARIANT else ""
+        return NOT_INVARIANT, Reason.AGAINST_RULES if promise is Promise.INVARIANT else Reason.NONE
     if not visible:
-        return INCONCLUSIVE, INVISIBLE
+        return INCONCLUSIVE, Reason.INVISIBLE
     nothing = _why_nothing(variation, demand)
     if nothing:
         return INCONCLUSIVE, nothing
@@ -147,21 +125,21 @@ def judge_shift(
     if demand.bound is not None:
         answer = _bounded(found, variation, demand, demand.bound)
         hides = variation.saturated and not proven and answer[0] is INVARIANT
-        return (INCONCLUSIVE, SATURATED) if hides else answer
+        return (INCONCLUSIVE, Reason.SATURATED) if hides else answer
     if not demand.exact:
-        return None, NO_BOUND
+        return None, Reason.NO_BOUND
     return _agreed(variation, promise)
 
 
 def _agreed(variation: Variation, promise: Promise) -> Answer:
     """No gap on circles: a pass, unless the structure breaks or the values may hide one."""
     if promise is Promise.BROKEN:
-        return INCONCLUSIVE, IN_NOISE
+        return INCONCLUSIVE, Reason.IN_NOISE
     if promise is Promise.UNKNOWN and variation.saturated:
-        return INCONCLUSIVE, SATURATED
+        return INCONCLUSIVE, Reason.SATURATED
     if promise is Promise.UNKNOWN and variation.labels:
-        return INCONCLUSIVE, ONLY_CLASSES
-    return INVARIANT, ""
+        return INCONCLUSIVE, Reason.ONLY_CLASSES
+    return INVARIANT, Reason.NONE
 
 
 def _noise(demand: Demand, variation: Variation) -> float:
@@ -175,25 +153,25 @@ def sensitivity(variation: Variation, allowance: float) -> float | None:
     return allowance * variation.magnitude / variation.distance
 
 
-def _why_nothing(variation: Variation, demand: Demand) -> str:
+def _why_nothing(variation: Variation, demand: Demand) -> Reason:
     """Why an output tells nothing: it is nearly the same for all signals."""
     if variation.peak == 0.0 and not variation.labels:
-        return DEAD
+        return Reason.DEAD
     if not variation.distance:
-        return CONSTANT
+        return Reason.CONSTANT
     if variation.labels:
-        return ""
+        return Reason.NONE
     clear = variation.distance / (CLEARLY * variation.magnitude)
     if clear <= demand.eps:
-        return CONSTANT
-    return INSENSITIVE if demand.bound is None and clear <= demand.allowance else ""
+        return Reason.CONSTANT
+    return Reason.INSENSITIVE if demand.bound is None and clear <= demand.allowance else Reason.NONE
 
 
 def _bounded(found: Found, variation: Variation, demand: Demand, bound: float) -> Answer:
     if found.distance <= bound * (variation.distance or 0.0):
-        return INVARIANT, ""
+        return INVARIANT, Reason.NONE
     noise = not variation.labels and found.gap <= demand.allowance
-    return (INCONCLUSIVE, BELOW_NOISE) if noise else (NOT_INVARIANT, "")
+    return (INCONCLUSIVE, Reason.BELOW_NOISE) if noise else (NOT_INVARIANT, Reason.NONE)
 
 
 def doubtful(answer: Answer, promise: Promise, demand: Demand) -> bool:
@@ -202,7 +180,7 @@ def doubtful(answer: Answer, promise: Promise, demand: Demand) -> bool:
     if not (demand.exact and demand.bound is None):
         return False
     unproven = verdict is INVARIANT and promise is not Promise.INVARIANT
-    return unproven or verdict is NOT_INVARIANT or reason == IN_NOISE
+    return unproven or verdict is NOT_INVARIANT or reason == Reason.IN_NOISE
 
 
 def settled(
@@ -213,11 +191,11 @@ def settled(
     if look.gap is None:
         return _by_noise(answer, found, variation, promise, look)
     if verdict is not NOT_INVARIANT:
-        return (NOT_INVARIANT, "") if look.gap > BREAK else answer
+        return (NOT_INVARIANT, Reason.NONE) if look.gap > BREAK else answer
     if look.gap > max(ROUNDING, STEEP * found.gap * EPS / look.eps):
         return answer
     if _hides(found, variation):
-        return NOT_INVARIANT, LOW_PRECISION
+        return NOT_INVARIANT, Reason.LOW_PRECISION
     return _agreed(variation, promise)
 
 
@@ -235,23 +213,25 @@ def _by_noise(
         return answer
     if found.error <= NOISE_MARGIN * look.noise:
         hidden = _hides(found, variation)
-        return (INCONCLUSIVE, INSENSITIVE) if hidden else _agreed(variation, promise)
+        return (INCONCLUSIVE, Reason.INSENSITIVE) if hidden else _agreed(variation, promise)
     far = look.eps <= EPS and found.gap > COARSEST * EPS  # no rounding of float64 is as large
-    return (INCONCLUSIVE, UNCONFIRMED) if reason == AGAINST_RULES and not far else answer
+    return (
+        (INCONCLUSIVE, Reason.UNCONFIRMED) if reason == Reason.AGAINST_RULES and not far else answer
+    )
 
 
 def why_constant(output: InvariantOutput, constant_input: bool, op: str) -> InvariantOutput:
     """The output with a better reason, where it is the same for all signals for one."""
-    if output.reason not in (CONSTANT, DEAD, INVISIBLE):
+    if output.reason not in (Reason.CONSTANT, Reason.DEAD, Reason.INVISIBLE):
         return output
     if constant_input:
-        return _with_reason(output, CONSTANT_INPUT)
+        return _with_reason(output, Reason.CONSTANT_INPUT)
     saturates = any(word in op.lower() for word in SATURATING)
-    told = output.reason != INVISIBLE and saturates
-    return _with_reason(output, SATURATED) if told else output
+    told = output.reason != Reason.INVISIBLE and saturates
+    return _with_reason(output, Reason.SATURATED) if told else output
 
 
-def _with_reason(output: InvariantOutput, reason: str) -> InvariantOutput:
+def _with_reason(output: InvariantOutput, reason: Reason) -> InvariantOutput:
     shifts = tuple(
         replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
     )
@@ -262,13 +242,13 @@ def judge_output(results: Sequence[InvarianceShift], required: set[int]) -> Answ
     """The verdict on one output over all shifts; the zero shift tells nothing."""
     counted = [r for r in results if any(r.shift)]
     if not counted:
-        return INCONCLUSIVE, IDENTITY
+        return INCONCLUSIVE, Reason.IDENTITY
     for verdict in (NOT_INVARIANT, INCONCLUSIVE, None):
         for result in counted:
             if result.verdict is verdict:
                 return verdict, result.reason
     moved = {a for r in counted for a, v in enumerate(r.shift) if v}
-    return (INVARIANT, "") if moved >= required else (INCONCLUSIVE, NEVER_MOVED)
+    return (INVARIANT, Reason.NONE) if moved >= required else (INCONCLUSIVE, Reason.NEVER_MOVED)
 
 
 def judge_model(outputs: Sequence[InvariantOutput], batch: int) -> Answer:
@@ -283,31 +263,31 @@ def judge_model(outputs: Sequence[InvariantOutput], batch: int) -> Answer:
         for output in counted if compared else outputs:
             if output.verdict is verdict:
                 return verdict, output.reason
-    return INVARIANT, ""
+    return INVARIANT, Reason.NONE
 
 
 def _left_out(output: InvariantOutput, batch: int) -> bool:
-    if output.reason == STILL_SPATIAL:
+    if output.reason == Reason.STILL_SPATIAL:
         return True
     each = len(output.shape) >= 2 and output.shape[0] == batch
-    return output.reason == IGNORES and not each
+    return output.reason == Reason.IGNORES and not each
 
 
-def blind(causes: Sequence[Cause]) -> str:
+def blind(causes: Sequence[Cause]) -> Reason:
     """Why nothing that was measured can be trusted, where that is so."""
-    return BLIND["STOCHASTIC"] if any(c.kind == "STOCHASTIC" for c in causes) else ""
+    return Reason.UNSTEADY if any(c.kind == CauseKind.STOCHASTIC for c in causes) else Reason.NONE
 
 
 def find_guilty(causes: Sequence[Cause], shift: Shift) -> Cause | None:
     """The first cause on the way that affects the shift; one of a whole axis after all others."""
     explaining = [c for c in causes if explains(c, shift)]
-    explaining.sort(key=lambda c: c.kind == "GLOBAL")
+    explaining.sort(key=lambda c: c.kind == CauseKind.GLOBAL)
     return explaining[0] if explaining else None
 
 
 def explains(cause: Cause, shift: Shift) -> bool:
     """Whether a cause may change what this shift gives."""
     moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
-    if not moved or cause.latent or cause.kind == "MEASURED":
+    if not moved or cause.latent or cause.kind == CauseKind.MEASURED:
         return False
     return cause.period is None or any(shift[a] % cause.period for a in moved)

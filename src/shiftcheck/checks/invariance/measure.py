@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from shiftcheck.alone import compare_alone, run_alone
-from shiftcheck.distances import (
+from shiftcheck.checks.equivariance.build_report import varies
+from shiftcheck.checks.invariance.distances import (
     Values,
     agreement,
     distances,
@@ -20,16 +20,17 @@ from shiftcheck.distances import (
     values_of,
 )
 from shiftcheck.errors import ModelError
-from shiftcheck.inputs import Inputs, Leaf, seed_of
-from shiftcheck.job import Job, eps_of, guarded
-from shiftcheck.modules import modules_of
-from shiftcheck.results import varies
-from shiftcheck.state import Originals, preserved
-from shiftcheck.structure import LEAVES_TORCH, ValuesLeftError, output_rows
-from shiftcheck.surrogates import surrogate
-from shiftcheck.surroundings import Surroundings
-from shiftcheck.trace import Row, Traced
-from shiftcheck.verdict import UNREAD, UNSTEADY, Tolerance
+from shiftcheck.measuring.run import Job, eps_of, guarded
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf, seed_of
+from shiftcheck.measuring.signals.canvas import Surroundings
+from shiftcheck.measuring.signals.surrogates import surrogate
+from shiftcheck.measuring.structure_pass import LEAVES_TORCH, ValuesLeftError, output_rows
+from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.measuring.unbatched import compare_alone, run_alone
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.tracer import Row, Traced
 
 MOST_OTHERS = 8
 """How many different signals each one is compared with, at most."""
@@ -82,12 +83,12 @@ class Measurement:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     variations: dict[str, Variation] = field(default_factory=dict)
     found: dict[str, list[Found]] = field(default_factory=dict)
-    odd: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
+    odd: list[tuple[str, tuple[int, ...], Reason]] = field(default_factory=list)
     ignoring: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     visible: list[bool] = field(default_factory=list)
     constant: bool = False
     signals: str = ""
-    doubt: str = ""
+    doubt: Reason = Reason.NONE
     same_from: tuple[str, str] = ("", "")
 
 
@@ -115,7 +116,7 @@ def measure(
     if first.leak in LEAVES_TORCH and first.ignoring:
         raise ValuesLeftError(f"values left torch by {first.leak}")
     base = _values(job, first, out)
-    out.odd += [(name, shape, reason) for name, shape, reason in job.odd if reason == UNREAD]
+    out.odd += [(name, shape, reason) for name, shape, reason in job.odd if reason == Reason.UNREAD]
     out.ignoring = [("output" + path, shape) for path, shape in first.ignoring]
     apart = all(values.leads for values in base.values())
     out.signals, others = other_signals(job.inputs, job.seed, apart=apart)
@@ -135,7 +136,7 @@ def measure(
         for name, values in base.items():
             out.found[name].append(_found(values, copy[name], spreads[name].magnitude))
     again = _traced(job, surroundings.shifted(zero, job.seed), originals)
-    compare_alone(job, [t for _, t, _ in again.outputs], UNSTEADY, originals)
+    compare_alone(job, [t for _, t, _ in again.outputs], Reason.UNSTEADY, originals)
     out.doubt = job.doubt
     return out
 
@@ -167,14 +168,11 @@ def _values(job: Job, traced: Traced, out: Measurement) -> dict[str, Values]:
     for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
         values = values_of(tensor, lead)
         if values is None or not values.tensor.numel():
-            reason = UNREAD if values is None else NO_VALUES
+            reason = Reason.UNREAD if values is None else Reason.EMPTY
             out.odd.append((row.name, tuple(tensor.shape), reason))
         else:
             found[row.name] = values
     return found
-
-
-NO_VALUES = "empty output"
 
 
 def _again(

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from shiftcheck.asked import Asked
-from shiftcheck.impulse import Polyphase
-from shiftcheck.linear_report import Linearity
-from shiftcheck.operators import EXACT, Operator
-from shiftcheck.placement import Span
-from shiftcheck.polyphase import as_module
-from shiftcheck.superposition import LAWS, peaks, unit_of
-from shiftcheck.verdict import NOISE
+from shiftcheck.checks.linearity.impulse_placement import Span
+from shiftcheck.checks.linearity.impulses import Polyphase
+from shiftcheck.checks.linearity.operator import EXACT, Operator
+from shiftcheck.checks.linearity.question import Asked
+from shiftcheck.checks.linearity.superposition import LAWS, peaks, unit_of
+from shiftcheck.checks.linearity.torch_modules import as_module
+from shiftcheck.measuring.tolerance import NOISE
+from shiftcheck.report.linearity import Linearity
 
 
 @dataclass(frozen=True)

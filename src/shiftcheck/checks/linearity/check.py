@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.check import checked_inputs
-from shiftcheck.confirm import BREAK
-from shiftcheck.errors import InputError
-from shiftcheck.linear_report import Linearity, LinearityReport, LinearOutput, Superposition
-from shiftcheck.modules import eager
-from shiftcheck.operators import EXACT, Operator, in_type, only_signal, operated
-from shiftcheck.outside import seen_as
-from shiftcheck.rounding import Witness
-from shiftcheck.structure import Model
-from shiftcheck.superposition import (
+from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.equivariance.check import checked_inputs
+from shiftcheck.checks.equivariance.second_look import BREAK
+from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, only_signal, operated
+from shiftcheck.checks.linearity.rounding import Witness
+from shiftcheck.checks.linearity.superposition import (
     AMPLITUDE,
     AMPLITUDES,
     LAWS,
@@ -34,18 +30,20 @@ from shiftcheck.superposition import (
     signals,
     unit_of,
 )
-from shiftcheck.verdict import DEAD, IGNORES, NOISE, NOT_FINITE, UNREAD, UNSTEADY
-from shiftcheck.whole import Whole
+from shiftcheck.errors import InconclusiveError, InputError, NotLinearError
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.tolerance import NOISE
+from shiftcheck.report.linearity import Linearity, LinearityReport, LinearOutput, Superposition
+from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render import explain_linearity
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.torch_internals import uncompiled
 
 FINEST = 1e-6
 """A relative gap that rounding explains, but that is larger than this, proves nothing."""
 
 HIDDEN = 0.01
 """A linear part of which less than this relative change would show is hidden by the constant."""
-
-SHAPES, DECIDES = "output of another shape", "values are read to decide"
-EMPTY = "empty output"
-WITHIN, COVERED = "within rounding", "linear part hidden by the constant"
 
 
 def check_linear(
@@ -86,7 +84,7 @@ def check_linear(
         raise InputError(f"seed={seed!r}: give a whole number")
     if layer is not None and (not isinstance(layer, str) or not layer):
         raise InputError(f"layer={layer!r}: give the name of a layer, or None")
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(model, x, "valid", None)
     only_signal(inputs)
     model = seen_as(model, inputs, x, training=False)
@@ -137,13 +135,13 @@ def _notes(operator: Operator, measured: _Measured) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _overall(outputs: Sequence[LinearOutput]) -> tuple[Linearity, str]:
+def _overall(outputs: Sequence[LinearOutput]) -> tuple[Linearity, Reason]:
     order = (Linearity.NOT_LINEAR, Linearity.INCONCLUSIVE, Linearity.AFFINE)
     for verdict in order:
         for output in outputs:
             if output.verdict is verdict:
                 return verdict, output.reason
-    return Linearity.LINEAR, ""
+    return Linearity.LINEAR, Reason.NONE
 
 
 def _measured(operator: Operator, seed: int) -> _Measured:
@@ -159,8 +157,8 @@ def _measured(operator: Operator, seed: int) -> _Measured:
         _output(name, tensor, run, every_law(amplitude), witness)
         for name, tensor in run.found["f"].tensors.items()
     ]
-    lost = [(n, IGNORES) for n in run.found["f"].ignoring]
-    lost += [(n, UNREAD) for n in run.found["f"].unread]
+    lost = [(n, Reason.IGNORES) for n in run.found["f"].ignoring]
+    lost += [(n, Reason.UNREAD) for n in run.found["f"].unread]
     outputs += [
         LinearOutput(name=n, shape=(), verdict=Linearity.INCONCLUSIVE, reason=r) for n, r in lost
     ]
@@ -186,11 +184,15 @@ def _output(
     """The verdict on one output."""
     shape = tuple(tensor.shape)
     if tensor.numel() == 0:
-        return LinearOutput(name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=EMPTY)
+        return LinearOutput(
+            name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=Reason.EMPTY
+        )
     sides = [sides_of(run, name, law) for law in laws]
     again = run.again.tensors.get(name)
     if again is None or any(s is None for s in sides) or again.shape != tensor.shape:
-        return LinearOutput(name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=SHAPES)
+        return LinearOutput(
+            name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=Reason.SHAPES
+        )
     known = [s for s in sides if s is not None]
     found = [_judged(name, law, side, run, witness) for law, side in zip(laws, known, strict=True)]
     zero = run.found["0"].tensors[name]
@@ -227,12 +229,14 @@ class _Judged:
 
     superposition: Superposition
     broken: bool = False
-    doubt: str = ""
+    doubt: Reason = Reason.NONE
 
 
 def _judged(name: str, law: Law, sides: Sides, run: Responses, witness: Witness) -> _Judged:
     if not sides.finite:
-        return _Judged(Superposition(law=law.words, error=None, allowance=None), doubt=NOT_FINITE)
+        return _Judged(
+            Superposition(law=law.words, error=None, allowance=None), doubt=Reason.NOT_FINITE
+        )
     allowed = _allowed(run.eps) * sides.size
     if not bool((sides.gap > allowed).any()):
         finer = run.eps * sides.size
@@ -242,7 +246,9 @@ def _judged(name: str, law: Law, sides: Sides, run: Responses, witness: Witness)
     known = witness.explained(name, law, sides)
     if known is None:
         broken = witness.recurs(name, law, sides)
-        return _Judged(_shown(law, sides, allowed), broken, "" if broken else WITHIN)
+        return _Judged(
+            _shown(law, sides, allowed), broken, Reason.NONE if broken else Reason.WITHIN_ROUNDING
+        )
     explained, at_most = (torch.maximum(allowed, most) for most in known)
     clear = sides.gap > torch.maximum(at_most, BREAK * sides.size)
     broken = bool(clear.any())
@@ -251,7 +257,7 @@ def _judged(name: str, law: Law, sides: Sides, run: Responses, witness: Witness)
     if broken:
         return _Judged(_shown(law, sides, allowed), broken)
     allowed = torch.maximum(allowed, torch.minimum(explained, FINEST * sides.linear))
-    doubt = WITHIN if bool((sides.gap > allowed).any()) else ""
+    doubt = Reason.WITHIN_ROUNDING if bool((sides.gap > allowed).any()) else Reason.NONE
     return _Judged(_shown(law, sides, allowed), broken, doubt)
 
 
@@ -289,11 +295,11 @@ def _decide(
     zero: torch.Tensor,
     run: Responses,
     steady: bool,
-) -> tuple[Linearity, str]:
+) -> tuple[Linearity, Reason]:
     if not steady:
-        return Linearity.INCONCLUSIVE, UNSTEADY
+        return Linearity.INCONCLUSIVE, Reason.UNSTEADY
     if any(one.broken for one in found):
-        return Linearity.NOT_LINEAR, ""
+        return Linearity.NOT_LINEAR, Reason.NONE
     for one in found:
         if one.doubt:
             return Linearity.INCONCLUSIVE, one.doubt
@@ -302,10 +308,23 @@ def _decide(
     linear = torch.stack([s.linear for s in sides])
     alive = linear.amax(0) > unseen
     if not bool(alive.any()):
-        return Linearity.INCONCLUSIVE, IGNORES if bool(constant.any()) else DEAD
+        return Linearity.INCONCLUSIVE, Reason.IGNORES if bool(constant.any()) else Reason.DEAD
     if any(r.leak for r in run.found.values()):
-        return Linearity.INCONCLUSIVE, DECIDES
+        return Linearity.INCONCLUSIVE, Reason.DECIDES
     if bool((alive & (unseen > HIDDEN * linear[0])).any()):
-        return Linearity.INCONCLUSIVE, COVERED
+        return Linearity.INCONCLUSIVE, Reason.COVERED
     negligible = bool((constant <= _allowed(run.eps) * linear[0]).all())
-    return (Linearity.LINEAR if negligible else Linearity.AFFINE), ""
+    return (Linearity.LINEAR if negligible else Linearity.AFFINE), Reason.NONE
+
+
+def raise_unless_linear(report: LinearityReport, *, affine: bool) -> None:
+    """Raise what an assertion raises where a map is not linear; ``affine`` lets a constant pass."""
+    __tracebackhide__ = True
+    if report.verdict is Linearity.LINEAR or (affine and report.verdict is Linearity.AFFINE):
+        return
+    message = explain_linearity(report)
+    if report.verdict is Linearity.INCONCLUSIVE:
+        raise InconclusiveError(message)
+    if report.verdict is Linearity.AFFINE:
+        message += "\nremedy: leave the bias out, or give affine=True to let a constant part pass"
+    raise NotLinearError(message)

@@ -14,8 +14,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from shiftcheck.axis import Indices, Mask
-from shiftcheck.shares import is_fair
+from shiftcheck.lattice.axis import Indices, Mask
+from shiftcheck.lattice.shares import is_fair
 
 SLACK = 1e-6
 """Halos are floating-point numbers: a pixel that far beyond still belongs to them."""

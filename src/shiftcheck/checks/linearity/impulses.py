@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from shiftcheck.checks.linearity.impulse_placement import Placement, Span, place
+from shiftcheck.checks.linearity.operator import EXACT, Operator
 from shiftcheck.errors import ModelError
-from shiftcheck.linear_report import ConvolutionReport
-from shiftcheck.operators import EXACT, Operator
-from shiftcheck.placement import Placement, Span, place
+from shiftcheck.report.linearity import ConvolutionReport
 
 BATCH = 2**20
 """Input values that travel in one batch of impulses at most."""

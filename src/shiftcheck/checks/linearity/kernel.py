@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from shiftcheck.checks.linearity.impulses import ImpulseResponse
+from shiftcheck.checks.linearity.theorem import investigate
+from shiftcheck.checks.linearity.torch_modules import as_module
 from shiftcheck.errors import (
     InconclusiveError,
     InfiniteSupportError,
@@ -14,12 +17,9 @@ from shiftcheck.errors import (
     NotLinearError,
     ShiftcheckError,
 )
-from shiftcheck.impulse import ImpulseResponse
-from shiftcheck.linear_report import ConvolutionReport, Theorem
-from shiftcheck.polyphase import as_module
-from shiftcheck.render import explain_convolution
-from shiftcheck.structure import Model
-from shiftcheck.theorem import investigate
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.report.linearity import ConvolutionReport, Theorem
+from shiftcheck.report.render import explain_convolution
 
 ERRORS: dict[Theorem, type[ShiftcheckError]] = {
     Theorem.NOT_LINEAR: NotLinearError,

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from shiftcheck.check import checked_inputs, geometry
+from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.equivariance.check import checked_inputs, geometry
+from shiftcheck.checks.linearity.check import check_linear, raise_unless_linear
+from shiftcheck.checks.linearity.impulses import ROUNDING
+from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, operated
+from shiftcheck.checks.linearity.superposition import unit_of
 from shiftcheck.errors import InconclusiveError, InputError, ShiftcheckError
-from shiftcheck.impulse import ROUNDING
-from shiftcheck.linear_assertion import assert_linear
-from shiftcheck.linear_report import renderers
-from shiftcheck.modules import eager
-from shiftcheck.operators import EXACT, Operator, in_type, operated
-from shiftcheck.outside import seen_as
-from shiftcheck.structure import Model
-from shiftcheck.superposition import unit_of
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.report.linearity import renderers
+from shiftcheck.tracing.torch_internals import uncompiled
 
 MOST = 2**22
 """The largest number of entries of a matrix."""
@@ -99,10 +99,11 @@ def operator_matrix(
         'circulant'
     """
     __tracebackhide__ = True
-    linear = assert_linear(model, x, affine=True, layer=layer, seed=seed)
+    linear = check_linear(model, x, layer=layer, seed=seed)
+    raise_unless_linear(linear, affine=True)
     if len(linear.outputs) != 1:
         raise InputError(f"model has {len(linear.outputs)} outputs: give one, or name a layer")
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(model, x, "valid", None)
     signal = inputs.main.tensor
     shape = linear.outputs[0].shape

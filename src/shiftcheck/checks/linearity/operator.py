@@ -11,10 +11,8 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
-from shiftcheck.inputs import Inputs, Leaf
-from shiftcheck.modules import flat_outputs, modules_of
-from shiftcheck.state import Originals, preserved
-from shiftcheck.structure import (
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.measuring.structure_pass import (
     LEAVES_TORCH,
     Model,
     ValuesLeftError,
@@ -23,8 +21,10 @@ from shiftcheck.structure import (
     needs_gradients,
     raised,
 )
-from shiftcheck.trace import Row, Traced
-from shiftcheck.whole import Whole
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.modules import flat_outputs, modules_of
+from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.tracer import Row, Traced
 
 EXACT = torch.float64
 

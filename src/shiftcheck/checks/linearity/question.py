@@ -8,22 +8,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves
 
-from shiftcheck.axis import smallest_size
-from shiftcheck.check import check_equivariance, geometry
-from shiftcheck.containers import with_leaves
+from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.equivariance.check import check_equivariance, geometry
+from shiftcheck.checks.linearity.impulse_placement import Span, span
+from shiftcheck.checks.linearity.impulses import placed
+from shiftcheck.checks.linearity.superposition import unit_of
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.impulse import placed
-from shiftcheck.inputs import Inputs
-from shiftcheck.linear_report import ConvolutionReport, LinearityReport, Theorem
-from shiftcheck.outside import seen_as
-from shiftcheck.placement import Span, span
-from shiftcheck.report import LayerResult, Report, Verdict
-from shiftcheck.sizes import LARGER
-from shiftcheck.structure import Model
-from shiftcheck.superposition import unit_of
-from shiftcheck.whole import Whole
+from shiftcheck.lattice.axis import smallest_size
+from shiftcheck.measuring.required_size import LARGER
+from shiftcheck.measuring.signals.arguments import Inputs
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.report.equivariance import LayerResult, Report, Verdict
+from shiftcheck.report.linearity import ConvolutionReport, LinearityReport, Theorem
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.containers import with_leaves
+from shiftcheck.tracing.torch_internals import tree_leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Asked:
         assert self.linearity is not None
         return self.linearity
 
-    def report(self, verdict: Theorem, reason: str, **found: Any) -> ConvolutionReport:
+    def report(self, verdict: Theorem, reason: Reason, **found: Any) -> ConvolutionReport:
         """The record of this case."""
         names = tuple("circular" if ring else "valid" for ring in self.inputs.circular)
         return ConvolutionReport(

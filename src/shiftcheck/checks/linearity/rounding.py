@@ -6,9 +6,16 @@ from functools import cached_property
 
 import torch
 
-from shiftcheck.confirm import STEEP
-from shiftcheck.operators import EXACT, Operator, in_type
-from shiftcheck.superposition import Law, Responses, Sides, Signals, respond, sides_of
+from shiftcheck.checks.equivariance.second_look import STEEP
+from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type
+from shiftcheck.checks.linearity.superposition import (
+    Law,
+    Responses,
+    Sides,
+    Signals,
+    respond,
+    sides_of,
+)
 
 LOST, SHRUNK = 0.01, 1e-3
 """Where a coarser type is off by more than LOST, rounding is at most SHRUNK of that."""

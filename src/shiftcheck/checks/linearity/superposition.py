@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shiftcheck.operators import EXACT, Operator, Response
+from shiftcheck.checks.linearity.operator import EXACT, Operator, Response
 
 Key = str
 Signals = dict[Key, torch.Tensor]

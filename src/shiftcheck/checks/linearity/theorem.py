@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from shiftcheck.agreement import agreement_of
-from shiftcheck.asked import Asked, in_order, movable, needed_size, shifts_of, spans_of
-from shiftcheck.check import checked_inputs
-from shiftcheck.errors import ModelError
-from shiftcheck.impulse import (
+from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.equivariance.check import checked_inputs
+from shiftcheck.checks.linearity.agreement import agreement_of
+from shiftcheck.checks.linearity.check import check_linear
+from shiftcheck.checks.linearity.impulse_placement import Span
+from shiftcheck.checks.linearity.impulses import (
     ImpulseResponse,
     OrderError,
     Polyphase,
@@ -22,20 +23,21 @@ from shiftcheck.impulse import (
     response_kernel,
     support_of,
 )
-from shiftcheck.linear_report import ConvolutionReport, Linearity, LinearityReport, Theorem
-from shiftcheck.linearity import check_linear
-from shiftcheck.modules import eager
-from shiftcheck.operators import EXACT, in_type, operated
-from shiftcheck.outside import seen_as
-from shiftcheck.placement import Span
-from shiftcheck.report import Report, Verdict
-from shiftcheck.structure import Model
-from shiftcheck.verdict import NO_REGION, TOO_LITTLE
-
-SEVERAL, TOO_SMALL = "several outputs", "signal too small for the kernel"
-TOO_LARGE = "kernel too large"
-MIRRORED, ORDER = "the output moves against the input", "output axes in another order"
-DIFFERS = "the convolution found differs from the operator"
+from shiftcheck.checks.linearity.operator import EXACT, in_type, operated
+from shiftcheck.checks.linearity.question import (
+    Asked,
+    in_order,
+    movable,
+    needed_size,
+    shifts_of,
+    spans_of,
+)
+from shiftcheck.errors import ModelError
+from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.linearity import ConvolutionReport, Linearity, LinearityReport, Theorem
+from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.torch_internals import uncompiled
 
 
 def check_convolution(
@@ -100,17 +102,17 @@ def investigate(
     model: Model, x: Any, *, layer: str | None, boundary: str | Sequence[str], seed: int
 ) -> Investigation:
     """The theorem with the convolution that it gives."""
-    model = eager(model)
+    model = uncompiled(model)
     inputs = checked_inputs(model, x, boundary, None)
     asked = Asked(model, x, inputs, layer, boundary, seed)
     linear = _linear(asked)
     case = replace(asked, linearity=linear)
     if linear.verdict is Linearity.NOT_LINEAR:
-        return Investigation(report=case.report(Theorem.NOT_LINEAR, ""))
+        return Investigation(report=case.report(Theorem.NOT_LINEAR, Reason.NONE))
     if linear.verdict is Linearity.INCONCLUSIVE:
         return Investigation(report=case.report(Theorem.INCONCLUSIVE, linear.reason))
     if len(linear.outputs) != 1:
-        return Investigation(report=case.report(Theorem.INCONCLUSIVE, SEVERAL))
+        return Investigation(report=case.report(Theorem.INCONCLUSIVE, Reason.SEVERAL_OUTPUTS))
     return _equivariant(case)
 
 
@@ -136,7 +138,7 @@ def _equivariant(case: Asked) -> Investigation:
     if None in output.period or None in output.stride or None in output.halo:
         return Investigation(report=_without_period(case))
     if any(s is not None and s < 0 for s in output.stride):
-        return Investigation(report=case.report(Theorem.NOT_EQUIVARIANT, MIRRORED))
+        return Investigation(report=case.report(Theorem.NOT_EQUIVARIANT, Reason.MIRRORED))
     endless = [
         a
         for a, halo in enumerate(output.halo)
@@ -144,9 +146,11 @@ def _equivariant(case: Asked) -> Investigation:
     ]
     if endless:
         guilty = _first_endless(structure, endless)
-        return Investigation(report=case.report(Theorem.INFINITE_SUPPORT, "", guilty=guilty))
+        return Investigation(
+            report=case.report(Theorem.INFINITE_SUPPORT, Reason.NONE, guilty=guilty)
+        )
     if not in_order(output):
-        return Investigation(report=case.report(Theorem.INCONCLUSIVE, ORDER))
+        return Investigation(report=case.report(Theorem.INCONCLUSIVE, Reason.OTHER_ORDER))
     spans = spans_of(output, case.inputs)
     known: dict[str, Any] = {
         "stride": tuple(s.stride for s in spans),
@@ -157,8 +161,8 @@ def _equivariant(case: Asked) -> Investigation:
     checked = case.check(shifts_of(spans))
     known["equivariance"] = checked
     if checked.verdict is Verdict.BROKEN:
-        return Investigation(report=case.report(Theorem.NOT_EQUIVARIANT, "", **known))
-    if checked.reason in (NO_REGION, TOO_LITTLE):
+        return Investigation(report=case.report(Theorem.NOT_EQUIVARIANT, Reason.NONE, **known))
+    if checked.reason in (Reason.NO_REGION, Reason.TOO_LITTLE):
         return Investigation(report=_too_small(case, known))
     if checked.verdict is not Verdict.EQUIVARIANT:
         return Investigation(report=case.report(Theorem.INCONCLUSIVE, checked.reason, **known))
@@ -170,7 +174,7 @@ def _without_period(case: Asked) -> ConvolutionReport:
     checked = case.check(None)
     broken = checked.verdict is Verdict.BROKEN
     verdict = Theorem.NOT_EQUIVARIANT if broken else Theorem.INCONCLUSIVE
-    reason = "" if broken else checked.reason or "no period is known"
+    reason = Reason.NONE if broken else checked.reason or Reason.NO_PERIOD
     return case.report(verdict, reason, equivariance=checked)
 
 
@@ -185,13 +189,13 @@ def _first_endless(structure: Report, axes: Sequence[int]) -> str:
 
 def _too_small(case: Asked, known: dict[str, Any]) -> ConvolutionReport:
     needed = needed_size(case)
-    return case.report(Theorem.INCONCLUSIVE, TOO_SMALL, needed=needed, **known)
+    return case.report(Theorem.INCONCLUSIVE, Reason.TOO_SMALL, needed=needed, **known)
 
 
 def _convolution(case: Asked, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:
     """The conclusion: the impulse response, and how well it does on random signals."""
     if _entries(case, spans) > MOST:
-        return Investigation(report=case.report(Theorem.INCONCLUSIVE, TOO_LARGE, **known))
+        return Investigation(report=case.report(Theorem.INCONCLUSIVE, Reason.TOO_LARGE, **known))
     placements = placed(spans)
     if placements is None:
         return Investigation(report=_too_small(case, known))
@@ -203,13 +207,15 @@ def _convolution(case: Asked, spans: tuple[Span, ...], known: dict[str, Any]) ->
         try:
             found = measure_polyphase(operator, spans, placements, eps)
         except OrderError:
-            return Investigation(report=case.report(Theorem.INCONCLUSIVE, ORDER, **known))
+            return Investigation(
+                report=case.report(Theorem.INCONCLUSIVE, Reason.OTHER_ORDER, **known)
+            )
         agreement = agreement_of(operator, found, case, eps)
     kernel = response_kernel(found)
     constant = float(found.constant.abs().max())
     report = case.report(
         Theorem.CONVOLUTION if agreement.holds else Theorem.INCONCLUSIVE,
-        "" if agreement.holds else DIFFERS,
+        Reason.NONE if agreement.holds else Reason.DIFFERS,
         period=tuple(s.period for s in found.spans),
         phases=tuple(s.phases for s in found.spans),
         taps=tuple(kernel.shape[-found.axes :]),

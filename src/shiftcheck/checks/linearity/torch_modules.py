@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
+from shiftcheck.checks.linearity.impulse_placement import Span
+from shiftcheck.checks.linearity.impulses import Polyphase, response_kernel
 from shiftcheck.errors import InputError
-from shiftcheck.impulse import Polyphase, response_kernel
-from shiftcheck.placement import Span
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED: tuple[type[nn.Module], ...] = (

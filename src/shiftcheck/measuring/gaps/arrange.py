@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from shiftcheck.axis import Axis, runs
-from shiftcheck.joining import main_piece, narrowed
-from shiftcheck.layout import Dim, Factor, Lost, Signal, size_of
+from shiftcheck.lattice.axis import Axis, runs
+from shiftcheck.lattice.joined import main_piece, narrowed
+from shiftcheck.lattice.layout import Dim, Factor, Lost, Signal, size_of
 
 
 def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> torch.Tensor:

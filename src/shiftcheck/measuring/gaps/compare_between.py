@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import torch
 
-from shiftcheck.compare import Base, excess_of, largest, relative_to, take, with_gap
-from shiftcheck.regions import Gap, Placed, Region, Sums
-from shiftcheck.resampling import fourier_shift, weighted
+from shiftcheck.measuring.gaps.compare import Base, excess_of, largest, relative_to, take, with_gap
+from shiftcheck.measuring.gaps.plan import Gap, Placed, Region, Sums
+from shiftcheck.measuring.signals.interpolation import fourier_shift, weighted
 
 
 def measure_between(base: Base, copy: torch.Tensor, region: Region, *, null: bool) -> Gap:

@@ -12,14 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.arrangement import (
-    all_factors,
-    is_flattened,
-    size_at,
-    spatial_places,
-    valid_spans,
-)
-from shiftcheck.axis import (
+from shiftcheck.lattice.axis import (
     Axis,
     Indices,
     Pairing,
@@ -29,9 +22,16 @@ from shiftcheck.axis import (
     runs,
     whole_axis,
 )
-from shiftcheck.layout import Signal
-from shiftcheck.resampling import REACH, is_whole
-from shiftcheck.shares import is_fair, leaves_room
+from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.shares import is_fair, leaves_room
+from shiftcheck.measuring.gaps.arrange import (
+    all_factors,
+    is_flattened,
+    size_at,
+    spatial_places,
+    valid_spans,
+)
+from shiftcheck.measuring.signals.interpolation import REACH, is_whole
 
 
 @dataclass(frozen=True, kw_only=True)

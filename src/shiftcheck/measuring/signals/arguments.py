@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.axis import Axis, scaled_axis
-from shiftcheck.choosing import Entry, chosen, input_places, read_entries
-from shiftcheck.containers import leaves_of, with_leaves
 from shiftcheck.errors import InputError
-from shiftcheck.layout import Dim, Factor, Signal, plain
-from shiftcheck.resampling import fourier_shift, is_whole
+from shiftcheck.lattice.axis import Axis, scaled_axis
+from shiftcheck.lattice.layout import Dim, Factor, Signal, plain
+from shiftcheck.measuring.signals.interpolation import fourier_shift, is_whole
+from shiftcheck.measuring.signals.shifting import fresh_between, fresh_shift, fresh_shifts
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.shifts import fresh_between, fresh_shift, fresh_shifts
-from shiftcheck.subclasses import dressed, is_plain, plain_of, require_values
+from shiftcheck.tracing.choosing import Entry, chosen, input_places, read_entries
+from shiftcheck.tracing.containers import leaves_of, with_leaves
+from shiftcheck.tracing.subclasses import dressed, is_plain, plain_of, require_values
 
 Shift = tuple[float, ...]
 """Pixels along each axis: int where they are whole, float between them."""

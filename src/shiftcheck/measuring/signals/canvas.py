@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import InputError
-from shiftcheck.inputs import Inputs, Leaf, Shift, seed_of
-from shiftcheck.shifts import FILLS, shift
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, seed_of
+from shiftcheck.measuring.signals.shifting import FILLS, shift
 
 CANVAS = "canvas"
 """What enters where the signal is the middle of a larger one."""

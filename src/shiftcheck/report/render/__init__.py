@@ -1,14 +1,14 @@
 """Showing a report; nothing here computes a result."""
 
-from shiftcheck.invariance_report import renderers as invariance_renderers
-from shiftcheck.linear_report import renderers as linear_renderers
-from shiftcheck.render.invariance import explain_invariance, render_invariance
-from shiftcheck.render.linear import explain_convolution, explain_linearity, show_matrix
-from shiftcheck.render.message import explain
-from shiftcheck.render.notebook import render_notebook
-from shiftcheck.render.page import render_page
-from shiftcheck.render.text import render_report, render_table
-from shiftcheck.report import renderers
+from shiftcheck.report.equivariance import renderers
+from shiftcheck.report.invariance import renderers as invariance_renderers
+from shiftcheck.report.linearity import renderers as linear_renderers
+from shiftcheck.report.render.html import render_page
+from shiftcheck.report.render.invariance import explain_invariance, render_invariance
+from shiftcheck.report.render.linearity import explain_convolution, explain_linearity, show_matrix
+from shiftcheck.report.render.notebook import render_notebook
+from shiftcheck.report.render.sentences import explain
+from shiftcheck.report.render.table import render_report, render_table
 
 renderers["text"] = render_report
 linear_renderers["linearity"] = explain_linearity

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from shiftcheck.report import LayerResult, Report, Verdict
+from shiftcheck.report.equivariance import LayerResult, Report, Verdict
 
 ORDER = (Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.EQUIVARIANT, None)
 """From the worst verdict to none."""

@@ -7,9 +7,9 @@ from importlib.resources import files
 from typing import Any
 
 from shiftcheck.errors import MissingExtraError
-from shiftcheck.render.message import headline, reproduce, sentences
-from shiftcheck.render.numbers import each, halo, size, spans
-from shiftcheck.report import LayerResult, Report
+from shiftcheck.report.equivariance import LayerResult, Report
+from shiftcheck.report.render.numbers import each, halo, size, spans
+from shiftcheck.report.render.sentences import headline, reproduce, sentences
 
 DIGITS = 3
 """Of the numbers behind the charts; the JSON of a report has them all."""
@@ -27,7 +27,7 @@ def render_page(report: Report) -> str:
         raise MissingExtraError(
             f"a page needs {error.name}: install it with pip install 'torch-shiftcheck[html]'"
         ) from error
-    folder = files("shiftcheck.render").joinpath("templates")
+    folder = files("shiftcheck.report.render").joinpath("templates")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(folder.joinpath("report.html.j2").read_text("utf-8"))
     return template.render(

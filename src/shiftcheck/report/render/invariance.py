@@ -10,7 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from shiftcheck.invariance_report import (
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.report.equivariance import Change
+from shiftcheck.report.invariance import (
     InvarianceReport,
     InvarianceShift,
     InvarianceTrial,
@@ -18,51 +20,11 @@ from shiftcheck.invariance_report import (
     InvariantOutput,
     worst_of,
 )
-from shiftcheck.render.message import COLUMNS, MEANING, asked_for
-from shiftcheck.render.numbers import count, gap
-from shiftcheck.report import Cause, Change
+from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.numbers import count, gap
+from shiftcheck.report.render.sentences import COLUMNS, asked_for
 
 LINES = 30
-
-OPEN = "no bound on an open axis"
-HINTS = {
-    "still spatial": "the output moves with the input: use shiftcheck.assert_equivariant for it",
-    OPEN: "what enters changes the output, so this was measured and not judged: give"
-    " max_relative_error=...",
-    "constant output": "look at the weights that lead to that layer, and give signals that differ"
-    " by more than a shift",
-    "dead output": "look at the weights that lead to that layer",
-    "saturated output": "give a signal of smaller magnitude, or check the logits with layer=...",
-    "only classes agree": "classes stay the same while scores move: check the scores, with"
-    " layer=..., or state a bound with max_relative_error=...",
-    "variation within rounding": "signals differ by no more than rounding does in this type: run"
-    " the check in a finer one, or give signals that differ more",
-    "constant input": "give a signal that varies over space",
-    "shift not visible": "the shifted signal is the same: give one that is not periodic",
-    "axis never moved": "give an input of more than one pixel along every axis",
-    "identity shift": "give a shift that is not zero",
-    "not finite": "look at the values: they overflow, or NaN comes from 0/0",
-    "empty output": "give an input for which the output holds values",
-    "nondeterministic": "the same input gave something else, or could: switch the random or"
-    " stateful part off",
-    "output ignores the input": "leave the constant out of the outputs, or check a layer",
-    "output cannot be read": "return dense tensors, or check a layer with layer=...",
-    "within noise of a break": "the structure breaks here but no gap was seen: give another signal",
-    "bound below the noise": "the outputs differ by no more than rounding may do, and by more than"
-    " the bound: give a larger one, or none",
-    "gap not confirmed in float64": "run the check with the model and the input in float64",
-    "only in low precision": "compute this part of the model in a finer type",
-    "disagrees with the structure": "please report this as a bug of shiftcheck, unless the rule is"
-    " your own",
-}
-CAUSES = {
-    "MIXING": "a global average or maximum in the place of flattening has one weight for all"
-    " places",
-    "POSITION": "leave the constant out, or make it relative",
-    "INDEX": "a reduction over the axis in the place of a choice does not depend on the place",
-    "STRIDE": "leave the stride out, blur before it, or choose the phase from the data",
-    "RESIZE": "resize by a whole number",
-}
 
 
 def headline_of(report: InvarianceReport) -> str:
@@ -135,12 +97,12 @@ def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
 
 
 FROM = {"batch": "of the batch", "drawn": "with drawn signals"}
-TELL_NOTHING = ("nondeterministic", "still spatial")
+TELL_NOTHING = (Reason.UNSTEADY, Reason.STILL_SPATIAL)
 """Reasons for which the distances say nothing."""
 
 
 def _promised(output: InvariantOutput) -> str:
-    if output.reason == "still spatial":
+    if output.reason is Reason.STILL_SPATIAL:
         return "it still has an axis that is shifted"
     passed = output.verdict is InvarianceVerdict.INVARIANT and not output.proven
     if None in output.period:
@@ -183,10 +145,11 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output.worst)
     lines += [_trial(trial, report) for trial in report.trials]
-    if report.reason in HINTS:
-        lines.append(f"remedy: {HINTS[report.reason]}")
+    if hint := report.reason.hints.invariance:
+        lines.append(f"remedy: {hint}")
     if report.guilty is not None and not any(t.works for t in report.trials):
-        lines += [f"to try: {CAUSES[kind]}" for kind in _kinds(report) if kind in CAUSES]
+        known = [kind.remedy_of_invariance for kind in _kinds(report)]
+        lines += [f"to try: {text}" for text in known if text]
     image = len(output.shape) >= len(report.fill) + 2
     if report.verdict is InvarianceVerdict.NOT_INVARIANT and image:
         lines.append("if this output is to move with the input, use shiftcheck.assert_equivariant")
@@ -196,7 +159,7 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
 def _accusation(
     report: InvarianceReport, guilty: Cause, worst: InvarianceShift | None
 ) -> list[str]:
-    meaning = MEANING.get(guilty.kind, guilty.detail)
+    meaning = guilty.kind.meaning
     lines = [f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}: {meaning}"]
     for kind in _kinds(report)[1:]:
         first = next(c for c in report.causes if c.kind == kind and not c.latent)
@@ -204,9 +167,9 @@ def _accusation(
     return lines
 
 
-def _kinds(report: InvarianceReport) -> list[str]:
+def _kinds(report: InvarianceReport) -> list[CauseKind]:
     """Every kind of cause on the way, that of the guilty layer first."""
-    known = [c.kind for c in report.causes if c.kind != "MEASURED" and not c.latent]
+    known = [c.kind for c in report.causes if c.kind != CauseKind.MEASURED and not c.latent]
     first = [report.guilty.kind] if report.guilty is not None else []
     return list(dict.fromkeys([*first, *known]))
 

@@ -6,37 +6,17 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from shiftcheck.linear_report import (
+from shiftcheck.report.equivariance import Verdict
+from shiftcheck.report.linearity import (
     ConvolutionReport,
     Linearity,
     LinearityReport,
     LinearOutput,
     Theorem,
 )
-from shiftcheck.render.message import COLUMNS, explain
-from shiftcheck.render.numbers import count, each, gap
-from shiftcheck.report import Verdict
-
-REMEDIES = {
-    "dead output": "the output is zero for every signal; check the weights",
-    "output ignores the input": "the output is the same for every signal; leave it out",
-    "not finite": "the output holds NaN or infinity; look at the values that the model returns",
-    "nondeterministic": "the same signal gave another output; switch what is random off",
-    "output cannot be read": "return dense tensors, or check up to a layer with layer=...",
-    "empty output": "give a signal that is large enough for an output",
-    "kernel too large": "check up to an earlier layer with layer=...",
-    "the output moves against the input": "mirror the output: then it moves with the input",
-    "output of another shape": "the shape of the output depends on the values of the signal",
-    "values are read to decide": "only the branches that were taken are known; write the decision"
-    " with operations of torch, such as torch.where",
-    "within rounding": "rounding is as large as the gap; give a model that runs in float64",
-    "linear part hidden by the constant": "subtract the constant part phi(0) first, or give a"
-    " signal of larger values",
-    "several outputs": "give a model with one output, or name a layer with layer=...",
-    "output axes in another order": "move the channels of the output to dimension 1",
-    "the convolution found differs from the operator": "the operator mixes the batch, its output is"
-    " not [batch, channels, *spatial], or it does not see what it was found to see",
-}
+from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.numbers import count, each, gap
+from shiftcheck.report.render.sentences import COLUMNS, explain
 
 
 def wrapped(lines: Sequence[str]) -> str:
@@ -66,8 +46,8 @@ def _linearity(report: LinearityReport) -> list[str]:
     output = next((o for o in report.outputs if o.verdict is report.verdict), None)
     if output is not None:
         lines += _evidence(report, output)
-    if report.reason in REMEDIES:
-        lines.append(f"remedy: {REMEDIES[report.reason]}")
+    if hint := report.reason.hints.linearity:
+        lines.append(f"remedy: {hint}")
     return [*lines, *(f"note: {note}" for note in report.notes)]
 
 
@@ -152,15 +132,15 @@ def _conclusion(report: ConvolutionReport) -> list[str]:
         lines.append(f"remedy: check up to a layer before {report.guilty!r}")
         lines[0] += f": from layer {report.guilty!r} on, a sample depends on all of an axis"
         lines[-1] += ", or give boundary='circular' if the operator is one of the circle"
-    if report.reason == "signal too small for the kernel":
+    if report.reason is Reason.TOO_SMALL:
         sizes = " x ".join(map(str, report.needed or ()))
         lines.append(
             f"remedy: give a larger signal, at least {sizes}"
             if report.needed
             else "remedy: give a larger signal"
         )
-    elif report.reason in REMEDIES and report.linearity.reason != report.reason:
-        lines.append(f"remedy: {REMEDIES[report.reason]}")
+    elif report.reason.hints.linearity and report.linearity.reason != report.reason:
+        lines.append(f"remedy: {report.reason.hints.linearity}")
     return lines
 
 

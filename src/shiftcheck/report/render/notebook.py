@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from shiftcheck.render.message import explain, headline
-from shiftcheck.render.text import cells_of, columns
-from shiftcheck.report import Report
+from shiftcheck.report.equivariance import Report
+from shiftcheck.report.render.sentences import explain, headline
+from shiftcheck.report.render.table import cells_of, columns
 
 WIDE = 120
 

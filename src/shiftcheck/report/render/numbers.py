@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
-from shiftcheck.axis import describe
+
+def describe(number: Any) -> str:
+    """A pixel count as text: whole where it is whole, the word inf where it is not finite."""
+    if number is None:
+        return "-"
+    if isinstance(number, float) and not math.isfinite(number):
+        return "inf"
+    return str(Fraction(number).limit_denominator(10**6))
 
 
 def gap(value: float | None) -> str:

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from shiftcheck.report import Cause, Change, LayerResult, Report, Trial, Verdict
+from shiftcheck.report.causes import REMEDY_OF_OP, Cause, CauseForm, CauseKind
+from shiftcheck.report.equivariance import Change, LayerResult, Report, Trial, Verdict
+from shiftcheck.report.reasons import TOO_FEW, Reason
 
-UNSUPPORTED = "unsupported operation"
-UNCONFIRMED = "gap not confirmed in float64"
-
-HINTS = {
-    "no valid region": "give a larger input, so that some samples see no padding",
-    "too little compared": "give a larger input, or smaller shifts",
-    "not finite": "look at the values of that layer: they overflow, or NaN comes from 0/0",
-    "dead output": "look at the weights and the signal that lead to that layer",
-    "constant output": "look at the weights and the signal that lead to that layer",
-    "saturated output": "give a signal of smaller magnitude, or look at the weights before it",
-    "constant input": "give a signal that varies",
-    "shift not visible": "the output hardly varies along the shift; give a signal that does",
-    "axis never moved": "give an input that is large enough for one step of the output's lattice",
-    "within noise of a break": "the structure breaks here but no gap was seen; give another signal",
-    "chosen from the data": "run the check with the model and the input in float64",
-    UNCONFIRMED: "run the check with the model and the input in float64",
-    "gap where the geometry was measured": "give the operation a rule, or a larger input",
-    "nondeterministic": "switch the random operation off for the test",
-    "batch coupled": "use statistics that do not come from the batch",
-    "output ignores the input": "leave the constant out of the outputs, or check up to a layer",
-    "output cannot be read": "return tensors, or check up to a layer with layer=...",
-    "disagrees with the structure": "please report this as a bug of shiftcheck, unless the rule is"
-    " your own",
-    "only in low precision": "compute this part of the model in a finer type",
-    "measured between pixels": "give rtol and atol to have it pass or fail",
-    "values leave torch": "decide with operations of torch on tensors of a known size, such as"
-    " torch.where, or a sum over a mask in the place of a count",
-    UNSUPPORTED: "write that step with other operations of torch, or mend its rule where that is"
-    " your own",
-}
-TOO_FEW = ("no valid region", "too little compared")
 SHIFTS = {
-    "identity shift": "give shifts that are not zero",
-    "too little compared": "give smaller shifts",
-    "axis never moved": "move the axes alone that the output has",
+    Reason.IDENTITY: "give shifts that are not zero",
+    Reason.TOO_LITTLE: "give smaller shifts",
+    Reason.NEVER_MOVED: "move the axes alone that the output has",
 }
+"""What other shifts are to be, where that follows from the reason."""
+
 WITHOUT_RULE = (
     "give the operation a rule; if each sample of its result is computed from the same sample of"
     " its arguments, it is this one:"
 )
-CAUSES = {
-    "MIXING": "a convolution in its place has one weight for all places",
-    "POSITION": "leave the constant out, or make it relative",
-    "INDEX": "a reduction over the axis in the place of a choice does not depend on the place",
-    "GLOBAL": "no larger input helps: that layer sees the whole axis",
-    "PADDING": "pad circularly (padding_mode='circular') where the boundary is circular",
-    "RESIZE": "resize by a whole number, or bring the tensors it combines to one stride before",
-    "ALIASING": "low-pass filters before sampling, and finer sampling around what is not linear",
-    "STRIDE": "shift by whole samples of the coarsest layer, or leave the stride out",
-}
 
 
 def remedies(report: Report, output: LayerResult) -> list[str]:
@@ -67,7 +30,7 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
         tried = "; ".join(_words(t.change, report, output) for t in report.trials)
         lines.append(f"tried in vain: {tried}")
     lines += found
-    if report.reason == "not spatial":
+    if report.reason is Reason.NOT_SPATIAL:
         lines.append("or: assert_invariant checks outputs that have no spatial axes")
         others = [o.name for o in report.outputs if o.verdict is Verdict.EQUIVARIANT]
         lines += [f"or: outputs={others} leaves it out"] if others else []
@@ -97,7 +60,7 @@ def _rest(trial: Trial) -> str:
 def _words(change: Change, report: Report, output: LayerResult) -> str:
     parts = []
     if change.circular_padding:
-        crops = report.guilty is not None and "of what a crop left" in report.guilty.detail
+        crops = report.guilty is not None and report.guilty.form is CauseForm.AFTER_A_CROP
         circular = "pad circularly (padding_mode='circular')"
         parts.append("pad circularly first and crop then" if crops else circular)
     if change.multiples:
@@ -108,11 +71,12 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
         parts.append(f"{what}: shifts={list(change.shifts)}")
     if change.fixed:
         unmoved = ": no shift within it moves inputs of these sizes by whole samples"
-        why = unmoved if report.reason in ("identity shift", "axis never moved") else ""
-        still = (*report.fixed, *change.fixed)
-        parts.append(f"let the main signal move alone, fixed={still!r}{why}")
+        still = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED)
+        why = unmoved if still else ""
+        fixed = (*report.fixed, *change.fixed)
+        parts.append(f"let the main signal move alone, fixed={fixed!r}{why}")
     if change.layer:
-        end = ": what follows has no spatial axes" if report.reason == "not spatial" else ""
+        end = ": what follows has no spatial axes" if report.reason is Reason.NOT_SPATIAL else ""
         parts.append(f"check layer={change.layer!r} instead{end}")
     if change.size:
         parts.append(f"give an input of {' x '.join(map(str, change.size))}, which the strides fit")
@@ -131,41 +95,39 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
 
 def _hint(report: Report) -> list[str]:
     guilty = report.guilty
-    text = HINTS.get(report.reason, "")
-    reasons = ("", *TOO_FEW, UNSUPPORTED)
-    if guilty is not None and guilty.kind in CAUSES and report.reason in reasons:
-        text = CAUSES[guilty.kind]
-        if guilty.detail.startswith("align_corners"):
-            text = (
-                "leave align_corners out, or give sizes of which (N - 1)/(M - 1) is a plain ratio"
-            )
-        if guilty.period is None and guilty.kind in ("STRIDE", "RESIZE") and guilty.detail:
-            text = f"give a size that fits the circle: {guilty.detail}"
-    if report.reason == UNCONFIRMED and report.dtype == "float64":
+    text = report.reason.hints.equivariance or ""
+    if report.reason is Reason.UNCONFIRMED and report.dtype == "float64":
         text = "give rtol and atol for what is acceptable"
-    if guilty is not None and is_mirrored(guilty):
-        text = "turn the output back, by another flip of the same axis"
-    if guilty is not None and guilty.op in ("batch_norm", "instance_norm"):
-        text = "use running statistics, as in eval mode"
+    if guilty is not None:
+        text = _hint_against(guilty, report.reason) or text
     return [f"hint: {text}"] if text else []
 
 
-def is_mirrored(cause: Cause) -> bool:
-    """Whether the cause is that an output moves against its input."""
-    return cause.kind == "INDEX" and cause.detail.startswith("mirrored")
+def _hint_against(guilty: Cause, reason: Reason) -> str:
+    """What may help against the guilty cause; nothing where the reason is not due to it."""
+    if guilty.op in REMEDY_OF_OP:
+        return REMEDY_OF_OP[guilty.op]
+    if guilty.form is CauseForm.MIRRORED:
+        return guilty.form.remedy
+    if reason not in (Reason.NONE, *TOO_FEW, Reason.UNSUPPORTED):
+        return ""
+    fits = guilty.kind in (CauseKind.STRIDE, CauseKind.RESIZE) and guilty.period is None
+    if fits and guilty.detail:
+        return f"give a size that fits the circle: {guilty.detail}"
+    return guilty.form.remedy or guilty.kind.remedy
 
 
 def unsupported(report: Report) -> Cause | None:
     """The first operation of which no rule knows anything, where that is the reason."""
-    if report.reason != UNSUPPORTED:
+    if report.reason is not Reason.UNSUPPORTED:
         return None
-    return next((c for c in report.causes if c.kind == "UNSUPPORTED_OP"), report.guilty)
+    return next((c for c in report.causes if c.kind is CauseKind.UNSUPPORTED_OP), report.guilty)
 
 
 def lacks_rule(report: Report) -> bool:
     """Whether the operation at fault could be given a rule, as opposed to one that has one."""
     end = unsupported(report)
-    return end is not None and end == report.guilty and end.detail.startswith("no rule for")
+    return end is not None and end == report.guilty and end.form is CauseForm.NO_RULE
 
 
 def _rule_to_add(report: Report) -> list[str]:

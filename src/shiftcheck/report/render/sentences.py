@@ -8,35 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
-from shiftcheck.leaks import is_leak
-from shiftcheck.render.numbers import count, each, gap, spans
-from shiftcheck.render.remedies import (
-    TOO_FEW,
-    UNSUPPORTED,
-    is_mirrored,
-    remedies,
-    unsupported,
-)
-from shiftcheck.report import Cause, LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report.reasons import BLIND, NOTHING_VARIES, TOO_FEW, Reason
+from shiftcheck.report.render.numbers import count, each, gap, spans
+from shiftcheck.report.render.remedies import remedies, unsupported
 
 COLUMNS = 100
-
-MEANING = {
-    "PADDING": "samples near the border see padding instead of the signal",
-    "STRIDE": "it keeps only every so many samples, so other shifts meet other samples",
-    "RESIZE": "it changes the sampling by a ratio, or combines tensors of different strides",
-    "POSITION": "a constant that depends on the position is combined with the signal",
-    "MIXING": "a linear map with a weight of its own for each place",
-    "GLOBAL": "every sample depends on the whole axis",
-    "INDEX": "a sample is taken at a fixed place",
-    "DATA_DEPENDENT": "the place is chosen from the data",
-    "STOCHASTIC": "it draws random numbers",
-    "BATCH_COUPLED": "it mixes the elements of the batch",
-    "UNSUPPORTED_OP": "no rule knows what the operation does to a shift",
-    "MEASURED": "what it does to a shift was found by experiments, which can miss something",
-    "ALIASING": "the shift is between samples, and interpolation does not find what lies there",
-    "UNEXPLAINED": "the structure promises agreement here, and the run contradicts it",
-}
 
 
 def headline(report: Report) -> str:
@@ -88,7 +66,7 @@ def _left_out(report: Report) -> list[str]:
     return [
         f"left out: output {o.name!r} {list(o.shape)}: its axes were reduced, at all places alike"
         for o in report.outputs
-        if o.reason == "not spatial"
+        if o.reason is Reason.NOT_SPATIAL
     ]
 
 
@@ -102,7 +80,7 @@ def _draws(report: Report) -> list[str]:
 
 def _decisive(report: Report) -> LayerResult | None:
     same = [o for o in report.outputs if (o.verdict, o.reason) == (report.verdict, report.reason)]
-    if report.reason == "not spatial":
+    if report.reason is Reason.NOT_SPATIAL:
         same.sort(key=lambda o: o.reduced)  # what could be left out decides nothing
     return next(iter(same or report.outputs), None)
 
@@ -127,9 +105,7 @@ def _explains(cause: Cause | None, shift: Sequence[float]) -> bool:
 
 def _evidence(report: Report, output: LayerResult) -> list[str]:
     compared = [
-        s
-        for s in output.shifts
-        if s.error is not None and any(s.shift) and s.reason not in NOTHING_KNOWN
+        s for s in output.shifts if s.error is not None and any(s.shift) and s.reason not in BLIND
     ]
     thin = [s for s in output.shifts if s.reason in TOO_FEW]
     if report.reason not in TOO_FEW:
@@ -164,7 +140,7 @@ def _evidence(report: Report, output: LayerResult) -> list[str]:
 def _measured_by(report: Report) -> str:
     probed, chosen = (
         ", ".join(dict.fromkeys(repr(c.layer) for c in report.causes if c.kind == kind))
-        for kind in ("MEASURED", "DATA_DEPENDENT")
+        for kind in (CauseKind.MEASURED, CauseKind.DATA_DEPENDENT)
     )
     parts = []
     if probed:
@@ -177,13 +153,13 @@ def _measured_by(report: Report) -> str:
 def _blame(report: Report, output: LayerResult) -> list[str]:
     lines = []
     worst = _worst(report, output)
-    if worst is not None and worst.error is not None and worst.reason not in NOTHING_KNOWN:
+    if worst is not None and worst.error is not None and worst.reason not in BLIND:
         where = f", at output index {list(worst.worst)}" if worst.worst else ""
         share = f"; {_percent(worst.differing)} of the values differ" if worst.differing else ""
         lines.append(f"shift {worst.shift}: gap {gap(worst.error)}{where}{share}")
         if _shrinks_or_grows(worst):
             lines.append(f"the same in float64: relative {gap(worst.float64_error)}")
-    if report.reason == "not spatial":
+    if report.reason is Reason.NOT_SPATIAL:
         lines += _end_of_space(report)
     if report.reason in FROM_SOME_LAYER_ON:
         lines += _first_like_that(report)
@@ -205,11 +181,10 @@ def _percent(share: float) -> str:
 
 
 def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
-    windowed = guilty.kind == "STRIDE" and guilty.period and guilty.detail
-    told = windowed or is_mirrored(guilty) or is_leak(guilty)
-    meaning = guilty.detail if told else MEANING.get(guilty.kind, "")
-    new = guilty.detail and not guilty.detail.endswith(" padding")
-    new = new and guilty.detail not in meaning
+    windowed = guilty.kind == CauseKind.STRIDE and guilty.period and guilty.detail
+    told = windowed or guilty.form.tells_all
+    meaning = guilty.detail if told else guilty.kind.meaning
+    new = guilty.detail and not told and guilty.form is not CauseForm.OWN_PADDING
     detail = f" ({guilty.detail})" if new else ""
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
@@ -232,8 +207,8 @@ def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
 
 def _local(report: Report, guilty: Cause) -> list[str]:
     """What the guilty layer does alone, when it is fed with exact shifts."""
-    before = report.reason == UNSUPPORTED and guilty.kind != "UNSUPPORTED_OP"
-    few = report.reason in TOO_FEW and guilty.kind != "INDEX"
+    before = report.reason is Reason.UNSUPPORTED and guilty.kind != CauseKind.UNSUPPORTED_OP
+    few = report.reason in TOO_FEW and guilty.kind != CauseKind.INDEX
     known = report.verdict is Verdict.BROKEN or few or before
     if not known:
         return []
@@ -249,17 +224,17 @@ def _local(report: Report, guilty: Cause) -> list[str]:
     return [f"alone, fed with exact shifts: relative error {', '.join(figures)}"] if figures else []
 
 
-NOTHING_VARIES = ("dead output", "constant output", "saturated output")
-FROM_SOME_LAYER_ON = ("not finite", *NOTHING_VARIES)
+FROM_SOME_LAYER_ON = (Reason.NOT_FINITE, *NOTHING_VARIES)
 
 
 def _first_like_that(report: Report) -> list[str]:
-    like = NOTHING_VARIES if report.reason in NOTHING_VARIES else (report.reason,)
+    varies = report.reason not in NOTHING_VARIES
+    like = {report.reason} if varies else NOTHING_VARIES
     first = next((r for r in report.layers if r.reason in like), None)
     return [] if first is None else [f"it begins at layer {first.name!r} ({first.op})"]
 
 
-AT_EVERY_SHIFT = ("POSITION", "MIXING", "INDEX", "DATA_DEPENDENT")
+AT_EVERY_SHIFT = (CauseKind.POSITION, CauseKind.MIXING, CauseKind.INDEX, CauseKind.DATA_DEPENDENT)
 
 
 def _others(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
@@ -268,27 +243,22 @@ def _others(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
     first: dict[str, Cause] = {}
     for cause in report.causes:
         known = cause.period is not None or cause.latent or cause.kind == guilty.kind
-        some = endless if cause.kind == "GLOBAL" else None in output.period
-        if some and not known and cause.kind in (*AT_EVERY_SHIFT, "GLOBAL", "RESIZE"):
+        some = endless if cause.kind == CauseKind.GLOBAL else None in output.period
+        if (
+            some
+            and not known
+            and cause.kind in (*AT_EVERY_SHIFT, CauseKind.GLOBAL, CauseKind.RESIZE)
+        ):
             first.setdefault(cause.kind, cause)
     return [f"also: cause {c.kind} in layer {c.layer!r} ({c.op})" for c in first.values()]
 
 
 def _end_of_space(report: Report) -> list[str]:
-    rows = list(takewhile(lambda row: row.reason == "not spatial", reversed(report.layers)))
+    rows = list(takewhile(lambda row: row.reason is Reason.NOT_SPATIAL, reversed(report.layers)))
     first = rows[-1] if rows else None
     if first is None or (report.guilty is not None and report.guilty.layer == first.name):
         return []
     return [f"the spatial axes end at layer {first.name!r} ({first.op})"]
-
-
-NOTHING_KNOWN = (
-    "unsupported operation",
-    "values leave torch",
-    "nondeterministic",
-    "batch coupled",
-)
-"""Reasons for which the gaps say nothing: it is not known which samples belong together."""
 
 
 def reproduce(report: Report, output: LayerResult) -> str:

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shiftcheck.render.folding import Group, folded
-from shiftcheck.render.message import explain, headline
-from shiftcheck.render.numbers import each, gap, halo, size, spans
-from shiftcheck.report import LayerResult, Report
+from shiftcheck.report.causes import CauseKind
+from shiftcheck.report.equivariance import LayerResult, Report
+from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.folding import Group, folded
+from shiftcheck.report.render.numbers import each, gap, halo, size, spans
+from shiftcheck.report.render.sentences import explain, headline
 
 WIDTH = 120
 LONG = 60
@@ -153,7 +155,9 @@ def _cells_of_group(group: Group) -> dict[str, str]:
         return cells_of(group.last)
     cells, worst = cells_of(group.last), cells_of(group.worst)
     told = {name: worst[name] for name in ("error", "border", "compared", "verdict")}
-    kinds = dict.fromkeys(c.kind for r in group.rows for c in r.causes if c.kind != "MEASURED")
+    kinds = dict.fromkeys(
+        c.kind for r in group.rows for c in r.causes if c.kind != CauseKind.MEASURED
+    )
     remarks = [*kinds, *([group.worst.reason] if group.worst.reason else [])]
     name = f"{group.name} ({len(group.rows)} layers)"
     return {**cells, **told, "layer": name, "remarks": "; ".join(remarks)}
@@ -169,10 +173,10 @@ def _verdict(row: LayerResult) -> str:
 
 
 def _remarks(row: LayerResult) -> list[str]:
-    skipped = sum(s.reason == "off the lattice" for s in row.shifts)
-    kinds = list(dict.fromkeys(c.kind for c in row.causes if c.kind != "MEASURED"))
-    said = row.reason == "unsupported operation" and "UNSUPPORTED_OP" in kinds
-    remarks = [row.reason] if row.reason and not said else []
-    if skipped and row.reason != "off the lattice":
+    skipped = sum(s.reason is Reason.OFF_LATTICE for s in row.shifts)
+    kinds = list(dict.fromkeys(c.kind for c in row.causes if c.kind != CauseKind.MEASURED))
+    said = row.reason is Reason.UNSUPPORTED and CauseKind.UNSUPPORTED_OP in kinds
+    remarks: list[str] = [row.reason] if row.reason and not said else []
+    if skipped and row.reason is not Reason.OFF_LATTICE:
         remarks.append(f"{skipped} off the lattice")
     return [*kinds, *remarks, *(["measured"] if row.measured else [])]

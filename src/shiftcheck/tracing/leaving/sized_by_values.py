@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves
+
+from shiftcheck.tracing.torch_internals import overload_name, packet_name, tree_leaves
 
 Chosen = Callable[..., Any]
 """Takes the arguments of an operation and gives those whose values decide the size."""
@@ -58,8 +59,8 @@ DECIDING: Mapping[str, Chosen] = {
 @functools.cache
 def deciding(func: Any) -> Chosen | None:
     """What gives the arguments that decide the size of a result; None where shapes alone do."""
-    overload = func._overloadname or "default"
-    named = DECIDING.get(f"{func._schema.name}.{overload}")
+    overload = overload_name(func) or "default"
+    named = DECIDING.get(f"{packet_name(func)}.{overload}")
     return named or (_all if torch.Tag.dynamic_output_shape in func.tags else None)
 
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+
+from shiftcheck.tracing.torch_internals import OWNERS_OF_METHODS, is_fake, is_overload, tree_leaves
 
 _OUT = (
     "numpy tolist __array__ __cuda_array_interface__ __dlpack__ __dlpack_c_exchange_api__"
@@ -81,7 +82,7 @@ def _functions(names: Iterable[str]) -> frozenset[Any]:
     """
     found = []
     for name in names:
-        for owner in (torch.Tensor, torch._C.TensorBase, torch):
+        for owner in OWNERS_OF_METHODS:
             value = getattr(owner, name, None)
             found += [value, getattr(value, "__get__", None)]
     return frozenset(f for f in found if callable(f))
@@ -107,7 +108,7 @@ class WaysOut(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        if isinstance(func, torch._ops.OpOverload):  # TorchScript asks so; it is dispatched now
+        if is_overload(func):  # TorchScript asks so; it is dispatched now
             return func(*args, **(kwargs or {}))
         if func in OUT_FUNCTIONS:
             self._leave(func, args[0])
@@ -125,7 +126,7 @@ class WaysOut(TorchFunctionMode):
     def _leave(self, func: Any, tensor: Any) -> None:
         if self.watcher.depends_on_input(tensor):
             self.watcher.read(name_of(func))
-        if isinstance(tensor, torch._subclasses.FakeTensor) and name_of(func) in IN_MEMORY:
+        if is_fake(tensor) and name_of(func) in IN_MEMORY:
             raise RuntimeError(f"{name_of(func)} needs a tensor with values")
 
     def _look(self, func: Any, given: Any, out: Any) -> None:

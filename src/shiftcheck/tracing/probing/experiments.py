@@ -15,8 +15,8 @@ from math import lcm, prod
 import numpy as np
 import torch
 
-from shiftcheck.axis import Mask
-from shiftcheck.generators import undisturbed
+from shiftcheck.lattice.axis import Mask
+from shiftcheck.tracing.restoring.generators import undisturbed
 
 Operation = Callable[[list[torch.Tensor]], torch.Tensor]
 Tensors = list[torch.Tensor]

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_unflatten
 
-from shiftcheck.axis import Axis, Taps, coarsen, join, resample
-from shiftcheck.layout import Dim, Factor, Signal, merge_causes, plain, size_of
-from shiftcheck.ledger import Ledger
-from shiftcheck.probe import (
+from shiftcheck.lattice.axis import Axis, Taps, coarsen, join, resample
+from shiftcheck.lattice.layout import Dim, Factor, Signal, merge_causes, plain, size_of
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.rules import BatchCoupledError
+from shiftcheck.rules.note_causes import note_new_causes, note_padding
+from shiftcheck.tracing.memory import Ledger
+from shiftcheck.tracing.probing.experiments import (
     AxisLaw,
     Law,
     NoAnswerError,
@@ -23,11 +25,11 @@ from shiftcheck.probe import (
     same_alone,
     units,
 )
-from shiftcheck.report import Cause
-from shiftcheck.rules import BatchCoupledError
-from shiftcheck.rules.causes import note_new_causes, note_padding
+from shiftcheck.tracing.torch_internals import tree_leaves, tree_unflatten
 
-MEASURED = Cause(kind="MEASURED", detail="its geometry comes from experiments, not from a rule")
+MEASURED = Cause(
+    kind=CauseKind.MEASURED, detail="its geometry comes from experiments, not from a rule"
+)
 """What marks a signal whose geometry rests on experiments, and everything computed from it."""
 
 MOST_OUTPUTS = 4

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shiftcheck.tracing.torch_internals import TABLES_OF_MODULES, is_fake
+
 MISSING = object()
 """What stands where nothing is."""
 
@@ -322,10 +324,7 @@ class Cached(Kept):
         """Whether tensors without values, or of inference mode, were put into it."""
         if self.holder.cache_info().misses == self.misses:
             return False
-        return any(
-            isinstance(t, torch._subclasses.FakeTensor) or t.is_inference()
-            for t in tensors_in(self.holder)
-        )
+        return any(is_fake(t) or t.is_inference() for t in tensors_in(self.holder))
 
     def put_back(self) -> None:
         """Empty it: what is asked for again is computed again."""
@@ -382,10 +381,6 @@ def name_of(place: Place) -> str:
     steps: list[str] = []
     while place is not None:
         place, form, key = place
-        if not (form == ATTRIBUTE and key in TABLES):
+        if not (form == ATTRIBUTE and key in TABLES_OF_MODULES):
             steps.append(form.format(key))
     return "".join(reversed(steps)).removeprefix(".")
-
-
-TABLES = ("_modules", "_parameters", "_buffers")
-"""Where torch keeps what is written as an attribute of a module."""

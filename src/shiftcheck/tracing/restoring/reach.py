@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.contents import (
+from shiftcheck.tracing.restoring.contents import (
     ATOMS,
     ATTRIBUTE,
     ELEMENT,
@@ -39,6 +39,7 @@ from shiftcheck.contents import (
     Values,
     tensors_in,
 )
+from shiftcheck.tracing.torch_internals import CachedFunction, graphs_of_script, scripted_object
 
 MOST_ASIDE = 20_000
 """So many things at most are looked at that functions refer to, the nearest first."""
@@ -305,7 +306,7 @@ class Reach:
     def scripted(self, value: Any, place: Place) -> None:
         """A module of TorchScript: what its methods write to is not kept in Python."""
         self.attributes(value, place)
-        inner = value._c
+        inner = scripted_object(value)
         names = [name for name in _written_in_script(inner) if inner.hasattr(name)]
         if not names:
             return
@@ -531,8 +532,7 @@ STORE_GLOBAL = dis.opmap["STORE_GLOBAL"]
 def _written_in_script(inner: Any) -> list[str]:
     """The attributes that methods of TorchScript may change: assigned ones, and containers."""
     names: set[str] = set()
-    for method in inner._method_names():
-        graph = inner._get_method(method).graph
+    for graph in graphs_of_script(inner):
         names |= {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
         for node in graph.findAllNodes("prim::GetAttr"):
             if node.output().type().kind() in ("DictType", "ListType"):
@@ -567,7 +567,7 @@ HANDLERS: tuple[tuple[type | tuple[type, ...], Handler], ...] = (
             types.MethodType,
             types.BuiltinMethodType,
             functools.partial,
-            functools._lru_cache_wrapper,
+            CachedFunction,
         ),
         Reach.later,
     ),

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn.modules import module as torch_module
 
-from shiftcheck.contents import Kept, name_of
-from shiftcheck.generators import undisturbed
-from shiftcheck.reach import Reach
-from shiftcheck.tensors import Handle, writable
-from shiftcheck.turns import one_at_a_time
+from shiftcheck.tracing.restoring.contents import Kept, name_of
+from shiftcheck.tracing.restoring.generators import undisturbed
+from shiftcheck.tracing.restoring.reach import Reach
+from shiftcheck.tracing.restoring.tensors import Handle, writable
+from shiftcheck.tracing.restoring.turns import one_at_a_time
+from shiftcheck.tracing.torch_internals import HOOKS_OF_ALL_MODULES, memory_of
 
 LEFT = "could not be put back"
 
@@ -44,9 +44,9 @@ class Originals:
 
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
-        memory = _memory(tensor)
+        memory = memory_of(tensor)
         for own in self.watched.values():
-            if _memory(own) == memory and not any(own is kept for kept, _ in self.saved):
+            if memory_of(own) == memory and not any(own is kept for kept, _ in self.saved):
                 self.saved.append((own, own.detach().clone()))
 
     def changed(self) -> list[torch.Tensor]:
@@ -87,10 +87,6 @@ def _same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(((one == other) | neither_is_a_number).all())
 
 
-def _memory(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
 @contextmanager
 def preserved(
     modules: Sequence[torch.nn.Module],
@@ -111,7 +107,7 @@ def preserved(
             torch.backends.mha.set_fastpath_enabled(False)
             for module, flag in flags:
                 module.training = flag and training
-            originals.look((*modules, model, *HOOKS))
+            originals.look((*modules, model, *HOOKS_OF_ALL_MODULES))
             with undisturbed():
                 yield originals
         finally:
@@ -120,10 +116,6 @@ def preserved(
             for module, flag in flags:
                 with suppress(Exception):  # a module that refuses was never changed
                     _set_flag(module, flag)
-
-
-HOOKS = (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks)
-"""Hooks that are called for every module of the process."""
 
 
 def _flags(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, bool]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shiftcheck.contents import Kept, Place
+from shiftcheck.tracing.restoring.contents import Kept, Place
 
 
 @dataclass(slots=True, eq=False)

@@ -279,7 +279,7 @@ def test_a_bug_of_ours_is_not_taken_for_a_broken_model(
     def fails(*arguments: Any, **options: Any) -> Report:
         raise LookupError("inside")
 
-    monkeypatch.setattr("shiftcheck.cli.check_equivariance", fails)
+    monkeypatch.setattr("shiftcheck.cli.command.check_equivariance", fails)
     assert main(["check", "net.py:conv", *SHAPE]) == 2
     assert "LookupError: inside" in capsys.readouterr().err
 

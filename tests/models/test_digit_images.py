@@ -11,7 +11,7 @@ import torch
 from shiftcheck.datasets import digits, embed, mnist, read_idx, standardise
 from shiftcheck.errors import InputError, ShiftcheckError
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def idx(*shape: int, kind: int = 0x08, values: bytes | None = None) -> bytes:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shiftcheck.errors import InputError
-from shiftcheck.shifts import fresh_shift, fresh_shifts, shift
+from shiftcheck.measuring.signals.shifting import fresh_shift, fresh_shifts, shift
 
 CASES = [
     ((7,), (2,)),

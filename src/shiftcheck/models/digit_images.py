@@ -42,7 +42,7 @@ def read_idx(path: str | PathLike[str]) -> Tensor:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from shiftcheck.datasets import read_idx
+        >>> from shiftcheck.models.digit_images import read_idx
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder) / "three-bytes.idx"
         ...     _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
@@ -86,7 +86,7 @@ def mnist(folder: str | PathLike[str], split: Split = "train") -> tuple[Tensor, 
             not 28x28 bytes, a label is not a digit, or there are not as many labels as images.
 
     Example:
-        >>> from shiftcheck.datasets import mnist
+        >>> from shiftcheck.models.digit_images import mnist
         >>> mnist("no-such-folder", "test")
         Traceback (most recent call last):
         shiftcheck.errors.InputError: no-such-folder...
@@ -111,7 +111,7 @@ def digits() -> tuple[Tensor, Tensor]:
     >>> images.shape, labels.bincount().tolist()
     (torch.Size([50, 1, 28, 28]), [5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
     """
-    with as_file(files("shiftcheck") / "data") as folder:
+    with as_file(files("shiftcheck.models") / "data") as folder:
         images = read_idx(folder / "digits-images-idx3-ubyte.gz")
         labels = read_idx(folder / "digits-labels-idx1-ubyte.gz")
     return images[:, None] / 255, labels.long()

@@ -16,7 +16,13 @@ import numpy as np
 import torch
 
 from shiftcheck.errors import InputError
-from shiftcheck.resampling import INTERPOLATIONS, fourier_shift, margin_of, taps_of, weighted
+from shiftcheck.measuring.signals.interpolation import (
+    INTERPOLATIONS,
+    fourier_shift,
+    margin_of,
+    taps_of,
+    weighted,
+)
 
 Array: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
 ArrayT = TypeVar("ArrayT", torch.Tensor, np.ndarray[Any, Any])

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
-from shiftcheck import __version__, option_types
-from shiftcheck.check import check_equivariance, geometry
+from shiftcheck import __version__
+from shiftcheck.checks.equivariance.check import check_equivariance, geometry
+from shiftcheck.cli import options
+from shiftcheck.cli.signal_files import read_signal
+from shiftcheck.cli.target import load_target, own_error, parse_arguments
 from shiftcheck.errors import InputError, ShiftcheckError
-from shiftcheck.input_files import read_signal
-from shiftcheck.report import Report, Verdict
-from shiftcheck.sample_signals import DTYPES, sample_signal
-from shiftcheck.targets import load_target, own_error, parse_arguments
+from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
+from shiftcheck.report.equivariance import Report, Verdict
 
 PASSED, BROKEN, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 STATUS = {
@@ -227,7 +228,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         dest="inputs",
         metavar="B,C,H,W",
         action="append",
-        type=option_types.shape,
+        type=options.shape,
         help="white noise of this shape: batch, channels, then one to three spatial sizes",
     )
     signal.add_argument(
@@ -242,7 +243,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     signal.add_argument(
         "--boundary",
         metavar="KIND",
-        type=option_types.boundary,
+        type=options.boundary,
         default="valid",
         help="valid (a window onto an infinite plane) or circular, once or for each spatial axis,"
         " such as valid,circular (default: valid)",
@@ -252,7 +253,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         action="extend",
         default=[],
-        type=option_types.entries,
+        type=options.entries,
         help="inputs that stand still while the others move: names of arguments, or positions from"
         " 0, such as template or 1; several with commas, or the option repeated",
     )
@@ -260,14 +261,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--outputs",
         metavar="NAMES",
         action="extend",
-        type=option_types.entries,
+        type=options.entries,
         help="the outputs that count, of several: names as in the report, keys, or positions from"
         " 0, such as 'output[0]', map or 0 (default: all)",
     )
     signal.add_argument(
         "--device",
         metavar="NAME",
-        type=option_types.device,
+        type=options.device,
         help="cpu, cuda, ... (default: that of the model)",
     )
     signal.add_argument(
@@ -276,7 +277,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     signal.add_argument(
         "--seed",
         metavar="N",
-        type=option_types.seed,
+        type=options.seed,
         default=0,
         help="of the weights, of the noise, and of what a shift brings in (default: 0)",
     )
@@ -288,13 +289,13 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         "--shifts",
         metavar="LIST",
-        type=option_types.shifts,
+        type=options.shifts,
         help="shifts in whole pixels, such as '4,0 0,4'; from the geometry when left out",
     )
     chosen.add_argument(
         "--reach",
         metavar="N",
-        type=option_types.positive,
+        type=options.positive,
         help="every shift of at most N pixels along each axis",
     )
     how.add_argument(
@@ -314,7 +315,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--max-batch",
         metavar="N",
-        type=option_types.positive,
+        type=options.positive,
         help="copies in one pass at most",
     )
 
@@ -330,7 +331,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from shiftcheck.demo import run_demo
+    from shiftcheck.demo.tour import run_demo
 
     run_demo(options.out, progress=sys.stderr.isatty())
     return PASSED

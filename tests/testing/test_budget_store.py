@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shiftcheck import InputError
-from shiftcheck.budget_store import (
+from shiftcheck.testing.budget_store import (
     Budget,
     OutputBudget,
     as_plain,

@@ -1,0 +1,1 @@
+"""A check of equivariance: does the output move with the input."""

@@ -1,0 +1,1 @@
+"""Checks of linearity, and the theorem: is it a convolution."""

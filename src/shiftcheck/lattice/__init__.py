@@ -1,0 +1,1 @@
+"""Where samples stand: axes and the layout of tensors. Sizes only, never a tensor."""

@@ -1,0 +1,1 @@
+"""The model on shifted copies, each layer compared with the base."""

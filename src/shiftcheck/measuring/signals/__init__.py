@@ -1,0 +1,1 @@
+"""The signals: arguments, shifts, and content from outside."""

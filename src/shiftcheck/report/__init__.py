@@ -1,0 +1,54 @@
+"""What the checks return: frozen records of plain numbers and strings, no tensors."""
+
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.equivariance import (
+    Change,
+    Draw,
+    LayerResult,
+    Report,
+    ShiftResult,
+    Trial,
+    Verdict,
+)
+from shiftcheck.report.invariance import (
+    InvarianceReport,
+    InvarianceShift,
+    InvarianceTrial,
+    InvarianceVerdict,
+    InvariantOutput,
+)
+from shiftcheck.report.linearity import (
+    ConvolutionReport,
+    Linearity,
+    LinearityReport,
+    LinearOutput,
+    Superposition,
+    Theorem,
+)
+from shiftcheck.report.reasons import Hints, Reason
+
+__all__ = [
+    "Cause",
+    "CauseForm",
+    "CauseKind",
+    "Change",
+    "ConvolutionReport",
+    "Draw",
+    "Hints",
+    "InvarianceReport",
+    "InvarianceShift",
+    "InvarianceTrial",
+    "InvarianceVerdict",
+    "InvariantOutput",
+    "LayerResult",
+    "LinearOutput",
+    "Linearity",
+    "LinearityReport",
+    "Reason",
+    "Report",
+    "ShiftResult",
+    "Superposition",
+    "Theorem",
+    "Trial",
+    "Verdict",
+]

@@ -1,0 +1,271 @@
+"""Why a verdict is what it is, with what may help: the one list of all reasons."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from shiftcheck.report.words import Word
+
+
+class Hints(NamedTuple):
+    """What may help, for each check in which a reason occurs; None in those where it does not."""
+
+    equivariance: str | None = None
+    invariance: str | None = None
+    linearity: str | None = None
+
+
+NOTHING = ""
+"""It occurs, and no hint helps beside what was tried."""
+
+FLOAT64 = "run the check with the model and the input in float64"
+FINER = "compute this part of the model in a finer type"
+BUG = "please report this as a bug of shiftcheck, unless the rule is your own"
+LOOK_AT_WEIGHTS = "look at the weights and the signal that lead to that layer"
+
+
+class Reason(Word):
+    """Why a verdict is what it is, and what may help; a reason equals its text.
+
+    Example:
+        >>> from shiftcheck.report import Reason
+        >>> Reason.NO_REGION, Reason.NO_REGION == "no valid region"
+        ('no valid region', True)
+        >>> Reason.NO_REGION.hints.equivariance
+        'give a larger input, so that some samples see no padding'
+    """
+
+    hints: Hints
+
+    def __new__(cls, text: str, hints: Hints | None = None) -> Self:
+        """A reason with its text and its hints."""
+        member = str.__new__(cls, text)
+        member._value_ = text
+        member.hints = hints or Hints()
+        return member
+
+    NONE = ""
+    IDENTITY = "identity shift", Hints(NOTHING, "give a shift that is not zero")
+    NOT_SPATIAL = "not spatial", Hints(NOTHING)
+    OFF_LATTICE = "off the lattice", Hints(NOTHING)
+    TOO_LITTLE = "too little compared", Hints("give a larger input, or smaller shifts")
+    NO_REGION = (
+        "no valid region",
+        Hints("give a larger input, so that some samples see no padding"),
+    )
+    NOT_FINITE = (
+        "not finite",
+        Hints(
+            "look at the values of that layer: they overflow, or NaN comes from 0/0",
+            "look at the values: they overflow, or NaN comes from 0/0",
+            "the output holds NaN or infinity; look at the values that the model returns",
+        ),
+    )
+    DEAD = (
+        "dead output",
+        Hints(
+            LOOK_AT_WEIGHTS,
+            "look at the weights that lead to that layer",
+            "the output is zero for every signal; check the weights",
+        ),
+    )
+    CONSTANT = (
+        "constant output",
+        Hints(
+            LOOK_AT_WEIGHTS,
+            "look at the weights that lead to that layer, and give signals that differ by more"
+            " than a shift",
+        ),
+    )
+    CONSTANT_INPUT = (
+        "constant input",
+        Hints("give a signal that varies", "give a signal that varies over space"),
+    )
+    SATURATED = (
+        "saturated output",
+        Hints(
+            "give a signal of smaller magnitude, or look at the weights before it",
+            "give a signal of smaller magnitude, or check the logits with layer=...",
+        ),
+    )
+    INVISIBLE = (
+        "shift not visible",
+        Hints(
+            "the output hardly varies along the shift; give a signal that does",
+            "the shifted signal is the same: give one that is not periodic",
+        ),
+    )
+    IN_NOISE = (
+        "within noise of a break",
+        Hints(
+            "the structure breaks here but no gap was seen; give another signal",
+            "the structure breaks here but no gap was seen: give another signal",
+        ),
+    )
+    AGAINST_RULES = "disagrees with the structure", Hints(BUG, BUG)
+    NEVER_MOVED = (
+        "axis never moved",
+        Hints(
+            "give an input that is large enough for one step of the output's lattice",
+            "give an input of more than one pixel along every axis",
+        ),
+    )
+    TOO_TOLERANT = "tolerance larger than the signal", Hints(NOTHING)
+    IGNORES = (
+        "output ignores the input",
+        Hints(
+            "leave the constant out of the outputs, or check up to a layer",
+            "leave the constant out of the outputs, or check a layer",
+            "the output is the same for every signal; leave it out",
+        ),
+    )
+    UNREAD = (
+        "output cannot be read",
+        Hints(
+            "return tensors, or check up to a layer with layer=...",
+            "return dense tensors, or check a layer with layer=...",
+            "return dense tensors, or check up to a layer with layer=...",
+        ),
+    )
+    BATCH_COUPLED = "batch coupled", Hints("use statistics that do not come from the batch")
+    UNSTEADY = (
+        "nondeterministic",
+        Hints(
+            "switch the random operation off for the test",
+            "the same input gave something else, or could: switch the random or stateful part off",
+            "the same signal gave another output; switch what is random off",
+        ),
+    )
+    UNSUPPORTED = (
+        "unsupported operation",
+        Hints(
+            "write that step with other operations of torch, or mend its rule where that is your"
+            " own"
+        ),
+    )
+    LEFT_TORCH = (
+        "values leave torch",
+        Hints(
+            "decide with operations of torch on tensors of a known size, such as torch.where, or a"
+            " sum over a mask in the place of a count"
+        ),
+    )
+    UNCONFIRMED = "gap not confirmed in float64", Hints(FLOAT64, FLOAT64)
+    MEASURED_GAP = (
+        "gap where the geometry was measured",
+        Hints("give the operation a rule, or a larger input"),
+    )
+    LOW_PRECISION = "only in low precision", Hints(FINER, FINER)
+    CHOSEN = "chosen from the data", Hints(FLOAT64)
+    BETWEEN = "measured between pixels", Hints("give rtol and atol to have it pass or fail")
+
+    STILL_SPATIAL = (
+        "still spatial",
+        Hints(
+            invariance="the output moves with the input: use shiftcheck.assert_equivariant for it"
+        ),
+    )
+    NO_BOUND = (
+        "no bound on an open axis",
+        Hints(
+            invariance="what enters changes the output, so this was measured and not judged: give"
+            " max_relative_error=..."
+        ),
+    )
+    BELOW_NOISE = (
+        "bound below the noise",
+        Hints(
+            invariance="the outputs differ by no more than rounding may do, and by more than the"
+            " bound: give a larger one, or none"
+        ),
+    )
+    INSENSITIVE = (
+        "variation within rounding",
+        Hints(
+            invariance="signals differ by no more than rounding does in this type: run the check in"
+            " a finer one, or give signals that differ more"
+        ),
+    )
+    ONLY_CLASSES = (
+        "only classes agree",
+        Hints(
+            invariance="classes stay the same while scores move: check the scores, with layer=...,"
+            " or state a bound with max_relative_error=..."
+        ),
+    )
+    EMPTY = (
+        "empty output",
+        Hints(
+            invariance="give an input for which the output holds values",
+            linearity="give a signal that is large enough for an output",
+        ),
+    )
+
+    SHAPES = (
+        "output of another shape",
+        Hints(linearity="the shape of the output depends on the values of the signal"),
+    )
+    DECIDES = (
+        "values are read to decide",
+        Hints(
+            linearity="only the branches that were taken are known; write the decision with"
+            " operations of torch, such as torch.where"
+        ),
+    )
+    WITHIN_ROUNDING = (
+        "within rounding",
+        Hints(linearity="rounding is as large as the gap; give a model that runs in float64"),
+    )
+    COVERED = (
+        "linear part hidden by the constant",
+        Hints(
+            linearity="subtract the constant part phi(0) first, or give a signal of larger values"
+        ),
+    )
+    SEVERAL_OUTPUTS = (
+        "several outputs",
+        Hints(linearity="give a model with one output, or name a layer with layer=..."),
+    )
+    NO_PERIOD = "no period is known", Hints(linearity=NOTHING)
+    TOO_SMALL = "signal too small for the kernel", Hints(linearity=NOTHING)
+    TOO_LARGE = (
+        "kernel too large",
+        Hints(linearity="check up to an earlier layer with layer=..."),
+    )
+    MIRRORED = (
+        "the output moves against the input",
+        Hints(linearity="mirror the output: then it moves with the input"),
+    )
+    OTHER_ORDER = (
+        "output axes in another order",
+        Hints(linearity="move the channels of the output to dimension 1"),
+    )
+    DIFFERS = (
+        "the convolution found differs from the operator",
+        Hints(
+            linearity="the operator mixes the batch, its output is not [batch, channels,"
+            " *spatial], or it does not see what it was found to see"
+        ),
+    )
+
+
+class Reasoned:
+    """A record with a reason, which may be given as its text."""
+
+    reason: Reason
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", Reason(self.reason))
+
+
+SKIPPED = frozenset({Reason.IDENTITY, Reason.OFF_LATTICE})
+"""Of a shift: it counts neither for a layer nor against it."""
+
+TOO_FEW = frozenset({Reason.NO_REGION, Reason.TOO_LITTLE})
+"""Too few samples were compared, or none."""
+
+NOTHING_VARIES = frozenset({Reason.DEAD, Reason.CONSTANT, Reason.SATURATED})
+"""The output does not depend on the place, so that no shift of it can be seen."""
+
+BLIND = frozenset({Reason.UNSUPPORTED, Reason.LEFT_TORCH, Reason.UNSTEADY, Reason.BATCH_COUPLED})
+"""The gaps say nothing: it is not known which samples belong together."""

@@ -1,0 +1,1 @@
+"""Assertions for test suites, error budgets, and the side of pytest."""

@@ -1,0 +1,1 @@
+"""One forward pass, followed operation by operation."""

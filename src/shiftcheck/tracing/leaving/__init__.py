@@ -1,0 +1,1 @@
+"""Where values leave the operations that are followed."""

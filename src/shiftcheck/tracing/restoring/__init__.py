@@ -1,0 +1,1 @@
+"""Everything of the user is left as it was found."""

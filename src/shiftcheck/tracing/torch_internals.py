@@ -1,0 +1,185 @@
+"""Everything that this library uses of torch, and of Python, that is private there.
+
+Where a new version differs, it differs here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch._ops import HigherOrderOperator
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+    unset_fake_temporarily,
+)
+from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import (
+    keystr,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
+
+NOT_KNOWN_WITHOUT_VALUES = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedOperatorException,
+)
+"""What torch raises where it would need values, or does not know an operation without them."""
+
+LOG_WITHOUT_VALUES = "torch._subclasses.fake_tensor"
+"""Where torch logs what fails on tensors without values."""
+
+HOOKS_OF_ALL_MODULES = (
+    torch_module._global_forward_hooks,
+    torch_module._global_forward_pre_hooks,
+)
+"""Hooks that are called for every module of the process."""
+
+TABLES_OF_MODULES = ("_modules", "_parameters", "_buffers")
+"""Where torch keeps what is written as an attribute of a module."""
+
+COMPOSITE_KERNEL = torch._C.DispatchKey.CompositeExplicitAutograd
+"""The key of a kernel that torch writes in ordinary operations, for tensors of any device."""
+
+ASK_ABOUT_MEMORY = frozenset(
+    f"aten::{name}"
+    for name in ("is_pinned", "is_same_size", "is_set_to", "_has_compatible_shallow_copy_type")
+)
+"""Like what torch calls prim, these ask about a tensor, such as for its device: for no value."""
+
+OWNERS_OF_METHODS = (torch.Tensor, torch._C.TensorBase, torch)
+"""Where methods and attributes of tensors are found, and functions of the same names."""
+
+CachedFunction = functools._lru_cache_wrapper
+
+without_torch_function = torch._C.DisableTorchFunction
+without_subclasses = torch._C.DisableTorchFunctionSubclass
+without_modes = _disable_current_modes
+
+
+def fake_mode() -> FakeTensorMode:
+    """A mode in which tensors have shapes and no values, nor a place that could be pointed to."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode._allow_unsafe_data_ptr_access = False
+    return mode
+
+
+def is_fake(tensor: Any) -> bool:
+    """Whether a tensor has no values."""
+    return isinstance(tensor, FakeTensor)
+
+
+def is_overload(func: Any) -> bool:
+    """Whether a function is an operation as the dispatcher has it."""
+    return isinstance(func, torch._ops.OpOverload)
+
+
+def packet_name(func: Any) -> str:
+    """The qualified name of an operation, such as ``aten::add``."""
+    return str(func._schema.name)
+
+
+def overload_name(func: Any) -> str:
+    """Which overload of its packet an operation is, ``default`` for the one without a name."""
+    return str(func._overloadname)
+
+
+def arguments_of(func: Any) -> Sequence[Any]:
+    """The declared arguments of an operation."""
+    arguments: Sequence[Any] = func._schema.arguments
+    return arguments
+
+
+def returns_of(func: Any) -> Sequence[Any]:
+    """The declared results of an operation."""
+    returns: Sequence[Any] = func._schema.returns
+    return returns
+
+
+def is_mutable(func: Any) -> bool:
+    """Whether an operation declares that it writes to an argument."""
+    return bool(func._schema.is_mutable)
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """How often a tensor was written to."""
+    return tensor._version
+
+
+def memory_of(tensor: torch.Tensor) -> int:
+    """The memory that a tensor is a view of; only meaningful while the tensor lives."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def uncompiled(model: Any) -> Any:
+    """What was given to torch.compile, where the model is what that returned."""
+    if isinstance(model, torch.nn.Module):
+        return getattr(model, "_orig_mod", model)
+    return getattr(model, "_torchdynamo_orig_callable", model)
+
+
+def tensors_in(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor | None]]:
+    """The parameters and buffers of a module itself, by name."""
+    return (*module._parameters.items(), *module._buffers.items())
+
+
+def scripted_object(module: torch.jit.ScriptModule) -> Any:
+    """What holds the attributes of a module of TorchScript."""
+    return module._c
+
+
+def graphs_of_script(inner: Any) -> Iterator[Any]:
+    """The graph of each method of a module of TorchScript."""
+    for method in inner._method_names():
+        yield inner._get_method(method).graph
+
+
+__all__ = [
+    "ASK_ABOUT_MEMORY",
+    "COMPOSITE_KERNEL",
+    "HOOKS_OF_ALL_MODULES",
+    "LOG_WITHOUT_VALUES",
+    "NOT_KNOWN_WITHOUT_VALUES",
+    "OWNERS_OF_METHODS",
+    "TABLES_OF_MODULES",
+    "CachedFunction",
+    "FakeTensor",
+    "FakeTensorMode",
+    "HigherOrderOperator",
+    "TorchDispatchMode",
+    "arguments_of",
+    "fake_mode",
+    "graphs_of_script",
+    "is_fake",
+    "is_mutable",
+    "is_overload",
+    "keystr",
+    "memory_of",
+    "overload_name",
+    "packet_name",
+    "returns_of",
+    "scripted_object",
+    "tensors_in",
+    "tree_flatten",
+    "tree_flatten_with_path",
+    "tree_leaves",
+    "tree_map",
+    "tree_unflatten",
+    "uncompiled",
+    "unset_fake_temporarily",
+    "version_of",
+    "without_modes",
+    "without_subclasses",
+    "without_torch_function",
+]
