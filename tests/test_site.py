@@ -107,7 +107,7 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 def test_what_a_rule_needs_comes_from_one_place() -> None:
-    for name in ("Signal", "Constant", "GeometryError", "Axis", "Taps", "window", "resample"):
+    for name in ("Layout", "Constant", "GeometryError", "Axis", "Taps", "window", "resample"):
         assert f"shiftcheck.rules.{name}" in check_site.public_names()
     assert rules.register_rule is shiftcheck.register_rule
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
-from shiftcheck.rules import Signal, map_axes, note_new_causes, registry, resample, window
+from shiftcheck.rules import Layout, map_axes, note_new_causes, registry, resample, window
 
 Taps = tuple[int, int]
 """How many samples before its own place a sample reads, and how many behind it."""
@@ -42,7 +42,7 @@ def told(claimed: Taps, step: int, wrap: bool) -> Iterator[None]:
     """Have a rule that claims these taps, this step, and circular padding or none."""
     before = dict(registry._table)
 
-    def rule(x: Signal, *_: object) -> Signal:
+    def rule(x: Layout, *_: object) -> Layout:
         last = len(x.shape) - 1
         size = -(-x.shape[last] // step)
         reads = window(step, list(range(-claimed[0], claimed[1] + 1)))

@@ -16,7 +16,7 @@ from torch import nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Gone, Lost, Signal, plain
+from shiftcheck.lattice.layout import Factor, Gone, Layout, Lost, plain
 from shiftcheck.measuring.gaps.arrange import spatial_places, valid_spans
 from shiftcheck.measuring.gaps.compare import Base, measure
 from shiftcheck.measuring.gaps.plan import Gap, Scene, _span, plan
@@ -56,18 +56,18 @@ def test_a_flattened_output_has_no_axes() -> None:
 
 def test_only_lost_axes_are_looked_for() -> None:
     dims = (plain(1), plain(2), plain(16), plain(18))
-    assert spatial_places(Signal(dims, (Lost("MIXING"), Gone(exact=False))), 2) == {0: 1}
+    assert spatial_places(Layout(dims, (Lost("MIXING"), Gone(exact=False))), 2) == {0: 1}
 
 
 def test_lost_axes_are_looked_for_at_the_rank_of_the_input_only() -> None:
     lost = (Lost("MIXING"), Lost("MIXING"))
-    assert spatial_places(Signal(tuple(plain(n) for n in (3, 2, 4, 16, 18)), lost), 2) == {}
+    assert spatial_places(Layout(tuple(plain(n) for n in (3, 2, 4, 16, 18)), lost), 2) == {}
 
 
 def test_lost_axes_are_whole_dimensions() -> None:
     mixed = (Factor("plain", 4), Factor("copies", 4))
     dims = (plain(1), plain(2), mixed, plain(18))
-    assert spatial_places(Signal(dims, (Lost("MIXING"), Lost("MIXING"))), 2) == {1: 3}
+    assert spatial_places(Layout(dims, (Lost("MIXING"), Lost("MIXING"))), 2) == {1: 3}
 
 
 def test_no_channels_are_no_region() -> None:
@@ -79,7 +79,7 @@ def gap(
 ) -> Gap:
     """Of one axis that moves by a pixel, on a circle."""
     size = base.shape[1]
-    signal = Signal(
+    signal = Layout(
         (plain(base.shape[0]), (Factor("axis", size, 0),)), (input_axis(size, circular=True),)
     )
     placed = plan(signal, (1,), Scene(pixels=(size,), circular=(True,)))
@@ -116,7 +116,7 @@ def test_nothing_passes_at_tolerance_zero() -> None:
 
 def test_on_a_circle_every_sample_counts_for_the_scale() -> None:
     ring = replace(input_axis(5, circular=True), valid=np.array([0, 1, 1, 1, 0], dtype=bool))
-    signal = Signal((plain(1), plain(2), (Factor("axis", 5, 0),)), (ring,))
+    signal = Layout((plain(1), plain(2), (Factor("axis", 5, 0),)), (ring,))
     assert valid_spans(signal, 1) == [(0, 5)]
 
 

@@ -20,7 +20,7 @@ from shiftcheck import InputError, ModelError, Verdict
 from shiftcheck.checks.equivariance.judge import find_guilty, judge, judge_layer, judge_model
 from shiftcheck.checks.equivariance.second_look import BREAK, EPS, settled
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Signal, plain
+from shiftcheck.lattice.layout import Factor, Layout, plain
 from shiftcheck.measuring.gaps.plan import Gap, Scene
 from shiftcheck.measuring.run import Job
 from shiftcheck.measuring.tolerance import Tolerance
@@ -258,7 +258,7 @@ def test_the_zero_shift_is_not_measured() -> None:
 
 def test_a_plan_keeps_its_axes() -> None:
     job: Any = SimpleNamespace(plans={}, scene=Scene(pixels=(8,), circular=(False,)))
-    signal = Signal((plain(1), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
+    signal = Layout((plain(1), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
     axis = weakref.ref(signal.axes[0])
     Job.planner(job, signal).plan((1,))
     del signal

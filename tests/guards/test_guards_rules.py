@@ -13,7 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck.lattice.axis import Axis, GeometryError, input_axis
-from shiftcheck.lattice.layout import Factor, Lost, Signal, plain
+from shiftcheck.lattice.layout import Factor, Layout, Lost, plain
 from shiftcheck.rules.common import BatchCoupledError
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import find_rule
@@ -22,11 +22,11 @@ from shiftcheck.rules.resizing import cubic
 SIZE = 12
 
 
-def signal(copies: int = 2, channels: int = 4, size: int = SIZE) -> Signal:
+def signal(copies: int = 2, channels: int = 4, size: int = SIZE) -> Layout:
     """``[copies, channels, axis 0]``; with ``copies=0`` the first dimension is a plain one."""
     lead = (Factor("copies", copies),) if copies else plain(3)
     dims = (lead, plain(channels), (Factor("axis", size, 0),))
-    return Signal(dims, (input_axis(size, circular=False),))
+    return Layout(dims, (input_axis(size, circular=False),))
 
 
 def constant(*shape: int) -> Constant:
@@ -40,17 +40,17 @@ def rule(name: str, overload: str = "default") -> Callable[..., Any]:
     return found
 
 
-def kinds(out: Signal) -> list[str]:
+def kinds(out: Layout) -> list[str]:
     return [cause.kind for cause in out.causes]
 
 
-def stride_of(out: Signal) -> Any:
+def stride_of(out: Layout) -> Any:
     state = out.axes[0]
     return state.stride if isinstance(state, Axis) else state
 
 
 # Calls in which an argument depends on the input that must not.
-DEPENDENT: dict[str, Callable[[Signal], object]] = {
+DEPENDENT: dict[str, Callable[[Layout], object]] = {
     "weight": lambda x: rule("conv1d")(x, signal(), None),
     "bias": lambda x: rule("conv1d")(x, constant(4, 4, 3), signal()),
     "batch norm": lambda x: rule("batch_norm")(x, signal(), None, constant(4), constant(4), False),
@@ -66,7 +66,7 @@ def test_parameters_that_depend_on_the_input(name: str) -> None:
 
 
 # Calls that mix the stacked copies.
-COUPLED: dict[str, Callable[[Signal], object]] = {
+COUPLED: dict[str, Callable[[Layout], object]] = {
     "batch norm, training": lambda x: rule("batch_norm")(x, None, None, constant(4), None, True),
     "batch norm, no statistics": lambda x: rule("batch_norm")(x, None, None, None, None, False),
     "layer norm": lambda x: rule("layer_norm")(x, [2, 4, SIZE]),
@@ -83,7 +83,7 @@ def test_operations_that_mix_the_batch(name: str) -> None:
         COUPLED[name](signal())
 
 
-REFUSED: dict[str, tuple[Callable[[Signal], object], str]] = {
+REFUSED: dict[str, tuple[Callable[[Layout], object], str]] = {
     "padded batch": (lambda x: rule("pad")(x, [0, 0, 0, 0, 1, 0]), "the batch is padded"),
     "gated axis": (lambda x: rule("glu")(x, 2), "gated unit"),
     "gated batch": (lambda x: rule("glu")(x, 0), "gated unit"),
@@ -113,11 +113,11 @@ def test_statistics_of_the_batch_are_those_of_the_whole_axis(training: bool) -> 
 
 
 def test_the_channels_of_a_batch_norm_are_no_part_of_its_statistics() -> None:
-    swapped = Signal((plain(3), (Factor("axis", SIZE, 0),), plain(4)), signal().axes)
+    swapped = Layout((plain(3), (Factor("axis", SIZE, 0),), plain(4)), signal().axes)
     assert kinds(rule("batch_norm")(swapped, None, None, None, None, True)) == []
 
 
-NORMS: dict[str, Callable[[Signal, Constant], Signal]] = {
+NORMS: dict[str, Callable[[Layout, Constant], Layout]] = {
     "batch norm, weight": lambda x, p: rule("batch_norm")(x, p, None, p, p, False),
     "batch norm, mean": lambda x, p: rule("batch_norm")(x, None, None, p, None, False),
     "instance norm": lambda x, p: rule("instance_norm")(x, None, p, None, None, False),
@@ -128,7 +128,7 @@ NORMS: dict[str, Callable[[Signal, Constant], Signal]] = {
 @pytest.mark.parametrize("name", NORMS)
 def test_parameters_for_each_place_are_a_position(name: str) -> None:
     """On ``[copies, axis, plain]`` the parameters of a normalisation lie along the axis."""
-    swapped = Signal((plain(3), (Factor("axis", SIZE, 0),), plain(4)), signal().axes)
+    swapped = Layout((plain(3), (Factor("axis", SIZE, 0),), plain(4)), signal().axes)
     assert "POSITION" in kinds(NORMS[name](swapped, constant(SIZE)))
 
 
@@ -151,7 +151,7 @@ def test_an_index_over_an_axis_counts_from_a_fixed_place() -> None:
 
 
 def test_a_gated_unit_halves_the_last_dimension_by_default() -> None:
-    swapped = Signal((signal().dims[0], signal().dims[2], plain(4)), signal().axes)
+    swapped = Layout((signal().dims[0], signal().dims[2], plain(4)), signal().axes)
     assert rule("glu")(swapped).shape == (2, SIZE, 2)
     assert rule("var", "dim")(swapped, [2]).shape == (2, SIZE)
     assert rule("var", "correction")(swapped, [2]).shape == (2, SIZE)
@@ -226,7 +226,7 @@ def test_where_interpolations_take_their_factors_from(overload: str) -> None:
 
 
 def test_a_dimension_that_is_no_axis_is_only_resized() -> None:
-    lost = Signal((signal().dims[0], plain(4), plain(6)), (Lost("INDEX"),))
+    lost = Layout((signal().dims[0], plain(4), plain(6)), (Lost("INDEX"),))
     assert rule("upsample_linear1d")(lost, [12], False).shape == (2, 4, 12)
 
 

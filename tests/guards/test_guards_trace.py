@@ -23,7 +23,7 @@ from shiftcheck.rules import (
     BatchCoupledError,
     Constant,
     GeometryError,
-    Signal,
+    Layout,
     registry,
     resample,
     window,
@@ -172,7 +172,7 @@ def test_joined_axes_fit() -> None:
 
 
 def test_named_operands_count() -> None:
-    signal = Signal((plain(1), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
+    signal = Layout((plain(1), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
     ramp = Constant(shape=(8,), repeats=lambda *_: 8, parameter=False, random=False)
     assert [c.kind for c in pointwise_rule(signal, other=ramp).causes] == ["POSITION"]
 
@@ -191,7 +191,7 @@ def unknown(*_: Any) -> Any:
 
 ANSWERS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "two for one": (lambda x, _: (x, x), "UNSUPPORTED_OP", "the rule answers for 2"),
-    "text": (lambda x, _: ("x",), "UNSUPPORTED_OP", "no Signal"),
+    "text": (lambda x, _: ("x",), "UNSUPPORTED_OP", "no Layout"),
     "coupled": (coupled, "BATCH_COUPLED", "never"),
 }
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Signal
+from shiftcheck.lattice.layout import Factor, Layout
 from shiftcheck.lattice.windows import settled
 from shiftcheck.report.equivariance import LayerResult
 
@@ -94,8 +94,8 @@ def test_no_row_says_more_than_its_shape_holds(name: str) -> None:
     assert list(contradicting([*report.layers, *report.outputs])) == []
 
 
-def signal(*last: Factor) -> Signal:
-    return Signal(((Factor("plain", 1),), (), last), (input_axis(12, circular=False),))
+def signal(*last: Factor) -> Layout:
+    return Layout(((Factor("plain", 1),), (), last), (input_axis(12, circular=False),))
 
 
 def test_a_layout_that_contradicts_its_own_shape_is_not_believed() -> None:

@@ -14,7 +14,7 @@ from torch import fft, nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Signal, plain
+from shiftcheck.lattice.layout import Factor, Layout, plain
 from shiftcheck.rules import find_rule
 from shiftcheck.rules.filtering import Spectrum
 
@@ -176,7 +176,7 @@ def test_whatever_else_is_done_sees_the_whole_axis(name: str) -> None:
 
 def test_whatever_has_other_dimensions_is_no_such_transform() -> None:
     row = (Factor("axis", 16, axis=0),)
-    x = Signal((plain(3), row), (input_axis(16, circular=False),))
+    x = Layout((plain(3), row), (input_axis(16, circular=False),))
     rule = find_rule("aten::fft_rfft", "default")
     assert rule is not None
     transformed = rule(x)

@@ -18,7 +18,7 @@ import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import GeometryError, input_axis
 from shiftcheck.lattice.joined import joined, pieces_in
-from shiftcheck.lattice.layout import Factor, Gone, Signal, plain, regroup, with_dims
+from shiftcheck.lattice.layout import Factor, Gone, Layout, plain, regroup, with_dims
 from shiftcheck.lattice.windows import contracted, interleaved, settled
 
 Model = Callable[[torch.Tensor], torch.Tensor]
@@ -361,9 +361,9 @@ def test_scores_alone_have_no_place() -> None:
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "not spatial")
 
 
-def axes(*sizes: int) -> Signal:
+def axes(*sizes: int) -> Layout:
     dims = [plain(3), *((Factor("axis", n, a),) for a, n in enumerate(sizes))]
-    return Signal(tuple(dims), tuple(input_axis(n, circular=False) for n in sizes))
+    return Layout(tuple(dims), tuple(input_axis(n, circular=False) for n in sizes))
 
 
 def test_the_outer_factor_of_a_grid_is_not_a_window() -> None:
@@ -388,7 +388,7 @@ def test_settled_windows_are_coarse_and_merge_again() -> None:
 
 def test_a_coarse_axis_beside_channels_is_a_finer_one() -> None:
     signal = axes(6)
-    flat = Signal((signal.dims[1] + plain(4),), signal.axes)
+    flat = Layout((signal.dims[1] + plain(4),), signal.axes)
     fine = interleaved(flat, [0])
     assert fine.geometry(0).stride * 4 == 1
     assert fine.dims == ((Factor("axis", 24, 0),),)

@@ -14,7 +14,7 @@ from shiftcheck import Verdict
 from shiftcheck.lattice.axis import accumulate, with_break
 from shiftcheck.rules import (
     GeometryError,
-    Signal,
+    Layout,
     map_axes,
     pointwise,
     registry,
@@ -132,7 +132,7 @@ def test_an_operation_that_returns_nothing_and_has_no_rule_is_named() -> None:
 
 def test_an_operation_that_returns_nothing_breaks_where_its_rule_says() -> None:
     @shiftcheck.register_rule("own_rules::scale_")
-    def rule(x: Signal, by: float) -> Signal:
+    def rule(x: Layout, by: float) -> Layout:
         return with_axis(x, 1, with_break(x.geometry(1)))
 
     out = shiftcheck.geometry(scaled, image()).outputs[0]
@@ -156,7 +156,7 @@ def test_a_tensor_that_is_written_besides_is_not_taken_for_a_constant() -> None:
 
 def test_a_rule_may_answer_for_what_is_written_besides() -> None:
     @shiftcheck.register_rule("own_rules::fill_with")
-    def rule(x: Signal, target: object) -> tuple[Signal, Signal]:
+    def rule(x: Layout, target: object) -> tuple[Layout, Layout]:
         return x, with_axis(x, 1, with_break(x.geometry(1)))
 
     report = shiftcheck.check_equivariance(filled, image(), shifts=[(0, 1)])
@@ -168,7 +168,7 @@ def test_a_rule_may_answer_for_what_is_written_besides() -> None:
 # -- causes that a rule does not name --------------------------------------------------------------
 
 
-def thin_rule(x: Signal, step: int) -> Signal:
+def thin_rule(x: Layout, step: int) -> Layout:
     size = -(-x.shape[-1] // step)
     return map_axes(x, [3], lambda axis, _: resample(axis, window(step, [0]), size), [size])
 
@@ -205,7 +205,7 @@ def test_a_circle_that_was_cut_without_a_cause_is_guilty() -> None:
     assert (report.guilty.kind, report.guilty.layer) == ("STRIDE", "own_rules::thin")
 
 
-def edge_rule(x: Signal) -> Signal:
+def edge_rule(x: Layout) -> Layout:
     size = x.shape[3]
     return map_axes(x, [3], lambda axis, _: resample(axis, window(1, [1]), size), [size])
 
@@ -220,7 +220,7 @@ def test_padding_without_a_cause_is_guilty() -> None:
 
 def test_an_endless_halo_without_a_cause_is_global() -> None:
     @shiftcheck.register_rule("own_rules::edge")
-    def rule(x: Signal) -> Signal:
+    def rule(x: Layout) -> Layout:
         return with_axis(x, 1, accumulate(x.geometry(1)))
 
     report = shiftcheck.check_equivariance(OPS.edge, image())
@@ -230,7 +230,7 @@ def test_an_endless_halo_without_a_cause_is_global() -> None:
 
 def test_a_break_without_a_cause_is_guilty() -> None:
     @shiftcheck.register_rule("own_rules::edge")
-    def rule(x: Signal) -> Signal:
+    def rule(x: Layout) -> Layout:
         return with_axis(x, 1, with_break(x.geometry(1)))
 
     report = shiftcheck.geometry(OPS.edge, image())

@@ -305,10 +305,10 @@ def problem(layer: Layer, shape: tuple[int, ...], boundary: str) -> str:
     _, outputs, _ = read_structure(layer, inputs, layer=None, training=False)
     for row, sizes in zip(outputs, expected, strict=True):
         for dim, size in enumerate(sizes):
-            axis = row.signal.axis_in(dim)
-            if axis is not None and len(row.signal.geometry(axis).valid) != size:
-                return f"a mask of {len(row.signal.geometry(axis).valid)}, torch has {sizes}"
-        lost = {state.kind for state in row.signal.axes if isinstance(state, Lost)}
+            axis = row.layout.axis_in(dim)
+            if axis is not None and len(row.layout.geometry(axis).valid) != size:
+                return f"a mask of {len(row.layout.geometry(axis).valid)}, torch has {sizes}"
+        lost = {state.kind for state in row.layout.axes if isinstance(state, Lost)}
         if lost - {"INDEX"}:
             return f"axes lost: {lost}"
     return ""

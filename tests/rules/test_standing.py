@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import shiftcheck
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import AxisState, Dim, Factor, Gone, Lost, Signal, plain, uniform
+from shiftcheck.lattice.layout import AxisState, Dim, Factor, Gone, Layout, Lost, plain, uniform
 from shiftcheck.report.equivariance import Verdict
 from shiftcheck.rules.standing import standing_still
 
@@ -123,11 +123,11 @@ def test_windows_meet_a_pattern_of_their_own_size() -> None:
 def test_only_what_has_no_such_axis_stands_still() -> None:
     column, row = (Factor("axis", 24, 0),), (Factor("axis", 24, 1),)
     state, gone = input_axis(24, circular=False), Gone(exact=True)
-    x = Signal((column, row), (state, state))
+    x = Layout((column, row), (state, state))
 
     def stands(dim: Dim, last: AxisState, met: Dim = row) -> bool:
-        other = Signal((column, met), x.axes)
-        moving, still = standing_still([other, Signal(((), dim), (gone, last))])
+        other = Layout((column, met), x.axes)
+        moving, still = standing_still([other, Layout(((), dim), (gone, last))])
         assert moving[0] is other
         assert moving[1].dims[1] == (uniform(24) if still else dim)
         return bool(still)
@@ -144,6 +144,6 @@ def test_only_what_has_no_such_axis_stands_still() -> None:
 
 
 def test_what_stands_still_is_a_constant_that_never_repeats() -> None:
-    x = Signal((plain(3), (Factor("axis", 24, 0),)), (input_axis(24, circular=False),))
-    still = standing_still([x, Signal((plain(24),), (None,))])[1]
+    x = Layout((plain(3), (Factor("axis", 24, 0),)), (input_axis(24, circular=False),))
+    still = standing_still([x, Layout((plain(24),), (None,))])[1]
     assert [(c.shape, c.repeats(1, 24, 1)) for c in still] == [((24,), 24)]

@@ -16,7 +16,7 @@ import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Factor, Signal, no_longer_uniform, plain, uniform
+from shiftcheck.lattice.layout import Factor, Layout, no_longer_uniform, plain, uniform
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 SHAPE = (1, 4, 12, 16)
@@ -104,9 +104,9 @@ def test_places_along_a_mean_do_not_concern_the_other_axis() -> None:
 
 
 def test_uniform_gives_way_to_whatever_it_is_combined_with() -> None:
-    axis = Signal((plain(3), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
-    same = Signal((plain(3), uniform(8)), (None,))
-    other = Signal((plain(3), plain(8)), (None,))
+    axis = Layout((plain(3), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
+    same = Layout((plain(3), uniform(8)), (None,))
+    other = Layout((plain(3), plain(8)), (None,))
     assert broadcast([axis, same]).dims == axis.dims
     assert broadcast([same, same]).dims == same.dims
     assert broadcast([same, other]).dims == other.dims

@@ -9,7 +9,7 @@ from torch import nn
 import shiftcheck
 from shiftcheck.lattice.axis import input_axis
 from shiftcheck.lattice.layout import as_mask
-from shiftcheck.rules import Constant, Factor, GeometryError, Signal, find_rule
+from shiftcheck.rules import Constant, Factor, GeometryError, Layout, find_rule
 
 torch.manual_seed(6)
 CONV = nn.Conv1d(1, 1, 3, padding=1)
@@ -202,7 +202,7 @@ def test_a_write_at_every_third_sample_is_no_pass():
 
 def test_whole_numbers_are_no_mask():
     rule = find_rule("aten::index_put", "default")
-    row = Signal(((Factor("axis", 16, axis=0),),), (input_axis(16, circular=False),))
+    row = Layout(((Factor("axis", 16, axis=0),),), (input_axis(16, circular=False),))
     zero = Constant((), lambda *_: 1)
     assert rule(row, [as_mask(row)], zero).geometry(0).valid.all()
     with pytest.raises(GeometryError):

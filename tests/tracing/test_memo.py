@@ -42,7 +42,7 @@ class Passes:
                 model,
                 (x,),
                 {},
-                signals=[(x, self.signal)],
+                layouts=[(x, self.signal)],
                 stacked=False,
                 on_row=lambda row, tensor: None,
                 on_write=lambda tensor: None,

@@ -27,9 +27,9 @@ class GeometryError(ShiftcheckError):
     """Two geometries do not fit together; whoever catches this treats the axis as lost.
 
     Example:
-        >>> from shiftcheck.rules import GeometryError, Lost, Signal
+        >>> from shiftcheck.rules import GeometryError, Lost, Layout
         >>> try:
-        ...     Signal((), (Lost("INDEX"),)).geometry(0)
+        ...     Layout((), (Lost("INDEX"),)).geometry(0)
         ... except GeometryError as error:
         ...     print(error)
         axis 0 has no geometry

@@ -11,8 +11,8 @@ from shiftcheck.lattice.layout import (
     AxisState,
     Dim,
     Gone,
+    Layout,
     Lost,
-    Signal,
     Waves,
     _without_geometry,
     flat,
@@ -34,55 +34,55 @@ def _common(gone: Sequence[Gone]) -> Gone:
     )
 
 
-def lost_alike(signals: Sequence[Signal]) -> list[Signal]:
+def lost_alike(layouts: Sequence[Layout]) -> list[Layout]:
     """The signals, each without the geometry of every axis that another one has lost before.
 
     What is made of them has lost it too, for the cause that the other one holds.
     """
-    states = [(a, state) for s in signals for a, state in enumerate(s.axes)]
+    states = [(a, state) for s in layouts for a, state in enumerate(s.axes)]
     lost = {a: state for a, state in reversed(states) if isinstance(state, Lost)}
-    return [_without_geometry(s, lost) if lost else s for s in signals]
+    return [_without_geometry(s, lost) if lost else s for s in layouts]
 
 
-def reduce_dims(signal: Signal, dims: Sequence[int], *, keepdim: bool) -> tuple[Signal, list[int]]:
+def reduce_dims(layout: Layout, dims: Sequence[int], *, keepdim: bool) -> tuple[Layout, list[int]]:
     """The layout after a reduction over ``dims``, and the axes that it reduced."""
-    reduced = list(signal.axes_in(dims))
-    signal = contracted(signal, dims)
+    reduced = list(layout.axes_in(dims))
+    layout = contracted(layout, dims)
     left = [
-        () if d in dims else dim for d, dim in enumerate(signal.dims) if keepdim or d not in dims
+        () if d in dims else dim for d, dim in enumerate(layout.dims) if keepdim or d not in dims
     ]
-    return with_dims(signal, left), reduced
+    return with_dims(layout, left), reduced
 
 
-def broadcast(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
+def broadcast(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]] = ()) -> Layout:
     """The layout of a pointwise operation on several signals and constants of ``shapes``.
 
     Raises GeometryError where their dimensions do not line up.
     """
-    signals = aligned(signals)
-    rank = max(len(s) for s in [*(s.shape for s in signals), *shapes])
-    dims = [_broadcast_dim(signals, shapes, d - rank) for d in range(rank)]
-    return _combine(signals, dims)
+    layouts = aligned(layouts)
+    rank = max(len(s) for s in [*(s.shape for s in layouts), *shapes])
+    dims = [_broadcast_dim(layouts, shapes, d - rank) for d in range(rank)]
+    return _combine(layouts, dims)
 
 
-def _combine(signals: Sequence[Signal], dims: Sequence[Dim]) -> Signal:
+def _combine(layouts: Sequence[Layout], dims: Sequence[Dim]) -> Layout:
     found = [f for dim in dims for f in flat(dim) if f.kind == "axis"]
     placed = {f.axis for dim in dims for f in flat(dim) if f.kind in SPATIAL}
     states = tuple(
-        join_states([s.axes[a] for s in signals], present=a in placed)
-        for a in range(len(signals[0].axes))
+        join_states([s.axes[a] for s in layouts], present=a in placed)
+        for a in range(len(layouts[0].axes))
     )
     for axis, state in enumerate(states):
         sizes = [f.size for f in found if f.axis == axis]
         if sizes and isinstance(state, Axis) and math.prod(sizes) != state.size:
             raise GeometryError("one spatial axis would fill two dimensions")
-    return Signal(tuple(dims), states, merge_causes(signals))
+    return Layout(tuple(dims), states, merge_causes(layouts))
 
 
 def _broadcast_dim(
-    signals: Sequence[Signal], shapes: Sequence[Sequence[int]], position: int
+    layouts: Sequence[Layout], shapes: Sequence[Sequence[int]], position: int
 ) -> Dim:
-    given = [s.dims[position] for s in signals if len(s.dims) >= -position]
+    given = [s.dims[position] for s in layouts if len(s.dims) >= -position]
     sizes = [shape[position] for shape in shapes if len(shape) >= -position]
     size = max([1, *(size_of(d) for d in given), *sizes])
     if 0 in [*(size_of(d) for d in given), *sizes]:

@@ -120,7 +120,7 @@ class Slice:
         (((0, 14),),)
     """
 
-    whole: Signal
+    whole: Layout
     dim: int
     chosen: range
 
@@ -202,20 +202,20 @@ class Recipe:
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, find_rule
-        >>> x = Signal(((Factor("axis", 16, axis=0),),), (input_axis(16, circular=False),))
+        >>> from shiftcheck.rules import Factor, Layout, find_rule
+        >>> x = Layout(((Factor("axis", 16, axis=0),),), (input_axis(16, circular=False),))
         >>> part = find_rule("aten::slice", "Tensor")(x, 0, 4, 12)
         >>> part.recipe.whole is x, str(part.recipe.starts[0])
         (True, '4')
     """
 
-    whole: Signal
+    whole: Layout
     starts: Mapping[int, Fraction]
     steps: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Signal:
+class Layout:
     """What is known of a tensor that depends on the input: its dimensions, axes and causes.
 
     ``source``: of which tensor it is a slice, while its values are still the same. ``recipe``: how
@@ -226,7 +226,7 @@ class Signal:
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
         >>> dims = ((Factor("plain", 1),), (Factor("plain", 3),), (Factor("axis", 16, axis=0),))
-        >>> signal = Signal(dims, (input_axis(16, circular=False),))
+        >>> signal = Layout(dims, (input_axis(16, circular=False),))
         >>> signal.shape, signal.axis_in(2)
         ((1, 3, 16), 0)
     """
@@ -304,57 +304,57 @@ def mapped(dim: Dim, change: Callable[[Factor], Factor]) -> Dim:
     )
 
 
-def as_slice(signal: Signal, whole: Signal, dim: int, chosen: range) -> Signal:
+def as_slice(layout: Layout, whole: Layout, dim: int, chosen: range) -> Layout:
     """The same signal, known to be a slice of another; whatever is made of it is none any more."""
-    out = replace(signal)
+    out = replace(layout)
     object.__setattr__(out, "source", Slice(whole, dim, chosen))
-    object.__setattr__(out, "recipe", signal.recipe)
+    object.__setattr__(out, "recipe", layout.recipe)
     return out
 
 
-def with_other_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
+def with_other_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:
     """The same values with dimensions of size 1 more or less: still what they were made of."""
-    out = replace(signal, dims=tuple(dims))
-    object.__setattr__(out, "recipe", signal.recipe)
+    out = replace(layout, dims=tuple(dims))
+    object.__setattr__(out, "recipe", layout.recipe)
     return out
 
 
-def with_causes(signal: Signal, causes: Sequence[Cause]) -> Signal:
+def with_causes(layout: Layout, causes: Sequence[Cause]) -> Layout:
     """The same values with other causes: still what they were made of."""
-    out = by_recipe(signal, signal.recipe)
+    out = by_recipe(layout, layout.recipe)
     object.__setattr__(out, "causes", tuple(causes))
     return out
 
 
-def by_recipe(signal: Signal, recipe: Recipe | None) -> Signal:
+def by_recipe(layout: Layout, recipe: Recipe | None) -> Layout:
     """The same signal, known to be made so; whatever is made of it is so no more."""
-    out = replace(signal)
-    object.__setattr__(out, "source", signal.source)
+    out = replace(layout)
+    object.__setattr__(out, "source", layout.source)
     object.__setattr__(out, "recipe", recipe)
     return out
 
 
-def as_mask(signal: Signal) -> Signal:
+def as_mask(layout: Layout) -> Layout:
     """The same signal, known to be true or false."""
-    out = by_recipe(signal, signal.recipe)
+    out = by_recipe(layout, layout.recipe)
     object.__setattr__(out, "is_mask", True)
     return out
 
 
-def recipe_of_part(signal: Signal, axis: int, chosen: range, stride: Fraction) -> Recipe:
+def recipe_of_part(layout: Layout, axis: int, chosen: range, stride: Fraction) -> Recipe:
     """The recipe of the samples ``chosen`` of an axis, which are ``stride`` pixels apart."""
-    before = signal.recipe or Recipe(signal, {})
+    before = layout.recipe or Recipe(layout, {})
     start = before.starts.get(axis, Fraction(0)) + chosen.start * stride
     steps = before.steps if chosen.step == 1 else hash((before.steps, "every", chosen.step))
     return Recipe(before.whole, {**before.starts, axis: start}, steps)
 
 
-def noted(signal: Signal, *, pairs: Pairs | None = None, made: Made | None = None) -> Signal:
+def noted(layout: Layout, *, pairs: Pairs | None = None, made: Made | None = None) -> Layout:
     """The same signal, known to relate pairs, or how it was made; what is made of it is not."""
-    if pairs is None and made is None and signal.pairs is None and signal.made is None:
-        return signal
-    out = by_recipe(signal, signal.recipe)
-    object.__setattr__(out, "is_mask", signal.is_mask)
+    if pairs is None and made is None and layout.pairs is None and layout.made is None:
+        return layout
+    out = by_recipe(layout, layout.recipe)
+    object.__setattr__(out, "is_mask", layout.is_mask)
     object.__setattr__(out, "pairs", pairs)
     object.__setattr__(out, "made", made)
     return out
@@ -370,16 +370,16 @@ def uniform(size: int) -> Dim:
     return () if size == 1 else (Factor("uniform", size),)
 
 
-def no_longer_uniform(signal: Signal, dims: Iterable[int] | None = None) -> Signal:
+def no_longer_uniform(layout: Layout, dims: Iterable[int] | None = None) -> Layout:
     """The same signal, of whose ``dims`` (all by default) it is not known that they are uniform."""
-    chosen = set(range(len(signal.dims)) if dims is None else dims)
+    chosen = set(range(len(layout.dims)) if dims is None else dims)
 
     def faded(factor: Factor) -> Factor:
         return Factor("plain", factor.size) if factor.kind == "uniform" else factor
 
-    found = [d for d in sorted(chosen) if any(f.kind == "uniform" for f in flat(signal.dims[d]))]
-    new = [mapped(dim, faded) if d in found else dim for d, dim in enumerate(signal.dims)]
-    return replace(signal, dims=tuple(new)) if found else signal
+    found = [d for d in sorted(chosen) if any(f.kind == "uniform" for f in flat(layout.dims[d]))]
+    new = [mapped(dim, faded) if d in found else dim for d, dim in enumerate(layout.dims)]
+    return replace(layout, dims=tuple(new)) if found else layout
 
 
 def size_of(dim: Dim) -> int:
@@ -413,14 +413,14 @@ def _continues(outer: Factor, inner: Factor) -> bool:
     return of_one and outer.kind in SPLIT and outer.step == inner.size * inner.step
 
 
-def with_dims(signal: Signal, dims: Sequence[Dim]) -> Signal:
+def with_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:
     """The same values with other dimensions; an axis without a factor left is gone.
 
     Raises GeometryError where only some of the factors of a split axis are left.
     """
-    out = replace(signal, dims=tuple(dims))
-    axes = list(signal.axes)
-    for a, state in enumerate(signal.axes):
+    out = replace(layout, dims=tuple(dims))
+    axes = list(layout.axes)
+    for a, state in enumerate(layout.axes):
         if isinstance(state, Waves) and not _frequencies(dims, a):
             raise GeometryError(f"the frequencies of axis {a} are reduced")
         if not isinstance(state, Axis):
@@ -459,21 +459,21 @@ def _is_cropped(axis: Axis) -> bool:
     return bool(inside.any())
 
 
-def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:
+def with_axis(layout: Layout, axis: int, state: Axis) -> Layout:
     """The same signal with another geometry of one axis; its size may change where it is whole.
 
     Raises GeometryError where the size of a split axis changes.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, resample, window, with_axis
+        >>> from shiftcheck.rules import Factor, Layout, resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> out = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
         >>> out.shape, out.geometry(0).period
         ((8,), 2)
     """
-    factors = signal.factors_of(axis)
+    factors = layout.factors_of(axis)
     if state.size != math.prod(f.size for f in factors) and len(factors) > 1:
         raise GeometryError(f"the split axis {axis} gets another size")
 
@@ -481,58 +481,58 @@ def with_axis(signal: Signal, axis: int, state: Axis) -> Signal:
         mine = factor.kind == "axis" and factor.axis == axis and len(factors) == 1
         return replace(factor, size=state.size) if mine else factor
 
-    dims = tuple(tuple(resized(f) for f in dim) for dim in signal.dims)
-    axes = tuple(state if a == axis else old for a, old in enumerate(signal.axes))
-    return replace(signal, dims=dims, axes=axes)
+    dims = tuple(tuple(resized(f) for f in dim) for dim in layout.dims)
+    axes = tuple(state if a == axis else old for a, old in enumerate(layout.axes))
+    return replace(layout, dims=dims, axes=axes)
 
 
-def with_dim(signal: Signal, dim: int, new: Dim) -> Signal:
+def with_dim(layout: Layout, dim: int, new: Dim) -> Layout:
     """The same signal with one dimension replaced."""
-    dims = list(signal.dims)
+    dims = list(layout.dims)
     dims[dim] = new
-    return with_dims(signal, dims)
+    return with_dims(layout, dims)
 
 
-def valid_everywhere(signal: Signal, given: Sequence[AxisState]) -> Signal:
+def valid_everywhere(layout: Layout, given: Sequence[AxisState]) -> Layout:
     """The signal as if no sample of it had seen padding, and nothing had broken it.
 
     A lost axis that is still a dimension of its own gets the samples' places anew, spread evenly
     over those of the input, whose axes are ``given``.
     """
-    dims, states = list(signal.dims), list(signal.axes)
-    for axis, (state, whole) in enumerate(zip(signal.axes, given, strict=True)):
+    dims, states = list(layout.dims), list(layout.axes)
+    for axis, (state, whole) in enumerate(zip(layout.axes, given, strict=True)):
         if isinstance(state, Axis):
             states[axis] = replace(all_valid(state), broken=False)
-        elif isinstance(state, Lost) and isinstance(whole, Axis) and _has_own_dim(signal, axis):
+        elif isinstance(state, Lost) and isinstance(whole, Axis) and _has_own_dim(layout, axis):
             size = size_of(dims[2 + axis])
             states[axis] = scaled_axis(whole.pixels, size, circular=whole.circular)
             dims[2 + axis] = (Factor("axis", size, axis),)
-    return Signal(tuple(dims), tuple(states))
+    return Layout(tuple(dims), tuple(states))
 
 
-def _has_own_dim(signal: Signal, axis: int) -> bool:
+def _has_own_dim(layout: Layout, axis: int) -> bool:
     """Whether a lost axis is where it would be in ``[batch, channels, *spatial]``."""
-    if len(signal.dims) != len(signal.axes) + 2:
+    if len(layout.dims) != len(layout.axes) + 2:
         return False
-    kinds = [f.kind for f in signal.dims[2 + axis]]
-    return kinds == ["plain"] and size_of(signal.dims[2 + axis]) > 0
+    kinds = [f.kind for f in layout.dims[2 + axis]]
+    return kinds == ["plain"] and size_of(layout.dims[2 + axis]) > 0
 
 
-def with_cause(signal: Signal, cause: Cause) -> Signal:
+def with_cause(layout: Layout, cause: Cause) -> Layout:
     """The same signal with one more cause, unless it is known of the same layer already.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, with_cause
+        >>> from shiftcheck.rules import Factor, Layout, with_cause
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> from shiftcheck import Cause
         >>> [cause.kind for cause in with_cause(x, Cause(kind="DATA_DEPENDENT")).causes]
         ['DATA_DEPENDENT']
     """
     key = _key(cause)
-    known = any(c.layer == cause.layer and _key(c) == key for c in signal.causes)
-    return signal if known else replace(signal, causes=(*signal.causes, cause))
+    known = any(c.layer == cause.layer and _key(c) == key for c in layout.causes)
+    return layout if known else replace(layout, causes=(*layout.causes, cause))
 
 
 def _key(cause: Cause) -> tuple[object, ...]:
@@ -561,40 +561,40 @@ def causes_at(causes: tuple[Cause, ...], place: Cause | Site) -> tuple[Cause, ..
     return tuple(kept.values())
 
 
-def lose(signal: Signal, axes: Iterable[int], cause: Cause) -> Signal:
+def lose(layout: Layout, axes: Iterable[int], cause: Cause) -> Layout:
     """The same signal without the geometry of ``axes``: their factors become plain.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, lose
+        >>> from shiftcheck.rules import Factor, Layout, lose
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> from shiftcheck import Cause
         >>> out = lose(x, [0], Cause(kind="INDEX"))
         >>> out.axes, out.axis_in(0)
         ((Lost(kind='INDEX'),), None)
     """
     lost = sorted(set(axes))
-    out = _without_geometry(signal, dict.fromkeys(lost, Lost(cause.kind)))
+    out = _without_geometry(layout, dict.fromkeys(lost, Lost(cause.kind)))
     for axis in lost:
         out = with_cause(out, replace(cause, axis=axis))
     return out
 
 
-def _without_geometry(signal: Signal, lost: Mapping[int, Lost]) -> Signal:
+def _without_geometry(layout: Layout, lost: Mapping[int, Lost]) -> Layout:
 
     def faded(factor: Factor) -> Factor:
         return Factor("plain", factor.size) if factor.axis in lost else factor
 
-    dims = tuple(mapped(dim, faded) for dim in signal.dims)
-    states: list[AxisState] = list(signal.axes)
+    dims = tuple(mapped(dim, faded) for dim in layout.dims)
+    states: list[AxisState] = list(layout.axes)
     for axis, state in lost.items():
         if not isinstance(states[axis], Lost):
             states[axis] = state
-    return Signal(dims, tuple(states), signal.causes)
+    return Layout(dims, tuple(states), layout.causes)
 
 
-def opaque(shape: Sequence[int], parents: Sequence[Signal], cause: Cause) -> Signal:
+def opaque(shape: Sequence[int], parents: Sequence[Layout], cause: Cause) -> Layout:
     """A signal of which nothing is known but its shape and what went into it.
 
     The stacked copies are taken to stay in front where the first dimension still has their size.
@@ -609,19 +609,19 @@ def opaque(shape: Sequence[int], parents: Sequence[Signal], cause: Cause) -> Sig
     ):
         dims[0] = lead
     states: tuple[AxisState, ...] = tuple(Lost(cause.kind) for _ in parents[0].axes)
-    out = Signal(tuple(dims), states, merge_causes(parents))
+    out = Layout(tuple(dims), states, merge_causes(parents))
     for axis in range(len(states)):
         out = with_cause(out, replace(cause, axis=axis))
     return out
 
 
-def merge_causes(signals: Sequence[Signal]) -> tuple[Cause, ...]:
+def merge_causes(layouts: Sequence[Layout]) -> tuple[Cause, ...]:
     """The causes of all the signals, each once.
 
     Deep networks join tensors whose causes begin alike: of those, only the longest is looked at.
     """
     out: tuple[Cause, ...] = ()
-    for causes in {id(s.causes): s.causes for s in signals}.values():
+    for causes in {id(s.causes): s.causes for s in layouts}.values():
         if causes[: len(out)] == out:
             out = causes
         elif out[: len(causes)] != causes:
@@ -636,9 +636,9 @@ def _united(one: tuple[Cause, ...], other: tuple[Cause, ...]) -> tuple[Cause, ..
     return (*one, *(cause for cause in fresh if _key(cause) not in known))
 
 
-def regroup(signal: Signal, shape: Sequence[int]) -> Signal:
+def regroup(layout: Layout, shape: Sequence[int]) -> Layout:
     """The layout after a view to ``shape``; raises GeometryError where it cuts across a factor."""
-    queue = [f for dim in signal.dims for f in dim]
+    queue = [f for dim in layout.dims for f in dim]
     dims: list[Dim] = []
     for size in shape:
         taken, queue = _take(queue, size)
@@ -646,7 +646,7 @@ def regroup(signal: Signal, shape: Sequence[int]) -> Signal:
     trailing = [f for f in queue if f.size != 1]
     if trailing:
         raise GeometryError(f"a view to {tuple(shape)} leaves factors over")
-    return with_dims(signal, dims)
+    return with_dims(layout, dims)
 
 
 def _take(queue: list[Factor], size: int) -> tuple[Dim, list[Factor]]:
@@ -675,28 +675,28 @@ def _name(factor: Factor) -> str:
 
 
 def map_axes(
-    signal: Signal, dims: Sequence[int], change: Callable[[Axis, int], Axis], sizes: Sequence[int]
-) -> Signal:
+    layout: Layout, dims: Sequence[int], change: Callable[[Axis, int], Axis], sizes: Sequence[int]
+) -> Layout:
     """Apply ``change(axis, i)`` to the axis in each of ``dims``; plain ones just get their size.
 
     Raises GeometryError where a dimension holds an axis together with something else.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, map_axes, resample, window
+        >>> from shiftcheck.rules import Factor, Layout, map_axes, resample, window
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> def halved(axis, i):
         ...     return resample(axis, window(2, [0]), 8)
         >>> map_axes(x, [0], halved, [8]).geometry(0).period
         2
     """
-    out = signal
+    out = layout
     for i, dim in enumerate(dims):
-        axis = signal.axis_in(dim)
+        axis = layout.axis_in(dim)
         if axis is not None:
-            out = with_axis(out, axis, change(signal.geometry(axis), i))
-        elif all(f.kind == "plain" for f in signal.dims[dim]):
+            out = with_axis(out, axis, change(layout.geometry(axis), i))
+        elif all(f.kind == "plain" for f in layout.dims[dim]):
             out = with_dim(out, dim, plain(sizes[i]))
         else:
             raise GeometryError(f"dimension {dim} holds more than one axis")

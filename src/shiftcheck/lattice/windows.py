@@ -10,7 +10,7 @@ from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
 from shiftcheck.lattice.layout import (
     Dim,
     Factor,
-    Signal,
+    Layout,
     lose,
     mapped,
     no_longer_uniform,
@@ -21,7 +21,7 @@ from shiftcheck.lattice.layout import (
 from shiftcheck.report.causes import Cause, CauseKind
 
 
-def contracted(signal: Signal, dims: Sequence[int], *, related: bool = False) -> Signal:
+def contracted(layout: Layout, dims: Sequence[int], *, related: bool = False) -> Layout:
     """The layout after everything along ``dims`` went into each result; they keep size 1.
 
     An axis that is all in ``dims`` is gone. One of which they hold the innermost factors becomes
@@ -29,9 +29,9 @@ def contracted(signal: Signal, dims: Sequence[int], *, related: bool = False) ->
     unless the result is ``related`` to a signal that has them: then the outermost may be in
     ``dims``, which every sample sees at all windows, and so at the whole axis.
     """
-    out = signal
-    for axis in signal.axes_in(dims):
-        inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
+    out = layout
+    for axis in layout.axes_in(dims):
+        inside, every = layout.factors_of(axis, dims), layout.factors_of(axis)
         if not inside or len(inside) == len(every):
             continue
         if related and inside == every[: len(inside)]:
@@ -44,17 +44,17 @@ def contracted(signal: Signal, dims: Sequence[int], *, related: bool = False) ->
     return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
 
 
-def _seen_whole(signal: Signal, axis: int, dims: Sequence[int]) -> Signal:
-    state = reduced(signal.geometry(axis))
+def _seen_whole(layout: Layout, axis: int, dims: Sequence[int]) -> Layout:
+    state = reduced(layout.geometry(axis))
     kept = [
         tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
-        for d, dim in enumerate(signal.dims)
+        for d, dim in enumerate(layout.dims)
     ]
-    axes = tuple(state if a == axis else old for a, old in enumerate(signal.axes))
-    return Signal(tuple(kept), axes, signal.causes)
+    axes = tuple(state if a == axis else old for a, old in enumerate(layout.axes))
+    return Layout(tuple(kept), axes, layout.causes)
 
 
-def _coarser(signal: Signal, axis: int, dims: Sequence[int], taps: Taps) -> Signal:
+def _coarser(layout: Layout, axis: int, dims: Sequence[int], taps: Taps) -> Layout:
     """The signal with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
 
     def coarse(factor: Factor) -> Factor:
@@ -63,84 +63,84 @@ def _coarser(signal: Signal, axis: int, dims: Sequence[int], taps: Taps) -> Sign
 
     kept = [
         tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
-        for d, dim in enumerate(signal.dims)
+        for d, dim in enumerate(layout.dims)
     ]
-    state = signal.geometry(axis)
-    axes = list(signal.axes)
+    state = layout.geometry(axis)
+    axes = list(layout.axes)
     axes[axis] = resample(state, taps, state.size // taps.num)
-    return Signal(tuple(mapped(dim, coarse) for dim in kept), tuple(axes), signal.causes)
+    return Layout(tuple(mapped(dim, coarse) for dim in kept), tuple(axes), layout.causes)
 
 
-def picked(signal: Signal, dim: int, index: int) -> Signal | None:
+def picked(layout: Layout, dim: int, index: int) -> Layout | None:
     """The layout after taking sample ``index`` of each window along ``dim``, which stays as 1.
 
     None where the dimension is no innermost factor of a split axis.
     """
-    factors = signal.dims[dim]
+    factors = layout.dims[dim]
     if len(factors) != 1 or factors[0].kind != "axis" or factors[0].step != 1:
         return None
-    if not signal.splits(factors[0].axis):
+    if not layout.splits(factors[0].axis):
         return None
     width = factors[0].size
     taps = Taps(num=width, phases=((index % width,),))
-    return _coarser(signal, factors[0].axis, [dim], taps)
+    return _coarser(layout, factors[0].axis, [dim], taps)
 
 
-def refined(signal: Signal, axis: int, width: int) -> Signal:
+def refined(layout: Layout, axis: int, width: int) -> Layout:
     """The layout where each sample of ``axis`` stands for ``width`` samples of a finer one.
 
     Only the geometry changes: the finer samples have no dimension yet, so the caller combines the
     result with a signal that has one.
     """
     if width == 1:
-        return signal
-    state = signal.geometry(axis)
+        return layout
+    state = layout.geometry(axis)
     taps = Taps(num=1, phases=((0,),) * width)
 
     def finer(factor: Factor) -> Factor:
         mine = factor.axis == axis and factor.kind == "axis"
         return replace(factor, step=factor.step * width) if mine else factor
 
-    axes = list(signal.axes)
+    axes = list(layout.axes)
     axes[axis] = resample(state, taps, state.size * width)
-    return Signal(tuple(mapped(d, finer) for d in signal.dims), tuple(axes), signal.causes)
+    return Layout(tuple(mapped(d, finer) for d in layout.dims), tuple(axes), layout.causes)
 
 
-def settled(signal: Signal) -> Signal:
+def settled(layout: Layout) -> Layout:
     """What the tensor is where it stands: a split axis is its windows, their samples are channels.
 
     Only a tensor that is looked at is settled; merging the factors again restores the axis.
     """
-    signal = no_longer_uniform(signal)
-    maps, out = len(signal.dims) == len(signal.axes) + 2, signal
-    for axis in range(len(signal.axes)):
-        if not signal.splits(axis):
+    layout = no_longer_uniform(layout)
+    maps, out = len(layout.dims) == len(layout.axes) + 2, layout
+    for axis in range(len(layout.axes)):
+        if not layout.splits(axis):
             continue
-        width = signal.factors_of(axis)[0].step
+        width = layout.factors_of(axis)[0].step
         out = _windows(out, axis, width)
     return _of_one_shape(interleaved(out, range(1, len(out.dims))) if maps else out)
 
 
-def _of_one_shape(signal: Signal) -> Signal:
+def _of_one_shape(layout: Layout) -> Layout:
     """The signal without the axes whose samples are not those that its own shape stores.
 
     Where it has the rank of a map, the last dimensions are the axes and nothing else.
     """
-    maps = len(signal.dims) == len(signal.axes) + 2
-    for axis, state in enumerate(signal.axes):
-        factors = signal.factors_of(axis)
+    maps = len(layout.dims) == len(layout.axes) + 2
+    for axis, state in enumerate(layout.axes):
+        factors = layout.factors_of(axis)
         if not isinstance(state, Axis) or not factors:
             continue
         stored = math.prod(f.size for f in factors)
-        if maps and _beside_plain(signal.dims[2 + axis], axis):
-            stored = signal.shape[2 + axis]
+        if maps and _beside_plain(layout.dims[2 + axis], axis):
+            stored = layout.shape[2 + axis]
         if stored != state.size:
             detail = f"a dimension of {stored} holds the {state.size} samples of an axis"
-            signal = lose(signal, [axis], Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail))
-    return signal
+            layout = lose(layout, [axis], Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail))
+    return layout
 
 
-def _windows(signal: Signal, axis: int, width: int) -> Signal:
+def _windows(layout: Layout, axis: int, width: int) -> Layout:
     def coarse(factor: Factor) -> Factor:
         if factor.axis != axis:
             return factor
@@ -148,10 +148,10 @@ def _windows(signal: Signal, axis: int, width: int) -> Signal:
             return Factor("plain", factor.size)
         return replace(factor, step=factor.step // width)
 
-    state = signal.geometry(axis)
+    state = layout.geometry(axis)
     new = resample(state, window(width, range(width)), state.size // width)
-    axes = tuple(new if a == axis else old for a, old in enumerate(signal.axes))
-    out = replace(signal, dims=tuple(mapped(d, coarse) for d in signal.dims), axes=axes)
+    axes = tuple(new if a == axis else old for a, old in enumerate(layout.axes))
+    out = replace(layout, dims=tuple(mapped(d, coarse) for d in layout.dims), axes=axes)
     if new.lattice == state.lattice:
         return out
     cause = Cause(
@@ -160,27 +160,27 @@ def _windows(signal: Signal, axis: int, width: int) -> Signal:
     return with_cause(out, cause)
 
 
-def as_keys(signal: Signal, dim: int, axes: Iterable[int] | None = None) -> Dim:
+def as_keys(layout: Layout, dim: int, axes: Iterable[int] | None = None) -> Dim:
     """A dimension whose factors of ``axes`` are the positions that samples are related to.
 
     All axes by default. The positions keep their stride: others are not the same positions.
     """
-    wanted = signal.axes_in([dim]) if axes is None else set(axes)
+    wanted = layout.axes_in([dim]) if axes is None else set(axes)
 
     def related(factor: Factor) -> Factor:
         if factor.kind != "axis" or factor.axis not in wanted:
             return factor
-        return replace(factor, kind="key", stride=signal.geometry(factor.axis).stride)
+        return replace(factor, kind="key", stride=layout.geometry(factor.axis).stride)
 
-    return mapped(signal.dims[dim], related)
+    return mapped(layout.dims[dim], related)
 
 
-def interleaved(signal: Signal, dims: Iterable[int]) -> Signal:
+def interleaved(layout: Layout, dims: Iterable[int]) -> Layout:
     """The same values; each of ``dims`` that is a whole axis times something plain is a finer axis.
 
     So a view puts the channels of a coarse sample side by side, as a pixel shuffle does.
     """
-    out = signal
+    out = layout
     for d in dims:
         dim = out.dims[d]
         if [f.kind for f in dim] != ["axis", "plain"]:
@@ -199,13 +199,13 @@ def _beside_plain(dim: Dim, axis: int) -> bool:
     return {(f.kind, f.axis) for f in dim} == {("axis", axis), ("plain", -1)}
 
 
-def opened(signal: Signal, dims: Iterable[int]) -> Signal:
+def opened(layout: Layout, dims: Iterable[int]) -> Layout:
     """The same values; where ``dims`` hold the windows of a split axis, these are a coarser axis.
 
     Their samples, wherever they are, are then channels of their window. So an operation along
     ``dims`` finds an axis that is whole.
     """
-    out = signal
+    out = layout
     for d in dims:
         dim = out.dims[d]
         if not dim or dim[0].kind != "axis" or any(f.kind != "plain" for f in dim[1:]):
@@ -216,12 +216,12 @@ def opened(signal: Signal, dims: Iterable[int]) -> Signal:
     return interleaved(out, dims)
 
 
-def within_windows(signal: Signal, dims: Iterable[int]) -> Signal:
+def within_windows(layout: Layout, dims: Iterable[int]) -> Layout:
     """The same values; where ``dims`` hold the samples of windows, these are channels of them.
 
     So an operation along ``dims`` does the same within each window; else as ``opened``.
     """
-    chosen, out = list(dims), signal
+    chosen, out = list(dims), layout
     for d in chosen:
         axes = [f.axis for f in out.dims[d] if f.kind == "axis"]
         every = out.factors_of(axes[0]) if len(axes) == 1 else []
@@ -230,13 +230,13 @@ def within_windows(signal: Signal, dims: Iterable[int]) -> Signal:
     return opened(out, chosen)
 
 
-def aligned(signals: Sequence[Signal]) -> list[Signal]:
+def aligned(layouts: Sequence[Layout]) -> list[Layout]:
     """The signals with every axis as finely split as in the finest of them.
 
     A value of each window is a value of each of its samples.
     """
-    out = list(signals)
-    for axis in range(len(signals[0].axes) if len(out) > 1 else 0):
+    out = list(layouts)
+    for axis in range(len(layouts[0].axes) if len(out) > 1 else 0):
         widths = [_width(s, axis) for s in out]
         finest = max((w for w in widths if w), default=1)
         for i, width in enumerate(widths):
@@ -245,7 +245,7 @@ def aligned(signals: Sequence[Signal]) -> list[Signal]:
     return out
 
 
-def _width(signal: Signal, axis: int) -> int:
+def _width(layout: Layout, axis: int) -> int:
     """How many samples the coarsest factor of an axis steps over; 0 where there is none."""
-    factors = signal.factors_of(axis)
-    return factors[0].step if factors and isinstance(signal.axes[axis], Axis) else 0
+    factors = layout.factors_of(axis)
+    return factors[0].step if factors and isinstance(layout.axes[axis], Axis) else 0

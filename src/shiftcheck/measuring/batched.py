@@ -71,9 +71,9 @@ def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
     zero = (0,) * len(job.inputs.pixels)
 
     def note(kind: str, into: dict[str, Measured], row: Row, tensor: torch.Tensor) -> None:
-        places = spatial_places(row.signal, len(zero))
-        whole = arranged(tensor, row.signal, places)[0].clone()
-        spans = valid_spans(row.signal, len(zero))
+        places = spatial_places(row.layout, len(zero))
+        whole = arranged(tensor, row.layout, places)[0].clone()
+        spans = valid_spans(row.layout, len(zero))
         base = Base(whole, job.scene.tolerance, spans, job.scene.allowed)
         into[row.name] = Measured(row=row)
         into[row.name].see(base, ends=kind == "output")
@@ -100,19 +100,19 @@ def _run_single(
         base = bases.get((kind, row.name))
         if base is None:
             return
-        copy = arranged(tensor, row.signal, spatial_places(row.signal, len(shift)))[0]
+        copy = arranged(tensor, row.layout, spatial_places(row.layout, len(shift)))[0]
         if copy.shape != base.values.shape and job.leak:
             into[row.name].gaps.append(Gap())
             return
         if copy.shape != base.values.shape:
             raise ModelError(
-                f"{row.name!r} has shape {into[row.name].row.signal.shape} for x and"
-                f" {row.signal.shape} for x"
+                f"{row.name!r} has shape {into[row.name].row.layout.shape} for x and"
+                f" {row.layout.shape} for x"
                 f" shifted by {shift}: shapes must not depend on the values"
             )
         ends = kind == "output"
-        placed = job.planner(row.signal, ends=ends).plan(shift) if any(shift) else Gap()
-        gap = gap_of(job, row.signal, shift, base, copy, placed, ends)
+        placed = job.planner(row.layout, ends=ends).plan(shift) if any(shift) else Gap()
+        gap = gap_of(job, row.layout, shift, base, copy, placed, ends)
         into[row.name].gaps.append(gap)
 
     values = job.inputs.shifted(shift, job.seed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged, place_in_tensor, spatial_places
 from shiftcheck.measuring.gaps.compare import Base, measure
 from shiftcheck.measuring.gaps.compare_between import measure_between, sums_of
@@ -32,12 +32,12 @@ def compare_stacked(
 
     ``ends``: it is an output. Raises BatchCoupledError where the copies are not apart any more.
     """
-    require_copies(row.signal)
+    require_copies(row.layout)
     if tensor.layout != torch.strided:
         entry = into.setdefault(row.name, Measured(row=row))
         entry.gaps += [Gap(spatial=False, predicted=False)] * len(chunk)
         return
-    whole = arranged(tensor, row.signal, spatial_places(row.signal, len(job.scene.pixels)))
+    whole = arranged(tensor, row.layout, spatial_places(row.layout, len(job.scene.pixels)))
     compare_copies(job, into, row, whole[0], whole[1:], chunk, ends=ends)
 
 
@@ -53,8 +53,8 @@ def compare_copies(
 ) -> list[Gap]:
     """Compare the copies of a layer, arranged, with its shifted base, and keep what is found."""
     entry = into.setdefault(row.name, Measured(row=row))
-    signal = without_copies(row.signal)
-    planner = job.planner(signal, ends=ends)
+    layout = without_copies(row.layout)
+    planner = job.planner(layout, ends=ends)
     base = Base(unshifted, job.scene.tolerance, planner.valid, job.scene.allowed)
     if not entry.gaps:
         entry.see(base, ends=ends)
@@ -62,41 +62,41 @@ def compare_copies(
     steady = [None if isinstance(p, Gap) or p.between else p for p in plans]
     known = maps(copies, unshifted, steady)
     found = [
-        gap_of(job, signal, shift, base, part, placed, ends, apart)
+        gap_of(job, layout, shift, base, part, placed, ends, apart)
         for shift, placed, part, apart in zip(chunk, plans, copies, known, strict=True)
     ]
     entry.gaps += found
     return found
 
 
-def first_copy(tensor: torch.Tensor, signal: Signal, copies: int) -> torch.Tensor:
+def first_copy(tensor: torch.Tensor, layout: Layout, copies: int) -> torch.Tensor:
     """What the first of the stacked copies gave; the copies lead their dimension."""
     if tensor.layout != torch.strided:
         return tensor
-    dim = next(d for d, fs in enumerate(signal.dims) if any(f.kind == "copies" for f in fs))
-    factors = [f.size for f in signal.dims[dim]]
-    at = [f.kind for f in signal.dims[dim]].index("copies")
+    dim = next(d for d, fs in enumerate(layout.dims) if any(f.kind == "copies" for f in fs))
+    factors = [f.size for f in layout.dims[dim]]
+    at = [f.kind for f in layout.dims[dim]].index("copies")
     whole = tensor.unflatten(dim, factors).select(dim + at, 0)
     rest = len(factors) - 1
     first: torch.Tensor = whole.flatten(dim, dim + rest - 1) if rest else whole.unsqueeze(dim)
     return first
 
 
-def require_copies(signal: Signal) -> None:
+def require_copies(layout: Layout) -> None:
     """Raise BatchCoupledError unless one dimension holds the copies, once."""
-    if sum(f.kind == "copies" for dim in signal.dims for f in dim) != 1:
+    if sum(f.kind == "copies" for dim in layout.dims for f in dim) != 1:
         raise BatchCoupledError("a layer mixes the elements of the batch")
 
 
-def without_copies(signal: Signal) -> Signal:
+def without_copies(layout: Layout) -> Layout:
     """The signal of one of the stacked copies."""
-    dims = tuple(tuple(f for f in dim if f.kind != "copies") for dim in signal.dims)
-    return replace(signal, dims=dims)
+    dims = tuple(tuple(f for f in dim if f.kind != "copies") for dim in layout.dims)
+    return replace(layout, dims=dims)
 
 
 def gap_of(
     job: Job,
-    signal: Signal,
+    layout: Layout,
     shift: Shift,
     base: Base,
     copy: torch.Tensor,
@@ -109,10 +109,10 @@ def gap_of(
         return placed
     if placed.between:
         gap = measure_between(base, copy, placed, null=ends)
-        return _with_place(_with_sums(gap, job, base, copy, placed, ends), signal, shift)
+        return _with_place(_with_sums(gap, job, base, copy, placed, ends), layout, shift)
     null = "measure" if ends else "same" if shift in job.first_along else ""
     gap = measure(base, copy, placed, border=job.every_layer, null=null, apart=apart)
-    return _with_place(_with_sums(gap, job, base, copy, placed, ends), signal, shift)
+    return _with_place(_with_sums(gap, job, base, copy, placed, ends), layout, shift)
 
 
 def _with_sums(
@@ -124,8 +124,8 @@ def _with_sums(
     return replace(gap, sums=sums_of(base, copy, region, every=how == "all"))
 
 
-def _with_place(gap: Gap, signal: Signal, shift: Shift) -> Gap:
+def _with_place(gap: Gap, layout: Layout, shift: Shift) -> Gap:
     if gap.worst is None:
         return gap
-    places = spatial_places(signal, len(shift))
-    return replace(gap, worst=place_in_tensor(gap.worst, signal, places))
+    places = spatial_places(layout, len(shift))
+    return replace(gap, worst=place_in_tensor(gap.worst, layout, places))

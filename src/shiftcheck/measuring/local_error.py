@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.lattice.layout import Gone, Signal
+from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
 from shiftcheck.measuring.gaps.compare import Base, measure
 from shiftcheck.measuring.gaps.plan import Plan, Planner, Region, whole_index
@@ -67,7 +67,7 @@ def _stacked(job: Job, originals: Originals, max_batch: int | None) -> Found:
     for chunk in chunks_of(job, max_batch):
 
         def on_row(row: Row, tensor: torch.Tensor, chunk: Sequence[Shift] = chunk) -> Left:
-            require_copies(row.signal)
+            require_copies(row.layout)
             before = None if tensor.layout != torch.strided else _base_of(job, row, tensor)
             results, left = _replace(job, row, tensor, before, chunk, 1, originals)
             found.setdefault(row.name, []).extend(results)
@@ -107,9 +107,9 @@ Left = frozenset[int] | None
 
 
 def _base_of(job: Job, row: Row, tensor: torch.Tensor) -> Base:
-    places = spatial_places(row.signal, len(job.scene.pixels))
-    whole = arranged(tensor, row.signal, places)[0]
-    planner = job.planner(without_copies(row.signal))
+    places = spatial_places(row.layout, len(job.scene.pixels))
+    whole = arranged(tensor, row.layout, places)[0]
+    planner = job.planner(without_copies(row.layout))
     return Base(whole, None, planner.valid)
 
 
@@ -124,15 +124,15 @@ def _replace(
 ) -> tuple[list[Local], Left]:
     """Measure the copies from the place ``first`` on, then put exact shifts in their place."""
     every = frozenset(range(len(shifts)))
-    places = spatial_places(row.signal, len(job.scene.pixels))
+    places = spatial_places(row.layout, len(job.scene.pixels))
     if base is None or tensor.layout != torch.strided:
         return [NOTHING] * len(shifts), every
-    whole = arranged(tensor, row.signal, places).clone()
+    whole = arranged(tensor, row.layout, places).clone()
     if whole.shape[1:] != base.values.shape:
         return [NOTHING] * len(shifts), every
-    signal = without_copies(row.signal)
+    signal = without_copies(row.layout)
     planner = job.planner(signal)
-    causes = tuple(c for c in row.signal.causes if c.layer == (row.path or row.name))
+    causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
     local, strayed = [], set()
     for i, shift in enumerate(shifts):
         copy = whole[first + i]
@@ -147,8 +147,8 @@ def _replace(
             copy[here] = base.values[there]
     if not _overlaps_itself(tensor):
         originals.before_write(tensor)
-        _level_pieces(tensor, row.signal, first)
-        put_back(whole, tensor, row.signal, places)
+        _level_pieces(tensor, row.layout, first)
+        put_back(whole, tensor, row.layout, places)
         return local, frozenset(strayed)
     return local, None
 
@@ -172,7 +172,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _exact_plan(planner: Planner, signal: Signal, shift: Shift) -> Region | None:
+def _exact_plan(planner: Planner, signal: Layout, shift: Shift) -> Region | None:
     """Where the samples of an exact shift come from; a reduced axis has none that could move."""
     rest = tuple(
         0 if isinstance(state, Gone) or state is None else v
@@ -189,7 +189,7 @@ def _overlaps_itself(tensor: torch.Tensor) -> bool:
     )
 
 
-def _level_pieces(tensor: torch.Tensor, signal: Signal, first: int) -> None:
+def _level_pieces(tensor: torch.Tensor, signal: Layout, first: int) -> None:
     """Give the copies what the base has in the pieces that no axis leads through."""
     joined = any(f.kind == "joined" for dim in signal.dims for f in dim)
     copies = [(d, i) for d, dim in enumerate(signal.dims) for i, f in enumerate(dim)

@@ -10,7 +10,7 @@ import torch
 
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.lattice.axis import Axis, smallest_size
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.structure_pass import Model, compares, read_structure
 from shiftcheck.report.causes import CauseKind
@@ -40,7 +40,7 @@ def smallest_input(
         steps = [abs(s[axis]) for s in shifts if s[axis]]
         if not steps:
             continue
-        if any(_endless(row.signal.axes[axis]) or _is_measured(row.signal) for row in given):
+        if any(_endless(row.layout.axes[axis]) or _is_measured(row.layout) for row in given):
             return None
 
         def works(n: int, axis: int = axis, step: int = int(min(steps))) -> bool:
@@ -49,7 +49,7 @@ def smallest_input(
                 _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
             except ShiftcheckError:
                 return False
-            return all(compares(row.signal.axes[axis], step) for row in outputs)
+            return all(compares(row.layout.axes[axis], step) for row in outputs)
 
         guess = next((n for n in sizes[:axis] if n > size), None)
         if guess is not None and works(guess) and not works(guess - 1):
@@ -62,8 +62,8 @@ def smallest_input(
     return tuple(sizes)
 
 
-def _is_measured(signal: Signal) -> bool:
-    return any(cause.kind == CauseKind.MEASURED for cause in signal.causes)
+def _is_measured(layout: Layout) -> bool:
+    return any(cause.kind == CauseKind.MEASURED for cause in layout.causes)
 
 
 def _endless(state: Any) -> bool:
@@ -88,7 +88,7 @@ def next_on_the_circle(
     _, outputs, _ = read_structure(model, inputs, layer=layer, training=training)
     sizes = list(inputs.pixels)
     for axis, ring in enumerate(inputs.circular):
-        states = [row.signal.axes[axis] for row in outputs]
+        states = [row.layout.axes[axis] for row in outputs]
         step = math.lcm(*(s.lattice for s in states if isinstance(s, Axis)))
         if ring:
             sizes[axis] = -(-sizes[axis] // step) * step
@@ -97,13 +97,13 @@ def next_on_the_circle(
         _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
     except ShiftcheckError:
         return None
-    return tuple(sizes) if all(_fits(row.signal, inputs.circular) for row in outputs) else None
+    return tuple(sizes) if all(_fits(row.layout, inputs.circular) for row in outputs) else None
 
 
-def _fits(signal: Signal, circular: Sequence[bool]) -> bool:
+def _fits(layout: Layout, circular: Sequence[bool]) -> bool:
     open_ends = [
         c
-        for c in signal.causes
+        for c in layout.causes
         if c.kind in (CauseKind.STRIDE, CauseKind.RESIZE) and c.period is None
     ]
     return not any(circular[c.axis or 0] for c in open_ends)
@@ -123,14 +123,14 @@ def next_that_fits(
             _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
         except ShiftcheckError:
             continue
-        periods = [_periods(row.signal) for row in outputs]
+        periods = [_periods(row.layout) for row in outputs]
         known = [p for p in periods if p is not None]
         if size != inputs.pixels and len(known) == len(periods):
             return size, tuple(math.lcm(*along) for along in zip(*known, strict=True))
     return None
 
 
-def _periods(signal: Signal) -> tuple[int, ...] | None:
-    periods = [s.period if isinstance(s, Axis) else None for s in signal.axes]
+def _periods(layout: Layout) -> tuple[int, ...] | None:
+    periods = [s.period if isinstance(s, Axis) else None for s in layout.axes]
     known = tuple(p for p in periods if p is not None)
     return known if len(known) == len(periods) else None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import ModelError, ShiftcheckError
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.compare import Base
 from shiftcheck.measuring.gaps.plan import Gap, Planner, Scene
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
@@ -100,7 +100,7 @@ class Job:
         single = {a: s for s in reversed(self.shifts) if (a := _only_axis(s)) is not None}
         return frozenset(single.values())
 
-    def planner(self, signal: Signal, *, ends: bool = False) -> Planner:
+    def planner(self, signal: Layout, *, ends: bool = False) -> Planner:
         """The plans of a signal, kept as long as the same geometry comes again.
 
         ``ends``: it is an output, which has to move with the input.

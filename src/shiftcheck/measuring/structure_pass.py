@@ -15,7 +15,7 @@ import torch
 
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.lattice.axis import Axis, pair
-from shiftcheck.lattice.layout import Lost, Signal, lose
+from shiftcheck.lattice.layout import Layout, Lost, lose
 from shiftcheck.lattice.shares import is_fair
 from shiftcheck.measuring.gaps.arrange import is_flattened, size_at, spatial_places
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift
@@ -155,10 +155,10 @@ def call(
     geometry: bool = True,
     circular_padding: bool = False,
 ) -> Traced:
-    """Run the model on a flat list of its arguments, following their signals."""
+    """Run the model on a flat list of its arguments, following their layouts."""
     args, kwargs = inputs.call(values)
     laws = laws or Laws()
-    signals = [
+    layouts = [
         (value, laws.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
         for leaf, value in zip(inputs.leaves, values, strict=True)
         if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
@@ -167,7 +167,7 @@ def call(
         model,
         args,
         kwargs,
-        signals=signals,
+        layouts=layouts,
         stacked=copies > 1,
         on_row=on_row,
         on_write=originals.before_write,
@@ -228,11 +228,11 @@ def output_rows(traced: Traced) -> list[Row]:
     for path, _, signal in traced.outputs:
         name = _output_name(path, len(traced.outputs))
         signal = _in_order(signal, name, traced.order)
-        rows.append(Row(name=name, op="output", signal=signal))
+        rows.append(Row(name=name, op="output", layout=signal))
     return rows
 
 
-def _in_order(signal: Signal, name: str, order: Sequence[int]) -> Signal:
+def _in_order(signal: Layout, name: str, order: Sequence[int]) -> Layout:
     """The signal of an output; axes that have changed places move along others than the input's."""
     placed = signal.axes_in(range(len(signal.dims)))
     if list(placed) == [axis for axis in order if axis in placed]:
@@ -277,26 +277,26 @@ def units(model: Model, inputs: Inputs, *, layer: str | None, training: bool) ->
 
 def _moving(
     model: Model, inputs: Inputs, layer: str | None, training: bool
-) -> tuple[list[Signal], list[str]]:
+) -> tuple[list[Layout], list[str]]:
     """What the shifts are chosen for: the outputs, or where none has an axis, the last layer.
 
     With the notes of the pass that found them.
     """
     rows, outputs, notes = read_structure(model, inputs, layer=layer, training=training)
     axes = len(inputs.pixels)
-    spatial = [r.signal for r in outputs if _is_spatial(r.signal, axes)]
+    spatial = [r.layout for r in outputs if _is_spatial(r.layout, axes)]
     if spatial:
         return spatial, notes
-    last = [r.signal for r in rows if _is_spatial(r.signal, axes)][-1:]
+    last = [r.layout for r in rows if _is_spatial(r.layout, axes)][-1:]
     fits = [_unit(last, inputs, a) < n for a, n in enumerate(inputs.pixels)]
     return (last if all(fits) else []), notes  # one pixel tells of the outputs
 
 
-def _is_spatial(signal: Signal, axes: int) -> bool:
+def _is_spatial(signal: Layout, axes: int) -> bool:
     return len(spatial_places(signal, axes)) == axes and not is_flattened(signal)
 
 
-def _unit(signals: Sequence[Signal], inputs: Inputs, axis: int) -> int:
+def _unit(signals: Sequence[Layout], inputs: Inputs, axis: int) -> int:
     """The smallest shift that is a whole number of samples of every output and every input."""
     strides = [
         inputs.signal(leaf, 1).axes[axis] for leaf in inputs.leaves if isinstance(leaf, Leaf)
@@ -313,7 +313,7 @@ def _unit(signals: Sequence[Signal], inputs: Inputs, axis: int) -> int:
     return math.lcm(*numbers) if numbers else 1
 
 
-def _room(signals: Sequence[Signal], inputs: Inputs, axis: int, unit: int) -> int:
+def _room(signals: Sequence[Layout], inputs: Inputs, axis: int, unit: int) -> int:
     """The largest number of unit steps, up to a quarter of the signal, that leave something."""
     most = max(1, inputs.pixels[axis] // (4 * unit))
     for steps in range(most, 1, -1):

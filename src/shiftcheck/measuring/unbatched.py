@@ -180,13 +180,13 @@ def _chunk_agrees(job: Job, chunk: Sequence[Shift], originals: Originals) -> boo
         if len(rows) != len(job.alone):
             return False
         for row, (_, tensor, _), alone in zip(rows, traced.outputs, job.alone, strict=True):
-            require_copies(row.signal)
-            signal = without_copies(row.signal)
+            require_copies(row.layout)
+            signal = without_copies(row.layout)
             dense = tensor.layout == torch.strided
             if not dense or signal.shape != alone.shape or tensor.dtype != alone.dtype:
                 return False
             axes = len(job.scene.pixels)
-            whole = arranged(tensor, row.signal, spatial_places(row.signal, axes))
+            whole = arranged(tensor, row.layout, spatial_places(row.layout, axes))
             base = arranged(alone, signal, spatial_places(signal, axes))[0]
             gaps = compare_copies(job, job.outputs, row, base, whole, chunk, ends=True)
             if not all(_is_none(job, v, gap) for v, gap in zip(chunk, gaps, strict=True)):

@@ -7,11 +7,11 @@ from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
 from shiftcheck.lattice.layout import (
     Factor,
     Gone,
+    Layout,
     Lost,
     Made,
     Pairs,
     Recipe,
-    Signal,
     Slice,
     Waves,
     lose,
@@ -76,6 +76,9 @@ FAMILIES = (
 
 ship()
 
+Signal = Layout
+"""The earlier name of ``Layout``."""
+
 __all__ = [
     "FAMILIES",
     "Axis",
@@ -84,12 +87,12 @@ __all__ = [
     "Factor",
     "GeometryError",
     "Gone",
+    "Layout",
     "Lost",
     "Made",
     "Pairs",
     "Recipe",
     "Rule",
-    "Signal",
     "Slice",
     "Taps",
     "Waves",

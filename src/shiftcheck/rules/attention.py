@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError
-from shiftcheck.lattice.layout import Dim, Gone, Pairs, Signal, lose, with_cause, with_dims
+from shiftcheck.lattice.layout import Dim, Gone, Layout, Pairs, lose, with_cause, with_dims
 from shiftcheck.lattice.windows import as_keys, contracted
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.rules.common import WINDOWS, combined, need_signal, require_plain, uncoupled
+from shiftcheck.rules.common import WINDOWS, combined, need_layout, require_plain, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import Constant
@@ -38,14 +38,14 @@ def attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     **_: object,
-) -> Signal:
+) -> Layout:
     """``softmax(query @ key.T + mask) @ value``, batched over all but the last two dimensions."""
-    q, k, v = (need_signal(x, "an operand of attention") for x in (query, key, value))
-    if isinstance(attn_mask, Signal):
+    q, k, v = (need_layout(x, "an operand of attention") for x in (query, key, value))
+    if isinstance(attn_mask, Layout):
         raise GeometryError("attention with a mask that depends on the input")
-    for signal in (q, k, v):
-        uncoupled(signal, [len(signal.dims) - 2, len(signal.dims) - 1], "attention")
-        require_plain(signal, len(signal.dims) - 1, "attention")
+    for layout in (q, k, v):
+        uncoupled(layout, [len(layout.dims) - 2, len(layout.dims) - 1], "attention")
+        require_plain(layout, len(layout.dims) - 1, "attention")
     rank = len(v.dims)
     if as_keys(k, len(k.dims) - 2) != as_keys(v, rank - 2):
         raise GeometryError("keys and values are not of the same positions")
@@ -74,7 +74,7 @@ def _softmaxed(pairs: Pairs, mask: Constant, leading: Sequence[Dim]) -> Pairs | 
     return masked and with_softmax(masked)
 
 
-def _of_the_past(keys: Signal) -> Signal:
+def _of_the_past(keys: Layout) -> Layout:
     """Keys of which each query sees those before it: what is gone is no function of all of them.
 
     Windows all have the same past within themselves.
@@ -150,14 +150,14 @@ def fused_attention(
     return attention(query, key, value, attn_bias, dropout_p, is_causal), ...
 
 
-def _masked(out: Signal, q: Signal, k: Signal, mask: Constant) -> Signal:
+def _masked(out: Layout, q: Layout, k: Layout, mask: Constant) -> Layout:
     """The result where ``mask`` was added to the scores ``[..., queries, keys]``."""
     keys = len(k.dims) - 2
     related = [a for a in k.axes_in([keys]) if isinstance(out.axes[a], Axis)]
     unrelated = [a for a in k.axes_in([keys]) if a not in related]
     dim = as_keys(lose(k, unrelated, Cause(kind=CauseKind.POSITION)), keys, related)
-    scores = with_constants(Signal((*q.dims[:-1], dim), out.axes, out.causes), [mask])
-    out = Signal(out.dims, scores.axes, scores.causes)
+    scores = with_constants(Layout((*q.dims[:-1], dim), out.axes, out.causes), [mask])
+    out = Layout(out.dims, scores.axes, scores.causes)
     if not unrelated or mask.repeats(1, math.prod(mask.shape), 1) == 1:
         return out
     states = list(out.axes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Recipe, Signal, by_recipe, canonical, flat, with_dims
+from shiftcheck.lattice.layout import Layout, Recipe, by_recipe, canonical, flat, with_dims
 from shiftcheck.rules.concatenation import put_together, stack
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
@@ -33,7 +33,7 @@ class Patch:
 
     starts: tuple[int, ...]
     steps: tuple[int, ...]
-    part: Signal | Constant
+    part: Layout | Constant
 
     def places(self, dim: int) -> range:
         """The samples of the canvas that are written along a dimension."""
@@ -49,7 +49,7 @@ class Canvas:
     """
 
     shape: tuple[int, ...]
-    base: Signal | None
+    base: Layout | None
     patches: tuple[Patch, ...] = ()
 
     def with_patch(self, patch: Patch) -> Canvas:
@@ -59,18 +59,18 @@ class Canvas:
         return replace(self, patches=(*self.patches, patch))
 
 
-def assembled(canvas: Canvas) -> Signal:
+def assembled(canvas: Canvas) -> Layout:
     """What is known of a canvas; raises GeometryError where the pieces do not fit together."""
     stepped = [d for d in range(len(canvas.shape)) if any(p.steps[d] > 1 for p in canvas.patches)]
     if stepped:
         out: object = _by_residues(canvas, stepped[0])
     else:
         out = _piece(canvas, tuple(range(n) for n in canvas.shape))
-    assert isinstance(out, Signal)
+    assert isinstance(out, Layout)
     return out
 
 
-def _by_residues(canvas: Canvas, dim: int) -> Signal:
+def _by_residues(canvas: Canvas, dim: int) -> Layout:
     """A canvas of which every n-th sample is written: each residue is a canvas by itself."""
     step = math.lcm(*(p.steps[dim] for p in canvas.patches))
     if canvas.shape[dim] % step:
@@ -102,14 +102,14 @@ def _of_residue(patch: Patch, dim: int, residue: int, step: int) -> Iterator[Pat
     starts, steps = list(patch.starts), list(patch.steps)
     starts[dim], steps[dim] = places[mine[0]] // step, 1
     part = patch.part
-    if isinstance(part, Signal):
+    if isinstance(part, Layout):
         part = take_range(part, dim, chosen)
     else:
         part = _blank([len(chosen) if d == dim else n for d, n in enumerate(part.shape)])
     yield Patch(starts=tuple(starts), steps=tuple(steps), part=part)
 
 
-def _piece(canvas: Canvas, region: Region) -> Signal | Constant:
+def _piece(canvas: Canvas, region: Region) -> Layout | Constant:
     """What a region of the canvas holds: one piece of the latest patch there, or several joined."""
     touching = [p for p in canvas.patches if _overlap(p, region)]
     if not touching:
@@ -129,14 +129,14 @@ def _piece(canvas: Canvas, region: Region) -> Signal | Constant:
     return out if recipe is None else by_recipe(out, recipe)
 
 
-def _recipe_of_join(pieces: Sequence[Signal | Constant], dim: int) -> Recipe | None:
+def _recipe_of_join(pieces: Sequence[Layout | Constant], dim: int) -> Recipe | None:
     """The recipe of pieces that lie side by side as in the tensor that they are of, if they do.
 
     Constants between them only hide a part of it.
     """
     found, start = [], 0
     for piece in pieces:
-        if isinstance(piece, Signal):
+        if isinstance(piece, Layout):
             recipe, axis = piece.recipe, piece.axis_in(dim)
             if recipe is None or axis is None:
                 return None
@@ -172,26 +172,26 @@ def _edges_inside(patches: Sequence[Patch], dim: int, whole: range) -> list[int]
     return sorted(edge for edge in found if whole.start < edge < whole.stop)
 
 
-def _of_base(canvas: Canvas, region: Region) -> Signal | Constant:
+def _of_base(canvas: Canvas, region: Region) -> Layout | Constant:
     if canvas.base is None:
         return _blank([len(r) for r in region])
     return _piece_of(canvas.base, region)
 
 
-def _piece_of(signal: Signal | Constant, region: Sequence[range]) -> Signal | Constant:
+def _piece_of(layout: Layout | Constant, region: Sequence[range]) -> Layout | Constant:
     """A part of a tensor; of one that holds the same value everywhere, a constant."""
-    if isinstance(signal, Constant):
+    if isinstance(layout, Constant):
         return _blank([len(r) for r in region])
-    kinds = {f.kind for dim in signal.dims for f in flat(dim)}
-    if kinds <= {"uniform", "copies"} and not any(c.kind in STAYS for c in signal.causes):
+    kinds = {f.kind for dim in layout.dims for f in flat(dim)}
+    if kinds <= {"uniform", "copies"} and not any(c.kind in STAYS for c in layout.causes):
         return _blank([len(r) for r in region])
-    return _part_of(signal, region)
+    return _part_of(layout, region)
 
 
-def _part_of(signal: Signal, region: Sequence[range]) -> Signal:
+def _part_of(layout: Layout, region: Sequence[range]) -> Layout:
     """A part of a tensor, along its axes first: parts of the same channels have one recipe."""
-    out = signal
-    for dim in sorted(range(len(region)), key=lambda d: not signal.axes_in([d])):
+    out = layout
+    for dim in sorted(range(len(region)), key=lambda d: not layout.axes_in([d])):
         part = take_range(out, dim, region[dim])
         if part is not out and part.recipe is None and out.recipe is not None:
             steps = hash((out.recipe.steps, dim, region[dim]))

@@ -10,7 +10,7 @@ from shiftcheck.lattice.broadcasting import broadcast, lost_alike, reduce_dims
 from shiftcheck.lattice.layout import (
     Dim,
     Gone,
-    Signal,
+    Layout,
     canonical,
     flat,
     lose,
@@ -35,41 +35,41 @@ def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     return entries * ndim if len(entries) == 1 else entries
 
 
-def need_signal(x: object, name: str) -> Signal:
+def need_layout(x: object, name: str) -> Layout:
     """``x``, where it depends on the input; raises GeometryError where it does not."""
-    if not isinstance(x, Signal):
+    if not isinstance(x, Layout):
         raise GeometryError(f"{name} does not depend on the input but another argument does")
     return x
 
 
-def no_signal(x: object, name: str) -> None:
+def no_layout(x: object, name: str) -> None:
     """Raise GeometryError where ``x`` depends on the input."""
-    if isinstance(x, Signal):
+    if isinstance(x, Layout):
         raise GeometryError(f"{name} depends on the input")
 
 
-def uncoupled(signal: Signal, dims: Iterable[int], what: str) -> None:
+def uncoupled(layout: Layout, dims: Iterable[int], what: str) -> None:
     """Raise BatchCoupledError where one of the dimensions holds the stacked copies."""
-    if signal.holds_copies(dims):
+    if layout.holds_copies(dims):
         raise BatchCoupledError(f"{what} mixes the elements of the batch")
 
 
-def mix(signal: Signal, dim: int, size: int, what: str) -> Signal:
+def mix(layout: Layout, dim: int, size: int, what: str) -> Layout:
     """A linear map with weights of its own for each place along ``dim``, to ``size`` values.
 
     Places within a window that the axis was split into are the taps of a convolution.
     """
-    uncoupled(signal, [dim], what)
+    uncoupled(layout, [dim], what)
     detail = f"{what} over a dimension that holds a spatial axis"
-    whole = [a for a in signal.axes_in([dim]) if not _innermost(signal, a, dim)]
-    out = lose(signal, whole, Cause(kind=CauseKind.MIXING, detail=detail)) if whole else signal
-    return note_new_causes(signal, with_dim(contracted(out, [dim]), dim, plain(size)))
+    whole = [a for a in layout.axes_in([dim]) if not _innermost(layout, a, dim)]
+    out = lose(layout, whole, Cause(kind=CauseKind.MIXING, detail=detail)) if whole else layout
+    return note_new_causes(layout, with_dim(contracted(out, [dim]), dim, plain(size)))
 
 
-def _innermost(signal: Signal, axis: int, dim: int) -> bool:
-    inside, every = signal.factors_of(axis, [dim]), signal.factors_of(axis)
-    top = any(f.kind == "axis" and f.axis == axis for f in signal.dims[dim])
-    keys = any(f.kind == "key" and f.axis == axis for f in flat(signal.dims[dim]))
+def _innermost(layout: Layout, axis: int, dim: int) -> bool:
+    inside, every = layout.factors_of(axis, [dim]), layout.factors_of(axis)
+    top = any(f.kind == "axis" and f.axis == axis for f in layout.dims[dim])
+    keys = any(f.kind == "key" and f.axis == axis for f in flat(layout.dims[dim]))
     rest = len(every) - len(inside)
     return top and not keys and rest > 0 and inside == every[rest:]
 
@@ -77,21 +77,21 @@ def _innermost(signal: Signal, axis: int, dim: int) -> bool:
 WINDOWS = "every sample depends on all of its window"
 
 
-def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
+def spread_over(layout: Layout, dims: Sequence[int], detail: str) -> Layout:
     """Every sample now depends on all samples along ``dims``: the whole axis, or its window.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, spread_over
+        >>> from shiftcheck.rules import Factor, Layout, spread_over
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> out = spread_over(x, [0], "a softmax")
         >>> [cause.kind for cause in out.causes], bool(out.geometry(0).valid.any())
         (['GLOBAL'], False)
     """
-    out = signal
-    for axis in signal.axes_in(dims):
-        inside, every = signal.factors_of(axis, dims), signal.factors_of(axis)
+    out = layout
+    for axis in layout.axes_in(dims):
+        inside, every = layout.factors_of(axis, dims), layout.factors_of(axis)
         if not inside:
             continue
         state = out.geometry(axis)
@@ -108,38 +108,38 @@ def spread_over(signal: Signal, dims: Sequence[int], detail: str) -> Signal:
     return out
 
 
-def reduce_over(signal: Signal, dims: Sequence[int], keepdim: bool, what: str) -> Signal:
+def reduce_over(layout: Layout, dims: Sequence[int], keepdim: bool, what: str) -> Layout:
     """A symmetric reduction over ``dims``: the axes in them are gone."""
-    uncoupled(signal, dims, what)
-    out, reduced = reduce_dims(signal, dims, keepdim=keepdim)
+    uncoupled(layout, dims, what)
+    out, reduced = reduce_dims(layout, dims, keepdim=keepdim)
     for axis in reduced:
         if isinstance(out.axes[axis], Gone) and not getattr(out.axes[axis], "exact", False):
             out = with_cause(
                 out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=f"{what} over the axis")
             )
-    return note_new_causes(signal, out)
+    return note_new_causes(layout, out)
 
 
-def pointwise(*operands: object) -> Signal:
+def pointwise(*operands: object) -> Layout:
     """The law of every operation that computes each sample from the same sample of its operands.
 
     Signals must agree in stride; a constant that varies along an axis is a POSITION.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, pointwise, resample, window, with_axis
+        >>> from shiftcheck.rules import Factor, Layout, pointwise, resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> halved = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
         >>> pointwise(x, x).geometry(0).period, pointwise(halved).geometry(0).period
         (1, 2)
     """
-    signals = [x for x in operands if isinstance(x, Signal)]
+    layouts = [x for x in operands if isinstance(x, Layout)]
     constants = [x for x in operands if isinstance(x, Constant)]
-    return with_constants(combined(signals, [c.shape for c in constants]), constants)
+    return with_constants(combined(layouts, [c.shape for c in constants]), constants)
 
 
-def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) -> Signal:
+def combined(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]] = ()) -> Layout:
     """Signals that broadcast together; an axis on which their strides differ is lost.
 
     The cause is INDEX where one of them is flipped, and RESIZE otherwise. It is INDEX, too, where
@@ -149,37 +149,37 @@ def combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]] = ()) ->
     then still lie along different dimensions are lost, with cause INDEX.
     """
     try:
-        return _combined(_in_line(signals), shapes)
+        return _combined(_in_line(layouts), shapes)
     except GeometryError:
-        splits = any(s.splits(a) for s in signals for a in range(len(s.axes)))
-        return _uncrossed([settled(s) for s in signals] if splits else signals, shapes)
+        splits = any(s.splits(a) for s in layouts for a in range(len(s.axes)))
+        return _uncrossed([settled(s) for s in layouts] if splits else layouts, shapes)
 
 
-def _uncrossed(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Signal:
-    signals = _in_line(signals)
+def _uncrossed(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]]) -> Layout:
+    layouts = _in_line(layouts)
     try:
-        return _combined(signals, shapes)
+        return _combined(layouts, shapes)
     except GeometryError:
-        crossed = crossed_axes(signals)
+        crossed = crossed_axes(layouts)
         if not crossed:
             raise
-        return _combined([lose(s, crossed, CROSSED) for s in signals], shapes)
+        return _combined([lose(s, crossed, CROSSED) for s in layouts], shapes)
 
 
-def _in_line(signals: Sequence[Signal]) -> list[Signal]:
-    return aligned(_side_by_side(lost_alike(signals)))
+def _in_line(layouts: Sequence[Layout]) -> list[Layout]:
+    return aligned(_side_by_side(lost_alike(layouts)))
 
 
-def _combined(signals: Sequence[Signal], shapes: Sequence[Sequence[int]]) -> Signal:
-    for axis, cause in [*_stride_clashes(signals), *_stretched(signals, shapes)]:
-        signals = [lose(s, [axis], cause) for s in signals]
-    signals, still = standing_still(signals)
-    return with_constants(_note_join(signals, broadcast(signals, shapes)), still)
+def _combined(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]]) -> Layout:
+    for axis, cause in [*_stride_clashes(layouts), *_stretched(layouts, shapes)]:
+        layouts = [lose(s, [axis], cause) for s in layouts]
+    layouts, still = standing_still(layouts)
+    return with_constants(_note_join(layouts, broadcast(layouts, shapes)), still)
 
 
-def _side_by_side(signals: Sequence[Signal]) -> list[Signal]:
+def _side_by_side(layouts: Sequence[Layout]) -> list[Layout]:
     """The signals, with channels of coarse samples as finer samples where another has an axis."""
-    out = list(signals)
+    out = list(layouts)
     for position in range(-max(len(s.dims) for s in out), 0):
         given = [s for s in out if len(s.dims) >= -position]
         if any(s.axis_in(len(s.dims) + position) is not None for s in given):
@@ -188,9 +188,9 @@ def _side_by_side(signals: Sequence[Signal]) -> list[Signal]:
     return out
 
 
-def _stride_clashes(signals: Sequence[Signal]) -> Iterator[tuple[int, Cause]]:
-    for axis in range(len(signals[0].axes)):
-        strides = {s.stride for s in (x.axes[axis] for x in signals) if isinstance(s, Axis)}
+def _stride_clashes(layouts: Sequence[Layout]) -> Iterator[tuple[int, Cause]]:
+    for axis in range(len(layouts[0].axes)):
+        strides = {s.stride for s in (x.axes[axis] for x in layouts) if isinstance(s, Axis)}
         if len({abs(s) for s in strides}) > 1:
             yield axis, Cause(kind=CauseKind.RESIZE, detail="strides differ")
         elif len(strides) > 1:
@@ -198,24 +198,24 @@ def _stride_clashes(signals: Sequence[Signal]) -> Iterator[tuple[int, Cause]]:
 
 
 def _stretched(
-    signals: Sequence[Signal], shapes: Sequence[Sequence[int]]
+    layouts: Sequence[Layout], shapes: Sequence[Sequence[int]]
 ) -> Iterator[tuple[int, Cause]]:
     """The axes of which a single sample is left, where it is repeated for every other place."""
-    sizes = [*(s.shape for s in signals), *shapes]
+    sizes = [*(s.shape for s in layouts), *shapes]
     for position in range(-max(map(len, sizes)), 0):
         size = max(shape[position] for shape in sizes if len(shape) >= -position)
-        ones = [s for s in signals if len(s.dims) >= -position and s.shape[position] == 1 < size]
+        ones = [s for s in layouts if len(s.dims) >= -position and s.shape[position] == 1 < size]
         for axis in {a for s in ones for a in s.axes_in([len(s.dims) + position])}:
             yield axis, Cause(kind=CauseKind.INDEX, detail="one sample stands for the whole axis")
 
 
-def _note_join(signals: Sequence[Signal], out: Signal) -> Signal:
+def _note_join(layouts: Sequence[Layout], out: Layout) -> Layout:
     for axis, state in enumerate(out.axes):
         if not isinstance(state, Axis):
             continue
-        before = [s.axes[axis] for s in signals if isinstance(s.axes[axis], Axis)]
+        before = [s.axes[axis] for s in layouts if isinstance(s.axes[axis], Axis)]
         any_valid = any(isinstance(b, Axis) and b.valid.any() for b in before)
-        if len(before) < len(signals) and any_valid and not state.valid.any():
+        if len(before) < len(layouts) and any_valid and not state.valid.any():
             detail = "a value of the whole axis is combined with each sample"
             out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
     return out
@@ -234,9 +234,9 @@ def normal_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     return tuple(normal_dim(d, rank) for d in entries)
 
 
-def moved_dims(signal: Signal, order: Sequence[int]) -> Signal:
+def moved_dims(layout: Layout, order: Sequence[int]) -> Layout:
     """The signal with its dimensions in another order."""
-    return replace(signal, dims=tuple(signal.dims[d] for d in order))
+    return replace(layout, dims=tuple(layout.dims[d] for d in order))
 
 
 def join_dims(*dims: Dim) -> Dim:
@@ -244,8 +244,8 @@ def join_dims(*dims: Dim) -> Dim:
     return canonical(f for dim in dims for f in dim)
 
 
-def require_plain(signal: Signal, dim: int, what: str) -> int:
+def require_plain(layout: Layout, dim: int, what: str) -> int:
     """The size of ``dim``; raises GeometryError where it holds an axis."""
-    if signal.axes_in([dim]):
+    if layout.axes_in([dim]):
         raise GeometryError(f"{what} along a dimension that holds a spatial axis")
-    return size_of(signal.dims[dim])
+    return size_of(layout.dims[dim])

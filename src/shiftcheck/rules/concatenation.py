@@ -11,8 +11,8 @@ from shiftcheck.lattice.axis import Axis, GeometryError
 from shiftcheck.lattice.broadcasting import join_states
 from shiftcheck.lattice.joined import joined
 from shiftcheck.lattice.layout import (
+    Layout,
     Recipe,
-    Signal,
     Waves,
     no_longer_uniform,
     plain,
@@ -34,9 +34,9 @@ from shiftcheck.rules.views import unsqueeze
 
 
 @register_rule("aten::stack", law="1 -> 1")
-def stack(tensors: Sequence[object], dim: int = 0) -> Signal:
+def stack(tensors: Sequence[object], dim: int = 0) -> Layout:
     """Tensors of one shape along a new dimension."""
-    first = next(t for t in tensors if isinstance(t, Signal))
+    first = next(t for t in tensors if isinstance(t, Layout))
     at = normal_dim(dim, len(first.dims) + 1)
     return cat([_unsqueezed(t, at) for t in tensors], at)
 
@@ -55,43 +55,43 @@ def _unsqueezed(tensor: object, at: int) -> object:
     "aten::concatenate",
     law="1 -> 1 over channels; along an axis one side of the seam is invalid",
 )
-def cat(tensors: Sequence[object], dim: int = 0) -> Signal:
+def cat(tensors: Sequence[object], dim: int = 0) -> Layout:
     """Tensors one after the other along a dimension."""
     return put_together(tensors, dim)
 
 
-def put_together(tensors: Sequence[object], dim: int, held: Signal | None = None) -> Signal:
+def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None) -> Layout:
     """The same; ``held``: the tensor, at their places along the dimension, that they replace."""
-    at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Signal)).dims))
-    tensors = [no_longer_uniform(t, [at]) if isinstance(t, Signal) else t for t in tensors]
-    tensors = [_with_samples(t, at) if isinstance(t, Signal) else t for t in tensors]
-    signals = [t for t in tensors if isinstance(t, Signal)]
+    at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Layout)).dims))
+    tensors = [no_longer_uniform(t, [at]) if isinstance(t, Layout) else t for t in tensors]
+    tensors = [_with_samples(t, at) if isinstance(t, Layout) else t for t in tensors]
+    layouts = [t for t in tensors if isinstance(t, Layout)]
     constants = [t for t in tensors if isinstance(t, Constant)]
-    ranks = {len(s.shape) for s in signals} | {len(c.shape) for c in constants}
+    ranks = {len(s.shape) for s in layouts} | {len(c.shape) for c in constants}
     if len(ranks) > 1:
         raise GeometryError("tensors of different rank are joined")
-    for signal in signals:
-        uncoupled(signal, [at], "a concatenation along the batch")
-    if constants and any(isinstance(state, Waves) for s in signals for state in s.axes):
+    for layout in layouts:
+        uncoupled(layout, [at], "a concatenation along the batch")
+    if constants and any(isinstance(state, Waves) for s in layouts for state in s.axes):
         raise GeometryError("a constant is joined to the frequencies of a signal")
-    axes = {a for s in signals for a in s.axes_in([at])}
-    fixed = [s for s in signals if any(getattr(a, "kind", "") == CauseKind.INDEX for a in s.axes)]
+    axes = {a for s in layouts for a in s.axes_in([at])}
+    fixed = [s for s in layouts if any(getattr(a, "kind", "") == CauseKind.INDEX for a in s.axes)]
     if len(fixed) > 1 and not axes:
         raise GeometryError("samples that were taken at fixed places are put together again")
-    if any(s.axes_in([at]) and s.axis_in(at) is None for s in signals):
+    if any(s.axes_in([at]) and s.axis_in(at) is None for s in layouts):
         return _joined(tensors, at)
     if axes:
         return _cat_along_axis(tensors, at, axes, held)
-    total = sum(s.shape[at] for s in signals) + sum(c.shape[at] for c in constants)
-    out = _mixed([with_dim(s, at, ()) for s in signals])
+    total = sum(s.shape[at] for s in layouts) + sum(c.shape[at] for c in constants)
+    out = _mixed([with_dim(s, at, ()) for s in layouts])
     return with_dim(with_constants(out, constants), at, plain(total))
 
 
-def _mixed(signals: Sequence[Signal]) -> Signal:
+def _mixed(layouts: Sequence[Layout]) -> Layout:
     """Signals as channels of one; it is remembered where some of them see less than others."""
-    out = combined(signals)
+    out = combined(layouts)
     for axis, state in enumerate(out.axes):
-        seen = [s.axes[axis] for s in signals]
+        seen = [s.axes[axis] for s in layouts]
         if isinstance(state, Axis) and any(not _sees_alike(s, seen[0]) for s in seen[1:]):
             out = with_axis(out, axis, replace(state, mixed=True))
     return out
@@ -104,23 +104,23 @@ def _sees_alike(one: object, other: object) -> bool:
     return one is other or same
 
 
-def _with_samples(signal: Signal, at: int) -> Signal:
+def _with_samples(layout: Layout, at: int) -> Layout:
     """The signal with the channels of coarse samples along ``at`` as finer samples."""
-    ranked = at < len(signal.dims)
-    return interleaved(signal, [at]) if ranked else signal
+    ranked = at < len(layout.dims)
+    return interleaved(layout, [at]) if ranked else layout
 
 
-def _joined(tensors: Sequence[object], at: int) -> Signal:
+def _joined(tensors: Sequence[object], at: int) -> Layout:
     """Pieces of which one is a product of axes, as a class token before the patches."""
-    pieces = [t for t in tensors if isinstance(t, Signal | Constant)]
-    dims = [p.dims[at] if isinstance(p, Signal) else plain(p.shape[at]) for p in pieces]
+    pieces = [t for t in tensors if isinstance(t, Layout | Constant)]
+    dims = [p.dims[at] if isinstance(p, Layout) else plain(p.shape[at]) for p in pieces]
     dim = joined(dims)
-    signals = [p for p in pieces if isinstance(p, Signal)]
-    axes = next(s for s in signals if s.axes_in([at])).axes_in([at])
-    states = {a: join_states([s.axes[a] for s in signals], present=True) for a in axes}
-    rest = combined([without(s, at, axes) for s in signals])
+    layouts = [p for p in pieces if isinstance(p, Layout)]
+    axes = next(s for s in layouts if s.axes_in([at])).axes_in([at])
+    states = {a: join_states([s.axes[a] for s in layouts], present=True) for a in axes}
+    rest = combined([without(s, at, axes) for s in layouts])
     rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
-    return Signal(
+    return Layout(
         tuple(dim if d == at else f for d, f in enumerate(rest.dims)),
         tuple(states.get(a, state) for a, state in enumerate(rest.axes)),
         rest.causes,
@@ -128,9 +128,9 @@ def _joined(tensors: Sequence[object], at: int) -> Signal:
 
 
 def _cat_along_axis(
-    tensors: Sequence[object], at: int, axes: set[int], held: Signal | None
-) -> Signal:
-    pieces = [t for t in tensors if isinstance(t, Signal | Constant)]
+    tensors: Sequence[object], at: int, axes: set[int], held: Layout | None
+) -> Layout:
+    pieces = [t for t in tensors if isinstance(t, Layout | Constant)]
     if len(axes) > 1:
         raise GeometryError("pieces of different meaning are joined along a spatial axis")
     again = _slices_of_one(pieces, at)
@@ -142,27 +142,27 @@ def _cat_along_axis(
     before = held is not None and held.axis_in(at) == axis
     whole = spliced(laid, held.geometry(axis) if held is not None and before else None)
     kept = [_causes_kept(p, axis, whole, place) for p, place in zip(pieces, laid, strict=True)]
-    signals = [p for p in kept if isinstance(p, Signal)]
+    layouts = [p for p in kept if isinstance(p, Layout)]
     if whole.axis.stride > 0:
-        signals = [without_mirror(p, axis) for p in signals]
-    rest = combined([without(p, at, [axis]) for p in signals])
+        layouts = [without_mirror(p, axis) for p in layouts]
+    rest = combined([without(p, at, [axis]) for p in layouts])
     rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
-    owner = next(p for p in pieces if isinstance(p, Signal) and p.axis_in(at) == axis)
+    owner = next(p for p in pieces if isinstance(p, Layout) and p.axis_in(at) == axis)
     dims, states = list(rest.dims), list(rest.axes)
     dims[at] = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
     states[axis] = whole.axis
-    out = Signal(tuple(dims), tuple(states), rest.causes)
-    others = [p for p in kept if isinstance(p, Signal) and p.axis_in(at) != axis]
+    out = Layout(tuple(dims), tuple(states), rest.causes)
+    others = [p for p in kept if isinstance(p, Layout) and p.axis_in(at) != axis]
     picked = any((c.kind, c.axis) == (CauseKind.INDEX, axis) for p in others for c in p.causes)
     return _note_splice(out, axis, whole, laid, written=held is not None, picked=picked)
 
 
-def _laid(pieces: Sequence[Signal | Constant], at: int, axis: int) -> Iterator[Piece]:
+def _laid(pieces: Sequence[Layout | Constant], at: int, axis: int) -> Iterator[Piece]:
     """The pieces at their places along ``axis``, which some of them have as dimension ``at``."""
     start = 0
     for piece in pieces:
         size = piece.shape[at]
-        if isinstance(piece, Signal) and piece.axis_in(at) == axis:
+        if isinstance(piece, Layout) and piece.axis_in(at) == axis:
             state, recipe = piece.geometry(axis), piece.recipe
             origin = recipe.starts.get(axis) if recipe is not None else None
             if recipe is None or origin is None:
@@ -182,8 +182,8 @@ def _law_beside(recipe: Recipe, axis: int) -> object:
 
 
 def _causes_kept(
-    piece: Signal | Constant, axis: int, whole: Splice, place: Piece
-) -> Signal | Constant:
+    piece: Layout | Constant, axis: int, whole: Splice, place: Piece
+) -> Layout | Constant:
     """The piece without what was done to it along the axis, where that is not what is wrong.
 
     Where another law holds, the join is to blame for a law that is a good one by itself.
@@ -204,8 +204,8 @@ def _causes_kept(
 
 
 def _note_splice(
-    out: Signal, axis: int, whole: Splice, laid: Sequence[Piece], *, written: bool, picked: bool
-) -> Signal:
+    out: Layout, axis: int, whole: Splice, laid: Sequence[Piece], *, written: bool, picked: bool
+) -> Layout:
     """Name what became of the places; what is ``written`` to its own place is no other sample.
 
     ``picked``: some of it is a sample of the axis that was taken at a fixed place.
@@ -215,20 +215,20 @@ def _note_splice(
     if whole.excused.any() or opened:
         out = with_cause(out, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
     if whole.different.any():
-        signals = np.concatenate([np.full(p.size, p.axis is not None) for p in laid])
-        pieces = whole.moved if written else whole.different & signals
+        layouts = np.concatenate([np.full(p.size, p.axis is not None) for p in laid])
+        pieces = whole.moved if written else whole.different & layouts
         kind = CauseKind.INDEX if picked or pieces.any() else CauseKind.POSITION
         out = with_cause(out, Cause(kind=kind, axis=axis, detail=detail))
     return out
 
 
 def _slices_of_one(
-    pieces: Sequence[Signal | Constant], at: int
-) -> tuple[Signal, int, Places] | None:
+    pieces: Sequence[Layout | Constant], at: int
+) -> tuple[Layout, int, Places] | None:
     """The tensor of which all pieces are slices, and the places of its samples in the result."""
     whole, places = None, []
     for piece in pieces:
-        if not isinstance(piece, Signal):
+        if not isinstance(piece, Layout):
             return None
         source = piece.source
         parent, chosen = (
@@ -243,8 +243,8 @@ def _slices_of_one(
     return None if whole is None else (whole, at, np.concatenate(places))
 
 
-def without(signal: Signal, dim: int, axes: Sequence[int]) -> Signal:
+def without(layout: Layout, dim: int, axes: Sequence[int]) -> Layout:
     """One sample along a dimension, with nothing known about ``axes``."""
-    dims = tuple(() if d == dim else f for d, f in enumerate(signal.dims))
-    states = tuple(None if a in axes else s for a, s in enumerate(signal.axes))
-    return Signal(dims, states, signal.causes)
+    dims = tuple(() if d == dim else f for d, f in enumerate(layout.dims))
+    states = tuple(None if a in axes else s for a, s in enumerate(layout.axes))
+    return Layout(dims, states, layout.causes)

@@ -12,7 +12,7 @@ from shiftcheck.lattice.axis import Axis, coarsen, invalidate, runs, with_break
 from shiftcheck.lattice.layout import (
     Dim,
     Factor,
-    Signal,
+    Layout,
     flat,
     no_longer_uniform,
     size_of,
@@ -23,16 +23,16 @@ from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.operands import HIDES, BatchCoupledError, Constant
 
 
-def stochastic(signal: Signal) -> Signal:
+def stochastic(layout: Layout) -> Layout:
     """The signal after something random was done to it."""
     return with_cause(
-        signal, Cause(kind=CauseKind.STOCHASTIC, detail="random numbers differ per copy")
+        layout, Cause(kind=CauseKind.STOCHASTIC, detail="random numbers differ per copy")
     )
 
 
-def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
+def with_constants(layout: Layout, constants: Iterable[Constant]) -> Layout:
     """The signal after it was combined, sample by sample, with constants that broadcast to it."""
-    out = signal
+    out = layout
     for constant in constants:
         at = [d for d in range(-len(constant.shape), 0) if _varies(out, constant, d)]
         out = no_longer_uniform(out, [len(out.dims) + d for d in at])
@@ -48,40 +48,40 @@ def with_constants(signal: Signal, constants: Iterable[Constant]) -> Signal:
     return out
 
 
-def _varies(signal: Signal, constant: Constant, position: int) -> bool:
+def _varies(layout: Layout, constant: Constant, position: int) -> bool:
     """Whether values that are the same along a dimension may differ there after the constant."""
-    size, kinds = constant.shape[position], {f.kind for f in flat(signal.dims[position])}
+    size, kinds = constant.shape[position], {f.kind for f in flat(layout.dims[position])}
     if size == 1 or "uniform" not in kinds:
         return size > 1
     before, after = _product(constant.shape[:position]), _product(constant.shape[position:][1:])
     return constant.repeats(before, size, after) != 1
 
 
-def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None:
+def _without_masked_windows(layout: Layout, constant: Constant) -> Layout | None:
     """Where a constant masks what lies beyond a seam, the windows there are not valid.
 
     None where it is no such mask, or not of windows.
     """
-    rank = len(signal.dims)
+    rank = len(layout.dims)
     dims = [d for d in range(rank) if d >= rank - len(constant.shape)]
-    split = [a for a in signal.axes_in(dims) if signal.splits(a)]
+    split = [a for a in layout.axes_in(dims) if layout.splits(a)]
     values = constant.mask() if split else None
     if values is None or len(constant.shape) > rank:
         return None
     sizes, names = [], []
     for d in dims:
         single = constant.shape[d - rank] == 1
-        for f in signal.dims[d]:
-            coarsest = f.kind == "axis" and f == signal.factors_of(f.axis)[0]
+        for f in layout.dims[d]:
+            coarsest = f.kind == "axis" and f == layout.factors_of(f.axis)[0]
             sizes.append(1 if single else f.size)
             names.append(f.axis if coarsest and not single else -1)
     across = [i for i, name in enumerate(names) if name != -1]
     if not across or not set(names) - {-1} <= set(split):
         return None
-    factors = [f for d in dims for f in signal.dims[d]]
+    factors = [f for d in dims for f in layout.dims[d]]
     inner = [f for i, f in enumerate(factors) if i not in across and sizes[i] > 1]
     if not all(
-        f.kind == "copies" or _is_within(signal, f, [names[i] for i in across]) for f in inner
+        f.kind == "copies" or _is_within(layout, f, [names[i] for i in across]) for f in inner
     ):
         return None
     within = [i for i, name in enumerate(names) if name == -1]
@@ -90,7 +90,7 @@ def _without_masked_windows(signal: Signal, constant: Constant) -> Signal | None
         return None
     grid = alike.transpose(*across, *within)
     flat_grid = grid.reshape(*grid.shape[: len(across)], -1)
-    return _invalid_windows(signal, flat_grid, [names[i] for i in across])
+    return _invalid_windows(layout, flat_grid, [names[i] for i in across])
 
 
 def _of_one_copy(
@@ -106,26 +106,26 @@ def _of_one_copy(
     return values
 
 
-def _is_within(signal: Signal, factor: Factor, windows: Sequence[int]) -> bool:
+def _is_within(layout: Layout, factor: Factor, windows: Sequence[int]) -> bool:
     """Whether a factor tells apart no more than the samples of a window of the axes ``windows``."""
     if factor.kind not in ("axis", "key"):
         return factor.kind == "plain"
     if factor.axis not in windows:
         return False
-    state = signal.geometry(factor.axis)
+    state = layout.geometry(factor.axis)
     stride = factor.stride if factor.kind == "key" else state.stride
-    width = signal.factors_of(factor.axis)[0].step * state.stride
+    width = layout.factors_of(factor.axis)[0].step * state.stride
     return abs(factor.step * factor.size * stride) <= abs(width)
 
 
 def _invalid_windows(
-    signal: Signal, values: NDArray[np.float64], axes: Sequence[int]
-) -> Signal | None:
+    layout: Layout, values: NDArray[np.float64], axes: Sequence[int]
+) -> Layout | None:
     """Windows of which ``values``, ``[*windows, values of a window]``, hide a part are not valid.
 
     None where the others differ from window to window.
     """
-    out = signal
+    out = layout
     masked = np.asarray((values <= HIDES).any(axis=-1))
     left = values
     if not masked.any():
@@ -139,23 +139,23 @@ def _invalid_windows(
         out = with_axis(out, axis, invalidate(state, keep))
         cause = Cause(kind=CauseKind.PADDING, axis=axis, detail="windows that are masked in part")
         out = with_cause(out, cause) if cut.any() else out
-        out = _periodic(out, axis, signal.factors_of(axis)[0].step)
+        out = _periodic(out, axis, layout.factors_of(axis)[0].step)
     every = left.reshape(-1, left.shape[-1])
     return out if len(every) and bool((every == every[:1]).all()) else None
 
 
-def _with_varying(signal: Signal, constant: Constant, dim: int) -> Signal:
-    position = dim - len(signal.dims)
+def _with_varying(layout: Layout, constant: Constant, dim: int) -> Layout:
+    position = dim - len(layout.dims)
     outer = _product(constant.shape[:position])
     inner = _product(constant.shape[position:][1:])
-    axis, size = signal.axis_in(dim), constant.shape[position]
+    axis, size = layout.axis_in(dim), constant.shape[position]
     own = None if axis is None else constant.window(outer, size, inner)
     if own is not None and axis is not None and constant.repeats(outer, size, inner) != 1:
         step = _repeats_inside(constant, own, outer, inner)
-        known = None if step is None else _leaving(signal, axis, own, step)
+        known = None if step is None else _leaving(layout, axis, own, step)
         if known is not None:
             return known
-    return _along(signal, constant, signal.dims[dim], outer, inner)
+    return _along(layout, constant, layout.dims[dim], outer, inner)
 
 
 def _repeats_inside(constant: Constant, own: Axis, before: int, after: int) -> int | None:
@@ -175,20 +175,20 @@ def _repeats_inside(constant: Constant, own: Axis, before: int, after: int) -> i
     return step if step == 1 or step < stop - start else None
 
 
-def _leaving(signal: Signal, axis: int, own: Axis, step: int) -> Signal | None:
+def _leaving(layout: Layout, axis: int, own: Axis, step: int) -> Layout | None:
     """Combine with a constant that repeats but for where its field leaves its window.
 
     There the samples are as those that see padding. None where they are neither that already, nor
     see a part of the window: such a constant is another one at a fixed place.
     """
-    state = signal.geometry(axis)
+    state = layout.geometry(axis)
     if own.size != state.size:
         return None
     places = np.arange(own.size)
     partly = (own.last_of(places) >= 0) & (own.first_of(places) <= own.pixels - 1)
     if (state.valid & ~own.valid & ~partly).any():
         return None
-    out = _periodic(signal, axis, step) if step > 1 else signal
+    out = _periodic(layout, axis, step) if step > 1 else layout
     left = with_axis(out, axis, invalidate(out.geometry(axis), own.valid))
     if not (state.valid & ~own.valid).any():
         return left
@@ -196,9 +196,9 @@ def _leaving(signal: Signal, axis: int, own: Axis, step: int) -> Signal | None:
     return with_cause(left, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
 
 
-def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int) -> Signal:
+def _along(layout: Layout, constant: Constant, dim: Dim, before: int, inner: int) -> Layout:
     """Combine with a constant whose values are ``[before, size of dim, inner]``."""
-    out = signal
+    out = layout
     sizes = [f.size for f in dim]
     for i, factor in enumerate(dim):
         after = inner * _product(sizes[i + 1 :])
@@ -215,11 +215,11 @@ def _along(signal: Signal, constant: Constant, dim: Dim, before: int, inner: int
     return out
 
 
-def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant) -> Signal:
+def _place(layout: Layout, factor: Factor, step: int | None, constant: Constant) -> Layout:
     axis = factor.axis
     if factor.kind == "copies":
         if step == 1:
-            return signal
+            return layout
         raise BatchCoupledError("a constant differs between the elements of the batch")
     if step == 1:
         cause = Cause(
@@ -228,15 +228,15 @@ def _place(signal: Signal, factor: Factor, step: int | None, constant: Constant)
             latent=True,
             detail="a parameter for each place, uniform now",
         )
-        return with_cause(signal, cause) if constant.parameter else signal
-    state = signal.geometry(axis)
+        return with_cause(layout, cause) if constant.parameter else layout
+    state = layout.geometry(axis)
     period = _repetition(factor, step, state)
     if period < state.size:
-        return _periodic(signal, axis, period, always=_is_whole(factor, state))
+        return _periodic(layout, axis, period, always=_is_whole(factor, state))
     what = "a parameter" if constant.parameter else "a constant"
     known = "that varies along the axis" if step is not None else "whose values are not known here"
     cause = Cause(kind=CauseKind.POSITION, axis=axis, detail=f"{what} {known}")
-    return with_cause(with_axis(signal, axis, with_break(state)), cause)
+    return with_cause(with_axis(layout, axis, with_break(state)), cause)
 
 
 def _repetition(factor: Factor, step: int | None, axis: Axis) -> Fraction:
@@ -255,15 +255,15 @@ def _is_whole(factor: Factor, axis: Axis) -> bool:
 
 
 def _periodic(
-    signal: Signal, axis: int, samples: int | Fraction, *, always: bool = False
-) -> Signal:
+    layout: Layout, axis: int, samples: int | Fraction, *, always: bool = False
+) -> Layout:
     """Combine with a constant that repeats every so many samples of the axis.
 
     ``always``: it is a cause of its own even where the period was as long before.
     """
-    state = signal.geometry(axis)
+    state = layout.geometry(axis)
     new = coarsen(state, samples)
-    out = with_axis(signal, axis, new)
+    out = with_axis(layout, axis, new)
     if not always and new.lattice == state.lattice and bool((new.valid == state.valid).all()):
         return out
     detail = f"a constant that repeats every {samples} samples"

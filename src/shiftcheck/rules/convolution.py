@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.lattice.layout import Signal, map_axes
+from shiftcheck.lattice.layout import Layout, map_axes
 from shiftcheck.lattice.windows import within_windows
 from shiftcheck.report.causes import CauseForm
-from shiftcheck.rules.common import mix, need_signal, no_signal, per_axis
+from shiftcheck.rules.common import mix, need_layout, no_layout, per_axis
 from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
@@ -33,18 +33,18 @@ def convolution(
     padding: Ints | str = 0,
     dilation: Ints = 1,
     groups: int = 1,
-) -> Signal:
+) -> Layout:
     """A cross-correlation with the weight ``[out, in / groups, *kernel]``."""
-    signal, kernels = _operands(x, weight, bias)
+    layout, kernels = _operands(x, weight, bias)
     kernel = kernels.shape[2:]
     ndim = len(kernel)
     steps, dilations = per_axis(stride, ndim), per_axis(dilation, ndim)
     before, after = _paddings(padding, kernel, dilations)
-    dims = _spatial(signal, ndim)
+    dims = _spatial(layout, ndim)
 
     def size(i: int) -> int:
         span = dilations[i] * (kernel[i] - 1) + 1
-        n = signal.shape[dims[i]]
+        n = layout.shape[dims[i]]
         return (n + before[i] + after[i] - span) // steps[i] + 1
 
     def change(axis: Axis, i: int) -> Axis:
@@ -53,7 +53,7 @@ def convolution(
 
     sides = zip(kernel, steps, before, after, strict=True)
     idle = [d for d, side in zip(dims, sides, strict=True) if side == (1, 1, 0, 0)]
-    return _convolved(signal, kernels, dims, change, size, idle, out_channels=0)
+    return _convolved(layout, kernels, dims, change, size, idle, out_channels=0)
 
 
 @register_rule(
@@ -72,25 +72,25 @@ def transposed_convolution(
     output_padding: Ints = 0,
     groups: int = 1,
     dilation: Ints = 1,
-) -> Signal:
+) -> Layout:
     """The adjoint of a convolution with the weight ``[in, out / groups, *kernel]``."""
-    signal, kernels = _operands(x, weight, bias)
+    layout, kernels = _operands(x, weight, bias)
     kernel = kernels.shape[2:]
     ndim = len(kernel)
     steps, pads = per_axis(stride, ndim), per_axis(padding, ndim)
     extra, dilations = per_axis(output_padding, ndim), per_axis(dilation, ndim)
-    dims = _spatial(signal, ndim)
+    dims = _spatial(layout, ndim)
 
     def size(i: int) -> int:
         span = dilations[i] * (kernel[i] - 1) + 1
-        return (signal.shape[dims[i]] - 1) * steps[i] - 2 * pads[i] + span + extra[i]
+        return (layout.shape[dims[i]] - 1) * steps[i] - 2 * pads[i] + span + extra[i]
 
     def change(axis: Axis, i: int) -> Axis:
         return resample(axis, spread(steps[i], kernel[i], dilations[i], pads[i]), size(i))
 
     sides = zip(kernel, steps, pads, extra, strict=True)
     idle = [d for d, side in zip(dims, sides, strict=True) if side == (1, 1, 0, 0)]
-    return _convolved(signal, kernels, dims, change, size, idle, out_channels=1, groups=groups)
+    return _convolved(layout, kernels, dims, change, size, idle, out_channels=1, groups=groups)
 
 
 @register_rule(
@@ -107,7 +107,7 @@ def any_convolution(
     output_padding: Ints,
     groups: int,
     *_: bool,
-) -> Signal:
+) -> Layout:
     """The one operation that all convolutions become outside inference mode."""
     if transposed:
         return transposed_convolution(
@@ -125,17 +125,17 @@ def spread(step: int, kernel: int, dilation: int, padding: int) -> Taps:
     return Taps(num=1, phases=tuple(phases))
 
 
-def _operands(x: object, weight: object, bias: object) -> tuple[Signal, Constant]:
-    signal = need_signal(x, "the input of a convolution")
-    no_signal(weight, "the weight of a convolution")
-    no_signal(bias, "the bias of a convolution")
+def _operands(x: object, weight: object, bias: object) -> tuple[Layout, Constant]:
+    layout = need_layout(x, "the input of a convolution")
+    no_layout(weight, "the weight of a convolution")
+    no_layout(bias, "the bias of a convolution")
     assert isinstance(weight, Constant)
-    return signal, weight
+    return layout, weight
 
 
-def _spatial(signal: Signal, ndim: int) -> tuple[int, ...]:
-    rank = len(signal.dims)
-    if rank == ndim + 1 and len(signal.axes) < ndim:
+def _spatial(layout: Layout, ndim: int) -> tuple[int, ...]:
+    rank = len(layout.dims)
+    if rank == ndim + 1 and len(layout.axes) < ndim:
         raise GeometryError("the input is taken for one without a batch: add it with x[None]")
     return tuple(range(rank - ndim, rank))
 
@@ -155,7 +155,7 @@ def _paddings(
 
 
 def _convolved(
-    signal: Signal,
+    layout: Layout,
     weight: Constant,
     dims: Sequence[int],
     change: Callable[[Axis, int], Axis],
@@ -164,10 +164,10 @@ def _convolved(
     *,
     out_channels: int,
     groups: int = 1,
-) -> Signal:
+) -> Layout:
     """Channels mixed, and ``change`` along ``dims``; whatever the ``idle`` ones hold stays."""
     channels = weight.shape[out_channels] * groups
-    mixed = mix(signal, dims[0] - 1, channels, "a convolution")
+    mixed = mix(layout, dims[0] - 1, channels, "a convolution")
     active = [i for i, d in enumerate(dims) if d not in idle]
     places = [dims[i] for i in active]
 
@@ -175,5 +175,5 @@ def _convolved(
         return change(axis, active[i])
 
     given = within_windows(mixed, places)
-    out = note_new_causes(signal, map_axes(given, places, along, [size(i) for i in active]))
+    out = note_new_causes(layout, map_axes(given, places, along, [size(i) for i in active]))
     return note_edges(given, out, places, along, "its own padding", CauseForm.OWN_PADDING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shiftcheck.lattice.layout import SPATIAL, Dim, Signal, flat, size_of, uniform
+from shiftcheck.lattice.layout import SPATIAL, Dim, Layout, flat, size_of, uniform
 from shiftcheck.report.causes import Cause, CauseKind
 
 CROSSED = Cause(
@@ -12,24 +12,24 @@ CROSSED = Cause(
 )
 
 
-def crossed_axes(signals: Sequence[Signal]) -> set[int]:
+def crossed_axes(layouts: Sequence[Layout]) -> set[int]:
     """The axes that meet another axis, or that lie elsewhere in another of the signals.
 
     There a sample is combined with one of another place, whatever the shift.
     """
     crossed: set[int] = set()
-    for along in _different(signals):
+    for along in _different(layouts):
         axes = [_axes(dim) for dim in along]
         here = set().union(*axes)
-        if sum(map(bool, axes)) > 1 or any(len(_places(signals, axis)) > 1 for axis in here):
+        if sum(map(bool, axes)) > 1 or any(len(_places(layouts, axis)) > 1 for axis in here):
             crossed |= here
     return crossed
 
 
-def _different(signals: Sequence[Signal]) -> list[set[Dim]]:
+def _different(layouts: Sequence[Layout]) -> list[set[Dim]]:
     """What lies along each dimension in which the signals hold different things."""
-    ranks = range(1, 1 + max(len(s.dims) for s in signals))
-    given = [{s.dims[-d] for s in signals if len(s.dims) >= d} for d in ranks]
+    ranks = range(1, 1 + max(len(s.dims) for s in layouts))
+    given = [{s.dims[-d] for s in layouts if len(s.dims) >= d} for d in ranks]
     same = [{d for d in dims if size_of(d) > 1 and d != uniform(size_of(d))} for dims in given]
     return [dims for dims in same if len(dims) > 1]
 
@@ -38,9 +38,9 @@ def _axes(dim: Dim) -> set[int]:
     return {f.axis for f in flat(dim) if f.kind in SPATIAL}
 
 
-def _places(signals: Sequence[Signal], axis: int) -> set[tuple[int, ...]]:
+def _places(layouts: Sequence[Layout], axis: int) -> set[tuple[int, ...]]:
     """The dimensions, from the last one, that an axis fills in each signal that holds it."""
     dims = [
-        [i for i, dim in enumerate(s.dims, -len(s.dims)) if axis in _axes(dim)] for s in signals
+        [i for i, dim in enumerate(s.dims, -len(s.dims)) if axis in _axes(dim)] for s in layouts
     ]
     return {tuple(places) for places in dims if places}

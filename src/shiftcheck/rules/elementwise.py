@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Factor, Signal, as_slice, by_recipe, no_longer_uniform
-from shiftcheck.rules.common import need_signal, pointwise, require_plain
+from shiftcheck.lattice.layout import Factor, Layout, as_slice, by_recipe, no_longer_uniform
+from shiftcheck.rules.common import need_layout, pointwise, require_plain
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
@@ -45,24 +45,24 @@ from shiftcheck.rules.registry import keeps_uniform, register_rule
     "aten::rsub",
     law="1 -> 1",
 )
-def untagged(*operands: object, **_: object) -> Signal:
+def untagged(*operands: object, **_: object) -> Layout:
     """Every operand broadcasts."""
     return pointwise(*operands)
 
 
 @keeps_uniform
 @register_rule("aten::copy", "aten::fill", law="1 -> 1; of one value the same everywhere: constant")
-def copy(target: object, source: object, *_: object) -> Signal:
+def copy(target: object, source: object, *_: object) -> Layout:
     """The values of ``source`` in the place of those of ``target``.
 
     A constant that varies and is written over a signal keeps to its geometry, which then promises
     too little.
     """
-    if isinstance(target, Signal) and _is_one_value(source):
+    if isinstance(target, Layout) and _is_one_value(source):
         return filled(target)
-    if isinstance(source, Constant) and isinstance(target, Signal):
+    if isinstance(source, Constant) and isinstance(target, Layout):
         return with_constants(no_longer_uniform(target), [source])
-    if not isinstance(source, Signal) or not isinstance(target, Signal | Constant):
+    if not isinstance(source, Layout) or not isinstance(target, Layout | Constant):
         raise GeometryError("an operand that is no tensor")
     out = broadcast([no_longer_uniform(source)], [target.shape])
     if out.dims != source.dims:
@@ -74,15 +74,15 @@ def copy(target: object, source: object, *_: object) -> Signal:
 
 @keeps_uniform
 @register_rule("aten::zero", law="1 -> 1; constant")
-def filled(target: object, *_: object) -> Signal:
+def filled(target: object, *_: object) -> Layout:
     """One value in the place of all: the copies stay apart, and nothing depends on an axis."""
-    signal = need_signal(target, "the tensor that is filled")
+    layout = need_layout(target, "the tensor that is filled")
     dims = [
         tuple(f if f.kind == "copies" else Factor("uniform", f.size) for f in dim)
-        for dim in signal.dims
+        for dim in layout.dims
     ]
-    causes = tuple(c for c in signal.causes if c.kind in STAYS)
-    return Signal(tuple(dims), (None,) * len(signal.axes), causes)
+    causes = tuple(c for c in layout.causes if c.kind in STAYS)
+    return Layout(tuple(dims), (None,) * len(layout.axes), causes)
 
 
 def _is_one_value(source: object) -> bool:
@@ -93,29 +93,29 @@ def _is_one_value(source: object) -> bool:
 
 
 @register_rule("aten::prelu", "aten::_prelu_kernel", law="1 -> 1")
-def prelu(x: object, weight: object) -> Signal:
+def prelu(x: object, weight: object) -> Layout:
     """A leaky rectifier whose slope is a vector along dimension 1."""
-    signal = need_signal(x, "the input of a prelu")
+    layout = need_layout(x, "the input of a prelu")
     if not isinstance(weight, Constant):
         raise GeometryError("the slope of a prelu depends on the input")
-    trailing = max(len(signal.dims) - 2, 0) if len(weight.shape) == 1 else 0
+    trailing = max(len(layout.dims) - 2, 0) if len(weight.shape) == 1 else 0
     shape = weight.shape + (1,) * trailing
     slope = replace(weight, shape=shape)
-    return with_constants(signal, [slope])
+    return with_constants(layout, [slope])
 
 
 @register_rule("aten::rrelu.default", law="1 -> 1 in eval mode; else STOCHASTIC")
 def rrelu(
     x: object, lower: float = 0.125, upper: float = 1 / 3, training: bool = False, *_: object
-) -> Signal:
+) -> Layout:
     """A leaky rectifier, with a random slope in training."""
-    signal = need_signal(x, "the input of a randomised rectifier")
-    return stochastic(signal) if training else signal
+    layout = need_layout(x, "the input of a randomised rectifier")
+    return stochastic(layout) if training else layout
 
 
 @register_rule("aten::local_response_norm", "aten::channel_shuffle", law="1 -> 1 over channels")
-def over_channels(x: object, *_: object) -> Signal:
+def over_channels(x: object, *_: object) -> Layout:
     """Neighbouring channels are combined, or channels change places."""
-    signal = need_signal(x, "the input")
-    require_plain(signal, 1, "an operation over channels")
-    return signal
+    layout = need_layout(x, "the input")
+    require_plain(layout, 1, "an operation over channels")
+    return layout

@@ -15,7 +15,7 @@ from shiftcheck.lattice.axis import Axis, GeometryError, Taps, globalise, resamp
 from shiftcheck.lattice.layout import (
     Factor,
     Gone,
-    Signal,
+    Layout,
     Waves,
     plain,
     with_axis,
@@ -24,7 +24,7 @@ from shiftcheck.lattice.layout import (
 )
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
+from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.concatenation import cat, stack
 from shiftcheck.rules.elementwise import copy
 from shiftcheck.rules.filtering import filtered, multiplied, spectrum
@@ -62,8 +62,8 @@ def signed(index: int, size: int) -> int:
     return index if index < (size + 1) // 2 else index - size
 
 
-def _dims(signal: Signal, dim: Ints, sizes: Ints, last: int | None) -> tuple[int, ...]:
-    rank = len(signal.dims)
+def _dims(layout: Layout, dim: Ints, sizes: Ints, last: int | None) -> tuple[int, ...]:
+    rank = len(layout.dims)
     if dim is None and isinstance(sizes, Sequence):
         dim = range(rank - len(sizes), rank)
     if dim is None:
@@ -72,85 +72,85 @@ def _dims(signal: Signal, dim: Ints, sizes: Ints, last: int | None) -> tuple[int
     return tuple(normal_dim(d, rank) for d in entries)
 
 
-def _sizes(signal: Signal, dims: Sequence[int], sizes: Ints) -> list[int | None]:
+def _sizes(layout: Layout, dims: Sequence[int], sizes: Ints) -> list[int | None]:
     if sizes is None:
         return [None] * len(dims)
     entries = [sizes] if isinstance(sizes, int) else list(sizes)
     return [None if n == -1 else n for n in entries]
 
 
-def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool) -> Signal:
+def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool) -> Layout:
     """A transform of the dimensions; with ``half`` the last keeps only what is not redundant."""
-    signal = need_signal(x, "the transformed tensor")
-    dims = _dims(signal, dim, sizes, last)
-    uncoupled(signal, dims, "a Fourier transform")
-    signal = interleaved(signal, dims)
-    for d, n in zip(dims, _sizes(signal, dims, sizes), strict=True):
-        signal = _of_length(signal, d, n or signal.shape[d])
-    out = signal
+    layout = need_layout(x, "the transformed tensor")
+    dims = _dims(layout, dim, sizes, last)
+    uncoupled(layout, dims, "a Fourier transform")
+    layout = interleaved(layout, dims)
+    for d, n in zip(dims, _sizes(layout, dims, sizes), strict=True):
+        layout = _of_length(layout, d, n or layout.shape[d])
+    out = layout
     for d in dims:
-        size = signal.shape[d]
+        size = layout.shape[d]
         kept = size // 2 + 1 if half and d == dims[-1] else size
-        axis = signal.axis_in(d)
+        axis = layout.axis_in(d)
         if axis is None:
-            if signal.axes_in([d]):
+            if layout.axes_in([d]):
                 raise GeometryError("a Fourier transform of more than an axis")
             out = with_dim(out, d, plain(kept))
             continue
         bins = tuple(k if half and d == dims[-1] else signed(k, size) for k in range(kept))
         out = _to_waves(out, d, axis, bins)
-    return spectrum(signal, out, dims, half=half)
+    return spectrum(layout, out, dims, half=half)
 
 
-def _of_length(signal: Signal, dim: int, size: int) -> Signal:
+def _of_length(layout: Layout, dim: int, size: int) -> Layout:
     """The signal as long as a transform takes it: cropped, or with zeros behind it."""
-    if size == signal.shape[dim]:
-        return signal
-    axis = signal.axis_in(dim)
+    if size == layout.shape[dim]:
+        return layout
+    axis = layout.axis_in(dim)
     if axis is None:
-        return signal if signal.axes_in([dim]) else with_dim(signal, dim, plain(size))
-    state = signal.geometry(axis)
-    out = with_axis(signal, axis, resample(state, window(1, [0]), size))
+        return layout if layout.axes_in([dim]) else with_dim(layout, dim, plain(size))
+    state = layout.geometry(axis)
+    out = with_axis(layout, axis, resample(state, window(1, [0]), size))
     return (
-        note_padding(signal, out, [axis], "zeros behind the signal") if size > state.size else out
+        note_padding(layout, out, [axis], "zeros behind the signal") if size > state.size else out
     )
 
 
-def _to_waves(signal: Signal, dim: int, axis: int, bins: Sequence[int | None]) -> Signal:
-    state = globalise(signal.geometry(axis))
-    axes = [Waves(state, tuple(bins)) if a == axis else s for a, s in enumerate(signal.axes)]
+def _to_waves(layout: Layout, dim: int, axis: int, bins: Sequence[int | None]) -> Layout:
+    state = globalise(layout.geometry(axis))
+    axes = [Waves(state, tuple(bins)) if a == axis else s for a, s in enumerate(layout.axes)]
     factor = Factor("frequency", len(bins), axis)
-    dims = [(factor,) if d == dim else f for d, f in enumerate(signal.dims)]
-    out = Signal(tuple(dims), tuple(axes), signal.causes)
+    dims = [(factor,) if d == dim else f for d, f in enumerate(layout.dims)]
+    out = Layout(tuple(dims), tuple(axes), layout.causes)
     if state.valid.all():
         return out
     detail = "a Fourier transform of the whole axis"
     return with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
 
 
-def frequency_axis(signal: Signal, dim: int) -> int | None:
+def frequency_axis(layout: Layout, dim: int) -> int | None:
     """The axis whose frequencies dimension ``dim`` holds, None where it holds anything else."""
-    factors = signal.dims[dim]
+    factors = layout.dims[dim]
     single = len(factors) == 1 and factors[0].kind == "frequency"
     return factors[0].axis if single else None
 
 
-def _back(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool) -> Signal:
-    signal = need_signal(x, "the transformed tensor")
-    dims = _dims(signal, dim, sizes, last)
-    uncoupled(signal, dims, "a Fourier transform")
-    lengths = _sizes(signal, dims, sizes)
-    convolved = filtered(signal, dims, lengths, half=half)
+def _back(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool) -> Layout:
+    layout = need_layout(x, "the transformed tensor")
+    dims = _dims(layout, dim, sizes, last)
+    uncoupled(layout, dims, "a Fourier transform")
+    lengths = _sizes(layout, dims, sizes)
+    convolved = filtered(layout, dims, lengths, half=half)
     if convolved is not None:
         return convolved
-    out = signal
+    out = layout
     for d, asked in zip(dims, lengths, strict=True):
-        stored = signal.shape[d]
+        stored = layout.shape[d]
         one_sided = half and d == dims[-1]
         size = asked or (2 * (stored - 1) if one_sided else stored)
-        axis = frequency_axis(signal, d)
+        axis = frequency_axis(layout, d)
         if axis is None:
-            if signal.axes_in([d]):
+            if layout.axes_in([d]):
                 raise GeometryError("an inverse Fourier transform of an axis")
             out = with_dim(out, d, plain(size))
             continue
@@ -160,8 +160,8 @@ def _back(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool) ->
     return out
 
 
-def _from_waves(signal: Signal, dim: int, axis: int, size: int, one_sided: bool) -> Signal:
-    waves = signal.axes[axis]
+def _from_waves(layout: Layout, dim: int, axis: int, size: int, one_sided: bool) -> Layout:
+    waves = layout.axes[axis]
     assert isinstance(waves, Waves)
     for index, frequency in enumerate(waves.bins):
         expected = index if one_sided else signed(index, size)
@@ -170,9 +170,9 @@ def _from_waves(signal: Signal, dim: int, axis: int, size: int, one_sided: bool)
         if frequency is not None and not same and (not one_sided or 2 * index <= size):
             raise GeometryError("frequencies that are not where the inverse transform takes them")
     state = _resampled(waves.axis, size)
-    axes = tuple(state if a == axis else s for a, s in enumerate(signal.axes))
-    dims = [(Factor("axis", size, axis),) if d == dim else f for d, f in enumerate(signal.dims)]
-    out = Signal(tuple(dims), axes, signal.causes)
+    axes = tuple(state if a == axis else s for a, s in enumerate(layout.axes))
+    dims = [(Factor("axis", size, axis),) if d == dim else f for d, f in enumerate(layout.dims)]
+    out = Layout(tuple(dims), axes, layout.causes)
     if state.lattice == waves.axis.lattice:
         return out
     cause = Cause(
@@ -199,24 +199,24 @@ def _register(name: str, one: bool, half: bool, last: int | None) -> None:
     default = -1 if one else None
 
     @register_rule(f"aten::fft_{forward}{name}", law=FORWARD, source=SOURCE)
-    def there(x: object, s: Ints = None, dim: Ints = default, norm: str | None = None) -> Signal:
+    def there(x: object, s: Ints = None, dim: Ints = default, norm: str | None = None) -> Layout:
         return _forward(x, s, dim, last, half=half)
 
     @register_rule(f"aten::fft_{back}{name}", law=BACK, source=SOURCE)
-    def again(x: object, s: Ints = None, dim: Ints = default, norm: str | None = None) -> Signal:
+    def again(x: object, s: Ints = None, dim: Ints = default, norm: str | None = None) -> Layout:
         return _back(x, s, dim, last, half=half)
 
     KEEPING.update((there, again))
 
 
 @register_rule("aten::_fft_r2c", law=FORWARD, source=SOURCE)
-def real_to_complex(x: object, dim: Sequence[int], normalization: int, onesided: bool) -> Signal:
+def real_to_complex(x: object, dim: Sequence[int], normalization: int, onesided: bool) -> Layout:
     """What the transforms of real signals are made of."""
     return _forward(x, None, dim, None, half=onesided)
 
 
 @register_rule("aten::_fft_c2c", law="as fft and ifft", source=SOURCE)
-def complex_to_complex(x: object, dim: Sequence[int], normalization: int, forward: bool) -> Signal:
+def complex_to_complex(x: object, dim: Sequence[int], normalization: int, forward: bool) -> Layout:
     """What the transforms of complex signals are made of."""
     return (
         _forward(x, None, dim, None, half=False)
@@ -228,24 +228,24 @@ def complex_to_complex(x: object, dim: Sequence[int], normalization: int, forwar
 @register_rule("aten::_fft_c2r", law=BACK, source=SOURCE)
 def complex_to_real(
     x: object, dim: Sequence[int], normalization: int, last_dim_size: int
-) -> Signal:
+) -> Layout:
     """What the transforms back to real signals are made of."""
-    signal = need_signal(x, "the transformed tensor")
-    sizes = [signal.shape[d] for d in dim[:-1]] + [last_dim_size]
+    layout = need_layout(x, "the transformed tensor")
+    sizes = [layout.shape[d] for d in dim[:-1]] + [last_dim_size]
     return _back(x, sizes, dim, None, half=True)
 
 
-def _scaled(x: object, y: object, **_: object) -> Signal:
+def _scaled(x: object, y: object, **_: object) -> Layout:
     """Each frequency times a number of its own."""
-    signals = [s for s in (x, y) if isinstance(s, Signal)]
-    if len(signals) > 1 and any(has_waves(s) for s in signals):
-        if not _cancel(*signals):
+    layouts = [s for s in (x, y) if isinstance(s, Layout)]
+    if len(layouts) > 1 and any(has_waves(s) for s in layouts):
+        if not _cancel(*layouts):
             raise GeometryError("two transformed signals are multiplied")
-        return pointwise(*(magnitude(s) for s in signals))
+        return pointwise(*(magnitude(s) for s in layouts))
     return multiplied(pointwise(x, y), x, y)
 
 
-def _cancel(one: Signal, other: Signal) -> bool:
+def _cancel(one: Layout, other: Layout) -> bool:
     """Whether each frequency meets its own opposite: what a shift does to both is nothing."""
     if one.dims != other.dims:
         return False
@@ -260,35 +260,35 @@ def _cancel(one: Signal, other: Signal) -> bool:
     return all(j is None or k is None or j == -k for waves in bins for j, k in waves)
 
 
-def _added(x: object, y: object, **_: object) -> Signal:
+def _added(x: object, y: object, **_: object) -> Layout:
     """Frequencies added to frequencies."""
-    signals = [s for s in (x, y) if isinstance(s, Signal)]
-    if not any(has_waves(s) for s in signals):
+    layouts = [s for s in (x, y) if isinstance(s, Layout)]
+    if not any(has_waves(s) for s in layouts):
         return pointwise(x, y)
-    if len(signals) < 2:
+    if len(layouts) < 2:
         raise GeometryError("a constant is added to the frequencies of a signal")
-    return combined(signals)
+    return combined(layouts)
 
 
-def _divided(x: object, y: object, **_: object) -> Signal:
+def _divided(x: object, y: object, **_: object) -> Layout:
     """Each frequency divided by a number of its own."""
-    if isinstance(y, Signal) and has_waves(y):
+    if isinstance(y, Layout) and has_waves(y):
         raise GeometryError("something is divided by the frequencies of a signal")
     return _scaled(x, y)
 
 
 @register_rule("aten::abs.default", law="1 -> 1; of frequencies: invariant on a circle")
-def magnitude(x: object) -> Signal:
+def magnitude(x: object) -> Layout:
     """The magnitude; that of a frequency does not change with a shift."""
-    signal = need_signal(x, "the tensor")
-    if not has_waves(signal):
-        return pointwise(signal)
-    axes = [_unmoved(s) if isinstance(s, Waves) else s for s in signal.axes]
+    layout = need_layout(x, "the tensor")
+    if not has_waves(layout):
+        return pointwise(layout)
+    axes = [_unmoved(s) if isinstance(s, Waves) else s for s in layout.axes]
     dims = [
         tuple(Factor("plain", f.size) if f.kind == "frequency" else f for f in dim)
-        for dim in signal.dims
+        for dim in layout.dims
     ]
-    return Signal(tuple(dims), tuple(axes), signal.causes)
+    return Layout(tuple(dims), tuple(axes), layout.causes)
 
 
 def _unmoved(waves: Waves) -> Gone:
@@ -297,21 +297,21 @@ def _unmoved(waves: Waves) -> Gone:
 
 
 @register_rule("aten::fft_fftshift", law="1 -> 1 between transforms", source=SOURCE)
-def zero_in_the_middle(x: object, dim: Ints = None) -> Signal:
+def zero_in_the_middle(x: object, dim: Ints = None) -> Layout:
     """The frequencies in ascending order."""
     return _rolled(x, dim, lambda size: size // 2)
 
 
 @register_rule("aten::fft_ifftshift", law="1 -> 1 between transforms", source=SOURCE)
-def zero_in_front(x: object, dim: Ints = None) -> Signal:
+def zero_in_front(x: object, dim: Ints = None) -> Layout:
     """The frequencies in the order of the transforms again."""
     return _rolled(x, dim, lambda size: -(size // 2))
 
 
-def _rolled(x: object, dim: Ints, steps: Callable[[int], int]) -> Signal:
-    signal = need_signal(x, "the tensor")
-    dims = _dims(signal, dim, None, None)
-    return roll(signal, [steps(signal.shape[d]) for d in dims], dims)
+def _rolled(x: object, dim: Ints, steps: Callable[[int], int]) -> Layout:
+    layout = need_layout(x, "the tensor")
+    dims = _dims(layout, dim, None, None)
+    return roll(layout, [steps(layout.shape[d]) for d in dims], dims)
 
 
 @register_rule(
@@ -322,43 +322,43 @@ def _rolled(x: object, dim: Ints, steps: Callable[[int], int]) -> Signal:
     law="1 -> 1; of frequencies: each one is its own opposite",
     source="torch.conj",
 )
-def conjugate(x: object) -> Signal:
+def conjugate(x: object) -> Layout:
     """The complex conjugate; that of a frequency turns the other way with a shift."""
-    signal = need_signal(x, "the tensor")
+    layout = need_layout(x, "the tensor")
     axes = [
         replace(s, bins=tuple(None if k is None else -k for k in s.bins))
         if isinstance(s, Waves)
         else s
-        for s in signal.axes
+        for s in layout.axes
     ]
-    return Signal(tuple(signal.dims), tuple(axes), signal.causes)
+    return Layout(tuple(layout.dims), tuple(axes), layout.causes)
 
 
 @register_rule("aten::real", "aten::imag", law="1 -> 1; not between transforms")
-def part(x: object) -> Signal:
+def part(x: object) -> Layout:
     """The real or the imaginary part."""
-    return need_signal(x, "the complex tensor")
+    return need_layout(x, "the complex tensor")
 
 
 @register_rule("aten::view_as_real", law="1 -> 1; not between transforms")
-def as_real(x: object) -> Signal:
+def as_real(x: object) -> Layout:
     """Both parts along a new last dimension."""
-    signal = need_signal(x, "the complex tensor")
-    return replace(signal, dims=(*signal.dims, plain(2)))
+    layout = need_layout(x, "the complex tensor")
+    return replace(layout, dims=(*layout.dims, plain(2)))
 
 
 @register_rule("aten::view_as_complex", "aten::complex", law="1 -> 1; not between transforms")
-def as_complex(x: object, imaginary: object = None) -> Signal:
+def as_complex(x: object, imaginary: object = None) -> Layout:
     """A complex tensor from both parts."""
     if imaginary is not None:
         return pointwise(x, imaginary)
-    signal = need_signal(x, "the real tensor")
-    return replace(signal, dims=signal.dims[:-1])
+    layout = need_layout(x, "the real tensor")
+    return replace(layout, dims=layout.dims[:-1])
 
 
-def has_waves(signal: Signal) -> bool:
+def has_waves(layout: Layout) -> bool:
     """Whether a tensor holds the frequencies of an axis."""
-    return any(isinstance(state, Waves) for state in signal.axes)
+    return any(isinstance(state, Waves) for state in layout.axes)
 
 
 KEEPING: set[Rule] = {
@@ -384,13 +384,13 @@ for _law, _names in ((_scaled, ("mul",)), (_added, ("add", "sub")), (_divided, (
 
 def refuse_frequencies(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise GeometryError where a rule that is not linear is asked about frequencies."""
-    if rule not in KEEPING and any(has_waves(s) for s in _signals([*args, *kwargs.values()])):
+    if rule not in KEEPING and any(has_waves(s) for s in _layouts([*args, *kwargs.values()])):
         raise GeometryError("only linear maps of each frequency are followed between transforms")
 
 
-def _signals(values: Iterable[Any]) -> Iterator[Signal]:
+def _layouts(values: Iterable[Any]) -> Iterator[Layout]:
     for value in values:
-        if isinstance(value, Signal):
+        if isinstance(value, Layout):
             yield value
         elif isinstance(value, (list, tuple)):
-            yield from _signals(value)
+            yield from _layouts(value)

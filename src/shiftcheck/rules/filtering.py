@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcheck.lattice.axis import Axis, resample, window
-from shiftcheck.lattice.layout import Dim, Signal, map_axes
+from shiftcheck.lattice.layout import Dim, Layout, map_axes
 from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.operands import Constant
 
@@ -26,7 +26,7 @@ Lags = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum(Signal):
+class Spectrum(Layout):
     """A transform that was multiplied by that of a kernel with few taps, and by nothing else.
 
     ``before``: the signal that was transformed, as long as the transform. ``own``: the dimensions,
@@ -34,7 +34,7 @@ class Spectrum(Signal):
     """
 
     own: tuple[Dim, ...] = ()
-    before: Signal = field(default_factory=lambda: Signal((), ()))
+    before: Layout = field(default_factory=lambda: Layout((), ()))
     transformed: tuple[int, ...] = ()
     lags: Lags = field(default_factory=dict)
     half: bool = False
@@ -45,7 +45,7 @@ class Spectrum(Signal):
         return self.dims is self.own
 
 
-def spectrum(before: Signal, out: Signal, dims: Sequence[int], *, half: bool) -> Signal:
+def spectrum(before: Layout, out: Layout, dims: Sequence[int], *, half: bool) -> Layout:
     """The transform ``out`` of the dimensions ``dims``, known to be one, if they are all axes."""
     if any(before.axis_in(d) is None for d in dims):
         return out
@@ -53,7 +53,7 @@ def spectrum(before: Signal, out: Signal, dims: Sequence[int], *, half: bool) ->
     return Spectrum(out.dims, out.axes, out.causes, out.dims, before, tuple(dims), lags, half)
 
 
-def multiplied(out: Signal, *operands: object) -> Signal:
+def multiplied(out: Layout, *operands: object) -> Layout:
     """The product ``out``, known to be a transform where it is one times that of a kernel."""
     spectra = [s for s in operands if isinstance(s, Spectrum) and s.untouched]
     rest = [o for o in operands if o is not (spectra[0] if spectra else None)]
@@ -122,19 +122,19 @@ def _arc(seen: NDArray[np.bool_], dim: int) -> tuple[int, int] | None:
 
 
 def filtered(
-    signal: Signal, dims: Sequence[int], lengths: Sequence[int | None], *, half: bool
-) -> Signal | None:
+    layout: Layout, dims: Sequence[int], lengths: Sequence[int | None], *, half: bool
+) -> Layout | None:
     """What a transform back of the frequencies is, as a convolution; None where it is not known."""
-    if not isinstance(signal, Spectrum) or not signal.untouched or signal.half != half:
+    if not isinstance(layout, Spectrum) or not layout.untouched or layout.half != half:
         return None
-    before, lags = signal.before, signal.lags
+    before, lags = layout.before, layout.lags
     sizes = [before.shape[d] for d in dims]
-    stored = [signal.shape[d] for d in dims]
+    stored = [layout.shape[d] for d in dims]
     default = [
         2 * (n - 1) if half and d == dims[-1] else n for d, n in zip(dims, stored, strict=True)
     ]
     asked = [n or m for n, m in zip(lengths, default, strict=True)]
-    if tuple(dims) != signal.transformed or asked != sizes:
+    if tuple(dims) != layout.transformed or asked != sizes:
         return None
 
     def change(axis: Axis, i: int) -> Axis:

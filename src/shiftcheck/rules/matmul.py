@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Signal, Waves, flat, noted, plain, with_dims
+from shiftcheck.lattice.layout import Layout, Waves, flat, noted, plain, with_dims
 from shiftcheck.lattice.windows import as_keys, contracted
-from shiftcheck.rules.common import WINDOWS, combined, mix, need_signal, no_signal, uncoupled
+from shiftcheck.rules.common import WINDOWS, combined, mix, need_layout, no_layout, uncoupled
 from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import Constant
@@ -21,36 +21,36 @@ LAW = "1 -> 1 over channels; over a spatial axis: none (MIXING)"
 
 
 @register_rule("aten::linear", law=LAW)
-def linear(x: object, weight: object, bias: object = None) -> Signal:
+def linear(x: object, weight: object, bias: object = None) -> Layout:
     """``x @ weight.T + bias`` over the last dimension."""
-    signal = need_signal(x, "the input of a linear layer")
-    no_signal(weight, "the weight of a linear layer")
-    no_signal(bias, "the bias of a linear layer")
+    layout = need_layout(x, "the input of a linear layer")
+    no_layout(weight, "the weight of a linear layer")
+    no_layout(bias, "the bias of a linear layer")
     assert isinstance(weight, Constant)
-    last = len(signal.dims) - 1
+    last = len(layout.dims) - 1
     if len(weight.shape) == 1:
-        out = mix(signal, last, 1, "a linear layer")
+        out = mix(layout, last, 1, "a linear layer")
         return with_dims(out, out.dims[:-1])
-    return mix(signal, last, weight.shape[0], "a linear layer")
+    return mix(layout, last, weight.shape[0], "a linear layer")
 
 
 @register_rule("aten::addmm", law=LAW)
-def addmm(bias: object, x: object, weight: object, *, beta: float = 1, alpha: float = 1) -> Signal:
+def addmm(bias: object, x: object, weight: object, *, beta: float = 1, alpha: float = 1) -> Layout:
     """``bias + x @ weight``."""
     product = matmul(x, weight)
-    if isinstance(bias, Signal):
+    if isinstance(bias, Layout):
         return broadcast([product, bias])
     return with_constants(product, [bias] if isinstance(bias, Constant) else [])
 
 
 @register_rule("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", law=LAW)
-def matmul(x: object, y: object) -> Signal:
+def matmul(x: object, y: object) -> Layout:
     """A product of matrices, batched or not, of a signal with a constant or of two signals."""
-    if isinstance(x, Signal) and isinstance(y, Signal):
-        return _matmul_signals(x, y)
-    if isinstance(x, Signal) and isinstance(y, Constant):
+    if isinstance(x, Layout) and isinstance(y, Layout):
+        return _matmul_layouts(x, y)
+    if isinstance(x, Layout) and isinstance(y, Constant):
         return _matmul_constant(x, y)
-    if isinstance(y, Signal) and isinstance(x, Constant):
+    if isinstance(y, Layout) and isinstance(x, Constant):
         if len(y.dims) == 1:
             return _matmul_constant(y, _transposed(x))
         out = _matmul_constant(_swap(y), _transposed(x))
@@ -58,7 +58,7 @@ def matmul(x: object, y: object) -> Signal:
     raise GeometryError("a product without a signal")
 
 
-def _matmul_constant(x: Signal, y: Constant) -> Signal:
+def _matmul_constant(x: Layout, y: Constant) -> Layout:
     last = len(x.dims) - 1
     stacked = max(len(y.shape) - 2, 0)
     if stacked:
@@ -77,14 +77,14 @@ def _matmul_constant(x: Signal, y: Constant) -> Signal:
     return replace(out, dims=tuple(dims))
 
 
-def _stacked(x: Signal, y: Constant) -> Signal:
+def _stacked(x: Layout, y: Constant) -> Layout:
     """The signal after each place that ``y`` tells apart has chosen a matrix of its own."""
     outer = replace(x, dims=(*x.dims[:-2], (), ()))
     chosen = with_constants(outer, [y])
-    return Signal(x.dims, chosen.axes, chosen.causes)
+    return Layout(x.dims, chosen.axes, chosen.causes)
 
 
-def _matmul_signals(x: Signal, y: Signal) -> Signal:
+def _matmul_layouts(x: Layout, y: Layout) -> Layout:
     if len(x.dims) < 2 or len(y.dims) < 2:
         raise GeometryError("a product of signals that are vectors")
     if any(isinstance(state, Waves) for state in (*x.axes, *y.axes)):
@@ -106,17 +106,17 @@ def _matmul_signals(x: Signal, y: Signal) -> Signal:
     return noted(out, pairs=pairs_of(x, y, (x.dims[-2], dim), keys_last=True))
 
 
-def _without_keys(signal: Signal, axes: Sequence[int]) -> Signal:
+def _without_keys(layout: Layout, axes: Sequence[int]) -> Layout:
     """The last dimension empty; of ``axes``, every result sees all that it held."""
-    held = signal.axes_in([len(signal.dims) - 1])
+    held = layout.axes_in([len(layout.dims) - 1])
     if set(held) == set(axes):
-        return contracted(signal, [len(signal.dims) - 1], related=True)
+        return contracted(layout, [len(layout.dims) - 1], related=True)
     if axes:
         raise GeometryError("a product of dimensions that have only a part in common")
-    return replace(signal, dims=(*signal.dims[:-1], ()))
+    return replace(layout, dims=(*layout.dims[:-1], ()))
 
 
-def _swap(x: Signal) -> Signal:
+def _swap(x: Layout) -> Layout:
     return replace(x, dims=(*x.dims[:-2], x.dims[-1], x.dims[-2]))
 
 

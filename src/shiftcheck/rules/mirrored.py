@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Signal, with_cause
+from shiftcheck.lattice.layout import Layout, with_cause
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
 MIRRORED = Cause(
@@ -16,14 +16,14 @@ MIRRORED = Cause(
 )
 
 
-def note_mirrored(before: Sequence[Signal], after: Signal) -> Signal:
+def note_mirrored(before: Sequence[Layout], after: Layout) -> Layout:
     """Add INDEX where an axis now moves against its input, and take it back where none does.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis, resample, window
         >>> from shiftcheck.lattice.layout import Factor, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> flipped = with_axis(x, 0, resample(x.geometry(0), window(-1, [15]), 16))
         >>> [cause.kind for cause in note_mirrored([x], flipped).causes]
         ['INDEX']
@@ -36,7 +36,7 @@ def note_mirrored(before: Sequence[Signal], after: Signal) -> Signal:
             continue
         if state.stride > 0:
             out = without_mirror(out, axis)
-        elif not any(is_mirrored(signal.axes[axis]) for signal in before):
+        elif not any(is_mirrored(layout.axes[axis]) for layout in before):
             out = with_cause(out, replace(MIRRORED, axis=axis))
     return out
 
@@ -46,7 +46,7 @@ def is_mirrored(state: object) -> bool:
     return isinstance(state, Axis) and state.stride < 0
 
 
-def without_mirror(signal: Signal, axis: int) -> Signal:
+def without_mirror(layout: Layout, axis: int) -> Layout:
     """The signal without the cause that an axis is mirrored."""
-    left = tuple(c for c in signal.causes if (c.axis, c.form) != (axis, CauseForm.MIRRORED))
-    return signal if len(left) == len(signal.causes) else replace(signal, causes=left)
+    left = tuple(c for c in layout.causes if (c.axis, c.form) != (axis, CauseForm.MIRRORED))
+    return layout if len(left) == len(layout.causes) else replace(layout, causes=left)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.rules.common import (
-    need_signal,
-    no_signal,
+    need_layout,
+    no_layout,
     normal_dim,
     spread_over,
     uncoupled,
@@ -19,16 +19,16 @@ from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 
 
-def _affine(signal: Signal, dim: int, *parameters: object) -> Signal:
+def _affine(layout: Layout, dim: int, *parameters: object) -> Layout:
     """Combine with vectors along ``dim``."""
-    trailing = len(signal.dims) - 1 - dim
+    trailing = len(layout.dims) - 1 - dim
     vectors = []
     for p in parameters:
-        no_signal(p, "a parameter of a normalisation")
+        no_layout(p, "a parameter of a normalisation")
         if isinstance(p, Constant):
             shape = p.shape + (1,) * trailing
             vectors.append(replace(p, shape=shape))
-    return with_constants(signal, vectors)
+    return with_constants(layout, vectors)
 
 
 BATCH = "1 -> 1 with running statistics; else it couples the batch"
@@ -43,14 +43,14 @@ def batch_norm(
     running_var: object,
     training: bool,
     *_: object,
-) -> Signal:
+) -> Layout:
     """BatchNorm; channels are dimension 1."""
-    signal = need_signal(x, "the input of a normalisation")
+    layout = need_layout(x, "the input of a normalisation")
     if training or running_mean is None:
-        uncoupled(signal, [0], "a batch norm with statistics of the batch")
-        dims = [d for d in range(len(signal.dims)) if d != 1]
-        signal = spread_over(signal, dims, "statistics of the whole axis")
-    return _affine(signal, 1, weight, bias, running_mean, running_var)
+        uncoupled(layout, [0], "a batch norm with statistics of the batch")
+        dims = [d for d in range(len(layout.dims)) if d != 1]
+        layout = spread_over(layout, dims, "statistics of the whole axis")
+    return _affine(layout, 1, weight, bias, running_mean, running_var)
 
 
 @register_rule("aten::native_batch_norm", "aten::_native_batch_norm_legit", law=BATCH)
@@ -76,22 +76,22 @@ def instance_norm(
     running_var: object,
     use_input_stats: bool,
     *_: object,
-) -> Signal:
+) -> Layout:
     """InstanceNorm; statistics of each element and channel over all other dimensions."""
-    signal = need_signal(x, "the input of a normalisation")
+    layout = need_layout(x, "the input of a normalisation")
     if use_input_stats:
-        signal = spread_over(signal, range(2, len(signal.dims)), "statistics of the whole axis")
-    return _affine(signal, 1, weight, bias, running_mean, running_var)
+        layout = spread_over(layout, range(2, len(layout.dims)), "statistics of the whole axis")
+    return _affine(layout, 1, weight, bias, running_mean, running_var)
 
 
 @register_rule("aten::group_norm", law="global")
 def group_norm(
     x: object, groups: int, weight: object = None, bias: object = None, *_: object
-) -> Signal:
+) -> Layout:
     """GroupNorm; statistics of each element and group of channels over all other dimensions."""
-    signal = need_signal(x, "the input of a normalisation")
-    signal = spread_over(signal, range(1, len(signal.dims)), "statistics of the whole axis")
-    return _affine(signal, 1, weight, bias)
+    layout = need_layout(x, "the input of a normalisation")
+    layout = spread_over(layout, range(1, len(layout.dims)), "statistics of the whole axis")
+    return _affine(layout, 1, weight, bias)
 
 
 @register_rule(
@@ -103,16 +103,16 @@ def layer_norm(
     weight: object = None,
     bias: object = None,
     *_: object,
-) -> Signal:
+) -> Layout:
     """LayerNorm over the last dimensions."""
-    signal = need_signal(x, "the input of a normalisation")
-    rank = len(signal.dims)
+    layout = need_layout(x, "the input of a normalisation")
+    rank = len(layout.dims)
     dims = range(rank - len(normalized_shape), rank)
-    uncoupled(signal, dims, "a layer norm")
-    signal = spread_over(signal, dims, "statistics of the whole axis")
+    uncoupled(layout, dims, "a layer norm")
+    layout = spread_over(layout, dims, "statistics of the whole axis")
     for p in (weight, bias):
-        no_signal(p, "a parameter of a normalisation")
-    return with_constants(signal, [p for p in (weight, bias) if isinstance(p, Constant)])
+        no_layout(p, "a parameter of a normalisation")
+    return with_constants(layout, [p for p in (weight, bias) if isinstance(p, Constant)])
 
 
 @register_rule("aten::native_layer_norm", law="as layer_norm")
@@ -145,21 +145,21 @@ def native_group_norm(
     "aten::feature_alpha_dropout",
     law="1 -> 1 in eval mode; else STOCHASTIC",
 )
-def dropout(x: object, p: float, train: bool) -> Signal:
+def dropout(x: object, p: float, train: bool) -> Layout:
     """Dropout in all its kinds."""
-    signal = need_signal(x, "the input of a dropout")
+    layout = need_layout(x, "the input of a dropout")
     if not 0 <= p <= 1:
         raise GeometryError(f"a dropout with probability {p}")
-    return stochastic(signal) if train and p > 0 else signal
+    return stochastic(layout) if train and p > 0 else layout
 
 
 @register_rule("aten::renorm", law="global; over the batch it couples it", source="torch.renorm")
-def renorm(x: object, p: float, dim: int, maxnorm: float) -> Signal:
+def renorm(x: object, p: float, dim: int, maxnorm: float) -> Layout:
     """Every slice of a dimension is scaled down to a norm, which sees all other dimensions."""
-    signal = need_signal(x, "the input of a normalisation")
-    at = normal_dim(dim, len(signal.dims))
-    if signal.axes_in([at]):
+    layout = need_layout(x, "the input of a normalisation")
+    at = normal_dim(dim, len(layout.dims))
+    if layout.axes_in([at]):
         raise GeometryError("a norm for each place along a spatial axis")
-    others = [d for d in range(len(signal.dims)) if d != at]
-    uncoupled(signal, others, "a norm over the batch")
-    return spread_over(signal, others, "a norm of the whole axis")
+    others = [d for d in range(len(layout.dims)) if d != at]
+    uncoupled(layout, others, "a norm over the batch")
+    return spread_over(layout, others, "a norm of the whole axis")

@@ -6,21 +6,21 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shiftcheck.lattice.axis import Axis, all_valid
-from shiftcheck.lattice.layout import Signal, with_cause
+from shiftcheck.lattice.layout import Layout, with_cause
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
 
 def note_new_causes(
-    before: Signal, after: Signal, kind: str = CauseKind.STRIDE, detail: str = ""
-) -> Signal:
+    before: Layout, after: Layout, kind: str = CauseKind.STRIDE, detail: str = ""
+) -> Layout:
     """Name what an operation on single axes did: samples invalidated, or the period made longer.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, note_new_causes
+        >>> from shiftcheck.rules import Factor, Layout, note_new_causes
         >>> from shiftcheck.rules import resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> halved = with_axis(x, 0, resample(x.geometry(0), window(2, [0]), 8))
         >>> [(cause.kind, cause.period) for cause in note_new_causes(x, halved).causes]
         [('STRIDE', 2)]
@@ -33,8 +33,8 @@ def note_new_causes(
 
 
 def _note_axis(
-    out: Signal, axis: int, old: Axis, new: Axis, kind: CauseKind, detail: str
-) -> Signal:
+    out: Layout, axis: int, old: Axis, new: Axis, kind: CauseKind, detail: str
+) -> Layout:
     if new.lattice > old.lattice:
         out = with_cause(out, Cause(kind=kind, axis=axis, period=new.lattice, detail=detail))
     if new.circular and new.circle is None and old.circle is not None:
@@ -46,16 +46,16 @@ def _note_axis(
     return out
 
 
-def note_padding(before: Signal, after: Signal, axes: Iterable[int], detail: str) -> Signal:
+def note_padding(before: Layout, after: Layout, axes: Iterable[int], detail: str) -> Layout:
     """Add PADDING for the axes that now have samples which read beyond the edge.
 
     Where nothing was valid before, or the same samples as now, nothing became invalid.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
-        >>> from shiftcheck.rules import Factor, Signal, note_padding, resample, window, with_axis
+        >>> from shiftcheck.rules import Factor, Layout, note_padding, resample, window, with_axis
         >>> row = (Factor("axis", 16, axis=0),)
-        >>> x = Signal((row,), (input_axis(16, circular=False),))
+        >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> blurred = with_axis(x, 0, resample(x.geometry(0), window(1, [-1, 0, 1]), 16))
         >>> [cause.kind for cause in note_padding(x, blurred, [0], "zeros").causes]
         ['PADDING']
@@ -77,13 +77,13 @@ def _as_valid(old: Axis, new: Axis) -> bool:
 
 
 def note_edges(
-    before: Signal,
-    after: Signal,
+    before: Layout,
+    after: Layout,
     dims: Sequence[int],
     change: Callable[[Axis, int], Axis],
     detail: str,
     form: CauseForm = CauseForm.PLAIN,
-) -> Signal:
+) -> Layout:
     """Add PADDING for the axes in ``dims`` that ``change``, as given to map_axes, reads beyond.
 
     Samples that were not valid before do not count, so it is this operation that does it.
@@ -110,14 +110,14 @@ STAYS = (
 UNNAMED = "its rule names no cause"
 
 
-def note_missing_causes(before: Sequence[Signal], after: Signal) -> Signal:
+def note_missing_causes(before: Sequence[Layout], after: Layout) -> Layout:
     """Add the causes that a rule left out, so that whatever an axis lost has a guilty layer.
 
     Causes that have a layer are those of earlier ones, and explain nothing that happens here.
     """
     out = after
     for axis, new in enumerate(after.axes):
-        old = [s for s in (signal.axes[axis] for signal in before) if isinstance(s, Axis)]
+        old = [s for s in (layout.axes[axis] for layout in before) if isinstance(s, Axis)]
         if not isinstance(new, Axis) or not old:
             continue
         changes = list(_changes(old, new))

@@ -20,8 +20,8 @@ class BatchCoupledError(ShiftcheckError):
     """The operation mixes the elements of the batch, so copies can't share one.
 
     Example:
-        >>> from shiftcheck.rules import BatchCoupledError, Factor, Signal, find_rule
-        >>> x = Signal(((Factor("copies", 3), Factor("plain", 2)),), ())
+        >>> from shiftcheck.rules import BatchCoupledError, Factor, Layout, find_rule
+        >>> x = Layout(((Factor("copies", 3), Factor("plain", 2)),), ())
         >>> try:
         ...     find_rule("aten::mean", "dim")(x, [0])
         ... except BatchCoupledError as error:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shiftcheck.lattice.axis import Axis, join
 from shiftcheck.lattice.bands import Codes, Reach, causal, reached, reaches
-from shiftcheck.lattice.layout import Dim, Pairs, Signal, merge_causes, with_cause
+from shiftcheck.lattice.layout import Dim, Layout, Pairs, merge_causes, with_cause
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import Constant
@@ -43,7 +43,7 @@ Table = NDArray[Any]
 
 
 def related(
-    queries: Signal, keys: Signal, places: tuple[Dim, Dim], *, keys_last: bool
+    queries: Layout, keys: Layout, places: tuple[Dim, Dim], *, keys_last: bool
 ) -> Pairs | None:
     """What scores relate that are products of queries and keys; None where that is no whole axis.
 
@@ -241,7 +241,7 @@ def _finer(codes: Codes | None, more: Codes) -> Codes:
 # -- what comes of it ---------------------------------------------------------------------------
 
 
-def summed(out: Signal, pairs: Pairs, values: Signal) -> Signal:
+def summed(out: Layout, pairs: Pairs, values: Layout) -> Layout:
     """``out``, the values summed over all that each place is related to, as far as it looks."""
     if pairs.stage == "scores" or pairs.codes is None:
         return out
@@ -255,12 +255,12 @@ def summed(out: Signal, pairs: Pairs, values: Signal) -> Signal:
     return out if law is None else within_reach(out, pairs, values, law)
 
 
-def of_the_past(out: Signal, pairs: Pairs, values: Signal) -> Signal:
+def of_the_past(out: Layout, pairs: Pairs, values: Layout) -> Layout:
     """``out``, the values summed over each place and all before it."""
     return within_reach(out, pairs, values, causal(len(pairs.axes)))
 
 
-def within_reach(out: Signal, pairs: Pairs, values: Signal, law: Sequence[Reach]) -> Signal:
+def within_reach(out: Layout, pairs: Pairs, values: Layout, law: Sequence[Reach]) -> Layout:
     """The signal with the geometry of samples that look as far as the law says, and its causes."""
     given = [*pairs.causes, *values.causes]
     causes = [c for c in out.causes if c in given or c.axis not in pairs.axes]
@@ -272,8 +272,8 @@ def within_reach(out: Signal, pairs: Pairs, values: Signal, law: Sequence[Reach]
         assert isinstance(held, Axis)
         seen = join(asked, held)
         before[axis], after[axis] = join(asking, seen), join(asking, reached(seen, reach))
-    old = Signal(out.dims, tuple(before), tuple(causes))
-    new = note_new_causes(old, Signal(out.dims, tuple(after), tuple(causes)), detail=PATTERN)
+    old = Layout(out.dims, tuple(before), tuple(causes))
+    new = note_new_causes(old, Layout(out.dims, tuple(after), tuple(causes)), detail=PATTERN)
     bounded = [a for a, reach in zip(pairs.axes, law, strict=True) if reach.bounded]
     new = note_padding(old, new, bounded, BORDER)
     for axis, reach in zip(pairs.axes, law, strict=True):

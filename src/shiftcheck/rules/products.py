@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Signal, plain, with_dim
+from shiftcheck.lattice.layout import Layout, plain, with_dim
 from shiftcheck.rules.common import (
     combined,
     mix,
-    need_signal,
-    no_signal,
+    need_layout,
+    no_layout,
     normal_dim,
     pointwise,
     reduce_over,
@@ -35,13 +35,13 @@ def added(bias: object, x: object, y: object, *, beta: float = 1, alpha: float =
 
 
 @register_rule("aten::addbmm", law=LAW)
-def added_sum(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Signal:
+def added_sum(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Layout:
     """``bias`` and the sum of ``x @ y`` over the stack."""
     return pointwise(reduce_over(matmul(x, y), [0], False, "a sum of products"), bias)
 
 
 @register_rule("aten::cdist", "aten::_cdist_forward", "aten::_euclidean_dist", law=LAW)
-def distances(x: object, y: object, *_: object) -> Signal:
+def distances(x: object, y: object, *_: object) -> Layout:
     """The distance of every row of ``x`` to every row of ``y``: contracted as ``x @ y.T`` is."""
     return matmul(x, _rows_to_columns(y))
 
@@ -49,25 +49,25 @@ def distances(x: object, y: object, *_: object) -> Signal:
 def _rows_to_columns(y: object) -> object:
     if isinstance(y, Constant):
         return replace(y, shape=(*y.shape[:-2], y.shape[-1], y.shape[-2]))
-    if isinstance(y, Signal):
+    if isinstance(y, Layout):
         return replace(y, dims=(*y.dims[:-2], y.dims[-1], y.dims[-2]))
     return y
 
 
 @register_rule("aten::bilinear", law=LAW)
-def bilinear(x: object, y: object, weight: object, bias: object = None) -> Signal:
+def bilinear(x: object, y: object, weight: object, bias: object = None) -> Layout:
     """``x @ weight @ y`` for the last dimension of both, at each place."""
-    no_signal(weight, "the weight of a bilinear map")
-    no_signal(bias, "the bias of a bilinear map")
+    no_layout(weight, "the weight of a bilinear map")
+    no_layout(bias, "the bias of a bilinear map")
     assert isinstance(weight, Constant)
-    sides = [need_signal(side, "a side of a bilinear map") for side in (x, y)]
+    sides = [need_layout(side, "a side of a bilinear map") for side in (x, y)]
     mixed = [mix(side, len(side.dims) - 1, 1, "a bilinear map") for side in sides]
     out = combined(mixed)
     return with_dim(out, len(out.dims) - 1, plain(weight.shape[0]))
 
 
 @register_rule("aten::linalg_cross", "aten::cross", law="1 -> 1 over channels")
-def cross(x: object, y: object, dim: int | None = -1) -> Signal:
+def cross(x: object, y: object, dim: int | None = -1) -> Layout:
     """The vector product along a dimension of three."""
     out = pointwise(x, y)
     if dim is None:

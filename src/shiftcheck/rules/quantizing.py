@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shiftcheck.lattice.layout import Signal
-from shiftcheck.rules.common import need_signal, normal_dim, pointwise, reduce_over
+from shiftcheck.lattice.layout import Layout
+from shiftcheck.rules.common import need_layout, normal_dim, pointwise, reduce_over
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 
@@ -21,7 +21,7 @@ from shiftcheck.rules.registry import register_rule
     "quantized_decomposed::dequantize_per_tensor",
     law="1 -> 1",
 )
-def by_one_scale(*operands: object, **_: object) -> Signal:
+def by_one_scale(*operands: object, **_: object) -> Layout:
     """Every sample by itself, with a step and a zero that are the same for all, or broadcast."""
     return pointwise(*operands)
 
@@ -31,7 +31,7 @@ def by_one_scale(*operands: object, **_: object) -> Signal:
     "aten::_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
     law="1 -> 1",
 )
-def with_mask(*operands: object) -> tuple[Signal, Signal]:
+def with_mask(*operands: object) -> tuple[Layout, Layout]:
     """The result, and which values were within the range."""
     out = pointwise(*operands)
     return out, out
@@ -47,18 +47,18 @@ def with_mask(*operands: object) -> tuple[Signal, Signal]:
 )
 def by_scales_along(
     x: object, scales: object, zeros: object, axis: int = 0, *_: object, **__: object
-) -> Signal:
+) -> Layout:
     """A step and a zero for each place along one dimension; if it is spatial, a POSITION."""
-    signal = need_signal(x, "what is quantised")
-    after = len(signal.dims) - 1 - normal_dim(axis, len(signal.dims))
-    return pointwise(signal, _along(scales, after), _along(zeros, after))
+    layout = need_layout(x, "what is quantised")
+    after = len(layout.dims) - 1 - normal_dim(axis, len(layout.dims))
+    return pointwise(layout, _along(scales, after), _along(zeros, after))
 
 
 def _along(values: object, after: int) -> object:
     """A vector with as many dimensions of size 1 after it."""
     if isinstance(values, Constant):
         return replace(values, shape=(*values.shape, *(1,) * after))
-    if isinstance(values, Signal):
+    if isinstance(values, Layout):
         return replace(values, dims=(*values.dims, *((),) * after))
     return values
 
@@ -66,15 +66,15 @@ def _along(values: object, after: int) -> object:
 @register_rule("aten::fake_quantize_per_channel_affine_cachemask", law="1 -> 1")
 def by_scales_with_mask(
     x: object, scales: object, zeros: object, axis: int, *_: object
-) -> tuple[Signal, Signal]:
+) -> tuple[Layout, Layout]:
     """The result, and which values were within the range."""
     out = by_scales_along(x, scales, zeros, axis)
     return out, out
 
 
 @register_rule("aten::quantize_per_tensor_dynamic", law="global: the step is that of all values")
-def by_the_range(x: object, *_: object) -> Signal:
+def by_the_range(x: object, *_: object) -> Layout:
     """The step comes from the smallest and the largest value of the whole tensor."""
-    signal = need_signal(x, "what is quantised")
-    dims = range(len(signal.dims))
-    return pointwise(signal, reduce_over(signal, dims, keepdim=False, what="the range of values"))
+    layout = need_layout(x, "what is quantised")
+    dims = range(len(layout.dims))
+    return pointwise(layout, reduce_over(layout, dims, keepdim=False, what="the range of values"))

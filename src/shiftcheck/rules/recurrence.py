@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError, accumulate
-from shiftcheck.lattice.layout import Signal, lose, plain, with_axis, with_cause, with_dims
+from shiftcheck.lattice.layout import Layout, lose, plain, with_axis, with_cause, with_dims
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.rules.common import combined, mix, need_signal, no_signal, normal_dim, uncoupled
+from shiftcheck.rules.common import combined, mix, need_layout, no_layout, normal_dim, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
@@ -16,17 +16,17 @@ from shiftcheck.rules.registry import register_rule
 LAW = "over channels 1 -> 1; along an axis 1 -> 1 with an infinite halo, so nothing is valid"
 
 
-def running(signal: Signal, dim: int, what: str, *, both: bool = False) -> Signal:
+def running(layout: Layout, dim: int, what: str, *, both: bool = False) -> Layout:
     """Every sample now depends on all before it along ``dim``, or on all (``both``)."""
-    uncoupled(signal, [dim], what)
-    factors = signal.dims[dim]
-    if not signal.axes_in([dim]):
-        return signal
+    uncoupled(layout, [dim], what)
+    factors = layout.dims[dim]
+    if not layout.axes_in([dim]):
+        return layout
     if any(f.kind != "axis" for f in factors):
         raise GeometryError(f"{what} along a dimension that holds more than an axis")
-    out = signal
+    out = layout
     for factor in factors:
-        state = accumulate(signal.geometry(factor.axis))
+        state = accumulate(layout.geometry(factor.axis))
         if both or len(factors) > 1:  # what came before in row order lies on either side
             state = accumulate(state, backwards=True)
         out = with_axis(out, factor.axis, state)
@@ -36,18 +36,18 @@ def running(signal: Signal, dim: int, what: str, *, both: bool = False) -> Signa
 
 
 @register_rule("aten::cumsum", "aten::cumprod", "aten::logcumsumexp", law=LAW)
-def cumulative(x: object, dim: int, **_: object) -> Signal:
+def cumulative(x: object, dim: int, **_: object) -> Layout:
     """A sum, or another symmetric function, of a sample and all before it."""
-    signal = need_signal(x, "the accumulated tensor")
-    return running(signal, normal_dim(dim, len(signal.dims)), "a running sum")
+    layout = need_layout(x, "the accumulated tensor")
+    return running(layout, normal_dim(dim, len(layout.dims)), "a running sum")
 
 
 @register_rule("aten::cummax", "aten::cummin", law=LAW + "; the indices: INDEX")
-def cumulative_extreme(x: object, dim: int) -> tuple[Signal, Signal]:
+def cumulative_extreme(x: object, dim: int) -> tuple[Layout, Layout]:
     """The extreme value so far, and its index."""
-    signal = need_signal(x, "the accumulated tensor")
-    out = running(signal, normal_dim(dim, len(signal.dims)), "a running extreme")
-    axes = signal.axes_in([normal_dim(dim, len(signal.dims))])
+    layout = need_layout(x, "the accumulated tensor")
+    out = running(layout, normal_dim(dim, len(layout.dims)), "a running extreme")
+    axes = layout.axes_in([normal_dim(dim, len(layout.dims))])
     cause = Cause(kind=CauseKind.INDEX, detail="indices count from a fixed place")
     return out, lose(out, axes, cause)
 
@@ -70,7 +70,7 @@ def recurrent(
     train: bool,
     bidirectional: bool,
     batch_first: bool,
-) -> tuple[Signal, ...]:
+) -> tuple[Layout, ...]:
     """A stack of recurrent layers; an LSTM has two states, of which one may be a projection."""
     states = [_state(h) for h in (hx if isinstance(hx, Sequence) else [hx])]
     noisy = train and dropout > 0 and num_layers > 1
@@ -99,7 +99,7 @@ def one_layer(
 
 
 def _state(hx: object) -> Constant:
-    no_signal(hx, "the initial state of a recurrent layer")
+    no_layout(hx, "the initial state of a recurrent layer")
     assert isinstance(hx, Constant)
     return hx
 
@@ -113,14 +113,14 @@ def _recurrent(
     noisy: bool,
     *,
     backwards: bool = False,
-) -> Signal:
+) -> Layout:
     """The states of the last layer for each sample; ``states`` start ``[layers, batch, size]``."""
-    signal = need_signal(x, "the input of a recurrent layer")
+    layout = need_layout(x, "the input of a recurrent layer")
     for parameter in params:
-        no_signal(parameter, "a weight of a recurrent layer")
+        no_layout(parameter, "a weight of a recurrent layer")
     steps, batch = (1, 0) if batch_first else (0, 1)
     size = states[0].shape[-1] * (2 if bidirectional else 1)
-    out = mix(signal, 2, size, "a recurrent layer")
+    out = mix(layout, 2, size, "a recurrent layer")
     out = running(out, steps, "a recurrent layer", both=bidirectional or backwards)
     for state in states:
         place = replace(out, dims=(plain(state.shape[0]), out.dims[batch], plain(state.shape[2])))
@@ -129,14 +129,14 @@ def _recurrent(
     return stochastic(out) if noisy else out
 
 
-def _final(out: Signal, state: Constant, batch_first: bool) -> Signal:
+def _final(out: Layout, state: Constant, batch_first: bool) -> Layout:
     """The state after the last sample: the axis that the layer runs along is gone."""
     batch = out.dims[0 if batch_first else 1]
     return with_dims(out, [plain(state.shape[0]), batch, plain(state.shape[2])])
 
 
 @register_rule("aten::lstm_cell", law="over channels 1 -> 1", source="torch.nn.LSTMCell")
-def lstm_cell(x: object, hx: Sequence[object], *params: object) -> tuple[Signal, Signal]:
+def lstm_cell(x: object, hx: Sequence[object], *params: object) -> tuple[Layout, Layout]:
     """One step of an LSTM for each element of the first dimension."""
     out = _cell(x, hx, params)
     return out, out
@@ -145,16 +145,16 @@ def lstm_cell(x: object, hx: Sequence[object], *params: object) -> tuple[Signal,
 @register_rule(
     "aten::gru_cell", "aten::rnn_tanh_cell", "aten::rnn_relu_cell", law="over channels 1 -> 1"
 )
-def cell(x: object, hx: object, *params: object) -> Signal:
+def cell(x: object, hx: object, *params: object) -> Layout:
     """One step of a recurrent layer for each element of the first dimension."""
     return _cell(x, [hx], params)
 
 
-def _cell(x: object, states: Sequence[object], params: Sequence[object]) -> Signal:
+def _cell(x: object, states: Sequence[object], params: Sequence[object]) -> Layout:
     for parameter in params:
-        no_signal(parameter, "a weight of a recurrent cell")
-    shapes = [s.shape for s in states if isinstance(s, Signal | Constant)]
-    sources = [s for s in (x, *states) if isinstance(s, Signal)]
+        no_layout(parameter, "a weight of a recurrent cell")
+    shapes = [s.shape for s in states if isinstance(s, Layout | Constant)]
+    sources = [s for s in (x, *states) if isinstance(s, Layout)]
     mixed = [mix(s, len(s.dims) - 1, shapes[0][-1], "a recurrent cell") for s in sources]
     constants = [c for c in (x, *states) if isinstance(c, Constant)]
     narrow = [replace(c, shape=(*c.shape[:-1], 1)) if c is x else c for c in constants]

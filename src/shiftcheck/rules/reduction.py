@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Gone, Signal, lose, with_cause
+from shiftcheck.lattice.layout import Gone, Layout, lose, with_cause
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
-    need_signal,
+    need_layout,
     normal_dim,
     normal_dims,
     reduce_over,
@@ -35,20 +35,20 @@ LAW = "1 -> 1 over channels; over an axis: global, the axis is gone"
     "aten::min.default",
     law=LAW,
 )
-def reduction(x: object, dim: Dims = None, keepdim: bool = False, **_: object) -> Signal:
+def reduction(x: object, dim: Dims = None, keepdim: bool = False, **_: object) -> Layout:
     """A symmetric function of all values along the dimensions."""
-    signal = need_signal(x, "the reduced tensor")
-    return reduce_over(signal, normal_dims(dim, len(signal.dims)), keepdim, "a reduction")
+    layout = need_layout(x, "the reduced tensor")
+    return reduce_over(layout, normal_dims(dim, len(layout.dims)), keepdim, "a reduction")
 
 
 @register_rule("aten::prod.dim_int", law=LAW)
-def product(x: object, dim: int, keepdim: bool = False, **_: object) -> Signal:
+def product(x: object, dim: int, keepdim: bool = False, **_: object) -> Layout:
     """The product of all values along a dimension."""
     return reduction(x, dim, keepdim)
 
 
 @register_rule("aten::norm.ScalarOpt_dim", "aten::linalg_vector_norm", law=LAW)
-def norm(x: object, p: object = 2, dim: Dims = None, keepdim: bool = False, **_: object) -> Signal:
+def norm(x: object, p: object = 2, dim: Dims = None, keepdim: bool = False, **_: object) -> Layout:
     """A norm along the dimensions."""
     return reduction(x, dim, keepdim)
 
@@ -60,7 +60,7 @@ def norm(x: object, p: object = 2, dim: Dims = None, keepdim: bool = False, **_:
 )
 def spread(
     x: object, dim: Dims = None, *, correction: object = None, keepdim: bool = False
-) -> Signal:
+) -> Layout:
     """Variance or standard deviation along the dimensions."""
     return reduction(x, dim, keepdim)
 
@@ -68,7 +68,7 @@ def spread(
 @register_rule("aten::var_mean.correction", "aten::std_mean.correction", law=LAW)
 def spread_and_mean(
     x: object, dim: Dims = None, *, correction: object = None, keepdim: bool = False
-) -> tuple[Signal, Signal]:
+) -> tuple[Layout, Layout]:
     """Variance or standard deviation, and the mean."""
     out = reduction(x, dim, keepdim)
     return out, out
@@ -77,13 +77,13 @@ def spread_and_mean(
 @register_rule("aten::var.dim", "aten::std.dim", law=LAW)
 def spread_unbiased(
     x: object, dim: Dims = None, unbiased: bool = True, keepdim: bool = False
-) -> Signal:
+) -> Layout:
     """Variance or standard deviation along the dimensions, the older signature."""
     return reduction(x, dim, keepdim)
 
 
 @register_rule("aten::max.dim", "aten::min.dim", "aten::median.dim", law=LAW)
-def extreme(x: object, dim: int, keepdim: bool = False) -> tuple[Signal, Signal]:
+def extreme(x: object, dim: int, keepdim: bool = False) -> tuple[Layout, Layout]:
     """The extreme value along a dimension, and its index."""
     return reduction(x, dim, keepdim), argument(x, dim, keepdim)
 
@@ -91,29 +91,29 @@ def extreme(x: object, dim: int, keepdim: bool = False) -> tuple[Signal, Signal]
 @register_rule(
     "aten::argmax", "aten::argmin", law="1 -> 1 over channels; over an axis: none (INDEX)"
 )
-def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Signal:
+def argument(x: object, dim: int | None = None, keepdim: bool = False) -> Layout:
     """The index of the extreme value: over an axis it counts from a fixed place."""
-    signal = need_signal(x, "the tensor")
-    dims = normal_dims(dim, len(signal.dims))
-    uncoupled(signal, dims, "an argmax")
-    if signal.axes_in(dims):
+    layout = need_layout(x, "the tensor")
+    dims = normal_dims(dim, len(layout.dims))
+    uncoupled(layout, dims, "an argmax")
+    if layout.axes_in(dims):
         cause = Cause(kind=CauseKind.INDEX, detail="an index counts from a fixed place")
-        signal = lose(signal, signal.axes_in(dims), cause)
-    return note_choice(reduce_over(signal, dims, keepdim, "an argmax"))
+        layout = lose(layout, layout.axes_in(dims), cause)
+    return note_choice(reduce_over(layout, dims, keepdim, "an argmax"))
 
 
-def note_choice(signal: Signal) -> Signal:
+def note_choice(layout: Layout) -> Layout:
     """Add DATA_DEPENDENT to indices that tell of all of an axis: they may choose a place on it.
 
     Of a choice for each place, as between classes, the place is none of the data's.
     """
-    whole = [s for s in signal.axes if isinstance(s, Gone)]
+    whole = [s for s in layout.axes if isinstance(s, Gone)]
     if not whole:
-        return signal
+        return layout
     cause = Cause(
         kind=CauseKind.DATA_DEPENDENT, detail="an index is chosen from values of the whole axis"
     )
-    return with_cause(signal, cause)
+    return with_cause(layout, cause)
 
 
 @register_rule(
@@ -125,22 +125,22 @@ def note_choice(signal: Signal) -> Signal:
     "aten::_safe_softmax",
     law="1 -> 1 over channels; over an axis: global",
 )
-def softmax(x: object, dim: int, *_: object, **__: object) -> Signal:
+def softmax(x: object, dim: int, *_: object, **__: object) -> Layout:
     """Exponentials divided by their sum along a dimension."""
-    signal = need_signal(x, "the input of a softmax")
-    at = normal_dim(dim, len(signal.dims))
-    uncoupled(signal, [at], "a softmax")
-    return spread_over(signal, [at], "a sum over the whole axis")
+    layout = need_layout(x, "the input of a softmax")
+    at = normal_dim(dim, len(layout.dims))
+    uncoupled(layout, [at], "a softmax")
+    return spread_over(layout, [at], "a sum over the whole axis")
 
 
 @register_rule("aten::glu", law="1 -> 1 over channels")
-def glu(x: object, dim: int = -1) -> Signal:
+def glu(x: object, dim: int = -1) -> Layout:
     """One half of the channels times the sigmoid of the other."""
-    signal = need_signal(x, "the input of a gated unit")
-    at = normal_dim(dim, len(signal.dims))
-    if signal.axes_in([at]) or signal.holds_copies([at]):
+    layout = need_layout(x, "the input of a gated unit")
+    at = normal_dim(dim, len(layout.dims))
+    if layout.axes_in([at]) or layout.holds_copies([at]):
         raise GeometryError("a gated unit along a spatial axis or the batch")
-    half = [replace(f, size=f.size // 2) for f in signal.dims[at]]
-    dims = list(signal.dims)
+    half = [replace(f, size=f.size // 2) for f in layout.dims[at]]
+    dims = list(layout.dims)
     dims[at] = tuple(f for f in half if f.size > 1)
-    return replace(signal, dims=tuple(dims))
+    return replace(layout, dims=tuple(dims))

@@ -47,7 +47,7 @@ def register_rule(
         source: where the formula comes from.
 
     The rule mirrors the operation's signature. A tensor that depends on the input arrives as a
-    ``Signal``, another one as a ``Constant``; it returns the ``Signal`` of the output, or a tuple
+    ``Layout``, another one as a ``Constant``; it returns the ``Layout`` of the output, or a tuple
     of them, and raises ``GeometryError`` for what it does not understand.
 
     Raises:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 from shiftcheck.lattice.axis import Axis, Taps, resample, window
-from shiftcheck.lattice.layout import Signal, map_axes, no_longer_uniform, plain, uniform, with_dim
+from shiftcheck.lattice.layout import Layout, map_axes, no_longer_uniform, plain, uniform, with_dim
 from shiftcheck.lattice.windows import within_windows
 from shiftcheck.report.causes import CauseForm, CauseKind
-from shiftcheck.rules.common import need_signal, require_plain
+from shiftcheck.rules.common import need_layout, require_plain
 from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.registry import register_rule
 
@@ -65,13 +65,13 @@ def resizing_taps(ratio: Fraction, offset: Fraction, reads: Reads) -> Taps:
 
 
 def _ratios(
-    signal: Signal,
+    layout: Layout,
     ndim: int,
     size: Sequence[int] | None,
     scales: Sequence[float | None] | None,
     align: bool,
 ) -> tuple[list[int], list[Fraction]]:
-    given = list(signal.shape[-ndim:])
+    given = list(layout.shape[-ndim:])
     factors = [None] * ndim if scales is None else list(scales)
     sizes = (
         [math.floor(n * float(f or 1)) for n, f in zip(given, factors, strict=True)]
@@ -99,27 +99,27 @@ def _resize(
     align: bool,
     centred: bool,
     smooth: bool,
-) -> Signal:
-    signal = need_signal(x, "the resized tensor")
-    sizes, ratios = _ratios(signal, ndim, size, scales, align)
-    dims = tuple(range(len(signal.dims) - ndim, len(signal.dims)))
-    signal = within_windows(no_longer_uniform(signal), dims)
+) -> Layout:
+    layout = need_layout(x, "the resized tensor")
+    sizes, ratios = _ratios(layout, ndim, size, scales, align)
+    dims = tuple(range(len(layout.dims) - ndim, len(layout.dims)))
+    layout = within_windows(no_longer_uniform(layout), dims)
 
     def change(axis: Axis, i: int) -> Axis:
         offset = (ratios[i] - 1) / 2 if centred and (smooth or not align) else Fraction(0)
         return resample(axis, resizing_taps(ratios[i], offset, reads(ratios[i])), sizes[i])
 
-    out = map_axes(signal, dims, change, sizes)
+    out = map_axes(layout, dims, change, sizes)
     for samples, d in zip(sizes, dims, strict=True):
-        if signal.dims[d] == ():
+        if layout.dims[d] == ():
             out = with_dim(out, d, uniform(samples))
-    out = note_new_causes(signal, out, kind=CauseKind.RESIZE)
+    out = note_new_causes(layout, out, kind=CauseKind.RESIZE)
     if align:
-        out = _with_corners(signal, out, dims)
-    return note_edges(signal, out, dims, change, "taps beyond the edge")
+        out = _with_corners(layout, out, dims)
+    return note_edges(layout, out, dims, change, "taps beyond the edge")
 
 
-def _with_corners(before: Signal, after: Signal, dims: Sequence[int]) -> Signal:
+def _with_corners(before: Layout, after: Layout, dims: Sequence[int]) -> Layout:
     """The causes that are new, with the sizes that aligned corners tie the sampling to."""
     sizes = {before.axis_in(d): (before.shape[d], after.shape[d]) for d in dims}
     causes = tuple(
@@ -157,14 +157,14 @@ def _register(name: str, ndim: int, reads: Callable[[Fraction], Reads], centred:
     aligned = not name.startswith(("upsample_nearest", "_upsample_nearest"))
 
     @register_rule(f"aten::{name}.vec", law=LAW, source=SOURCE)
-    def listed(x: object, size: Sequence[int] | None, *rest: object) -> Signal:
+    def listed(x: object, size: Sequence[int] | None, *rest: object) -> Layout:
         align = bool(rest[0]) if aligned else False
         scales = rest[1] if aligned else rest[0]
         assert scales is None or isinstance(scales, Sequence)
         return _resize(x, ndim, size, scales, reads, align=align, centred=centred, smooth=smooth)
 
     @register_rule(f"aten::{name}", law=LAW, source=SOURCE)
-    def separate(x: object, size: Sequence[int], *rest: object) -> Signal:
+    def separate(x: object, size: Sequence[int], *rest: object) -> Layout:
         align = bool(rest[0]) if aligned else False
         scales = [s if isinstance(s, float) else None for s in rest[1 if aligned else 0 :]]
         scales += [None] * (ndim - len(scales))
@@ -189,26 +189,26 @@ for _ndim in (1, 2, 3):
 
 
 @register_rule("aten::pixel_shuffle", law="1 -> r", source="Shi et al., 2016")
-def pixel_shuffle(x: object, upscale_factor: int) -> Signal:
+def pixel_shuffle(x: object, upscale_factor: int) -> Layout:
     """Blocks of channels become blocks of samples."""
     return _rearrange(x, upscale_factor, up=True)
 
 
 @register_rule("aten::pixel_unshuffle", law="r -> 1", source="Shi et al., 2016")
-def pixel_unshuffle(x: object, downscale_factor: int) -> Signal:
+def pixel_unshuffle(x: object, downscale_factor: int) -> Layout:
     """Blocks of samples become blocks of channels."""
     return _rearrange(x, downscale_factor, up=False)
 
 
-def _rearrange(x: object, factor: int, *, up: bool) -> Signal:
-    signal = need_signal(x, "the rearranged tensor")
-    rank = len(signal.dims)
+def _rearrange(x: object, factor: int, *, up: bool) -> Layout:
+    layout = need_layout(x, "the rearranged tensor")
+    rank = len(layout.dims)
     dims = (rank - 2, rank - 1)
-    signal = within_windows(signal, dims)
-    channels = require_plain(signal, rank - 3, "a pixel shuffle")
+    layout = within_windows(layout, dims)
+    channels = require_plain(layout, rank - 3, "a pixel shuffle")
     taps = Taps(num=1, phases=((0,),) * factor) if up else window(factor, range(factor))
-    sizes = [n * factor if up else n // factor for n in signal.shape[-2:]]
-    out = map_axes(signal, dims, lambda axis, i: resample(axis, taps, sizes[i]), sizes)
-    out = note_new_causes(signal, out)
+    sizes = [n * factor if up else n // factor for n in layout.shape[-2:]]
+    out = map_axes(layout, dims, lambda axis, i: resample(axis, taps, sizes[i]), sizes)
+    out = note_new_causes(layout, out)
     count = channels // factor**2 if up else channels * factor**2
     return with_dim(out, rank - 3, plain(count))

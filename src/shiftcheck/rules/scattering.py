@@ -10,7 +10,7 @@ import numpy as np
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.layout import (
-    Signal,
+    Layout,
     Waves,
     lose,
     plain,
@@ -21,7 +21,7 @@ from shiftcheck.lattice.layout import (
 )
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.canvases import Canvas, Patch, assembled
-from shiftcheck.rules.common import combined, need_signal, normal_dim, pointwise, uncoupled
+from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
 from shiftcheck.rules.concatenation import cat, without
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import BatchCoupledError, Constant
@@ -33,41 +33,41 @@ PIECES = "1 -> 1; along an axis as a concatenation of what stays and what is wri
 LAW = "along other dimensions 1 -> 1; along an axis: none (INDEX)"
 
 
-def _into(target: object, dim: int, others: Sequence[object], what: str) -> Signal:
+def _into(target: object, dim: int, others: Sequence[object], what: str) -> Layout:
     """Values of ``others``, of the target's rank, written into places along ``dim``."""
-    operands = [o for o in (target, *others) if isinstance(o, Signal | Constant)]
+    operands = [o for o in (target, *others) if isinstance(o, Layout | Constant)]
     shape = operands[0].shape
     at = normal_dim(dim, len(shape))
-    signals = [o for o in operands if isinstance(o, Signal)]
+    layouts = [o for o in operands if isinstance(o, Layout)]
     for operand in operands[1:]:
-        _same_but(operand.shape, shape, at, signals, what)
-    bare = [with_dim(_lost(s, [at], what), at, ()) for s in signals]
+        _same_but(operand.shape, shape, at, layouts, what)
+    bare = [with_dim(_lost(s, [at], what), at, ()) for s in layouts]
     constants = [o for o in operands if isinstance(o, Constant)]
     narrow = [(*c.shape[:at], 1, *c.shape[at + 1 :]) for c in constants]
     out = with_constants(combined(bare, narrow), constants)
     return with_dim(out, at, plain(shape[at]))
 
 
-def _lost(signal: Signal, dims: Sequence[int], what: str) -> Signal:
-    uncoupled(signal, dims, what)
+def _lost(layout: Layout, dims: Sequence[int], what: str) -> Layout:
+    uncoupled(layout, dims, what)
     cause = Cause(kind=CauseKind.INDEX, detail=f"{what} at fixed places of the axis")
-    return lose(signal, signal.axes_in(dims), cause)
+    return lose(layout, layout.axes_in(dims), cause)
 
 
 def _same_but(
-    shape: Sequence[int], other: Sequence[int], at: int, signals: Sequence[Signal], what: str
+    shape: Sequence[int], other: Sequence[int], at: int, layouts: Sequence[Layout], what: str
 ) -> None:
     if len(shape) != len(other):
         raise GeometryError(f"{what} of a tensor of another rank")
     for d, (n, m) in enumerate(zip(shape, other, strict=True)):
         if d != at and n != m:
-            if any(s.holds_copies([d]) for s in signals):
+            if any(s.holds_copies([d]) for s in layouts):
                 raise BatchCoupledError(f"{what} for some elements of the batch")
             raise GeometryError(f"{what} for a part of the places only")
 
 
 @register_rule("aten::scatter", "aten::scatter_add", "aten::scatter_reduce", law=LAW)
-def scatter(x: object, dim: int, index: object, source: object, *_: object, **__: object) -> Signal:
+def scatter(x: object, dim: int, index: object, source: object, *_: object, **__: object) -> Layout:
     """``source`` written to, or added at, the places along ``dim`` that ``index`` names."""
     return _into(x, dim, [index, source], "a scatter")
 
@@ -75,7 +75,7 @@ def scatter(x: object, dim: int, index: object, source: object, *_: object, **__
 @register_rule("aten::index_add", "aten::index_copy", "aten::index_reduce", law=LAW)
 def index_add(
     x: object, dim: int, index: object, source: object, *_: object, **__: object
-) -> Signal:
+) -> Layout:
     """``source`` written to, or added at, a list of places along ``dim``."""
     if not isinstance(index, Constant):
         raise GeometryError("the places that are written to depend on the input")
@@ -84,15 +84,15 @@ def index_add(
 
 
 @register_rule("aten::index_fill.int_Scalar", law=LAW)
-def index_fill(x: object, dim: int, index: object, value: object) -> Signal:
+def index_fill(x: object, dim: int, index: object, value: object) -> Layout:
     """One value at a list of places along ``dim``."""
     return index_add(x, dim, index, None)
 
 
 @register_rule("aten::select_scatter", law=PIECES)
-def select_scatter(x: object, source: object, dim: int, index: int) -> Signal:
+def select_scatter(x: object, source: object, dim: int, index: int) -> Layout:
     """``source`` in the place of one sample along ``dim``."""
-    if not isinstance(x, Signal | Constant) or not isinstance(source, Signal | Constant):
+    if not isinstance(x, Layout | Constant) or not isinstance(source, Layout | Constant):
         raise GeometryError("an operand that is no tensor")
     at = normal_dim(dim, len(x.shape))
     place = normal_dim(index, x.shape[at])
@@ -111,17 +111,17 @@ def slice_scatter(
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
-) -> Signal:
+) -> Layout:
     """``source`` in the place of a slice along ``dim``."""
-    if not isinstance(x, Signal | Constant):
+    if not isinstance(x, Layout | Constant):
         raise GeometryError("an operand that is no tensor")
     at = normal_dim(dim, len(x.shape))
     return _written(x, source, at, range(*slice(start, end, step).indices(x.shape[at])))
 
 
-def _written(x: Signal | Constant, source: object, at: int, places: range) -> Signal:
+def _written(x: Layout | Constant, source: object, at: int, places: range) -> Layout:
     """A canvas with a patch; a constant of more than one value is put together as it is."""
-    if isinstance(x, Constant) or not isinstance(source, Signal):
+    if isinstance(x, Constant) or not isinstance(source, Layout):
         if places.step != 1:
             raise GeometryError("a constant is written to every so many samples")
         before, after = range(places.start), range(places.stop, x.shape[at])
@@ -134,11 +134,11 @@ def _written(x: Signal | Constant, source: object, at: int, places: range) -> Si
     return assembled(Canvas(shape=x.shape, base=x).with_patch(patch))
 
 
-def _part(x: Signal | Constant, at: int, places: range) -> Signal | Constant | range:
+def _part(x: Layout | Constant, at: int, places: range) -> Layout | Constant | range:
     """A part of an operand; the range itself where nothing is in it."""
     if len(places) == 0:
         return places
-    if isinstance(x, Signal):
+    if isinstance(x, Layout):
         return take_range(x, at, places)
     before, after = math.prod(x.shape[:at]), math.prod(x.shape[at + 1 :])
     part = x.part(before, x.shape[at], after, places.start, len(places))
@@ -148,17 +148,17 @@ def _part(x: Signal | Constant, at: int, places: range) -> Signal | Constant | r
 @register_rule("aten::index_put", law=LAW)
 def index_put(
     x: object, indices: Sequence[object], values: object, accumulate: bool = False
-) -> Signal:
+) -> Layout:
     """One value, the same everywhere, written to constant places or where a mask says."""
-    signal = need_signal(x, "the tensor that is written to")
-    masks = [i for i in indices if isinstance(i, Signal) and i.is_mask]
+    layout = need_layout(x, "the tensor that is written to")
+    masks = [i for i in indices if isinstance(i, Layout) and i.is_mask]
     if len(masks) == len(indices) == 1 and isinstance(values, Constant) and values.shape == ():
-        return _where(signal, masks[0], values)
-    if any(isinstance(i, Signal) for i in indices) or not isinstance(values, Constant):
+        return _where(layout, masks[0], values)
+    if any(isinstance(i, Layout) for i in indices) or not isinstance(values, Constant):
         raise GeometryError("the places or the values that are written depend on the input")
     if values.repeats(1, math.prod(values.shape), 1) != 1:
         raise GeometryError("several values are written to a list of places")
-    out, at = signal, 0
+    out, at = layout, 0
     for index in indices:
         if not isinstance(index, Constant):
             at += 1
@@ -171,17 +171,17 @@ def index_put(
     return stochastic(out) if values.random else out
 
 
-def _where(signal: Signal, mask: Signal, value: Constant) -> Signal:
+def _where(layout: Layout, mask: Layout, value: Constant) -> Layout:
     """One value where a mask of the leading dimensions is true."""
-    if mask.shape != signal.shape[: len(mask.dims)]:
+    if mask.shape != layout.shape[: len(mask.dims)]:
         raise GeometryError("the places that are written depend on the input")
-    wide = with_dims(mask, [*mask.dims, *[()] * (len(signal.dims) - len(mask.dims))])
-    return pointwise(signal, wide, value)
+    wide = with_dims(mask, [*mask.dims, *[()] * (len(layout.dims) - len(mask.dims))])
+    return pointwise(layout, wide, value)
 
 
 def framed_frequencies(
-    part: Signal, shape: Sequence[int], starts: Sequence[int], *, zeros: Callable[[], bool]
-) -> Signal:
+    part: Layout, shape: Sequence[int], starts: Sequence[int], *, zeros: Callable[[], bool]
+) -> Layout:
     """A canvas of ``shape``, the same everywhere but for ``part``, which holds frequencies.
 
     ``zeros``: whether it is zero there.
@@ -194,14 +194,14 @@ def framed_frequencies(
     return constant_pad(part, [n for side in reversed(sides) for n in side])
 
 
-def closed_by_hand(whole: Signal, patch: Patch) -> Signal | None:
+def closed_by_hand(whole: Layout, patch: Patch) -> Layout | None:
     """The signal after samples of it were written again beyond its edge, if so.
 
     On a circle they are those whole turns away; on a plane what is there stays excused.
     """
     part = patch.part
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
-    source = part.source if isinstance(part, Signal) else None
+    source = part.source if isinstance(part, Layout) else None
     if (
         isinstance(part, Constant)
         or not dims
@@ -224,8 +224,8 @@ def closed_by_hand(whole: Signal, patch: Patch) -> Signal | None:
 
 
 def _beyond_the_edge(
-    out: Signal, whole: Signal, part: Signal, dim: int, at: slice
-) -> Signal | None:
+    out: Layout, whole: Layout, part: Layout, dim: int, at: slice
+) -> Layout | None:
     """Where the law looks beyond all that is stored at the places that are written to."""
     axis = whole.axis_in(dim)
     assert axis is not None
@@ -240,10 +240,10 @@ def _beyond_the_edge(
     rest = combined([without(out, dim, [axis]), without(part, dim, [axis])])
     dims = [whole.dims[d] if d == dim else factors for d, factors in enumerate(rest.dims)]
     states = [state if a == axis else other for a, other in enumerate(rest.axes)]
-    return Signal(tuple(dims), tuple(states), rest.causes)
+    return Layout(tuple(dims), tuple(states), rest.causes)
 
 
-def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) -> Signal | None:
+def _once_more(out: Layout, whole: Layout, part: Layout, dim: int, at: slice) -> Layout | None:
     """Where what is written are samples of the same tensor, whole turns of the circle away.
 
     So a ring is closed by hand: the samples are those of the circle, and as valid as their source.
@@ -264,7 +264,7 @@ def _once_more(out: Signal, whole: Signal, part: Signal, dim: int, at: slice) ->
     return replace(closed, causes=rest)
 
 
-def more_frequencies_by_hand(whole: Signal, part: Signal, starts: Sequence[int]) -> Signal:
+def more_frequencies_by_hand(whole: Layout, part: Layout, starts: Sequence[int]) -> Layout:
     """Frequencies written beside others, where there was zero or the same frequency."""
     before, written, layout = list(whole.axes), list(part.axes), list(part.dims)
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
@@ -285,5 +285,5 @@ def more_frequencies_by_hand(whole: Signal, part: Signal, starts: Sequence[int])
         bins = (*waves.bins[: inside.start], *new.bins, *waves.bins[inside.stop :])
         before[axis], written[axis] = Waves(waves.axis, bins), Waves(new.axis, bins)
         layout[d] = factors
-    beside = Signal(tuple(layout), tuple(written), part.causes)
+    beside = Layout(tuple(layout), tuple(written), part.causes)
     return combined([replace(whole, axes=tuple(before)), beside])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftcheck.lattice.layout import Dim, Made, Pairs, Signal, flat, noted
+from shiftcheck.lattice.layout import Dim, Layout, Made, Pairs, flat, noted
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import (
     with_added,
@@ -35,8 +35,8 @@ class Step:
     pairs: Pairs
     given: Sequence[Any]
     named: Mapping[str, Any]
-    before: Signal
-    after: Signal
+    before: Layout
+    after: Layout
 
     @property
     def leading(self) -> tuple[Dim, ...]:
@@ -79,10 +79,10 @@ def followed(done: Done, answer: Any, *, tagged: bool) -> Any:
     """
     if done.call is not None and done.packet in PLACEWISE:
         answer = _with_origin(done, answer)
-    signals = [x for x in (*done.given, *done.named.values()) if isinstance(x, Signal)]
-    if len(signals) != 1 or signals[0].pairs is None or not isinstance(answer, Signal):
+    layouts = [x for x in (*done.given, *done.named.values()) if isinstance(x, Layout)]
+    if len(layouts) != 1 or layouts[0].pairs is None or not isinstance(answer, Layout):
         return answer
-    before, known = signals[0], signals[0].pairs
+    before, known = layouts[0], layouts[0].pairs
     change = CHANGES.get(done.packet.rstrip("_"), _pointwise if tagged else None)
     apart = change is not _other_leading and answer.dims[-2:] != known.places
     if change is None or apart:
@@ -92,7 +92,7 @@ def followed(done: Done, answer: Any, *, tagged: bool) -> Any:
 
 
 def _with_origin(done: Done, answer: Any) -> Any:
-    if isinstance(answer, Signal):
+    if isinstance(answer, Layout):
         if any(f.kind == "key" for dim in answer.dims for f in flat(dim)):
             return answer  # what is related already is told no places any more
         same = any(answer is x for x in done.given)
@@ -101,7 +101,7 @@ def _with_origin(done: Done, answer: Any) -> Any:
     if not isinstance(answer, (list, tuple)):
         return answer
     return tuple(
-        noted(one, made=done.made(i)) if isinstance(one, Signal) else one
+        noted(one, made=done.made(i)) if isinstance(one, Layout) else one
         for i, one in enumerate(answer)
     )
 

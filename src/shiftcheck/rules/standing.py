@@ -5,49 +5,49 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from shiftcheck.lattice.layout import SPATIAL, Dim, Gone, Signal, flat, plain, size_of, uniform
+from shiftcheck.lattice.layout import SPATIAL, Dim, Gone, Layout, flat, plain, size_of, uniform
 from shiftcheck.rules.operands import Constant
 
 
-def standing_still(signals: Sequence[Signal]) -> tuple[list[Signal], list[Constant]]:
+def standing_still(layouts: Sequence[Layout]) -> tuple[list[Layout], list[Constant]]:
     """The signals, without what varies along an axis that they do not move with; and that apart.
 
     A mean over the axis times a ramp, or a token of the whole image with a table of positions, is
     at each place what it was before a shift: to the axis it meets, it is a constant.
     """
     moving, still = [], []
-    for signal in signals:
-        behind = len(signal.dims)
+    for layout in layouts:
+        behind = len(layout.dims)
         fixed = {
             dim
             for dim in range(behind)
-            if any(_stands(signal, dim, other) for other in _met(signals, dim - behind))
+            if any(_stands(layout, dim, other) for other in _met(layouts, dim - behind))
         }
-        moving.append(_alike(signal, fixed))
+        moving.append(_alike(layout, fixed))
         if fixed:
-            sizes = [n if d in fixed else 1 for d, n in enumerate(signal.shape)]
+            sizes = [n if d in fixed else 1 for d, n in enumerate(layout.shape)]
             still.append(Constant(tuple(sizes), lambda before, size, after: size))
     return moving, still
 
 
-def _alike(signal: Signal, fixed: Collection[int]) -> Signal:
+def _alike(layout: Layout, fixed: Collection[int]) -> Layout:
     """The signal as if it were the same all along some dimensions."""
     if not fixed:
-        return signal
-    dims = [uniform(size_of(dim)) if d in fixed else dim for d, dim in enumerate(signal.dims)]
-    return replace(signal, dims=tuple(dims))
+        return layout
+    dims = [uniform(size_of(dim)) if d in fixed else dim for d, dim in enumerate(layout.dims)]
+    return replace(layout, dims=tuple(dims))
 
 
-def _met(signals: Sequence[Signal], position: int) -> list[Dim]:
+def _met(layouts: Sequence[Layout], position: int) -> list[Dim]:
     """What the signals have in a dimension that is counted from the end."""
-    return [s.dims[position] for s in signals if len(s.dims) >= -position]
+    return [s.dims[position] for s in layouts if len(s.dims) >= -position]
 
 
-def _stands(signal: Signal, dim: int, other: Dim) -> bool:
+def _stands(layout: Layout, dim: int, other: Dim) -> bool:
     """Whether a plain dimension meets one that holds axes which the signal has not, or no more."""
-    if signal.dims[dim] != plain(signal.shape[dim]) or signal.shape[dim] == 1:
+    if layout.dims[dim] != plain(layout.shape[dim]) or layout.shape[dim] == 1:
         return False
     axes = {f.axis for f in flat(other) if f.kind in SPATIAL}
-    known = all(isinstance(signal.axes[a], Gone | None) for a in axes)
+    known = all(isinstance(layout.axes[a], Gone | None) for a in axes)
     copies = any(f.kind in ("copies", "frequency") for f in flat(other))
     return bool(axes) and known and not copies

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import AxisState, Made, Signal
+from shiftcheck.lattice.layout import AxisState, Layout, Made
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.operands import Constant
 
@@ -59,20 +59,20 @@ class _Replay:
     generator: torch.Generator
     eps: float = EPS
     made: dict[int, Any] = field(default_factory=dict)
-    roots: list[Signal] = field(default_factory=list)
+    roots: list[Layout] = field(default_factory=list)
 
-    def of(self, signal: Signal) -> Any:
-        if id(signal) not in self.made:
-            self.made[id(signal)] = self._again(signal)
-        return self.made[id(signal)]
+    def of(self, layout: Layout) -> Any:
+        if id(layout) not in self.made:
+            self.made[id(layout)] = self._again(layout)
+        return self.made[id(layout)]
 
-    def _again(self, signal: Signal) -> Any:
-        made = signal.made
+    def _again(self, layout: Layout) -> Any:
+        made = layout.made
         if made is None:
-            self.roots.append(signal)
-            return self._alike(signal)
-        parents = [x for x in _leaves((made.given, made.named)) if isinstance(x, Signal)]
-        if not all(_same_places(p, signal, self.axes) for p in parents):
+            self.roots.append(layout)
+            return self._alike(layout)
+        parents = [x for x in _leaves((made.given, made.named)) if isinstance(x, Layout)]
+        if not all(_same_places(p, layout, self.axes) for p in parents):
             raise NotKnownError
         if _rounds(made):
             raise NotKnownError
@@ -81,12 +81,12 @@ class _Replay:
         given = self._values(made.given)
         out = made.call(*given, **self._values(made.named))
         out = out if made.index is None else out[made.index]
-        if tuple(out.shape) != signal.shape:
+        if tuple(out.shape) != layout.shape:
             raise NotKnownError
         return out
 
     def _values(self, value: Any) -> Any:
-        if isinstance(value, Signal):
+        if isinstance(value, Layout):
             return self.of(value)
         if isinstance(value, Constant):
             return self._constant(value)
@@ -106,7 +106,7 @@ class _Replay:
             self.eps = max(self.eps, float(np.finfo(np.float32).eps))
         return torch.from_numpy(wide)
 
-    def _alike(self, root: Signal) -> torch.Tensor:
+    def _alike(self, root: Layout) -> torch.Tensor:
         """Noise that is the same at every place."""
         if math.prod(root.shape) > MOST_VALUES:
             raise NotKnownError
@@ -132,13 +132,13 @@ class Untold:
     the constants that tell the places.
     """
 
-    queries: Signal
-    keys: Signal
+    queries: Layout
+    keys: Layout
     exact: bool
 
 
 def by_distance_alone(
-    queries: Signal, keys: Signal, axes: Sequence[int], *, keys_last: bool
+    queries: Layout, keys: Layout, axes: Sequence[int], *, keys_last: bool
 ) -> Untold | None:
     """The same without their places, None where scores depend on these, or it cannot be found out.
 
@@ -184,9 +184,9 @@ def _gap(q: torch.Tensor, k: torch.Tensor, states: Sequence[tuple[AxisState, Axi
     return greatest
 
 
-def _untold(signal: Signal, side: _Replay) -> Signal:
+def _untold(layout: Layout, side: _Replay) -> Layout:
     """The signal with what is known of the tensors that it was made of."""
-    states: list[AxisState] = list(signal.axes)
+    states: list[AxisState] = list(layout.axes)
     for a in side.axes:
         state = states[a]
         assert isinstance(state, Axis)
@@ -194,9 +194,9 @@ def _untold(signal: Signal, side: _Replay) -> Signal:
         states[a] = replace(state, broken=any(isinstance(s, Axis) and s.broken for s in told))
     known = [c for root in side.roots for c in root.causes]
     return replace(
-        signal,
+        layout,
         axes=tuple(states),
-        causes=tuple(c for c in signal.causes if c in known or not _of_places(c, side.axes)),
+        causes=tuple(c for c in layout.causes if c in known or not _of_places(c, side.axes)),
     )
 
 
@@ -211,7 +211,7 @@ def _rounds(made: Made) -> bool:
     return whole or made.named.get("rounding_mode") is not None
 
 
-def _same_places(one: Signal, other: Signal, axes: Sequence[int]) -> bool:
+def _same_places(one: Layout, other: Layout, axes: Sequence[int]) -> bool:
     """Whether each sample of one stands where that of the other does, and sees the same."""
     for a in axes:
         before, after = one.axes[a], other.axes[a]

@@ -9,7 +9,7 @@ import numpy as np
 
 from shiftcheck.lattice.axis import Axis, GeometryError, resample, window, with_break
 from shiftcheck.lattice.layout import (
-    Signal,
+    Layout,
     lose,
     map_axes,
     plain,
@@ -24,8 +24,8 @@ from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules.common import (
     combined,
     join_dims,
-    need_signal,
-    no_signal,
+    need_layout,
+    no_layout,
     normal_dim,
     per_axis,
     require_plain,
@@ -43,25 +43,25 @@ EDGE = "its edge, where fewer windows overlap"
 
 
 @register_rule("aten::im2col", law="stride -> 1", source="torch.nn.Unfold, shape section")
-def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints) -> Signal:
+def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints) -> Layout:
     """Every window as a column: ``[N, C, H, W]`` becomes ``[N, C * kernel, windows]``."""
-    signal = need_signal(x, "the unfolded tensor")
+    layout = need_layout(x, "the unfolded tensor")
     kernels, dilations = per_axis(kernel, 2), per_axis(dilation, 2)
     pads, steps = per_axis(padding, 2), per_axis(stride, 2)
-    rank = len(signal.dims)
+    rank = len(layout.dims)
     dims = (rank - 2, rank - 1)
-    channels = require_plain(signal, rank - 3, "an unfolding")
-    uncoupled(signal, range(rank - 3, rank), "an unfolding")
+    channels = require_plain(layout, rank - 3, "an unfolding")
+    uncoupled(layout, range(rank - 3, rank), "an unfolding")
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True)]
-    given = zip(signal.shape[-2:], pads, spans, steps, strict=True)
+    given = zip(layout.shape[-2:], pads, spans, steps, strict=True)
     sizes = [(n + 2 * p - span) // step + 1 for n, p, span, step in given]
 
     def change(axis: Axis, i: int) -> Axis:
         taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
         return replace(resample(axis, taps, sizes[i]), mixed=kernels[i] > 1 or axis.mixed)
 
-    out = note_new_causes(signal, map_axes(signal, dims, change, sizes))
-    out = note_edges(signal, out, dims, change, "its own padding", CauseForm.OWN_PADDING)
+    out = note_new_causes(layout, map_axes(layout, dims, change, sizes))
+    out = note_edges(layout, out, dims, change, "its own padding", CauseForm.OWN_PADDING)
     columns = plain(channels * kernels[0] * kernels[1])
     return with_dims(out, [*out.dims[:-3], columns, join_dims(out.dims[-2], out.dims[-1])])
 
@@ -69,18 +69,18 @@ def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints)
 @register_rule("aten::col2im", law="1 -> stride", source="torch.nn.Fold, shape section")
 def col2im(
     x: object, size: Ints, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints
-) -> Signal:
+) -> Layout:
     """Columns put back as windows, summed where they overlap."""
-    signal = need_signal(x, "the folded tensor")
+    layout = need_layout(x, "the folded tensor")
     sizes, kernels, dilations = per_axis(size, 2), per_axis(kernel, 2), per_axis(dilation, 2)
     pads, steps = per_axis(padding, 2), per_axis(stride, 2)
-    rank = len(signal.dims)
-    rows = require_plain(signal, rank - 2, "a folding")
-    uncoupled(signal, (rank - 2, rank - 1), "a folding")
+    rank = len(layout.dims)
+    rows = require_plain(layout, rank - 2, "a folding")
+    uncoupled(layout, (rank - 2, rank - 1), "a folding")
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True)]
     given = zip(sizes, pads, spans, steps, strict=True)
     counts = [(n + 2 * p - span) // step + 1 for n, p, span, step in given]
-    grid = regroup(signal, (*signal.shape[:-1], *counts))
+    grid = regroup(layout, (*layout.shape[:-1], *counts))
 
     def change(axis: Axis, i: int) -> Axis:
         return resample(axis, spread(steps[i], kernels[i], dilations[i], pads[i]), sizes[i])
@@ -92,13 +92,13 @@ def col2im(
 
 
 @register_rule("aten::unfold_backward", law="1 -> step", source="torch.istft, its overlap-add")
-def windows_added(x: object, sizes: Sequence[int], dim: int, size: int, step: int) -> Signal:
+def windows_added(x: object, sizes: Sequence[int], dim: int, size: int, step: int) -> Layout:
     """Sliding windows, along the last dimension, added up where they overlap."""
-    signal = need_signal(x, "the windows")
-    at, last = normal_dim(dim, len(sizes)), len(signal.dims) - 1
-    uncoupled(signal, [at, last], "windows that are added up")
-    require_plain(signal, last, "windows that are added up")
-    windows = opened(with_dim(signal, last, ()), [at])
+    layout = need_layout(x, "the windows")
+    at, last = normal_dim(dim, len(sizes)), len(layout.dims) - 1
+    uncoupled(layout, [at, last], "windows that are added up")
+    require_plain(layout, last, "windows that are added up")
+    windows = opened(with_dim(layout, last, ()), [at])
 
     def change(axis: Axis, i: int) -> Axis:
         return resample(axis, spread(step, size, 1, 0), sizes[at])
@@ -110,12 +110,12 @@ def windows_added(x: object, sizes: Sequence[int], dim: int, size: int, step: in
 
 def _register_unpool(ndim: int) -> None:
     @register_rule(f"aten::max_unpool{ndim}d", law="stride -> stride, with the pool's own indices")
-    def max_unpool(x: object, indices: object, size: Ints, *_: object) -> Signal:
-        signal = need_signal(x, "the unpooled tensor")
-        return _unpooled(signal, indices, per_axis(size, ndim))
+    def max_unpool(x: object, indices: object, size: Ints, *_: object) -> Layout:
+        layout = need_layout(x, "the unpooled tensor")
+        return _unpooled(layout, indices, per_axis(size, ndim))
 
 
-def _unpooled(signal: Signal, indices: object, sizes: Sequence[int]) -> Signal:
+def _unpooled(layout: Layout, indices: object, sizes: Sequence[int]) -> Layout:
     """Values at the places where a pool found its maxima, zeros elsewhere."""
     if not isinstance(indices, PoolIndices) or not indices.untouched or indices.pooled is None:
         raise GeometryError("max unpooling with other indices than those of a max pool")
@@ -124,7 +124,7 @@ def _unpooled(signal: Signal, indices: object, sizes: Sequence[int]) -> Signal:
         raise GeometryError("max unpooling of windows that overlap")
     if tuple(sizes) != indices.plane:
         raise GeometryError("max unpooling to another size than that of the pool's input")
-    both = combined([signal, indices.pooled])
+    both = combined([layout, indices.pooled])
     dims = tuple(range(len(both.dims) - len(sizes), len(both.dims)))
 
     def change(axis: Axis, i: int) -> Axis:
@@ -143,15 +143,15 @@ for _ndim in (2, 3):
     "aten::grid_sampler_3d",
     law="none: a constant grid is a fixed place (INDEX)",
 )
-def grid_sampler(x: object, grid: object, *_: object) -> Signal:
+def grid_sampler(x: object, grid: object, *_: object) -> Layout:
     """Samples at the places that a grid ``[N, *spatial, axes]`` names."""
-    signal = need_signal(x, "the tensor that is sampled")
-    no_signal(grid, "the grid of places")
+    layout = need_layout(x, "the tensor that is sampled")
+    no_layout(grid, "the grid of places")
     assert isinstance(grid, Constant)
     if not grid.random and _regular(grid):
         raise GeometryError("a grid that is regular, or whose values are not known")
     cause = Cause(kind=CauseKind.INDEX, detail="samples are taken at the fixed places of a grid")
-    out = lose(signal, signal.axes_in(range(2, len(signal.dims))), cause)
+    out = lose(layout, layout.axes_in(range(2, len(layout.dims))), cause)
     out = with_dims(out, [*out.dims[:2], *(plain(n) for n in grid.shape[1:-1])])
     return stochastic(out) if grid.random else out
 
@@ -171,14 +171,14 @@ def _regular(grid: Constant) -> bool:
 
 
 @register_rule("aten::tril", "aten::triu", law="over an axis: POSITION")
-def triangle(x: object, diagonal: int = 0) -> Signal:
+def triangle(x: object, diagonal: int = 0) -> Layout:
     """Zeros above or below a diagonal of the last two dimensions."""
-    signal = need_signal(x, "the tensor")
-    dims = (len(signal.dims) - 2, len(signal.dims) - 1)
-    uncoupled(signal, dims, "a triangle")
-    out = signal
-    for axis in signal.axes_in(dims):
-        out = with_axis(out, axis, with_break(signal.geometry(axis)))
+    layout = need_layout(x, "the tensor")
+    dims = (len(layout.dims) - 2, len(layout.dims) - 1)
+    uncoupled(layout, dims, "a triangle")
+    out = layout
+    for axis in layout.axes_in(dims):
+        out = with_axis(out, axis, with_break(layout.geometry(axis)))
         cause = Cause(kind=CauseKind.POSITION, axis=axis, detail="zeros on one side of a diagonal")
         out = with_cause(out, cause)
     return out

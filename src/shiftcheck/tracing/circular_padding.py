@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.rules.common import per_axis
 
 Twin = Callable[[], Any]
@@ -39,13 +39,13 @@ class Side:
 
 
 def twin_of(
-    packet: str, signal: Signal | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    packet: str, layout: Layout | None, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Twin | None:
     """The operation with circular padding along every circular axis; None where it pads none."""
-    if signal is None or kwargs or not isinstance(args[0], torch.Tensor):
+    if layout is None or kwargs or not isinstance(args[0], torch.Tensor):
         return None
     name = packet.removeprefix("aten::")
-    return MAKERS[name](name, signal, list(args)) if name in MAKERS else None
+    return MAKERS[name](name, layout, list(args)) if name in MAKERS else None
 
 
 def around(x: torch.Tensor, dim: int, before: int, after: int) -> torch.Tensor:
@@ -63,9 +63,9 @@ def around(x: torch.Tensor, dim: int, before: int, after: int) -> torch.Tensor:
     return torch.cat(parts, dim)
 
 
-def _is_circle(signal: Signal, dim: int) -> bool:
-    axis = signal.axis_in(dim)
-    state = None if axis is None else signal.axes[axis]
+def _is_circle(layout: Layout, dim: int) -> bool:
+    axis = layout.axis_in(dim)
+    state = None if axis is None else layout.axes[axis]
     return isinstance(state, Axis) and state.circular
 
 
@@ -81,9 +81,9 @@ def _continued(x: torch.Tensor, sides: Sequence[Side], counts: Sequence[int]) ->
 
 
 def _sides(
-    signal: Signal, kernel: Sequence[int], steps: Ints, dilations: Ints, before: Ints, after: Ints
+    layout: Layout, kernel: Sequence[int], steps: Ints, dilations: Ints, before: Ints, after: Ints
 ) -> list[Side]:
-    ndim, rank = len(kernel), len(signal.dims)
+    ndim, rank = len(kernel), len(layout.dims)
     each = [per_axis(v, ndim) for v in (steps, dilations, before, after)]
     return [
         Side(
@@ -93,7 +93,7 @@ def _sides(
             dilation=each[1][i],
             before=each[2][i],
             after=each[3][i],
-            circular=_is_circle(signal, rank - ndim + i),
+            circular=_is_circle(layout, rank - ndim + i),
         )
         for i in range(ndim)
     ]
@@ -112,20 +112,20 @@ def _rest(sides: Sequence[Side]) -> list[int]:
     return [0 if side.circular else side.before for side in sides]
 
 
-def _convolution(name: str, signal: Signal, args: list[Any]) -> Twin | None:
+def _convolution(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     if name.startswith("conv_transpose"):
-        return _transposed(name, signal, args)
+        return _transposed(name, layout, args)
     given = [*args, *[None, 1, 0, 1, 1][len(args) - 2 :]]
     if name.endswith("convolution"):
         if given[6]:
             order = [0, 1, 2, 3, 4, 7, 8, 5]
             ndim = given[1].ndim - 2
-            return _transposed(f"conv_transpose{ndim}d", signal, [given[i] for i in order])
+            return _transposed(f"conv_transpose{ndim}d", layout, [given[i] for i in order])
         given = [*given[:6], given[8]]
     x, weight, bias, stride, padding, dilation, groups = given
     kernel = weight.shape[2:]
     before, after = _paddings(padding, kernel, dilation)
-    sides = _sides(signal, kernel, stride, dilation, before, after)
+    sides = _sides(layout, kernel, stride, dilation, before, after)
     uneven = any(not s.circular and s.before != s.after for s in sides)
     if not _pads_a_circle(sides) or uneven:
         return None
@@ -147,11 +147,11 @@ def _paddings(padding: Any, kernel: Sequence[int], dilation: Ints) -> tuple[Any,
     return before, [t - b for t, b in zip(total, before, strict=True)]
 
 
-def _transposed(name: str, signal: Signal, args: list[Any]) -> Twin | None:
+def _transposed(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     """What a transposed convolution writes beyond one edge comes in again at the other."""
     given = [*args, *[None, 1, 0, 0, 1, 1][len(args) - 2 :]]
     x, weight, bias, stride, padding, extra, groups, dilation = given
-    sides = _sides(signal, weight.shape[2:], stride, dilation, padding, padding)
+    sides = _sides(layout, weight.shape[2:], stride, dilation, padding, padding)
     reach = [-(-(s.span - 1) // s.step) if s.circular else 0 for s in sides]
     if not any(reach):
         return None
@@ -169,7 +169,7 @@ def _transposed(name: str, signal: Signal, args: list[Any]) -> Twin | None:
     return run
 
 
-def _pool(name: str, signal: Signal, args: list[Any]) -> Twin | None:
+def _pool(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     ndim = int(name[-2])
     average = name.startswith("avg")
     defaults: list[Any] = [(), 0, False, True, None] if average else [(), 0, 1, False]
@@ -179,7 +179,7 @@ def _pool(name: str, signal: Signal, args: list[Any]) -> Twin | None:
     steps = kernel if isinstance(stride, Sequence) and not stride else per_axis(stride, ndim)
     dilation = 1 if average else given[4]
     ceil = given[4] if average else given[5]
-    sides = _sides(signal, kernel, steps, dilation, padding, padding)
+    sides = _sides(layout, kernel, steps, dilation, padding, padding)
     if average and not given[5] and any(s.before and not s.circular for s in sides):
         return None
     if not _pads_a_circle(sides):
@@ -198,13 +198,13 @@ def _windows(side: Side, size: int, ceil: bool) -> int:
     return count - 1 if (count - 1) * side.step >= size + side.before else count
 
 
-def _pad(name: str, signal: Signal, args: list[Any]) -> Twin | None:
+def _pad(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     x, amounts, *rest = args
     mode = rest[0] if name == "pad" and rest else "constant"
-    rank = len(signal.dims)
+    rank = len(layout.dims)
     dims = [rank - 1 - i for i in range(len(amounts) // 2)]
     pairs = {d: (amounts[2 * i], amounts[2 * i + 1]) for i, d in enumerate(dims)}
-    moved = [d for d in dims if _is_circle(signal, d) and max(pairs[d]) > 0]
+    moved = [d for d in dims if _is_circle(layout, d) and max(pairs[d]) > 0]
     crops = any(min(pairs[d]) < 0 for d in moved)  # before it pads: torch's own circular mode too
     if not moved or (mode == "circular" and not crops):
         return None
@@ -224,9 +224,9 @@ def _pad(name: str, signal: Signal, args: list[Any]) -> Twin | None:
     return run
 
 
-def _unfold(name: str, signal: Signal, args: list[Any]) -> Twin | None:
+def _unfold(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     x, kernel, dilation, padding, stride = args
-    sides = _sides(signal, per_axis(kernel, 2), stride, dilation, padding, padding)
+    sides = _sides(layout, per_axis(kernel, 2), stride, dilation, padding, padding)
     if not _pads_a_circle(sides):
         return None
     counts = [_count(side, x.shape[side.dim]) for side in sides]
@@ -235,7 +235,7 @@ def _unfold(name: str, signal: Signal, args: list[Any]) -> Twin | None:
     )
 
 
-NAMES: dict[Callable[[str, Signal, list[Any]], Twin | None], Sequence[str]] = {
+NAMES: dict[Callable[[str, Layout, list[Any]], Twin | None], Sequence[str]] = {
     _convolution: ("conv{}d", "conv_transpose{}d", "convolution", "_convolution"),
     _pool: ("max_pool{}d", "avg_pool{}d"),
     _pad: ("pad", "constant_pad_nd", "reflection_pad{}d", "replication_pad{}d"),

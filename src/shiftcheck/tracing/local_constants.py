@@ -16,7 +16,7 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.lattice.axis import Axis, input_axis
-from shiftcheck.lattice.layout import AxisState, Factor, Signal, plain
+from shiftcheck.lattice.layout import AxisState, Factor, Layout, plain
 from shiftcheck.rules import Constant
 from shiftcheck.tracing.torch_internals import FakeTensor, tree_leaves, tree_map
 
@@ -69,24 +69,24 @@ class LocalConstants:
         if spreads and all(self._is_uniform(t) for t in given):
             self.note_uniform(out)
             return
-        signals = self._signals(given, pointwise=pointwise)
-        if not signals or not _of_one_window(signals.values()):
+        layouts = self._layouts(given, pointwise=pointwise)
+        if not layouts or not _of_one_window(layouts.values()):
             return
 
         def known(value: Any) -> Any:
             if not isinstance(value, torch.Tensor):
                 return value
-            return signals.get(id(value)) or self.constant(value)
+            return layouts.get(id(value)) or self.constant(value)
 
         try:
             named = {k: tree_map(known, v) for k, v in kwargs.items()}
             found = ask(tree_map(known, list(args)), named)
         except Exception:  # a rule that fails has no answer, whatever the failure
             return
-        if isinstance(found, Signal) and found.shape == tuple(made[0].shape):
+        if isinstance(found, Layout) and found.shape == tuple(made[0].shape):
             self.followed[made[0]] = found
 
-    def _signals(self, given: Sequence[torch.Tensor], *, pointwise: bool) -> dict[int, Signal]:
+    def _layouts(self, given: Sequence[torch.Tensor], *, pointwise: bool) -> dict[int, Layout]:
         """The operands that are followed; else the first one, where that is uniform."""
         found = {id(t): s for t in given if (s := self._repeated(t)) is not None}
         if found or pointwise or not self._is_uniform(given[0]):
@@ -95,9 +95,9 @@ class LocalConstants:
         last = range(max(tensor.ndim - self.axes, 0), tensor.ndim)
         return {id(tensor): _along(tensor, last)}
 
-    def _repeated(self, tensor: torch.Tensor) -> Signal | None:
+    def _repeated(self, tensor: torch.Tensor) -> Layout | None:
         """What is followed, and what was expanded: it is the same along those dimensions."""
-        known: Signal | None = self.followed.get(tensor)
+        known: Layout | None = self.followed.get(tensor)
         if known is not None or tensor.layout != torch.strided:
             return known
         dims = [d for d, n in enumerate(tensor.shape) if n > 1 and tensor.stride(d) == 0]
@@ -112,14 +112,14 @@ class LocalConstants:
 
     def window(self, tensor: torch.Tensor, before: int, size: int, after: int) -> Axis | None:
         """The geometry along the middle of ``[before, size, after]``; None where not known."""
-        signal = self.followed.get(tensor)
-        if signal is None:
+        layout = self.followed.get(tensor)
+        if layout is None:
             return None
         for dim, n in enumerate(tensor.shape):
             outside = math.prod(tensor.shape[:dim]), math.prod(tensor.shape[dim + 1 :])
             if n == size and outside == (before, after):
-                axis = signal.axis_in(dim)
-                return None if axis is None else signal.geometry(axis)
+                axis = layout.axis_in(dim)
+                return None if axis is None else layout.geometry(axis)
         return None
 
     def _is_uniform(self, tensor: torch.Tensor) -> bool:
@@ -132,7 +132,7 @@ class LocalConstants:
             return bool((tensor == tensor.flatten()[0]).all())
 
 
-def _along(tensor: torch.Tensor, dims: Iterable[int]) -> Signal:
+def _along(tensor: torch.Tensor, dims: Iterable[int]) -> Layout:
     """A constant that is the same along ``dims``, as a signal that has an axis in each of them."""
     states: list[AxisState] = [None] * MOST_DIMS
     layout = [plain(n) for n in tensor.shape]
@@ -141,18 +141,18 @@ def _along(tensor: torch.Tensor, dims: Iterable[int]) -> Signal:
         if size > 1 and axis < MOST_DIMS:
             layout[dim] = (Factor("axis", size, axis),)
             states[axis] = input_axis(size, circular=False)
-    return Signal(tuple(layout), tuple(states))
+    return Layout(tuple(layout), tuple(states))
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
     return [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
 
 
-def _of_one_window(signals: Any) -> bool:
+def _of_one_window(layouts: Any) -> bool:
     """Whether all signals come from uniform constants that were as large along each axis."""
     sizes: dict[int, set[int]] = {}
-    for signal in signals:
-        for axis, state in enumerate(signal.axes):
+    for layout in layouts:
+        for axis, state in enumerate(layout.axes):
             if isinstance(state, Axis):
                 sizes.setdefault(axis, set()).add(state.pixels)
     return all(len(found) == 1 for found in sizes.values())

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.tracing.draws import States
 from shiftcheck.tracing.memory import Ledger
 from shiftcheck.tracing.torch_internals import memory_of, version_of
@@ -66,10 +66,10 @@ class Laws:
         return type(value), value
 
     def _tensor(self, tensor: torch.Tensor, ledger: Ledger, held: list[Any]) -> Key:
-        signal: Signal | None = ledger.signal(tensor)
-        if signal is not None:
-            held.append(signal)
-            return Signal, id(signal)
+        layout: Layout | None = ledger.layout(tensor)
+        if layout is not None:
+            held.append(layout)
+            return Layout, id(layout)
         if id(tensor) not in self.own or tensor.is_inference() or ledger.is_random(tensor):
             raise TypeError("a constant that was made in this pass")
         held.append(tensor.untyped_storage())

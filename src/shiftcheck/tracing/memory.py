@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.lattice.layout import (
-    Signal,
+    Layout,
     Waves,
     as_mask,
     causes_at,
@@ -60,7 +60,7 @@ class Ledger:
 
     def __init__(self, untraced: Callable[[], AbstractContextManager[None]]) -> None:
         self.untraced = untraced
-        self.signals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.layouts: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.canvases: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.filled: dict[int, Any] = {}
         self.places: dict[int, _Views] | None = None
@@ -68,7 +68,7 @@ class Ledger:
         self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.blank: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.tainted: dict[int, tuple[Any, Signal, Cause]] = {}
+        self.tainted: dict[int, tuple[Any, Layout, Cause]] = {}
         self.changed: dict[int, Any] = {}
         self.drawn: dict[int, Any] = {}
         self.forgotten: dict[int, Any] = {}
@@ -93,72 +93,72 @@ class Ledger:
         """
         if self.places is None:
             self.places = {}
-            for tensor, signal in list(self.signals.items()):
-                self.remember(tensor, signal)
+            for tensor, layout in list(self.layouts.items()):
+                self.remember(tensor, layout)
 
     def knows(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor, or what has its memory, was met in an operation."""
         with without_torch_function():
-            return tensor in self.signals or memory_of(tensor) in (self.places or {})
+            return tensor in self.layouts or memory_of(tensor) in (self.places or {})
 
-    def remember(self, tensor: torch.Tensor, signal: Signal) -> None:
+    def remember(self, tensor: torch.Tensor, layout: Layout) -> None:
         """Give a tensor its signal."""
-        self.signals[tensor] = signal
+        self.layouts[tensor] = layout
         if self.places is not None and dense(tensor):
             own = _Views(StorageWeakRef(tensor.untyped_storage()))
-            self.places.setdefault(memory_of(tensor), own).signals[_view_of(tensor)] = signal
+            self.places.setdefault(memory_of(tensor), own).layouts[_view_of(tensor)] = layout
 
-    def _by_place(self, tensor: torch.Tensor) -> Signal | None:
+    def _by_place(self, tensor: torch.Tensor) -> Layout | None:
         """The signal of what has the place of a tensor in memory, if the tensor is not known."""
         if self.places is None:
             return None
         with without_torch_function():
             views, own = self.places.get(memory_of(tensor)), _view_of(tensor)
-        if views is None or not views.signals:
+        if views is None or not views.layouts:
             return None
-        known = views.signals.get(own)
+        known = views.layouts.get(own)
         if known is None:
             cause = Cause(kind=CauseKind.UNSUPPORTED_OP, detail="another view of the same memory")
-            known = opaque(tensor.shape, list(views.signals.values()), cause)
-        self.signals[tensor] = known
+            known = opaque(tensor.shape, list(views.layouts.values()), cause)
+        self.layouts[tensor] = known
         return known
 
     def shared(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """Whether two tensors that live are views of the same memory."""
         return dense(one, other) and self.memory(one) == self.memory(other)
 
-    def write(self, tensor: torch.Tensor, signal: Signal, by: Cause) -> None:
+    def write(self, tensor: torch.Tensor, layout: Layout, by: Cause) -> None:
         """Give a tensor that was written to its new signal, and whatever shares its memory.
 
         What holds the tensor as a box has another signal inside it; anything else that shares the
         memory is lost. ``by``: what is to be said of it, with the layer that wrote.
         """
-        blank = [t for t in list(self.blank) if t not in self.signals]
-        for other in [*self.signals.keys(), *blank]:
+        blank = [t for t in list(self.blank) if t not in self.layouts]
+        for other in [*self.layouts.keys(), *blank]:
             if other is not tensor and self.shared(other, tensor):
-                found = self._written_into(other, tensor, signal, by)
+                found = self._written_into(other, tensor, layout, by)
                 self.remember(other, _by(found, by))
-        if tensor not in self.signals:
-            self.tainted[self.memory(tensor)] = (tensor.untyped_storage(), signal, by)
-        self.remember(tensor, signal)
+        if tensor not in self.layouts:
+            self.tainted[self.memory(tensor)] = (tensor.untyped_storage(), layout, by)
+        self.remember(tensor, layout)
 
     def _written_into(
-        self, outer: torch.Tensor, view: torch.Tensor, signal: Signal, by: Cause
-    ) -> Signal:
+        self, outer: torch.Tensor, view: torch.Tensor, layout: Layout, by: Cause
+    ) -> Layout:
         before = self.canvases.pop(outer, None)
         if is_same_view(outer, view):
-            return signal
-        known = self.signals.get(outer)
-        box, parents = box_of(view, outer), [signal] if known is None else [known, signal]
+            return layout
+        known = self.layouts.get(outer)
+        box, parents = box_of(view, outer), [layout] if known is None else [known, layout]
         memory = self.memory(outer)
         scribbled = memory in self.changed and memory not in self.filled
         if box is None or (known is None and scribbled):
             return opaque(outer.shape, parents, by)
-        dims = list(signal.dims)
+        dims = list(layout.dims)
         for d in box.missing:
             dims.insert(d, ())
-        part = with_other_dims(signal, dims) if box.missing else signal
-        part = self._without_causes_of(part, self.signals.get(view), known)
+        part = with_other_dims(layout, dims) if box.missing else layout
+        part = self._without_causes_of(part, self.layouts.get(view), known)
         patch = Patch(starts=box.starts, steps=box.steps, part=part)
         try:
             if any(isinstance(state, Waves) for state in part.axes):
@@ -174,8 +174,8 @@ class Ledger:
             return opaque(outer.shape, parents, replace(by, detail=f"{by.detail}: {error}"))
 
     def _without_causes_of(
-        self, part: Signal, place: Signal | None, outer: Signal | None
-    ) -> Signal:
+        self, part: Layout, place: Layout | None, outer: Layout | None
+    ) -> Layout:
         """What is written, without what was done to reach the place that it is written to."""
         kept = () if outer is None else outer.causes
         reached = () if place is None else [c for c in place.causes if c not in kept]
@@ -183,8 +183,8 @@ class Ledger:
         return part if len(causes) == len(part.causes) else with_causes(part, causes)
 
     def _more_frequencies(
-        self, outer: torch.Tensor, known: Signal | None, part: Signal, box: Box
-    ) -> Signal:
+        self, outer: torch.Tensor, known: Layout | None, part: Layout, box: Box
+    ) -> Layout:
         if set(box.steps) != {1}:
             raise GeometryError("frequencies are written at every so many places")
         if known is not None:
@@ -207,9 +207,9 @@ class Ledger:
             rest[tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))] = 0
             return not bool(rest.any())
 
-    def signal(self, tensor: torch.Tensor) -> Signal | None:
+    def layout(self, tensor: torch.Tensor) -> Layout | None:
         """What is known of a tensor; None where it does not depend on the input."""
-        known: Signal | None = self.signals.get(tensor)
+        known: Layout | None = self.layouts.get(tensor)
         if known is not None or not dense(tensor):
             return known
         known = self._by_place(tensor)
@@ -222,11 +222,11 @@ class Ledger:
 
     def adopt(self, tensor: torch.Tensor, source: torch.Tensor) -> None:
         """Know of a tensor what is known of another one, whose values it has from now on."""
-        signal = self.signal(source)
-        if signal is not None:
-            self.remember(tensor, signal)
+        layout = self.layout(source)
+        if layout is not None:
+            self.remember(tensor, layout)
             return
-        self.signals.pop(tensor, None)
+        self.layouts.pop(tensor, None)
         for known in (self.uniform, self.random, self.real):
             known.pop(tensor, None)
             if source in known:
@@ -236,10 +236,10 @@ class Ledger:
         """What a rule is given in the place of a value."""
         if not isinstance(value, torch.Tensor):
             return value
-        signal = self.signal(value)
-        if signal is None:
+        layout = self.layout(value)
+        if layout is None:
             return self.constant(value)
-        return as_mask(signal) if value.dtype is torch.bool else signal
+        return as_mask(layout) if value.dtype is torch.bool else layout
 
     def constant(self, tensor: torch.Tensor) -> Constant:
         """A tensor that does not depend on the input, as a rule sees it."""
@@ -412,7 +412,7 @@ class _Views:
     """The signals of what is in one memory, by their place; the memory is not used again."""
 
     held: StorageWeakRef
-    signals: dict[Any, Signal] = field(default_factory=dict)
+    layouts: dict[Any, Layout] = field(default_factory=dict)
 
 
 def _view_of(tensor: torch.Tensor) -> Any:
@@ -424,9 +424,9 @@ def dense(*tensors: torch.Tensor) -> bool:
     return all(t.layout == torch.strided for t in tensors)
 
 
-def _by(signal: Signal, layer: Cause) -> Signal:
+def _by(layout: Layout, layer: Cause) -> Layout:
     """The signal with the layer of every cause that has none yet."""
-    return replace(signal, causes=causes_at(signal.causes, layer))
+    return replace(layout, causes=causes_at(layout.causes, layer))
 
 
 def is_same_view(one: torch.Tensor, other: torch.Tensor) -> bool:

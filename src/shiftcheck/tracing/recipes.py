@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.lattice.layout import Recipe, Signal
+from shiftcheck.lattice.layout import Layout, Recipe
 from shiftcheck.tracing.memory import Ledger
 from shiftcheck.tracing.torch_internals import tree_flatten, version_of
 
@@ -29,7 +29,7 @@ class Recipes:
         func: Any,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        parents: Sequence[Signal],
+        parents: Sequence[Layout],
         place: int,
     ) -> Recipe | None:
         """The recipe of result number ``place``; None where it was not made of parts of one."""
@@ -57,9 +57,9 @@ class Recipes:
         """What tells one argument from another; None where that is not known."""
         if not isinstance(leaf, torch.Tensor):
             return type(leaf), leaf
-        signal = self.ledger.signal(leaf)
-        if signal is not None:
-            recipe = signal.recipe
+        layout = self.ledger.layout(leaf)
+        if layout is not None:
+            recipe = layout.recipe
             if recipe is None:
                 return None
             apart = {a: s for a, s in recipe.starts.items() if a not in common}

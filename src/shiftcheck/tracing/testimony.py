@@ -71,7 +71,7 @@ def _leaking(traced: Traced, cause: Cause) -> Traced:
     if traced.leak:
         return traced
     outputs = tuple(
-        (path, tensor, opaque(tensor.shape, [signal], cause))
-        for path, tensor, signal in traced.outputs
+        (path, tensor, opaque(tensor.shape, [layout], cause))
+        for path, tensor, layout in traced.outputs
     )
     return replace(traced, outputs=outputs, leak=cause.op)

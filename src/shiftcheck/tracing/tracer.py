@@ -25,8 +25,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from shiftcheck.errors import ModelError
 from shiftcheck.lattice.layout import (
     AxisState,
+    Layout,
     Recipe,
-    Signal,
     Site,
     as_slice,
     by_recipe,
@@ -117,10 +117,10 @@ class Row:
 
     name: str
     op: str
-    signal: Signal
+    layout: Layout
     path: str = ""
     strayed: frozenset[int] = frozenset()
-    fed: tuple[Signal | None, ...] = ()
+    fed: tuple[Layout | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +135,7 @@ class Traced:
     ``met``: the constants on the way. ``handed_over``: whether another thread was given work.
     """
 
-    outputs: tuple[tuple[str, torch.Tensor, Signal], ...]
+    outputs: tuple[tuple[str, torch.Tensor, Layout], ...]
     ignoring: tuple[tuple[str, tuple[int, ...]], ...]
     unknown: tuple[tuple[str, str], ...]
     stopped: bool
@@ -167,7 +167,7 @@ def run(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     *,
-    signals: Sequence[tuple[torch.Tensor, Signal]],
+    layouts: Sequence[tuple[torch.Tensor, Layout]],
     stacked: bool,
     on_row: OnRow,
     on_write: Callable[[torch.Tensor], None],
@@ -190,19 +190,19 @@ def run(
     tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
     tracer.geometry, tracer.circular_padding = geometry, circular_padding
     tracer.prober = Prober(without_modes, measured)
-    if any(not is_plain(tensor) and not is_fake(tensor) for tensor, _ in signals):
+    if any(not is_plain(tensor) and not is_fake(tensor) for tensor, _ in layouts):
         tracer.ledger.follow_memory()
     given = [leaf for _, leaf in leaves_of([list(args), dict(kwargs)])]
     tracer.arguments = [leaf for leaf in given if isinstance(leaf, torch.Tensor)]
     with without_modes():
         tracer.draws.begin()
-    tracer.origins.without_values = any(is_fake(tensor) for tensor, _ in signals)
+    tracer.origins.without_values = any(is_fake(tensor) for tensor, _ in layouts)
     tracer.origins.note((args, kwargs))
-    for tensor, signal in signals:
-        tracer.ledger.remember(tensor, signal)
-        tracer.order = tracer.order or signal.axes_in(range(len(signal.dims)))
-        tracer.given = tuple(a or b for a, b in zip(signal.axes, tracer.given, strict=False)) or (
-            signal.axes
+    for tensor, layout in layouts:
+        tracer.ledger.remember(tensor, layout)
+        tracer.order = tracer.order or layout.axes_in(range(len(layout.dims)))
+        tracer.given = tuple(a or b for a, b in zip(layout.axes, tracer.given, strict=False)) or (
+            layout.axes
         )
     stopped = False
     try:
@@ -237,7 +237,7 @@ class _Frame:
     leaf: bool
     name: str
     op: str
-    fed: tuple[Signal | None, ...] = ()
+    fed: tuple[Layout | None, ...] = ()
 
 
 class _Tracer(TorchDispatchMode):
@@ -265,7 +265,7 @@ class _Tracer(TorchDispatchMode):
         self.draws = Draws(laws.generators)
         self.origins = Origins(self.laws.own)
         self.handed_over = False
-        self.signals = self.ledger.signals
+        self.layouts = self.ledger.layouts
         self.recipes = Recipes(self.ledger)
         self.prober = Prober(without_modes)
         self.dtypes: set[torch.dtype] = set()
@@ -313,10 +313,10 @@ class _Tracer(TorchDispatchMode):
     def _path(self, module: torch.nn.Module) -> str | None:
         return self.modules.get(id(module)) if threading.get_ident() == self.thread else None
 
-    def _fed(self, args: Any) -> tuple[Signal | None, ...]:
+    def _fed(self, args: Any) -> tuple[Layout | None, ...]:
         given = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
-        signals = [self.ledger.signal(t) for t in given]
-        return tuple(None if s is None else settled(s) for s in signals)
+        layouts = [self.ledger.layout(t) for t in given]
+        return tuple(None if s is None else settled(s) for s in layouts)
 
     def _leave(self, module: torch.nn.Module, _: Any, output: Any) -> None:
         path = self._path(module)
@@ -349,18 +349,18 @@ class _Tracer(TorchDispatchMode):
                 return name
         raise AssertionError
 
-    def _emit(self, name: str, op: str, output: Any, fed: tuple[Signal | None, ...] = ()) -> None:
+    def _emit(self, name: str, op: str, output: Any, fed: tuple[Layout | None, ...] = ()) -> None:
         simple = isinstance(output, torch.Tensor)
         leaves = [output] if simple else [leaf for _, leaf in flat_outputs(output)]
         tensors = [t for t in leaves if isinstance(t, torch.Tensor)]
-        tracked = [t for t in tensors if self.ledger.signal(t) is not None and t in self.signals]
+        tracked = [t for t in tensors if self.ledger.layout(t) is not None and t in self.layouts]
         for i, tensor in enumerate(tracked):
             if tensor.is_quantized:  # it is looked at where it is a number again
                 continue
             label = name if len(tracked) == 1 else f"{name}[{i}]"
-            signal = self._settled(self.signals[tensor], name, op)
+            layout = self._settled(self.layouts[tensor], name, op)
             strayed = self.strays.get(tensor, NONE)
-            row = Row(name=label, op=op, signal=signal, path=name, strayed=strayed, fed=fed)
+            row = Row(name=label, op=op, layout=layout, path=name, strayed=strayed, fed=fed)
             with without_torch_function(), without_modes():
                 left = self.on_row(row, tensor)
             if left is not None:
@@ -368,9 +368,9 @@ class _Tracer(TorchDispatchMode):
 
     def _start_anew(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
         """Follow a tensor as if it came from nowhere: all its samples are valid."""
-        signal = self.signals[tensor]
-        self.signals[tensor] = self.laws.again(
-            (id(signal), "anew"), [signal], lambda: valid_everywhere(signal, self.given)
+        layout = self.layouts[tensor]
+        self.layouts[tensor] = self.laws.again(
+            (id(layout), "anew"), [layout], lambda: valid_everywhere(layout, self.given)
         )
         self._stray(tensor, strayed)
 
@@ -390,7 +390,7 @@ class _Tracer(TorchDispatchMode):
         for tensor in [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]:
             self._stray(tensor, strayed)
         for tensor in written:
-            for other in list(self.signals) if strayed else ():
+            for other in list(self.layouts) if strayed else ():
                 if self.ledger.shared(other, tensor):
                     self._stray(other, strayed | self.strays.get(other, NONE))
 
@@ -409,19 +409,19 @@ class _Tracer(TorchDispatchMode):
         self._recognise(inputs)
         written = _written(func, args, kwargs)
         for tensor in written:
-            if tensor not in self.signals:
+            if tensor not in self.layouts:
                 self.laws.forget()
                 with without_modes():
                     self.on_write(tensor)
-        signals = [self.ledger.signal(t) for t in inputs]
-        parents = [s for s in signals if s is not None]
+        layouts = [self.ledger.layout(t) for t in inputs]
+        parents = [s for s in layouts if s is not None]
         packet, overload = _names(func)
         if not parents or packet in FACTORIES or packet in SHAPED_DRAWS:
             return self._made(func, packet, args, kwargs, inputs, written)
         if packet == "aten::copy_" and is_same_view(*inputs) and self.ledger.shared(*inputs):
             return func(*args, **kwargs)  # as the last step of y[..., :3] += 1 does
         if len(parents) != len(inputs):
-            self._look_at_origins(packet, inputs, signals)
+            self._look_at_origins(packet, inputs, layouts)
         return self._follow(func, packet, overload, args, kwargs, parents, written, inputs)
 
     def _made(
@@ -464,11 +464,11 @@ class _Tracer(TorchDispatchMode):
         return out
 
     def _look_at_origins(
-        self, packet: str, inputs: Sequence[torch.Tensor], signals: Sequence[Signal | None]
+        self, packet: str, inputs: Sequence[torch.Tensor], layouts: Sequence[Layout | None]
     ) -> None:
         """A constant of unknown origin may be anything, whatever it is combined with."""
         constants = [
-            (i, t) for i, (t, s) in enumerate(zip(inputs, signals, strict=True)) if s is None
+            (i, t) for i, (t, s) in enumerate(zip(inputs, layouts, strict=True)) if s is None
         ]
         path = self.frames[-1].name if self.frames else ""
         if self.origins.meet(path, packet, constants):
@@ -525,7 +525,7 @@ class _Tracer(TorchDispatchMode):
             if is_plain(tensor) or is_fake(tensor):
                 continue
             self.ledger.follow_memory()
-            met = self.ledger.signal(tensor) is not None or self.ledger.knows(tensor)
+            met = self.ledger.layout(tensor) is not None or self.ledger.knows(tensor)
             if not met and not self._existed(tensor):
                 self.read(f"a {type(tensor).__name__}")
 
@@ -541,7 +541,7 @@ class _Tracer(TorchDispatchMode):
         overload: str,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        parents: Sequence[Signal],
+        parents: Sequence[Layout],
         written: Sequence[torch.Tensor],
         inputs: Sequence[torch.Tensor],
     ) -> Any:
@@ -554,7 +554,7 @@ class _Tracer(TorchDispatchMode):
         parts = functools.partial(func.decompose, *args, **kwargs)
         twin = None
         if self.circular_padding:
-            twin = twin_of(packet, self.ledger.signal(inputs[0]), args, kwargs)
+            twin = twin_of(packet, self.ledger.layout(inputs[0]), args, kwargs)
         if twin is not None or (rule is None and not written):
             frame = _Frame(outer.path if outer else "", True, name, op)
             out = self._inside(frame, twin or parts, twin is None and self.circular_padding)
@@ -610,8 +610,8 @@ class _Tracer(TorchDispatchMode):
         )
         out = func(*args, **kwargs)
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        parents = [s for s in map(self.ledger.signal, given) if s is not None]
-        parents = parents or [Signal((), self.given)]
+        parents = [s for s in map(self.ledger.layout, given) if s is not None]
+        parents = parents or [Layout((), self.given)]
         for tensor in [*given, *(t for t in tree_leaves(out) if isinstance(t, torch.Tensor))]:
             self.ledger.write(tensor, opaque(tensor.shape, parents, cause), cause)
         self._finish(name, op, out, outer)
@@ -739,7 +739,7 @@ class _Tracer(TorchDispatchMode):
             raise self.coupled
         name = self._function_name("callable")
         leaves, structure = tree_flatten((list(args), dict(kwargs)))
-        parents = [s for t in leaves if isinstance(t, torch.Tensor) and (s := self.signals.get(t))]
+        parents = [s for t in leaves if isinstance(t, torch.Tensor) and (s := self.layouts.get(t))]
         with without_torch_function(), without_modes():
             again = [t.clone() if isinstance(t, torch.Tensor) else t for t in leaves]
             given = tree_unflatten(again, structure)
@@ -759,7 +759,7 @@ class _Tracer(TorchDispatchMode):
         op: str,
         packet: str,
         found: Any,
-        parents: Sequence[Signal],
+        parents: Sequence[Layout],
         out: Any,
         written: Sequence[torch.Tensor],
         drawn: bool,
@@ -771,7 +771,7 @@ class _Tracer(TorchDispatchMode):
             raise ModelError(f"layer {name!r} gives a nested tensor, which has no grid: pad it")
         returned = len(tensors)
         tensors += [w for w in written if not any(w is t for t in tensors)]
-        results = [found] if isinstance(found, Signal) else found
+        results = [found] if isinstance(found, Layout) else found
         if isinstance(results, Cause):
             results = [opaque(t.shape, parents, results) for t in tensors]
         if not returned and (out is not None or not written):
@@ -786,54 +786,54 @@ class _Tracer(TorchDispatchMode):
         recipes = [recipe(i) if parts else None for i in range(len(results))]
         self.dtypes.update(t.dtype for t in tensors)
         self.singles.update((packet, t.device.type) for t in tensors if t.dtype is torch.float32)
-        for tensor, signal, made_by in zip(tensors, results, recipes, strict=True):
-            signal = note_missing_causes(parents, _matching(signal, tensor, parents))
-            signal = note_mirrored(parents, signal)
+        for tensor, layout, made_by in zip(tensors, results, recipes, strict=True):
+            layout = note_missing_causes(parents, _matching(layout, tensor, parents))
+            layout = note_mirrored(parents, layout)
             if drawn:
-                signal = with_cause(signal, Cause(kind=CauseKind.STOCHASTIC, detail=RANDOM))
+                layout = with_cause(layout, Cause(kind=CauseKind.STOCHASTIC, detail=RANDOM))
             if self.leak is not None:
-                signal = opaque(tensor.shape, [signal], self.leak)
-            new = not any(signal is p for p in parents)
-            signal = self._stamped(signal, name, op, packet, made_by, new=new)
+                layout = opaque(tensor.shape, [layout], self.leak)
+            new = not any(layout is p for p in parents)
+            layout = self._stamped(layout, name, op, packet, made_by, new=new)
             if any(tensor is w for w in written):
                 by = Cause(kind=CauseKind.UNSUPPORTED_OP, detail=WRITTEN)
-                self.ledger.write(tensor, signal, replace(by, layer=name, op=op, operation=packet))
+                self.ledger.write(tensor, layout, replace(by, layer=name, op=op, operation=packet))
             else:
-                self.ledger.remember(tensor, signal)
+                self.ledger.remember(tensor, layout)
 
-    def _settled(self, signal: Signal, name: str, op: str) -> Signal:
+    def _settled(self, layout: Layout, name: str, op: str) -> Layout:
         """What the tensor is where it is looked at; the same in every pass."""
-        whole: Signal = self.laws.again((id(signal),), [signal], lambda: settled(signal))
-        return signal if whole is signal else self._stamped(whole, name, op, op)
+        whole: Layout = self.laws.again((id(layout),), [layout], lambda: settled(layout))
+        return layout if whole is layout else self._stamped(whole, name, op, op)
 
     def _stamped(
         self,
-        signal: Signal,
+        layout: Layout,
         name: str,
         op: str,
         operation: str,
         recipe: Recipe | None = None,
         *,
         new: bool = False,
-    ) -> Signal:
+    ) -> Layout:
         """The signal, its new causes with their place; a signal of its own for every place."""
 
-        def stamp() -> Signal:
+        def stamp() -> Layout:
             site = Site(layer=name, op=op, operation=operation)
-            out = replace(signal, causes=causes_at(signal.causes, site))
-            source = signal.source if new else None
+            out = replace(layout, causes=causes_at(layout.causes, site))
+            source = layout.source if new else None
             if source is not None:
                 out = as_slice(out, source.whole, source.dim, source.chosen)
-            made_by = (signal.recipe if new else None) or recipe
+            made_by = (layout.recipe if new else None) or recipe
             out = out if made_by is None else by_recipe(out, made_by)
-            return noted(out, pairs=signal.pairs, made=signal.made) if new else out
+            return noted(out, pairs=layout.pairs, made=layout.made) if new else out
 
-        stamped: Signal = self.laws.again((id(signal), name, op, operation), [signal], stamp)
+        stamped: Layout = self.laws.again((id(layout), name, op, operation), [layout], stamp)
         return stamped
 
     def depends_on_input(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is followed."""
-        return self.ledger.signal(tensor) is not None
+        return self.ledger.layout(tensor) is not None
 
     def hand_over(self) -> None:
         """Another thread is given something to do, which is not followed."""
@@ -863,15 +863,15 @@ class _Tracer(TorchDispatchMode):
         leaves, left_out = _wanted(returned, wanted)
         for path, leaf in leaves:
             if isinstance(leaf, torch.Tensor):
-                signal = self.ledger.signal(leaf)
-                if signal is None:
+                layout = self.ledger.layout(leaf)
+                if layout is None:
                     ignoring.append((path, tuple(leaf.shape)))
                     continue
                 if self.leak is not None:
-                    signal = opaque(leaf.shape, [signal], self.leak)
-                signal = self._settled(signal, "output", "output")
+                    layout = opaque(leaf.shape, [layout], self.leak)
+                layout = self._settled(layout, "output", "output")
                 plain = plain_of(leaf.dequantize() if leaf.is_quantized else leaf)
-                found.append((path, plain, signal))
+                found.append((path, plain, layout))
             elif not isinstance(leaf, NO_OUTPUT):
                 unknown.append((path, type(leaf).__name__))
         return Traced(
@@ -918,7 +918,7 @@ NO_OUTPUT = (str, bytes, int, float, complex, type(None))
 
 
 def _for_each(
-    results: Any, tensors: Sequence[torch.Tensor], returned: int, parents: Sequence[Signal]
+    results: Any, tensors: Sequence[torch.Tensor], returned: int, parents: Sequence[Layout]
 ) -> list[Any]:
     """The rule's answers: for what is returned, and for what is only written, where it has any.
 
@@ -939,16 +939,16 @@ def _for_each(
     return answers[:kept] + [opaque(t.shape, parents, cause) for t in tensors[kept:]]
 
 
-def _matching(signal: Any, tensor: torch.Tensor, parents: Sequence[Signal]) -> Signal:
+def _matching(layout: Any, tensor: torch.Tensor, parents: Sequence[Layout]) -> Layout:
     """The signal, if it is one of the tensor's shape and masks; else nothing is known."""
-    if not isinstance(signal, Signal):
-        detail = f"the rule answered {type(signal).__name__}, no Signal"
+    if not isinstance(layout, Layout):
+        detail = f"the rule answered {type(layout).__name__}, no Layout"
     elif tensor.layout != torch.strided:
         detail = f"a tensor of layout {tensor.layout}"
-    elif signal.shape != tuple(tensor.shape):
-        detail = f"the rule says shape {signal.shape}, torch says {tuple(tensor.shape)}"
+    elif layout.shape != tuple(tensor.shape):
+        detail = f"the rule says shape {layout.shape}, torch says {tuple(tensor.shape)}"
     else:
-        return signal
+        return layout
     return opaque(tensor.shape, parents, Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail))
 
 
@@ -1001,7 +1001,7 @@ def _answer(rule: Callable[..., Any], given: Sequence[Any], named: Mapping[str, 
 
 
 def _not_told(operand: Any) -> Any:
-    if not isinstance(operand, Signal):
+    if not isinstance(operand, Layout):
         return operand
     told = no_longer_uniform(operand)
     return operand if told is operand else noted(told, pairs=operand.pairs, made=operand.made)

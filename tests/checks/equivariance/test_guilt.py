@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import shiftcheck
 from shiftcheck.checks.equivariance.guilt import Evidence
 from shiftcheck.lattice.axis import Axis, input_axis, invalidate, with_break
-from shiftcheck.lattice.layout import Signal, Site, causes_at, merge_causes, plain, with_cause
+from shiftcheck.lattice.layout import Layout, Site, causes_at, merge_causes, plain, with_cause
 from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult, Verdict
 from shiftcheck.rules import GeometryError, note_padding, registry, with_axis
 
@@ -84,7 +84,7 @@ def _(x: torch.Tensor) -> torch.Tensor:
 def unknown(monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.Tensor], torch.Tensor]:
     """An operation whose rule refuses, so that nothing is known of what comes after it."""
 
-    def refuse(x: object) -> Signal:
+    def refuse(x: object) -> Layout:
         raise GeometryError("nobody knows")
 
     monkeypatch.setattr(registry, "_table", dict(registry._table))
@@ -177,7 +177,7 @@ def test_a_rule_that_notes_padding_notes_its_own() -> None:
     less = invalidate(inner, np.arange(8) > 1)
 
     def noted(old: Axis, new: Axis) -> bool:
-        before, after = (Signal((plain(2),), (state,)) for state in (old, new))
+        before, after = (Layout((plain(2),), (state,)) for state in (old, new))
         return bool(note_padding(before, after, [0], "zeros").causes)
 
     assert noted(whole, inner)
@@ -192,7 +192,7 @@ def test_a_rule_that_names_no_cause_is_named_behind_layers_that_have_some(
 ) -> None:
     """The causes of earlier layers explain nothing that happens in this one."""
 
-    def breaks(x: Signal) -> Signal:
+    def breaks(x: Layout) -> Layout:
         return with_axis(x, 1, with_break(x.geometry(1)))
 
     monkeypatch.setattr(registry, "_table", dict(registry._table))
@@ -346,8 +346,8 @@ def test_only_shifts_that_a_cause_affects_are_its_evidence() -> None:
 # -- how causes are kept ---------------------------------------------------------------------------
 
 
-def signal(*causes: Cause) -> Signal:
-    return Signal((plain(2),), (input_axis(4, circular=False),), causes)
+def signal(*causes: Cause) -> Layout:
+    return Layout((plain(2),), (input_axis(4, circular=False),), causes)
 
 
 def test_a_cause_is_kept_once_for_each_layer() -> None:

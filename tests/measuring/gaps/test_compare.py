@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from shiftcheck.lattice.axis import Axis, coarsen, input_axis, invalidate, with_break
-from shiftcheck.lattice.layout import Factor, Lost, Signal, plain
+from shiftcheck.lattice.layout import Factor, Layout, Lost, plain
 from shiftcheck.measuring.gaps import compare
 from shiftcheck.measuring.gaps.arrange import valid_spans
 from shiftcheck.measuring.gaps.compare import Base, measure
@@ -23,9 +23,9 @@ EPS = torch.finfo(torch.float64).eps
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def signal_of(channels: int, axes: Sequence[Axis]) -> Signal:
+def signal_of(channels: int, axes: Sequence[Axis]) -> Layout:
     dims = (plain(1), plain(channels), *((Factor("axis", a.size, i),) for i, a in enumerate(axes)))
-    return Signal(dims, tuple(axes))
+    return Layout(dims, tuple(axes))
 
 
 def scene_of(axes: Sequence[Axis], *, interior: bool = False) -> Scene:
@@ -427,23 +427,23 @@ def test_a_shift_of_an_axis_that_is_missing_or_mixed_is_not_compared() -> None:
     rows, columns = input_axis(6, circular=False), input_axis(8, circular=False)
     scene = scene_of((rows, columns))
     none = Gap(spatial=False, predicted=False)
-    flat = Signal((plain(1), (Factor("plain", 2), Factor("axis", 6, 0))), (rows, None))
+    flat = Layout((plain(1), (Factor("plain", 2), Factor("axis", 6, 0))), (rows, None))
     assert plan(flat, (1, 0), scene) == none
-    one = Signal((plain(1), plain(2), (Factor("axis", 8, 1),)), (None, columns))
+    one = Layout((plain(1), plain(2), (Factor("axis", 8, 1),)), (None, columns))
     assert plan(one, (1, 0), scene) == plan(one, (1, 1), scene) == none
     found = plan(one, (0, 1), scene)
     assert isinstance(found, Region)
     assert [(p.dim, p.moved) for p in found.along] == [(1, True)]
     for kind in ("key", "frequency"):
         related = (plain(1), (Factor("axis", 6, 0),), (Factor(kind, 8, 1),))  # type: ignore[arg-type]
-        assert plan(Signal(related, (rows, columns)), (1, 0), scene) == none
+        assert plan(Layout(related, (rows, columns)), (1, 0), scene) == none
 
 
 def test_axes_are_compared_in_their_own_order_wherever_they_are() -> None:
     """The arranged tensor has them in order; here the columns come first in the tensor."""
     rows, columns = masked(6, (0,)), masked(8, (6, 7))
     dims = (plain(1), (Factor("axis", 8, 1),), plain(3), (Factor("axis", 6, 0),))
-    found = plan(Signal(dims, (rows, columns)), (2, 0), scene_of((rows, columns)))
+    found = plan(Layout(dims, (rows, columns)), (2, 0), scene_of((rows, columns)))
     assert isinstance(found, Region)
     assert [(p.dim, p.moved, p.share) for p in found.along] == [(1, True, 0.5), (2, False, 1.0)]
     assert [p.valid for p in found.along] == [((3, 3), (1, 3)), ((0, 8), (0, 8))]
@@ -464,7 +464,7 @@ def test_a_lost_axis_is_compared_at_the_ratio_of_the_sizes(circular: bool) -> No
     lost = (Lost("MIXING"), Lost("MIXING"))
     dims = (plain(1), plain(2), plain(6), plain(4))
     scene = Scene(pixels=(12, 4), circular=(circular, False))
-    signal = Signal(dims, lost)
+    signal = Layout(dims, lost)
     assert plan(signal, (3, 0), scene) == Gap(onto_lattice=False, predicted=False)
     found = plan(signal, (4, 0), scene)
     assert isinstance(found, Region)
@@ -528,7 +528,7 @@ def test_the_interior_is_meant_at_every_shift_that_moves(v: int) -> None:
 
 
 def test_a_lost_axis_that_moves_by_one_is_compared_one_further_on() -> None:
-    signal = Signal((plain(1), plain(2), plain(6)), (Lost("MIXING"),))
+    signal = Layout((plain(1), plain(2), plain(6)), (Lost("MIXING"),))
     found = plan(signal, (1,), Scene(pixels=(6,), circular=(False,)))
     assert isinstance(found, Region)
     here, there = whole_index(found)

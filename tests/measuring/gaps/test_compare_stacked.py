@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Signal, plain
+from shiftcheck.lattice.layout import Factor, Layout, plain
 from shiftcheck.measuring.gaps import compare_stacked as differences
 from shiftcheck.measuring.gaps.compare_stacked import maps
 from shiftcheck.measuring.gaps.plan import Gap, Region, Scene, plan
@@ -17,7 +17,7 @@ def regions(sizes: tuple[int, ...], channels: int, *, circular: bool = False) ->
     axes = tuple(input_axis(n, circular=circular) for n in sizes)
     dims = (plain(channels), *((Factor("axis", n, a),) for a, n in enumerate(sizes)))
     scene = Scene(pixels=sizes, circular=(circular,) * len(sizes))
-    found = [plan(Signal(dims, axes), v[: len(sizes)], scene) for v in SHIFTS]
+    found = [plan(Layout(dims, axes), v[: len(sizes)], scene) for v in SHIFTS]
     return [r for r in found if not isinstance(r, Gap)]
 
 

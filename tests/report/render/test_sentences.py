@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.rules import registry
 
 
@@ -51,7 +51,7 @@ def _(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x)
 
 
-def rule_of_largest(x: Signal) -> Signal:
+def rule_of_largest(x: Layout) -> Layout:
     cause = shiftcheck.Cause(kind="DATA_DEPENDENT", detail="the largest sample of each row")
     return shiftcheck.rules.lose(x, [1], cause)
 

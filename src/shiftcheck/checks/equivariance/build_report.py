@@ -39,7 +39,7 @@ from shiftcheck.tracing.tracer import Row
 
 def layer_result(row: Row) -> LayerResult:
     """The geometry of a row, with nothing measured."""
-    signal = row.signal
+    signal = row.layout
     states = [s if isinstance(s, Axis) else None for s in signal.axes]
     placed = set(signal.axes_in(range(len(signal.dims))))
     known = [s if a in placed else None for a, s in enumerate(states)]
@@ -74,11 +74,11 @@ def _judged(
     """One layer, judged; an output has no ``local`` errors."""
     ends = local is None
     result = layer_result(entry.row)
-    if not is_reduced_alike(entry.row.signal, job.shifts):
+    if not is_reduced_alike(entry.row.layout, job.shifts):
         result = replace(result, reduced=False)
     if not entry.gaps:
         return result
-    causes = entry.row.signal.causes
+    causes = entry.row.layout.causes
     shifts = tuple(
         judge(gap, shift, causes, entry.peak, tolerance)
         for gap, shift in zip(entry.gaps, job.shifts, strict=True)
@@ -176,12 +176,12 @@ def _guilty_of_absence(
         return None
     shifts = [s.shift for s in output.shifts if s.reason == reason]
     if reason == Reason.NOT_SPATIAL and not output.reduced:
-        return what_tells_places_apart(rows[0].signal, shifts)
+        return what_tells_places_apart(rows[0].layout, shifts)
     if reason == Reason.IDENTITY and not given:
         everywhere = (1,) * len(output.stride)
-        return what_leaves_too_little(rows[0].signal, [everywhere], Reason.TOO_LITTLE)
+        return what_leaves_too_little(rows[0].layout, [everywhere], Reason.TOO_LITTLE)
     if reason in (Reason.NO_REGION, Reason.TOO_LITTLE):
-        return what_leaves_too_little(rows[0].signal, shifts, reason)
+        return what_leaves_too_little(rows[0].layout, shifts, reason)
     return None
 
 
@@ -243,7 +243,7 @@ def faint_notes(outputs: Iterable[tuple[LayerResult, Measured]]) -> list[str]:
 
 def _reduced_axes(entry: Measured) -> set[int]:
     """The axes that a layer has no longer: only outputs must have all of them."""
-    return {a for a, state in enumerate(entry.row.signal.axes) if isinstance(state, Gone)}
+    return {a for a, state in enumerate(entry.row.layout.axes) if isinstance(state, Gone)}
 
 
 def _unjudged(name: str, shape: tuple[int, ...], reason: Reason, axes: int) -> LayerResult:
@@ -265,7 +265,7 @@ def _unjudged(name: str, shape: tuple[int, ...], reason: Reason, axes: int) -> L
 
 def causes_of(rows: Sequence[Row]) -> tuple[Cause, ...]:
     """The causes on the way to the rows, each once."""
-    return tuple(dict.fromkeys(c for row in rows for c in row.signal.causes))
+    return tuple(dict.fromkeys(c for row in rows for c in row.layout.causes))
 
 
 def circumstances(model: Model, inputs: Inputs, layer: str | None, seed: int) -> dict[str, Any]:

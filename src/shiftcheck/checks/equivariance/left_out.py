@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shiftcheck.lattice.layout import Gone, Lost, Signal
+from shiftcheck.lattice.layout import Gone, Layout, Lost
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.report.causes import Cause, CauseKind
 
@@ -12,17 +12,17 @@ UNSHOWN = (CauseKind.MEASURED, CauseKind.UNSUPPORTED_OP)
 """Causes after which the structure shows nothing of what came before."""
 
 
-def is_reduced_alike(signal: Signal, shifts: Iterable[Shift] = ()) -> bool:
+def is_reduced_alike(layout: Layout, shifts: Iterable[Shift] = ()) -> bool:
     """Whether all axes that are missing were reduced, and nothing before depends on the place.
 
     At ``shifts`` off the lattice of what was reduced, it does depend on it.
     """
-    if any(isinstance(s, Lost) for s in signal.axes):
+    if any(isinstance(s, Lost) for s in layout.axes):
         return False
-    gone = [(a, s) for a, s in enumerate(signal.axes) if isinstance(s, Gone)]
+    gone = [(a, s) for a, s in enumerate(layout.axes) if isinstance(s, Gone)]
     if any(s.broken or s.anchored for _, s in gone):
         return False
-    if gone and any(c.kind in UNSHOWN for c in signal.causes):
+    if gone and any(c.kind in UNSHOWN for c in layout.causes):
         return False
     return not any(v[a] % s.lattice for v in shifts for a, s in gone)
 
@@ -31,12 +31,12 @@ TO_PLACES = (CauseKind.POSITION, CauseKind.MIXING, CauseKind.INDEX)
 """Causes that tell one place from another."""
 
 
-def what_tells_places_apart(signal: Signal, shifts: Iterable[Shift]) -> Cause | None:
+def what_tells_places_apart(layout: Layout, shifts: Iterable[Shift]) -> Cause | None:
     """Why an output that was reduced is not left out; None where no cause says more."""
-    causes = [c for c in signal.causes if not c.latent]
+    causes = [c for c in layout.causes if not c.latent]
     told = next((c for c in causes if c.kind in TO_PLACES), None)
     if told is not None:
         return told
-    gone = [(a, s.lattice) for a, s in enumerate(signal.axes) if isinstance(s, Gone)]
+    gone = [(a, s.lattice) for a, s in enumerate(layout.axes) if isinstance(s, Gone)]
     coarse = [a for a, lattice in gone if any(v[a] % lattice for v in shifts)]
     return next((c for c in causes if c.period and c.axis in coarse), None)

@@ -100,7 +100,7 @@ def _gaps_of(job: Job) -> tuple[Gaps, Gaps]:
 def _longest(job: Job) -> int:
     """The most samples along an axis of any layer: where places are computed, rounding grows."""
     measured = (*job.rows.values(), *job.outputs.values())
-    states = [s for entry in measured for s in entry.row.signal.axes if isinstance(s, Axis)]
+    states = [s for entry in measured for s in entry.row.layout.axes if isinstance(s, Axis)]
     return max((*job.inputs.pixels, *(s.size for s in states)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.shares import is_fair
 from shiftcheck.measuring.gaps.plan import Gap
 from shiftcheck.measuring.signals.arguments import Shift
@@ -31,28 +31,28 @@ def with_fair_share(result: ShiftResult, gap: Gap) -> ShiftResult:
     return replace(result, verdict=Verdict.INCONCLUSIVE, reason=Reason.TOO_LITTLE)
 
 
-def what_leaves_too_little(signal: Signal, shifts: Sequence[Shift], reason: Reason) -> Cause | None:
+def what_leaves_too_little(layout: Layout, shifts: Sequence[Shift], reason: Reason) -> Cause | None:
     """The cause of it that too little could be compared, or nothing: a period that leaves too few.
 
     Else the choice of a single sample, or what makes too few of them valid. None where there are
     enough, and the shift is too large for them; and where none is valid for other reasons.
     """
-    states = [(a, s) for a, s in enumerate(signal.axes) if any(v[a] for v in shifts)]
+    states = [(a, s) for a, s in enumerate(layout.axes) if any(v[a] for v in shifts)]
     axes = [(a, s) for a, s in states if isinstance(s, Axis)]
     for axis, state in axes:
         kinds = (CauseKind.RESIZE,) if reason == Reason.NO_REGION else PERIODIC
         if not _leaves_enough(state, state.size):
-            own = [c for c in signal.causes if c.axis == axis and c.kind in kinds and c.period]
+            own = [c for c in layout.causes if c.axis == axis and c.kind in kinds and c.period]
             if own:
                 return max(own, key=lambda c: c.period or 0)
-        single = [c for c in signal.causes if (c.axis, c.form) == (axis, CauseForm.SINGLE)]
+        single = [c for c in layout.causes if (c.axis, c.form) == (axis, CauseForm.SINGLE)]
         if state.size == 1 and single and math.inf not in state.halo:
             return single[-1]
     if reason == Reason.NO_REGION:
         return None
     for axis, state in axes:
         if not _leaves_enough(state, int(state.valid.sum())):
-            edges = [c for c in signal.causes if c.kind in (CauseKind.GLOBAL, CauseKind.PADDING)]
+            edges = [c for c in layout.causes if c.kind in (CauseKind.GLOBAL, CauseKind.PADDING)]
             mine = [c for c in edges if c.axis in (None, axis)]
             if mine:
                 return min(mine, key=lambda c: c.kind != CauseKind.GLOBAL)

@@ -101,14 +101,14 @@ def feature_maps(
 def _parts(
     row: Row, tensor: torch.Tensor, job: Job, values: Sequence[Any]
 ) -> tuple[FeatureMaps, ...]:
-    require_copies(row.signal)
+    require_copies(row.layout)
     axes = len(job.scene.pixels)
-    places = spatial_places(row.signal, axes)
+    places = spatial_places(row.layout, axes)
     if len(places) != axes:
         raise InputError(f"layer={job.layer!r} has no spatial axes: give one before it")
-    whole = arranged(tensor, row.signal, places).double().cpu()
+    whole = arranged(tensor, row.layout, places).double().cpu()
     signals = _signals(job.inputs, values, len(job.shifts) + 1)
-    planner = Planner(without_copies(row.signal), job.scene)
+    planner = Planner(without_copies(row.layout), job.scene)
     found = []
     for i, by in enumerate(job.shifts, 1):
         plan = planner.plan(by)

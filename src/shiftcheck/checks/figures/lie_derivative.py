@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from shiftcheck.checks.equivariance.check import checked_inputs
 from shiftcheck.checks.figures.velocity import NO_REGION, NOT_FOLLOWED, Field, NotMeasuredError
 from shiftcheck.errors import ModelError
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.measuring.structure_pass import Model, raised, read_structure
@@ -205,7 +205,7 @@ def _with_velocity(
     forward: Callable[..., Any],
     args: Any,
     kwargs: Any,
-    fed: Sequence[Signal | None],
+    fed: Sequence[Layout | None],
     field: Field,
     axis: int,
 ) -> list[Dual]:
@@ -257,7 +257,7 @@ def _unpacked(returned: Any) -> list[Dual]:
 
 
 def _each(
-    duals: Sequence[Dual], rows: Sequence[Row], fed: Sequence[Signal], field: Field, axis: int
+    duals: Sequence[Dual], rows: Sequence[Row], fed: Sequence[Layout], field: Field, axis: int
 ) -> list[_Along]:
     """The outputs of one call, each against its own geometry."""
     if len(duals) != len(rows):
@@ -265,7 +265,7 @@ def _each(
     found = []
     for (primal, tangent), row in zip(duals, rows, strict=True):
         try:
-            found.append(_compared(primal, tangent, row.signal, fed, field, axis))
+            found.append(_compared(primal, tangent, row.layout, fed, field, axis))
         except NotMeasuredError as error:
             found.append(_Along(reason=str(error)))
     return found
@@ -274,8 +274,8 @@ def _each(
 def _compared(
     primal: torch.Tensor,
     tangent: torch.Tensor,
-    signal: Signal,
-    fed: Sequence[Signal],
+    signal: Layout,
+    fed: Sequence[Layout],
     field: Field,
     axis: int,
 ) -> _Along:
@@ -327,7 +327,7 @@ def _outputs_of(
     model: Model,
     inputs: Inputs,
     values: Sequence[Any],
-    fed: Sequence[Signal | None],
+    fed: Sequence[Layout | None],
     field: Field,
     axis: int,
 ) -> list[Dual]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from shiftcheck.lattice.axis import Axis, Indices, Mask
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
 from shiftcheck.measuring.signals.interpolation import REACH, derivative
 from shiftcheck.report.reasons import Reason
@@ -31,30 +31,30 @@ class Field:
 
     circular: tuple[bool, ...]
 
-    def of(self, tensor: torch.Tensor, signal: Signal, axis: int) -> torch.Tensor:
+    def of(self, tensor: torch.Tensor, layout: Layout, axis: int) -> torch.Tensor:
         """``D`` of a tensor, in its own layout."""
-        state, places = self.known(signal, axis)
+        state, places = self.known(layout, axis)
         dim = 2 + sorted(places).index(axis)
-        whole = arranged(tensor, signal, places)
+        whole = arranged(tensor, layout, places)
         how = "fourier" if self.circular[axis] else "lanczos"
         moved = derivative(whole, dim, how) / float(state.stride)
         out = torch.zeros_like(tensor, dtype=moved.dtype)
-        put_back(moved, out, signal, places)
+        put_back(moved, out, layout, places)
         return out.to(tensor.dtype)
 
-    def known(self, signal: Signal, axis: int) -> tuple[Axis, dict[int, int]]:
+    def known(self, layout: Layout, axis: int) -> tuple[Axis, dict[int, int]]:
         """The geometry along the axis; raises NotMeasuredError where it is not understood."""
-        state = signal.axes[axis]
-        places = spatial_places(signal, len(self.circular))
+        state = layout.axes[axis]
+        places = spatial_places(layout, len(self.circular))
         if not isinstance(state, Axis) or axis not in places:
             raise NotMeasuredError(NOT_FOLLOWED)
         if self.circular[axis] and state.circle != state.size:
             raise NotMeasuredError(NOT_ONE_TURN)
         return state, places
 
-    def compared(self, signal: Signal, fed: Sequence[Signal], axis: int) -> Indices:
+    def compared(self, layout: Layout, fed: Sequence[Layout], axis: int) -> Indices:
         """The samples of an output that see nothing but where the velocities are right."""
-        state, _ = self.known(signal, axis)
+        state, _ = self.known(layout, axis)
         index = np.arange(state.size)
         if self.circular[axis]:
             return index

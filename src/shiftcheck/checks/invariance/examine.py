@@ -157,7 +157,7 @@ def _demand(job: Job, asked: Asked, shift: Shift) -> Demand:
 def _promise(job: Job, row: Row | None, shift: Shift, circles: Sequence[bool]) -> Promise:
     if row is None or job.circular_padding:
         return Promise.UNKNOWN
-    return promise_of(row.signal, shift, circles)
+    return promise_of(row.layout, shift, circles)
 
 
 def _judged(
@@ -178,13 +178,13 @@ def _judged(
             shape=shape,
             period=_periods(row, asked.circles),
             measured=row is not None
-            and any(c.kind == CauseKind.MEASURED for c in row.signal.causes),
+            and any(c.kind == CauseKind.MEASURED for c in row.layout.causes),
             variation=variation.distance,
             magnitude=variation.magnitude if variation.finite else None,
             pairs=variation.pairs,
             top1_between=variation.between,
         )
-        if row is not None and spatial_axes(row.signal) & moved:
+        if row is not None and spatial_axes(row.layout) & moved:
             reason = Reason.STILL_SPATIAL
             outputs.append(replace(blank, verdict=InvarianceVerdict.INCONCLUSIVE, reason=reason))
             continue
@@ -200,7 +200,7 @@ def _judged(
 def _periods(row: Row | None, circles: Sequence[bool]) -> tuple[int | None, ...]:
     if row is None:
         return (None,) * len(circles)
-    return tuple(period_along(s, c) for s, c in zip(row.signal.axes, circles, strict=True))
+    return tuple(period_along(s, c) for s, c in zip(row.layout.axes, circles, strict=True))
 
 
 def _judged_shift(
@@ -342,10 +342,10 @@ def _guilty(report: InvarianceReport, rows: Mapping[str, Row]) -> Cause | None:
     row = rows.get(report.decisive.name)
     if row is None:
         return None
-    stochastic = [c for c in row.signal.causes if c.kind == CauseKind.STOCHASTIC]
+    stochastic = [c for c in row.layout.causes if c.kind == CauseKind.STOCHASTIC]
     if report.reason == blind(stochastic) and stochastic:
         return stochastic[0]
     worst = report.decisive.worst
     if report.verdict is not InvarianceVerdict.NOT_INVARIANT or worst is None:
         return None
-    return find_guilty(row.signal.causes, worst.shift)
+    return find_guilty(row.layout.causes, worst.shift)

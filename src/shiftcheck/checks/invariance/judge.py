@@ -10,7 +10,7 @@ from shiftcheck.checks.equivariance.judge import SATURATING
 from shiftcheck.checks.equivariance.second_look import BREAK, COARSEST, EPS, ROUNDING, STEEP
 from shiftcheck.checks.invariance.measure import Found, Variation
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Gone, Lost, Signal
+from shiftcheck.lattice.layout import Gone, Layout, Lost
 from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
 from shiftcheck.measuring.unbatched import NOISE_MARGIN
 from shiftcheck.report.causes import Cause, CauseKind
@@ -36,35 +36,35 @@ NOT_KNOWN = (CauseKind.UNSUPPORTED_OP, CauseKind.DATA_DEPENDENT)
 """Causes by which the structure is lost, and which need not break anything."""
 
 
-def promise_of(signal: Signal, shift: Shift, circular: Sequence[bool]) -> Promise:
+def promise_of(layout: Layout, shift: Shift, circular: Sequence[bool]) -> Promise:
     """What the structure says of an output without spatial axes under a shift.
 
     A symmetric reduction over one turn of a closed circle is invariant to the shifts under which
     what it reduces is equivariant.
     """
     answers = {
-        _promise(signal, a, v, circle)
+        _promise(layout, a, v, circle)
         for a, (v, circle) in enumerate(zip(shift, circular, strict=True))
         if v
     }
     for answer in (Promise.BROKEN, Promise.UNKNOWN):
         if answer in answers:
             return answer
-    measured = any(c.kind == CauseKind.MEASURED for c in signal.causes)
+    measured = any(c.kind == CauseKind.MEASURED for c in layout.causes)
     return Promise.UNKNOWN if measured else Promise.INVARIANT
 
 
-def _promise(signal: Signal, axis: int, v: float, circle: bool) -> Promise:
-    state = signal.axes[axis]
+def _promise(layout: Layout, axis: int, v: float, circle: bool) -> Promise:
+    state = layout.axes[axis]
     if state is None:
         return Promise.INVARIANT
     if isinstance(state, Gone):
         period = period_along(state, circle)
         if period and v % period == 0:
             return Promise.INVARIANT
-        chosen = period and any(c.kind == CauseKind.DATA_DEPENDENT for c in signal.causes)
+        chosen = period and any(c.kind == CauseKind.DATA_DEPENDENT for c in layout.causes)
         return Promise.UNKNOWN if chosen else Promise.BROKEN
-    kinds = {c.kind for c in signal.causes if c.axis in (None, axis)}
+    kinds = {c.kind for c in layout.causes if c.axis in (None, axis)}
     if isinstance(state, Lost) and state.kind not in NOT_KNOWN and not kinds & {*NOT_KNOWN}:
         return Promise.BROKEN
     return Promise.UNKNOWN
@@ -78,10 +78,10 @@ def period_along(state: object, circle: bool) -> int | None:
     return state.lattice if known and isinstance(state, Gone) else None
 
 
-def spatial_axes(signal: Signal) -> set[int]:
+def spatial_axes(layout: Layout) -> set[int]:
     """The axes that an output still has."""
-    placed = signal.axes_in(range(len(signal.dims)))
-    return {a for a in placed if isinstance(signal.axes[a], Axis)}
+    placed = layout.axes_in(range(len(layout.dims)))
+    return {a for a in placed if isinstance(layout.axes[a], Axis)}
 
 
 @dataclass(frozen=True, kw_only=True)

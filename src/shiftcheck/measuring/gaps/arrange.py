@@ -10,27 +10,27 @@ import torch
 
 from shiftcheck.lattice.axis import Axis, runs
 from shiftcheck.lattice.joined import main_piece, narrowed
-from shiftcheck.lattice.layout import Dim, Factor, Lost, Signal, size_of
+from shiftcheck.lattice.layout import Dim, Factor, Layout, Lost, size_of
 
 
-def arranged(tensor: torch.Tensor, signal: Signal, places: dict[int, int]) -> torch.Tensor:
+def arranged(tensor: torch.Tensor, layout: Layout, places: dict[int, int]) -> torch.Tensor:
     """The tensor as ``[copies, everything else, *spatial]``, each spatial axis a dimension.
 
     Of pieces that were joined, only the one that holds an axis: the others have no place.
     """
-    factors = all_factors(signal)
+    factors = all_factors(layout)
     order, copies, rest = _order(factors, places)
     count, others = (math.prod(factors[i].size for i in part) for part in (copies, rest))
     sizes = [factors[i].size for i in order[len(copies) + len(rest) :]]
-    return _opened(tensor, signal).permute(order).reshape(count, others, *sizes)
+    return _opened(tensor, layout).permute(order).reshape(count, others, *sizes)
 
 
 def put_back(
-    values: torch.Tensor, tensor: torch.Tensor, signal: Signal, places: dict[int, int]
+    values: torch.Tensor, tensor: torch.Tensor, layout: Layout, places: dict[int, int]
 ) -> None:
     """Write values that are arranged to their places in the tensor."""
-    order, _, _ = _order(all_factors(signal), places)
-    target = _opened(tensor, signal).permute(order)
+    order, _, _ = _order(all_factors(layout), places)
+    target = _opened(tensor, layout).permute(order)
     target.copy_(values.reshape(target.shape))
 
 
@@ -44,9 +44,9 @@ def _order(
     return [*copies, *rest, *spatial], copies, rest
 
 
-def _opened(tensor: torch.Tensor, signal: Signal) -> torch.Tensor:
+def _opened(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
     """A view of the tensor with a dimension for each factor."""
-    joined = [f for dim in signal.dims for f in dim]
+    joined = [f for dim in layout.dims for f in dim]
     whole = tensor
     if any(f.kind == "joined" for f in joined):
         whole = tensor.reshape([f.size for f in joined])
@@ -54,20 +54,20 @@ def _opened(tensor: torch.Tensor, signal: Signal) -> torch.Tensor:
             if factor.kind == "joined":
                 start, piece = main_piece(factor)
                 whole = whole.narrow(i, start, size_of(piece))
-    return whole.reshape([f.size for f in all_factors(signal)])
+    return whole.reshape([f.size for f in all_factors(layout)])
 
 
 def place_in_tensor(
-    worst: tuple[int, ...], signal: Signal, places: dict[int, int]
+    worst: tuple[int, ...], layout: Layout, places: dict[int, int]
 ) -> tuple[int, ...]:
     """An index ``(everything else, *spatial)`` of the arranged tensor as one of the tensor."""
-    factors = all_factors(signal)
+    factors = all_factors(layout)
     spatial = [places[a] for a in sorted(places)]
     rest = [i for i in range(len(factors)) if i not in spatial]
     split = np.unravel_index(worst[0], tuple(factors[i].size for i in rest)) if rest else ()
     at = dict(zip([*rest, *spatial], [*map(int, split), *worst[1:]], strict=True))
     digits = iter([at[i] for i in range(len(factors))])
-    return tuple(_index_in(dim, digits) for dim in signal.dims)
+    return tuple(_index_in(dim, digits) for dim in layout.dims)
 
 
 def _index_in(dim: Dim, digits: Iterator[int]) -> int:
@@ -82,21 +82,21 @@ def _index_in(dim: Dim, digits: Iterator[int]) -> int:
     return value
 
 
-def all_factors(signal: Signal) -> list[Factor]:
+def all_factors(layout: Layout) -> list[Factor]:
     """The factors of every dimension; of joined pieces, those of the one that holds an axis."""
-    return [f for dim in signal.dims for f in narrowed(dim)]
+    return [f for dim in layout.dims for f in narrowed(dim)]
 
 
-def spatial_places(signal: Signal, axes: int) -> dict[int, int]:
+def spatial_places(layout: Layout, axes: int) -> dict[int, int]:
     """The factor that is each spatial axis; a lost one is looked for in the last ``axes``."""
-    factors = all_factors(signal)
+    factors = all_factors(layout)
     places = {f.axis: i for i, f in enumerate(factors) if f.kind == "axis"}
-    if len(signal.dims) != axes + 2:
+    if len(layout.dims) != axes + 2:
         return places
-    starts = np.cumsum([0, *(len(narrowed(d)) for d in signal.dims)])
+    starts = np.cumsum([0, *(len(narrowed(d)) for d in layout.dims)])
     for axis in range(axes):
-        dim = signal.dims[2 + axis]
-        if axis not in places and isinstance(signal.axes[axis], Lost) and _is_plain(dim):
+        dim = layout.dims[2 + axis]
+        if axis not in places and isinstance(layout.axes[axis], Lost) and _is_plain(dim):
             places[axis] = int(starts[2 + axis])
     return places
 
@@ -105,24 +105,24 @@ def _is_plain(dim: Sequence[object]) -> bool:
     return len(dim) == 1 and getattr(dim[0], "kind", "") == "plain"
 
 
-def is_flattened(signal: Signal) -> bool:
+def is_flattened(layout: Layout) -> bool:
     """Whether a dimension holds a spatial axis together with channels, as after a flatten."""
-    kinds = [{f.kind for f in narrowed(dim)} for dim in signal.dims]
+    kinds = [{f.kind for f in narrowed(dim)} for dim in layout.dims]
     return any({"axis", "plain"} <= k and "copies" not in k for k in kinds)
 
 
-def size_at(signal: Signal, place: int) -> int:
+def size_at(layout: Layout, place: int) -> int:
     """The size of a factor by its place."""
-    return all_factors(signal)[place].size
+    return all_factors(layout)[place].size
 
 
-def valid_spans(signal: Signal, axes: int) -> list[tuple[int, int]]:
+def valid_spans(layout: Layout, axes: int) -> list[tuple[int, int]]:
     """From the first to the last valid sample of each spatial axis; all of it where none is."""
     spans = []
-    places = spatial_places(signal, axes)
+    places = spatial_places(layout, axes)
     for axis in sorted(places):
-        state = signal.axes[axis]
-        size = size_at(signal, places[axis])
+        state = layout.axes[axis]
+        size = size_at(layout, places[axis])
         found = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
         spans.append((found[0][0], found[-1][1]) if found else (0, size))
     return spans

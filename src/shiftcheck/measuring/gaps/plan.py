@@ -22,7 +22,7 @@ from shiftcheck.lattice.axis import (
     runs,
     whole_axis,
 )
-from shiftcheck.lattice.layout import Signal
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.shares import is_fair, leaves_room
 from shiftcheck.measuring.gaps.arrange import (
     all_factors,
@@ -237,9 +237,9 @@ Plan = Region | Gap
 """Which samples to compare under a shift, or why none can be."""
 
 
-def plan(signal: Signal, shift: Sequence[float], scene: Scene) -> Plan:
+def plan(layout: Layout, shift: Sequence[float], scene: Scene) -> Plan:
     """The plan of one shift."""
-    return Planner(signal, scene).plan(shift)
+    return Planner(layout, scene).plan(shift)
 
 
 class Planner:
@@ -249,14 +249,14 @@ class Planner:
     output should.
     """
 
-    def __init__(self, signal: Signal, scene: Scene, *, with_input: bool = False) -> None:
-        self.signal, self.scene, self.with_input = signal, scene, with_input
-        self.places = spatial_places(signal, len(scene.pixels))
-        related = any(f.kind in ("key", "frequency") for f in all_factors(signal))
-        self.flat = related or is_flattened(signal)
+    def __init__(self, layout: Layout, scene: Scene, *, with_input: bool = False) -> None:
+        self.layout, self.scene, self.with_input = layout, scene, with_input
+        self.places = spatial_places(layout, len(scene.pixels))
+        related = any(f.kind in ("key", "frequency") for f in all_factors(layout))
+        self.flat = related or is_flattened(layout)
         self.steps: dict[tuple[int, float, bool], Placed | None] = {}
         self.plans: dict[tuple[float, ...], Plan] = {}
-        self.valid = valid_spans(signal, len(scene.pixels))
+        self.valid = valid_spans(layout, len(scene.pixels))
 
     def plan(self, shift: Sequence[float]) -> Plan:
         """The plan of one shift."""
@@ -282,13 +282,13 @@ class Planner:
 
     def _step(self, dim: int, axis: int, v: float, between: bool) -> Placed | None:
         place = self.places[axis]
-        size = size_at(self.signal, place)
-        state = self.signal.axes[axis]
+        size = size_at(self.layout, place)
+        state = self.layout.axes[axis]
         against = self.with_input and isinstance(state, Axis) and state.stride < 0 and v != 0
         by = -v if against else v  # samples that move against the input move with its negative
         pairing = None
         if v == int(v):
-            pairing = _pairing(self.signal, axis, int(by), self.scene, place)
+            pairing = _pairing(self.layout, axis, int(by), self.scene, place)
         if pairing is None:
             return self._between(dim, axis, Fraction(by), size) if between else None
         if against:
@@ -297,14 +297,14 @@ class Planner:
 
     def _valid_ones(self, axis: int, size: int) -> int:
         """How many samples of an axis count; all of them on a circle."""
-        state = self.signal.axes[axis]
+        state = self.layout.axes[axis]
         if not isinstance(state, Axis) or self.scene.circular[axis]:
             return size
         return int(state.readable.sum())
 
     def _between(self, dim: int, axis: int, v: Fraction, size: int) -> Placed | None:
         """The samples to compare where the shift is no whole number of them."""
-        state = self.signal.axes[axis]
+        state = self.layout.axes[axis]
         circle = self.scene.circular[axis]
         how = "fourier" if circle else self.scene.interpolation
         if not isinstance(state, Axis):
@@ -317,13 +317,13 @@ class Planner:
         return replace(placed, edges=(), step=step)
 
 
-def _pairing(signal: Signal, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
-    state = signal.axes[axis]
+def _pairing(layout: Layout, axis: int, v: int, scene: Scene, place: int) -> Pairing | None:
+    state = layout.axes[axis]
     if isinstance(state, Axis):
         pairing = pair(state, v)
         inner = scene.interior and v != 0 and pairing is not None
         return replace(pairing, ok=pairing.inner) if inner and pairing is not None else pairing
-    size = size_at(signal, place)
+    size = size_at(layout, place)
     if v == 0:
         return whole_axis(size)
     return pair_lost(scene.pixels[axis], size, v, circular=scene.circular[axis])

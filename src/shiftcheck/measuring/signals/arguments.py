@@ -15,7 +15,7 @@ import torch
 
 from shiftcheck.errors import InputError
 from shiftcheck.lattice.axis import Axis, scaled_axis
-from shiftcheck.lattice.layout import Dim, Factor, Signal, plain
+from shiftcheck.lattice.layout import Dim, Factor, Layout, plain
 from shiftcheck.measuring.signals.interpolation import fourier_shift, is_whole
 from shiftcheck.measuring.signals.shifting import fresh_between, fresh_shift, fresh_shifts
 from shiftcheck.rules import BatchCoupledError
@@ -132,7 +132,7 @@ class Inputs:
             return (), dict(whole)
         return (tuple(whole), {}) if self.kind == "tuple" else ((whole,), {})
 
-    def signal(self, leaf: Leaf, copies: int) -> Signal:
+    def signal(self, leaf: Leaf, copies: int) -> Layout:
         """What is known of a stacked leaf before anything was done to it."""
         dims: list[Dim] = [plain(n) for n in leaf.tensor.shape]
         if copies > 1:
@@ -142,7 +142,7 @@ class Inputs:
             size, ring = leaf.tensor.shape[dim], self.circular[axis]
             states[axis] = scaled_axis(self.pixels[axis], size, circular=ring)
             dims[dim] = (Factor("axis", leaf.tensor.shape[dim], axis),)
-        return Signal(tuple(dims), tuple(states))
+        return Layout(tuple(dims), tuple(states))
 
     def shifted(self, shift: Shift, seed: int) -> list[Any]:
         """The arguments as the shift leaves them."""

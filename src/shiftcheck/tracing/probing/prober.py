@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from shiftcheck.lattice.axis import Axis, Taps, coarsen, join, resample
-from shiftcheck.lattice.layout import Dim, Factor, Signal, merge_causes, plain, size_of
+from shiftcheck.lattice.layout import Dim, Factor, Layout, merge_causes, plain, size_of
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
@@ -47,7 +47,7 @@ class Subject:
 
     call: Call
     tensors: Sequence[torch.Tensor]
-    signals: Sequence[Signal]
+    layouts: Sequence[Layout]
     key: Any
 
 
@@ -70,7 +70,7 @@ class Prober:
         """
         known = self.laws
         operands, copies = _operands(subject)
-        states = [[s.geometry(a) for a in range(len(s.axes))] for s in subject.signals]
+        states = [[s.geometry(a) for a in range(len(s.axes))] for s in subject.layouts]
         rings = [all(s[a].one_turn for s in states) for a in range(len(states[0]))]
         dtype = subject.tensors[0].dtype
         key = (subject.key, tuple(operands), tuple(rings), dtype)
@@ -83,7 +83,7 @@ class Prober:
             raise answer
         if copies > 1:
             self._check_apart(subject, answer, operands, copies, known, key)
-        return [_signal(law, operands, subject.signals, copies) for law in answer]
+        return [_layout(law, operands, subject.layouts, copies) for law in answer]
 
     def _check_apart(
         self,
@@ -120,46 +120,46 @@ def _operands(subject: Subject) -> tuple[list[Operand], int]:
     """The operands without their copies, and how many copies there are."""
     if not all(t.is_floating_point() and t.layout == torch.strided for t in subject.tensors):
         raise NoAnswerError("a tensor that depends on the input is not dense and floating")
-    counts = {_copies(signal) for signal in subject.signals}
+    counts = {_copies(layout) for layout in subject.layouts}
     if len(counts) > 1:
         raise NoAnswerError("not all of its tensors hold the batch alike")
     copies = counts.pop()
-    places = [_places(signal) for signal in subject.signals]
+    places = [_places(layout) for layout in subject.layouts]
     rates = []
-    for a in range(len(subject.signals[0].axes)):
-        strides = [s.geometry(a).stride for s in subject.signals]
+    for a in range(len(subject.layouts[0].axes)):
+        strides = [s.geometry(a).stride for s in subject.layouts]
         if min(strides) <= 0:
             raise NoAnswerError(f"axis {a} runs backwards")
         rates.append(units(strides))
     out = []
-    for i, signal in enumerate(subject.signals):
-        shape = (signal.shape[0] // copies, *signal.shape[1:])
+    for i, layout in enumerate(subject.layouts):
+        shape = (layout.shape[0] // copies, *layout.shape[1:])
         own = tuple(rate[i] for rate in rates)
         out.append(Operand(shape=shape, dims=places[i], rates=own))
     return out, copies
 
 
-def _copies(signal: Signal) -> int:
-    leading = signal.dims[0][0] if signal.dims and signal.dims[0] else None
+def _copies(layout: Layout) -> int:
+    leading = layout.dims[0][0] if layout.dims and layout.dims[0] else None
     return leading.size if leading is not None and leading.kind == "copies" else 1
 
 
-def _places(signal: Signal) -> tuple[int, ...]:
+def _places(layout: Layout) -> tuple[int, ...]:
     """The dimension of each axis; raises NoAnswerError where one is not a dimension of its own."""
     found: dict[int, int] = {}
-    for d, dim in enumerate(signal.dims):
+    for d, dim in enumerate(layout.dims):
         kinds = [f.kind for f in dim]
         if "copies" in (kinds[1:] if d == 0 else kinds):
             raise NoAnswerError("the batch is mixed with other dimensions")
         if not set(kinds) - {"plain", "copies"}:
             continue
-        axis = signal.axis_in(d) if isinstance(signal.axes[dim[0].axis], Axis) else None
+        axis = layout.axis_in(d) if isinstance(layout.axes[dim[0].axis], Axis) else None
         if axis is None or axis in found or d == 0:
             raise NoAnswerError("a spatial axis is no dimension of its own")
         found[axis] = d
-    if sorted(found) != list(range(len(signal.axes))):
+    if sorted(found) != list(range(len(layout.axes))):
         raise NoAnswerError("a tensor that depends on the input lacks a spatial axis")
-    return tuple(found[a] for a in range(len(signal.axes)))
+    return tuple(found[a] for a in range(len(layout.axes)))
 
 
 def _output(call: Call, index: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
@@ -200,22 +200,22 @@ def _measure(
     return laws
 
 
-def _signal(
-    law: Law, operands: Sequence[Operand], signals: Sequence[Signal], copies: int
-) -> Signal:
+def _layout(
+    law: Law, operands: Sequence[Operand], layouts: Sequence[Layout], copies: int
+) -> Layout:
     """The signal of an output, from those of the operands and the measured law."""
     dims: list[Dim] = [plain(n) for n in law.shape]
     if law.shape and all(axis.dim for axis in law.axes) and law.shape[0] == operands[0].shape[0]:
-        lead = signals[0].dims[0]
+        lead = layouts[0].dims[0]
         dims[0] = lead if size_of(lead) == copies * law.shape[0] else dims[0]
     states = []
     for a, axis in enumerate(law.axes):
         dims[axis.dim] = (Factor("axis", len(axis.valid), a),)
-        states.append(_axis(axis, operands, [s.geometry(a) for s in signals], a))
-    out = Signal(tuple(dims), tuple(states), merge_causes(signals))
-    out = note_new_causes(signals[0], out, detail="measured")
+        states.append(_axis(axis, operands, [s.geometry(a) for s in layouts], a))
+    out = Layout(tuple(dims), tuple(states), merge_causes(layouts))
+    out = note_new_causes(layouts[0], out, detail="measured")
     open_axes = [a for a, axis in enumerate(law.axes) if not axis.circle and not axis.valid.all()]
-    out = note_padding(signals[0], out, open_axes, "measured")
+    out = note_padding(layouts[0], out, open_axes, "measured")
     return replace(out, causes=(*out.causes, MEASURED))  # one for each such operation
 
 
@@ -243,12 +243,12 @@ def subject_of(
     for i, leaf in enumerate(leaves):
         if not isinstance(leaf, torch.Tensor):
             continue
-        if ledger.signal(leaf) is not None:
+        if ledger.layout(leaf) is not None:
             places.append(i)
         else:
             constants[i] = _known(leaf, ledger)
     tensors = [leaves[i] for i in places]
-    signals = [ledger.signal(t) for t in tensors]
+    layouts = [ledger.layout(t) for t in tensors]
 
     def outputs(given: list[torch.Tensor]) -> list[torch.Tensor]:
         values = list(leaves)
@@ -271,7 +271,7 @@ def subject_of(
     return Subject(
         call=outputs,
         tensors=tensors,
-        signals=[s for s in signals if s is not None],
+        layouts=[s for s in layouts if s is not None],
         key=(key, tuple(places), rest),
     )
 
