@@ -7,7 +7,6 @@ PYTEST_DONT_REWRITE: nothing here is an assertion.
 from __future__ import annotations
 
 import importlib.util
-import math
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import _shiftcheck_listeners as listening
+from _shiftcheck_options import OPTIONS, problem
 
 if TYPE_CHECKING:
     from shiftcheck.testing.budgets import OpenBudgets
@@ -80,35 +80,15 @@ def shiftcheck(request: pytest.FixtureRequest) -> Iterator[Checks]:
     session.checks = None
 
 
-def whole(value: Any) -> bool:
-    """Whether a value is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def tolerance(value: Any) -> bool:
-    """Whether a value is a tolerance."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0
-
-
-def boundary(value: Any) -> bool:
-    """Whether a value names a boundary, or some."""
-    entries = value if isinstance(value, list | tuple) else [value]
-    return bool(entries) and all(entry in ("valid", "circular") for entry in entries)
-
-
-KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "rtol": (tolerance, "a finite number of at least 0"),
-    "atol": (tolerance, "a finite number of at least 0"),
-    "boundary": (boundary, "'valid' or 'circular', or one of them for each spatial axis"),
-    "seed": (whole, "a whole number"),
-}
+SETTINGS = ("rtol", "atol", "boundary", "seed")
+"""The options of checks that a marker or the ini file may set."""
 
 
 def ini_defaults(config: pytest.Config) -> dict[str, Any]:
     """What the ini file sets; raises UsageError for a value that cannot be used."""
     found: dict[str, Any] = {}
-    for name, (valid, meant) in KINDS.items():
+    for name in SETTINGS:
+        valid, meant = OPTIONS[name]
         text = config.getini(f"shiftcheck_{name}")
         if text in ("", []):
             continue
@@ -148,13 +128,12 @@ def marker_defaults(item: pytest.Item) -> dict[str, Any]:
 def problem_of(mark: pytest.Mark) -> str:
     """What is wrong with a marker; empty where nothing is."""
     if mark.args:
-        return f"{mark.args[0]!r} has no name: give {', '.join(f'{k}=' for k in KINDS)}"
+        return f"{mark.args[0]!r} has no name: give {', '.join(f'{k}=' for k in SETTINGS)}"
     for name, value in mark.kwargs.items():
-        if name not in KINDS:
-            return f"there is no {name}={value!r}: give {', '.join(f'{k}=' for k in KINDS)}"
-        valid, meant = KINDS[name]
-        if not valid(value):
-            return f"{name}={value!r}: give {meant}"
+        if name not in SETTINGS:
+            return f"there is no {name}={value!r}: give {', '.join(f'{k}=' for k in SETTINGS)}"
+        if sentence := problem(name, value):
+            return sentence
     given = {k: v for k, v in mark.kwargs.items() if k in ("rtol", "atol")}
     if len(given) == 1:
         return f"{next(iter(given))}={next(iter(given.values()))!r}: give both tolerances"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shiftcheck import datasets, models
-from shiftcheck.checks.equivariance.check import check_equivariance, geometry
+from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.checks.figures.lie_derivative import LieDerivative, lie_derivatives
 from shiftcheck.checks.figures.metrics import Metrics, equivariance_metrics
 from shiftcheck.checks.invariance.check import check_invariance
@@ -13,6 +13,7 @@ from shiftcheck.checks.linearity.kernel import as_convolution, impulse_response
 from shiftcheck.checks.linearity.matrix import OperatorMatrix, operator_matrix
 from shiftcheck.checks.linearity.theorem import check_convolution
 from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
+from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import (
     InconclusiveError,
     InfiniteSupportError,

@@ -19,8 +19,8 @@ from shiftcheck.lattice.axis import input_axis
 from shiftcheck.lattice.layout import Factor, Gone, Layout, Lost, plain
 from shiftcheck.measuring.gaps.arrange import spatial_places, valid_spans
 from shiftcheck.measuring.gaps.compare import Base, measure
-from shiftcheck.measuring.gaps.plan import Gap, Scene, _span, plan
-from shiftcheck.measuring.run import chunks_of
+from shiftcheck.measuring.gaps.regions import Gap, Planner, Scene, _span
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.unbatched import _close
 
 RAMP = torch.linspace(0, 1, 18)
@@ -82,7 +82,7 @@ def gap(
     signal = Layout(
         (plain(base.shape[0]), (Factor("axis", size, 0),)), (input_axis(size, circular=True),)
     )
-    placed = plan(signal, (1,), Scene(pixels=(size,), circular=(True,)))
+    placed = Planner(signal, Scene(pixels=(size,), circular=(True,))).region((1,))
     assert not isinstance(placed, Gap)
     whole = Base(base, tolerance, [(0, size)])
     return measure(whole, copy, placed, border=False, null="measure")
@@ -249,6 +249,7 @@ def test_a_pass_stays_in_the_cache_and_the_passes_are_alike() -> None:
         tensors=[torch.empty(1, 1, 2**9, 2**9)],
         main=SimpleNamespace(tensor=torch.empty(1)),
     )
-    job: Any = SimpleNamespace(inputs=inputs, shifts=tuple((v, 0) for v in range(1, 5)))
-    assert [len(chunk) for chunk in chunks_of(job, None)] == [2, 2]
-    assert [len(chunk) for chunk in chunks_of(job, 2)] == [1, 1, 1, 1]
+    given: Any = inputs
+    plan = Plan(model=nn.ReLU(), inputs=given, shifts=tuple((v, 0) for v in range(1, 5)))
+    assert [len(chunk) for chunk in plan.chunks()] == [2, 2]
+    assert [len(chunk) for chunk in replace(plan, max_batch=2).chunks()] == [1, 1, 1, 1]

@@ -6,7 +6,6 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,14 @@ from shiftcheck.checks.equivariance.judge import find_guilty, judge, judge_layer
 from shiftcheck.checks.equivariance.second_look import BREAK, EPS, settled
 from shiftcheck.lattice.axis import input_axis
 from shiftcheck.lattice.layout import Factor, Layout, plain
-from shiftcheck.measuring.gaps.plan import Gap, Scene
-from shiftcheck.measuring.run import Job
+from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
+from shiftcheck.measuring.signals.arguments import read_inputs
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult
 from shiftcheck.rules import registry
+from shiftcheck.tracing.restoring.state import Originals
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)
@@ -257,10 +259,11 @@ def test_the_zero_shift_is_not_measured() -> None:
 
 
 def test_a_plan_keeps_its_axes() -> None:
-    job: Any = SimpleNamespace(plans={}, scene=Scene(pixels=(8,), circular=(False,)))
+    inputs = read_inputs(torch.zeros(1, 1, 8), boundary="valid", spatial_dims=None)
+    passes = Passes(Plan(model=nn.ReLU(), inputs=inputs), Originals({}))
     signal = Layout((plain(1), (Factor("axis", 8, 0),)), (input_axis(8, circular=False),))
     axis = weakref.ref(signal.axes[0])
-    Job.planner(job, signal).plan((1,))
+    passes.planner(signal).region((1,))
     del signal
     gc.collect()
     assert axis() is not None

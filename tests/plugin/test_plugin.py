@@ -332,7 +332,7 @@ def test_a_bug_of_the_library_keeps_its_traceback(
     def buggy(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("shiftcheck.checks.equivariance.check._tolerances", buggy)
+    monkeypatch.setattr("shiftcheck.checks.equivariance.check.read_tolerances", buggy)
     result = run(suite, "def test_one():\n    sc.check_equivariance(CIRCLE, X)\n")
     result.assert_outcomes(failed=1)
     assert "check.py" in text_of(result)

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from shiftcheck.checks.equivariance.build_report import build_report
-from shiftcheck.measuring.batched import run_all
-from shiftcheck.measuring.gaps.plan import Scene
-from shiftcheck.measuring.run import Job
+from shiftcheck.checks.equivariance.judge_run import Findings, judge_run
+from shiftcheck.measuring.batched import measure
+from shiftcheck.measuring.call import call
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import read_inputs
-from shiftcheck.measuring.structure_pass import call
-from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.tracing.circular_padding import around, twin_of
 from shiftcheck.tracing.modules import modules_of
@@ -36,34 +36,28 @@ def run(model: Any, x: torch.Tensor, boundary: Any = "circular") -> torch.Tensor
         torch.inference_mode(),
     ):
         traced = call(
-            model,
-            inputs,
+            Plan(model=model, inputs=inputs, circular_padding=True),
             [x.clone()],
             copies=1,
-            layer=None,
             originals=originals,
             on_row=lambda row, tensor: None,
-            circular_padding=True,
         )
     return traced.outputs[0][1]
 
 
 def check(model: Any, x: torch.Tensor, shifts: Any, boundary: Any = "circular") -> Report:
     inputs = read_inputs(x, boundary=boundary, spatial_dims=None)
-    job = Job(
+    plan = Plan(
         model=model,
         inputs=inputs,
         shifts=shifts,
-        seed=0,
-        layer=None,
-        training=False,
+        shifts_given=True,
         every_layer=True,
-        scene=Scene(pixels=inputs.pixels, circular=inputs.circular),
         circular_padding=True,
     )
     with preserved(modules_of(model), inputs.tensors, training=False) as originals:
-        run_all(job, originals, None, progress=False)
-    return build_report(job, Tolerance(eps=2.0**-52), given=True)
+        measured = measure(Passes(plan, originals))
+    return build_report(judge_run(Findings(plan=plan, measured=measured)), measured.notes)
 
 
 def turns(x: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:

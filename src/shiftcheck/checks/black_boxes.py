@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from shiftcheck.measuring.model_errors import LEAVES_TORCH
+from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
-from shiftcheck.measuring.structure_pass import LEAVES_TORCH, Model
 from shiftcheck.report.causes import CauseForm
 from shiftcheck.report.equivariance import Report
 from shiftcheck.tracing.black_box import Whole, returns_arrays

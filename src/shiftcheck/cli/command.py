@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from shiftcheck import __version__
-from shiftcheck.checks.equivariance.check import check_equivariance, geometry
+from shiftcheck.checks.equivariance.check import check_equivariance
+from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.cli import options
 from shiftcheck.cli.signal_files import read_signal
 from shiftcheck.cli.target import load_target, own_error, parse_arguments

@@ -7,6 +7,8 @@ import re
 
 import torch
 
+from _shiftcheck_options import OPTIONS
+
 
 def shape(text: str) -> tuple[int, ...]:
     """The shape of an input, as in ``1,3,224,224``."""
@@ -51,7 +53,7 @@ def seed(text: str) -> int:
 def boundary(text: str) -> str | tuple[str, ...]:
     """A boundary, or one for each axis, as in ``valid,circular``."""
     entries = tuple(entry.strip() for entry in text.split(","))
-    if any(entry not in ("valid", "circular") for entry in entries):
+    if not OPTIONS["boundary"].valid(entries):
         raise argparse.ArgumentTypeError(
             f"{text!r}: give valid or circular, or one of them for each axis, such as"
             " valid,circular"

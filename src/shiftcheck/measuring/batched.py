@@ -1,140 +1,195 @@
-"""Running a check: base and copies in one batch, or one by one where the batch interferes."""
+"""Measuring a plan: base and copies in one batch, or one by one where the batch interferes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places, valid_spans
 from shiftcheck.measuring.gaps.compare import Base
-from shiftcheck.measuring.gaps.plan import Gap
-from shiftcheck.measuring.layer_gaps import compare_stacked, first_copy, gap_of
+from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.layer_gaps import compare_stacked, first_copy, gap_of, with_base
+from shiftcheck.measuring.measurements import Doubt, LayerGaps, Measured, Measurements
+from shiftcheck.measuring.outputs import output_rows
+from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.progress import tracked
-from shiftcheck.measuring.run import Job, Measured, chunks_of, guarded
 from shiftcheck.measuring.signals.arguments import Shift
-from shiftcheck.measuring.structure_pass import output_rows
-from shiftcheck.measuring.unbatched import agrees_with_alone, compare_alone, run_alone
+from shiftcheck.measuring.unbatched import Alone, agreement_with_alone, compare_alone, run_alone
 from shiftcheck.report.reasons import Reason
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.restoring.state import Originals
 from shiftcheck.tracing.tracer import Row
 
 
-def run_all(job: Job, originals: Originals, max_batch: int | None, progress: bool) -> None:
-    """Measure every layer at every shift, stacked, or one by one where the copies interfere."""
+def measure(passes: Passes) -> Measurements:
+    """Every layer at every shift, stacked, or one by one where the copies interfere."""
+    alone = Alone()
     try:
-        run_alone(job, originals)
-        if agrees_with_alone(job, originals, max_batch, progress):
-            return
-        for chunk in tracked(chunks_of(job, max_batch), progress):
-            _run_chunk(job, chunk, originals)
-        return
+        alone = run_alone(passes)
+        agreeing = agreement_with_alone(passes, alone)
+        if agreeing is not None:
+            compared = _Compared(*agreeing, alone.doubt)
+        else:
+            compared = _in_chunks(passes, alone)
+        return _measurements(passes, alone, compared)
     except BatchCoupledError as error:
         reason = str(error)
     except (ModelError, InputError):
-        if len(job.shifts) == 0:
+        if not passes.plan.shifts:
             raise
         reason = "the model raises on a batch of copies"
-    job.rows.clear()
-    job.outputs.clear()
-    job.doubt, job.unsure = job.doubt if job.doubt == Reason.UNSTEADY else Reason.NONE, False
-    _run_one_by_one(job, originals, progress)
-    job.notes.append(f"the copies ran one at a time: {reason}")
+    steady = alone.doubt.reason is not Reason.UNSTEADY
+    alone = replace(alone, doubt=Doubt() if steady else Doubt(Reason.UNSTEADY))
+    compared = _one_by_one(passes, alone)
+    return _measurements(passes, alone, compared, f"the copies ran one at a time: {reason}")
 
 
-def _run_chunk(job: Job, chunk: Sequence[Shift], originals: Originals) -> None:
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    rows: Measured
+    outputs: Measured
+    doubt: Doubt
+
+
+def _measurements(passes: Passes, alone: Alone, compared: _Compared, *notes: str) -> Measurements:
+    return Measurements(
+        rows=compared.rows,
+        outputs=compared.outputs,
+        notes=(*alone.notes, *notes),
+        odd=alone.odd,
+        doubt=compared.doubt,
+        leak=passes.leak,
+        dtypes=frozenset(passes.dtypes),
+        products=frozenset(passes.products),
+        eps=passes.eps,
+    )
+
+
+def _in_chunks(passes: Passes, alone: Alone) -> _Compared:
+    compared = _Compared({}, {}, alone.doubt)
+    for chunk in tracked(passes.plan.chunks(), passes.plan.progress):
+        compared = _with_chunk(passes, alone, compared, chunk)
+    return compared
+
+
+def _with_chunk(
+    passes: Passes, alone: Alone, known: _Compared, chunk: Sequence[Shift]
+) -> _Compared:
+    """What is known, with the gaps of one batch of the base and its copies."""
+    plan, copies = passes.plan, len(chunk) + 1
+    rows, outputs = dict(known.rows), dict(known.outputs)
     met: set[str] = set()
 
     def on_row(row: Row, tensor: torch.Tensor) -> None:
-        if job.every_layer:
-            met.add(row.name)
-            compare_stacked(job, job.rows, row, tensor, chunk, ends=False)
-        elif row.name not in job.rows:
-            job.rows[row.name] = Measured(row=row)
+        met.add(row.name)
+        entry = rows.get(row.name, LayerGaps(row=row))
+        if plan.every_layer:
+            entry = compare_stacked(passes, entry, row, tensor, chunk, ends=False)
+        rows[row.name] = entry
 
-    with job.inputs.without_gradients():
-        values = job.inputs.stacked(chunk, job.seed)
-        traced = guarded(job, values, len(chunk) + 1, originals, on_row)
+    with plan.inputs.without_gradients():
+        traced = passes.run(plan.inputs.stacked(chunk, plan.seed), on_row, copies=copies)
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
-            compare_stacked(job, job.outputs, row, tensor, chunk, ends=True)
-        copies = len(chunk) + 1
-        bases = [first_copy(tensor, signal, copies) for _, tensor, signal in traced.outputs]
-        compare_alone(job, bases, Reason.BATCH_COUPLED, originals)
-    if job.every_layer and met != set(job.rows):
+            entry = outputs.get(row.name, LayerGaps(row=row))
+            outputs[row.name] = compare_stacked(passes, entry, row, tensor, chunk, ends=True)
+        bases = [first_copy(tensor, layout, copies) for _, tensor, layout in traced.outputs]
+        doubt = compare_alone(passes, alone.outputs, bases, Reason.BATCH_COUPLED)
+    if plan.every_layer and met != set(rows):
         raise BatchCoupledError("the layers differ from pass to pass")
+    return _Compared(rows, outputs, known.doubt.then(doubt))
 
 
-def _run_one_by_one(job: Job, originals: Originals, progress: bool) -> None:
-    bases: dict[tuple[str, str], Base] = {}
-    zero = (0,) * len(job.inputs.pixels)
+Place = tuple[str, str]
+"""Whether it is a row or an output, and its name."""
 
-    def note(kind: str, into: dict[str, Measured], row: Row, tensor: torch.Tensor) -> None:
-        places = spatial_places(row.layout, len(zero))
-        whole = arranged(tensor, row.layout, places)[0].clone()
-        spans = valid_spans(row.layout, len(zero))
-        base = Base(whole, job.scene.tolerance, spans, job.scene.allowed)
-        into[row.name] = Measured(row=row)
-        into[row.name].see(base, ends=kind == "output")
-        if kind == "output" or job.every_layer:
+
+def _one_by_one(passes: Passes, alone: Alone) -> _Compared:
+    plan = passes.plan
+    entries: dict[Place, LayerGaps] = {}
+    bases: dict[Place, Base] = {}
+
+    def keep(kind: str, row: Row, tensor: torch.Tensor) -> None:
+        places = spatial_places(row.layout, len(plan.zero))
+        copy = arranged(tensor, row.layout, places)[0].clone()
+        spans = valid_spans(row.layout, len(plan.zero))
+        base = Base(copy, plan.tolerances, spans, plan.scene.allowed)
+        entries[kind, row.name] = with_base(LayerGaps(row=row), base, ends=kind == "output")
+        if kind == "output" or plan.every_layer:
             bases[kind, row.name] = base
 
-    with job.inputs.without_gradients():
-        values = job.inputs.shifted(zero, job.seed)
-        traced = guarded(job, values, 1, originals, lambda r, t: note("row", job.rows, r, t))
+    with plan.inputs.without_gradients():
+        values = plan.inputs.shifted(plan.zero, plan.seed)
+        traced = passes.run(values, lambda row, tensor: keep("row", row, tensor))
         for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
-            note("output", job.outputs, row, tensor)
-        for shift in tracked(job.shifts, progress):
-            _run_single(job, shift, bases, originals)
-        again = job.inputs.shifted(zero, job.seed)
-        repeat = guarded(job, again, 1, originals, lambda row, tensor: None)
-        job.alone = [tensor for _, tensor, _ in traced.outputs]
-        compare_alone(job, [tensor for _, tensor, _ in repeat.outputs], Reason.UNSTEADY, originals)
+            keep("output", row, tensor)
+        for shift in tracked(plan.shifts, plan.progress):
+            entries = _with_shift(passes, shift, entries, bases)
+        again = plan.inputs.shifted(plan.zero, plan.seed)
+        repeat = passes.run(again, lambda row, tensor: None)
+        own, others = ([t for _, t, _ in run.outputs] for run in (traced, repeat))
+        doubt = alone.doubt.then(compare_alone(passes, own, others, Reason.UNSTEADY))
+    rows = {name: entry for (kind, name), entry in entries.items() if kind == "row"}
+    outputs = {name: entry for (kind, name), entry in entries.items() if kind == "output"}
+    return _Compared(rows, outputs, doubt)
 
 
-def _run_single(
-    job: Job, shift: Shift, bases: dict[tuple[str, str], Base], originals: Originals
-) -> None:
-    def compare(kind: str, into: dict[str, Measured], row: Row, tensor: torch.Tensor) -> None:
-        base = bases.get((kind, row.name))
-        if base is None:
-            return
-        copy = arranged(tensor, row.layout, spatial_places(row.layout, len(shift)))[0]
-        if copy.shape != base.values.shape and job.leak:
-            into[row.name].gaps.append(Gap())
-            return
-        if copy.shape != base.values.shape:
-            raise ModelError(
-                f"{row.name!r} has shape {into[row.name].row.layout.shape} for x and"
-                f" {row.layout.shape} for x"
-                f" shifted by {shift}: shapes must not depend on the values"
-            )
-        ends = kind == "output"
-        placed = job.planner(row.layout, ends=ends).plan(shift) if any(shift) else Gap()
-        gap = gap_of(job, row.layout, shift, base, copy, placed, ends)
-        into[row.name].gaps.append(gap)
+def _with_shift(
+    passes: Passes,
+    shift: Shift,
+    known: Mapping[Place, LayerGaps],
+    bases: Mapping[Place, Base],
+) -> dict[Place, LayerGaps]:
+    """What is known, with the gaps of one shifted copy that ran by itself."""
+    plan = passes.plan
+    gaps: dict[Place, Gap] = {}
 
-    values = job.inputs.shifted(shift, job.seed)
-    traced = guarded(job, values, 1, originals, lambda r, t: compare("row", job.rows, r, t))
+    def compare(kind: str, row: Row, tensor: torch.Tensor) -> None:
+        place = kind, row.name
+        if place in bases and place in known:
+            before = known[place].row.layout.shape
+            gaps[place] = _gap(passes, before, row, shift, bases[place], tensor, kind == "output")
+
+    values = plan.inputs.shifted(shift, plan.seed)
+    traced = passes.run(values, lambda row, tensor: compare("row", row, tensor))
     for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
-        compare("output", job.outputs, row, tensor)
-    expected = len(next(iter(job.outputs.values())).gaps)
-    if traced.leak and job.every_layer:  # it chose another way; what is met on every way is kept
-        for name in [n for n, entry in job.rows.items() if len(entry.gaps) != expected]:
-            del job.rows[name], bases["row", name]
-    if job.leak:
-        _fill(job.outputs.values(), expected)
-    for entry in [*job.outputs.values(), *(job.rows.values() if job.every_layer else ())]:
-        if len(entry.gaps) != expected:
+        compare("output", row, tensor)
+    entries = dict(known)
+    for place in sorted(bases, key=lambda place: place[0] == "row"):  # the outputs first
+        if place not in known:
+            continue
+        if place in gaps:
+            entries[place] = known[place].with_gaps(gaps[place])
+        elif place[0] == "output" and passes.leak:
+            entries[place] = known[place].with_gaps(Gap())
+        elif place[0] == "row" and traced.leak:  # what is met on every way is kept
+            del entries[place]
+        else:
             raise ModelError(
-                f"{entry.row.name!r} was not met again for x shifted by {shift}: the model takes"
+                f"{place[1]!r} was not met again for x shifted by {shift}: the model takes"
                 " another way through its layers for other values"
             )
+    return entries
 
 
-def _fill(entries: Iterable[Measured], expected: int) -> None:
-    """One gap for each shift, of outputs that another pass did not give."""
-    for entry in entries:
-        missing = expected - len(entry.gaps)
-        entry.gaps[expected:] = [Gap()] * missing
+def _gap(
+    passes: Passes,
+    before: tuple[int, ...],
+    row: Row,
+    shift: Shift,
+    base: Base,
+    tensor: torch.Tensor,
+    ends: bool,
+) -> Gap:
+    """The gap of a copy that ran by itself; ``before``: the shape of its base."""
+    copy = arranged(tensor, row.layout, spatial_places(row.layout, len(shift)))[0]
+    if copy.shape != base.values.shape and passes.leak:
+        return Gap()
+    if copy.shape != base.values.shape:
+        raise ModelError(
+            f"{row.name!r} has shape {before} for x and {row.layout.shape} for x"
+            f" shifted by {shift}: shapes must not depend on the values"
+        )
+    region = passes.planner(row.layout, ends=ends).region(shift) if any(shift) else Gap()
+    return gap_of(passes.plan, row.layout, shift, base, copy, region, ends)

@@ -12,61 +12,73 @@ from shiftcheck.measuring.gaps.arrange import arranged, place_in_tensor, spatial
 from shiftcheck.measuring.gaps.compare import Base, measure
 from shiftcheck.measuring.gaps.compare_between import measure_between, sums_of
 from shiftcheck.measuring.gaps.compare_stacked import maps
-from shiftcheck.measuring.gaps.plan import Gap, Map, Plan, Region
-from shiftcheck.measuring.run import Job, Measured
+from shiftcheck.measuring.gaps.regions import Gap, Map, Region
+from shiftcheck.measuring.measurements import LayerGaps
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.tracer import Row
 
 
 def compare_stacked(
-    job: Job,
-    into: dict[str, Measured],
+    passes: Passes,
+    known: LayerGaps,
     row: Row,
     tensor: torch.Tensor,
     chunk: Sequence[Shift],
     *,
     ends: bool,
-) -> None:
-    """Compare what travelled with the base in the first place, and keep what is found.
+) -> LayerGaps:
+    """What is known of a layer, with the gaps of what travelled behind the base.
 
     ``ends``: it is an output. Raises BatchCoupledError where the copies are not apart any more.
     """
     require_copies(row.layout)
     if tensor.layout != torch.strided:
-        entry = into.setdefault(row.name, Measured(row=row))
-        entry.gaps += [Gap(spatial=False, predicted=False)] * len(chunk)
-        return
-    whole = arranged(tensor, row.layout, spatial_places(row.layout, len(job.scene.pixels)))
-    compare_copies(job, into, row, whole[0], whole[1:], chunk, ends=ends)
+        return known.with_gaps(*[Gap(spatial=False, predicted=False)] * len(chunk))
+    places = spatial_places(row.layout, len(passes.plan.zero))
+    copies = arranged(tensor, row.layout, places)
+    return compare_copies(passes, known, row, copies[0], copies[1:], chunk, ends=ends)
 
 
 def compare_copies(
-    job: Job,
-    into: dict[str, Measured],
+    passes: Passes,
+    known: LayerGaps,
     row: Row,
     unshifted: torch.Tensor,
     copies: torch.Tensor,
     chunk: Sequence[Shift],
     *,
     ends: bool,
-) -> list[Gap]:
-    """Compare the copies of a layer, arranged, with its shifted base, and keep what is found."""
-    entry = into.setdefault(row.name, Measured(row=row))
+) -> LayerGaps:
+    """What is known of a layer, with the gaps of its copies from the shifted base, arranged."""
+    plan = passes.plan
     layout = without_copies(row.layout)
-    planner = job.planner(layout, ends=ends)
-    base = Base(unshifted, job.scene.tolerance, planner.valid, job.scene.allowed)
-    if not entry.gaps:
-        entry.see(base, ends=ends)
-    plans = [planner.plan(shift) if any(shift) else Gap() for shift in chunk]
-    steady = [None if isinstance(p, Gap) or p.between else p for p in plans]
-    known = maps(copies, unshifted, steady)
-    found = [
-        gap_of(job, layout, shift, base, part, placed, ends, apart)
-        for shift, placed, part, apart in zip(chunk, plans, copies, known, strict=True)
+    planner = passes.planner(layout, ends=ends)
+    base = Base(unshifted, plan.tolerances, planner.valid, plan.scene.allowed)
+    known = known if known.gaps else with_base(known, base, ends=ends)
+    regions = [planner.region(shift) if any(shift) else Gap() for shift in chunk]
+    steady = [None if isinstance(r, Gap) or r.between else r for r in regions]
+    apart = maps(copies, unshifted, steady)
+    gaps = [
+        gap_of(plan, layout, shift, base, copy, region, ends, places)
+        for shift, region, copy, places in zip(chunk, regions, copies, apart, strict=True)
     ]
-    entry.gaps += found
-    return found
+    return known.with_gaps(*gaps)
+
+
+def with_base(known: LayerGaps, base: Base, *, ends: bool) -> LayerGaps:
+    """What is known of a layer, with what is asked of its base later."""
+    if not ends:
+        return replace(known, peak=base.peak)
+    return replace(
+        known,
+        peak=base.peak,
+        channels=base.scales.numel(),
+        faint=base.faint,
+        faintest=base.faintest,
+    )
 
 
 def first_copy(tensor: torch.Tensor, layout: Layout, copies: int) -> torch.Tensor:
@@ -89,39 +101,32 @@ def require_copies(layout: Layout) -> None:
 
 
 def without_copies(layout: Layout) -> Layout:
-    """The signal of one of the stacked copies."""
+    """The layout of one of the stacked copies."""
     dims = tuple(tuple(f for f in dim if f.kind != "copies") for dim in layout.dims)
     return replace(layout, dims=dims)
 
 
 def gap_of(
-    job: Job,
+    plan: Plan,
     layout: Layout,
     shift: Shift,
     base: Base,
     copy: torch.Tensor,
-    placed: Plan,
+    region: Region | Gap,
     ends: bool,
     apart: Map | None = None,
 ) -> Gap:
-    """The gap of one copy of a layer from its base, where a plan says what to compare."""
-    if isinstance(placed, Gap):
-        return placed
-    if placed.between:
-        gap = measure_between(base, copy, placed, null=ends)
-        return _with_place(_with_sums(gap, job, base, copy, placed, ends), layout, shift)
-    null = "measure" if ends else "same" if shift in job.first_along else ""
-    gap = measure(base, copy, placed, border=job.every_layer, null=null, apart=apart)
-    return _with_place(_with_sums(gap, job, base, copy, placed, ends), layout, shift)
-
-
-def _with_sums(
-    gap: Gap, job: Job, base: Base, copy: torch.Tensor, region: Region, ends: bool
-) -> Gap:
-    how = job.scene.sums
-    if not how or not ends or gap.error is None:
-        return gap
-    return replace(gap, sums=sums_of(base, copy, region, every=how == "all"))
+    """The gap of one copy of a layer from its base, where a region says what to compare."""
+    if isinstance(region, Gap):
+        return region
+    if region.between:
+        gap = measure_between(base, copy, region, null=ends)
+    else:
+        null = "measure" if ends else "same" if shift in plan.first_along else ""
+        gap = measure(base, copy, region, border=plan.every_layer, null=null, apart=apart)
+    if plan.sums and ends and gap.error is not None:
+        gap = replace(gap, sums=sums_of(base, copy, region, every=plan.sums == "all"))
+    return _with_place(gap, layout, shift)
 
 
 def _with_place(gap: Gap, layout: Layout, shift: Shift) -> Gap:

@@ -7,7 +7,7 @@ them. The next layer's gap is then its own: the border where it sees its own pad
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,9 +16,10 @@ from shiftcheck.errors import InputError, ModelError
 from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
 from shiftcheck.measuring.gaps.compare import Base, measure
-from shiftcheck.measuring.gaps.plan import Plan, Planner, Region, whole_index
+from shiftcheck.measuring.gaps.regions import Gap, Planner, Region, whole_index
 from shiftcheck.measuring.layer_gaps import require_copies, without_copies
-from shiftcheck.measuring.run import Job, chunks_of, guarded
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Leaf, Shift
 from shiftcheck.report.causes import Cause
 from shiftcheck.rules import BatchCoupledError
@@ -41,130 +42,131 @@ class Local:
 
 
 NOTHING = Local()
-Found = dict[str, list[Local]]
-"""For each layer, its local error at every shift of the job."""
+LocalErrors = Mapping[str, Sequence[Local]]
+"""For each layer, its local error at every shift of the plan."""
 
 
-def measure_local(job: Job, originals: Originals, max_batch: int | None) -> Found:
+def measure_local(plan: Plan, originals: Originals) -> LocalErrors:
     """The local errors of every layer; of none where the layers cannot be fed like that.
 
     They cannot where the model computes gradients of its own values, which must not be replaced,
     where torch does not see into it, and where the values are of a class of their own, which may
     take part in what is done to them.
     """
-    own = [leaf for leaf in job.inputs.leaves if isinstance(leaf, Leaf) and leaf.given is not None]
-    if job.inputs.gradients or own or isinstance(job.model, Whole):
+    classes = [
+        leaf for leaf in plan.inputs.leaves if isinstance(leaf, Leaf) and leaf.given is not None
+    ]
+    if plan.inputs.gradients or classes or isinstance(plan.model, Whole):
         return {}
-    again = replace(job, scene=replace(job.scene, interior=True)).fresh()
+    passes = Passes(replace(plan, interior=True), originals)
     try:
-        return _stacked(again, originals, max_batch)
+        return _stacked(passes)
     except (BatchCoupledError, ModelError, InputError):
-        return _one_by_one(replace(again, plans={}), originals)
+        return _one_by_one(passes)
 
 
-def _stacked(job: Job, originals: Originals, max_batch: int | None) -> Found:
-    found: Found = {}
-    for chunk in chunks_of(job, max_batch):
+def _stacked(passes: Passes) -> LocalErrors:
+    plan = passes.plan
+    errors: dict[str, list[Local]] = {}
+    for chunk in plan.chunks():
 
         def on_row(row: Row, tensor: torch.Tensor, chunk: Sequence[Shift] = chunk) -> Left:
             require_copies(row.layout)
-            before = None if tensor.layout != torch.strided else _base_of(job, row, tensor)
-            results, left = _replace(job, row, tensor, before, chunk, 1, originals)
-            found.setdefault(row.name, []).extend(results)
+            before = None if tensor.layout != torch.strided else _base_of(passes, row, tensor)
+            results, left = _replace(passes, row, tensor, before, chunk, 1)
+            errors.setdefault(row.name, []).extend(results)
             return left
 
-        with job.inputs.without_gradients():
-            values = job.inputs.stacked(chunk, job.seed)
-            guarded(job, values, len(chunk) + 1, originals, on_row)
-    return {name: rows for name, rows in found.items() if len(rows) == len(job.shifts)}
+        with plan.inputs.without_gradients():
+            values = plan.inputs.stacked(chunk, plan.seed)
+            passes.run(values, on_row, copies=len(chunk) + 1)
+    return {name: each for name, each in errors.items() if len(each) == len(plan.shifts)}
 
 
-def _one_by_one(job: Job, originals: Originals) -> Found:
+def _one_by_one(passes: Passes) -> LocalErrors:
+    plan = passes.plan
     bases: dict[str, Base] = {}
-    found: Found = {}
+    errors: dict[str, list[Local]] = {}
 
     def keep(row: Row, tensor: torch.Tensor) -> Left:
         if tensor.layout == torch.strided:
-            bases[row.name] = _base_of(job, row, tensor.clone())
+            bases[row.name] = _base_of(passes, row, tensor.clone())
         return frozenset()
 
-    with job.inputs.without_gradients():
-        zero = (0,) * len(job.inputs.pixels)
-        guarded(job, job.inputs.shifted(zero, job.seed), 1, originals, keep)
-        for shift in job.shifts:
+    with plan.inputs.without_gradients():
+        passes.run(plan.inputs.shifted(plan.zero, plan.seed), keep)
+        for shift in plan.shifts:
 
             def on_row(row: Row, tensor: torch.Tensor, shift: Shift = shift) -> Left:
                 base = bases.get(row.name)
-                results, left = _replace(job, row, tensor, base, [shift], 0, originals)
-                found.setdefault(row.name, []).extend(results)
+                results, left = _replace(passes, row, tensor, base, [shift], 0)
+                errors.setdefault(row.name, []).extend(results)
                 return left
 
-            guarded(job, job.inputs.shifted(shift, job.seed), 1, originals, on_row)
-    return {name: rows for name, rows in found.items() if len(rows) == len(job.shifts)}
+            passes.run(plan.inputs.shifted(shift, plan.seed), on_row)
+    return {name: each for name, each in errors.items() if len(each) == len(plan.shifts)}
 
 
 Left = frozenset[int] | None
 
 
-def _base_of(job: Job, row: Row, tensor: torch.Tensor) -> Base:
-    places = spatial_places(row.layout, len(job.scene.pixels))
-    whole = arranged(tensor, row.layout, places)[0]
-    planner = job.planner(without_copies(row.layout))
-    return Base(whole, None, planner.valid)
+def _base_of(passes: Passes, row: Row, tensor: torch.Tensor) -> Base:
+    places = spatial_places(row.layout, len(passes.plan.zero))
+    unshifted = arranged(tensor, row.layout, places)[0]
+    return Base(unshifted, None, passes.planner(without_copies(row.layout)).valid)
 
 
 def _replace(
-    job: Job,
+    passes: Passes,
     row: Row,
     tensor: torch.Tensor,
     base: Base | None,
     shifts: Sequence[Shift],
     first: int,
-    originals: Originals,
 ) -> tuple[list[Local], Left]:
     """Measure the copies from the place ``first`` on, then put exact shifts in their place."""
     every = frozenset(range(len(shifts)))
-    places = spatial_places(row.layout, len(job.scene.pixels))
+    places = spatial_places(row.layout, len(passes.plan.zero))
     if base is None or tensor.layout != torch.strided:
         return [NOTHING] * len(shifts), every
     whole = arranged(tensor, row.layout, places).clone()
     if whole.shape[1:] != base.values.shape:
         return [NOTHING] * len(shifts), every
-    signal = without_copies(row.layout)
-    planner = job.planner(signal)
+    layout = without_copies(row.layout)
+    planner = passes.planner(layout)
     causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
     local, strayed = [], set()
     for i, shift in enumerate(shifts):
         copy = whole[first + i]
-        plan = planner.plan(shift)
+        region = planner.region(shift)
         clean = i not in row.strayed and any(shift)
-        local.append(replace(_local(base, copy, plan), causes=causes) if clean else NOTHING)
-        exact = _exact_plan(planner, signal, shift)
+        local.append(replace(_local(base, copy, region), causes=causes) if clean else NOTHING)
+        exact = _exact_region(planner, layout, shift)
         if exact is None:
             strayed.add(i)
         else:
             here, there = whole_index(exact)
             copy[here] = base.values[there]
     if not _overlaps_itself(tensor):
-        originals.before_write(tensor)
+        passes.originals.before_write(tensor)
         _level_pieces(tensor, row.layout, first)
         put_back(whole, tensor, row.layout, places)
         return local, frozenset(strayed)
     return local, None
 
 
-def _local(base: Base, copy: torch.Tensor, plan: Plan) -> Local:
-    if not isinstance(plan, Region):
+def _local(base: Base, copy: torch.Tensor, region: Region | Gap) -> Local:
+    if not isinstance(region, Region):
         return NOTHING
-    gap = measure(base, copy, plan, border=True, null="")
+    gap = measure(base, copy, region, border=True, null="")
     scale = base.peak
     border = None if gap.border is None or not scale > 0 else gap.border / scale
     return Local(interior=_finite(gap.relative), border=_finite(border))
 
 
-def causes_alone(found: Found) -> tuple[Cause, ...]:
+def causes_alone(errors: LocalErrors) -> tuple[Cause, ...]:
     """The causes of every layer alone: those too that an axis lost before leaves unseen."""
-    every = (c for locals_ in found.values() for local in locals_ for c in local.causes)
+    every = (c for locals_ in errors.values() for local in locals_ for c in local.causes)
     return tuple(dict.fromkeys(every))
 
 
@@ -172,14 +174,14 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _exact_plan(planner: Planner, signal: Layout, shift: Shift) -> Region | None:
+def _exact_region(planner: Planner, layout: Layout, shift: Shift) -> Region | None:
     """Where the samples of an exact shift come from; a reduced axis has none that could move."""
     rest = tuple(
         0 if isinstance(state, Gone) or state is None else v
-        for v, state in zip(shift, signal.axes, strict=True)
+        for v, state in zip(shift, layout.axes, strict=True)
     )
-    plan = planner.plan(rest)
-    return plan if isinstance(plan, Region) else None
+    region = planner.region(rest)
+    return region if isinstance(region, Region) else None
 
 
 def _overlaps_itself(tensor: torch.Tensor) -> bool:
@@ -189,13 +191,13 @@ def _overlaps_itself(tensor: torch.Tensor) -> bool:
     )
 
 
-def _level_pieces(tensor: torch.Tensor, signal: Layout, first: int) -> None:
+def _level_pieces(tensor: torch.Tensor, layout: Layout, first: int) -> None:
     """Give the copies what the base has in the pieces that no axis leads through."""
-    joined = any(f.kind == "joined" for dim in signal.dims for f in dim)
-    copies = [(d, i) for d, dim in enumerate(signal.dims) for i, f in enumerate(dim)
+    joined = any(f.kind == "joined" for dim in layout.dims for f in dim)
+    copies = [(d, i) for d, dim in enumerate(layout.dims) for i, f in enumerate(dim)
               if f.kind == "copies"]  # fmt: skip
     if not joined or not copies or not first:
         return
     dim, at = copies[0]
-    whole = tensor.unflatten(dim, [f.size for f in signal.dims[dim]]).movedim(dim + at, 0)
+    whole = tensor.unflatten(dim, [f.size for f in layout.dims[dim]]).movedim(dim + at, 0)
     whole[first:] = whole[:1]

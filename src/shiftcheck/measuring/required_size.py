@@ -11,30 +11,27 @@ import torch
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.lattice.axis import Axis, smallest_size
 from shiftcheck.lattice.layout import Layout
+from shiftcheck.measuring.choose_shifts import compares
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
-from shiftcheck.measuring.structure_pass import Model, compares, read_structure
+from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.causes import CauseKind
+from shiftcheck.tracing.tracer import Row
 
 LARGER = 64
 """How many times larger an input is looked for that leaves a valid region."""
 
 
-def smallest_input(
-    model: Model,
-    inputs: Inputs,
-    shifts: Sequence[Shift],
-    *,
-    layer: str | None,
-    training: bool,
-) -> tuple[int, ...] | None:
+def smallest_input(plan: Plan, shifts: Sequence[Shift]) -> tuple[int, ...] | None:
     """The smallest spatial size at which every shifted axis leaves something to compare.
 
     None where none was found, the model takes this size only, sees all of an axis, was measured, or
     has several inputs.
     """
+    inputs = plan.inputs
     if len(inputs.tensors) > 1:
         return None
-    _, given, _ = read_structure(model, inputs, layer=layer, training=training)
+    given = _structure(plan, inputs)
     sizes = list(inputs.pixels)
     for axis, size in enumerate(inputs.pixels):
         steps = [abs(s[axis]) for s in shifts if s[axis]]
@@ -45,11 +42,10 @@ def smallest_input(
 
         def works(n: int, axis: int = axis, step: int = int(min(steps))) -> bool:
             resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
-            try:
-                _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
-            except ShiftcheckError:
-                return False
-            return all(compares(row.layout.axes[axis], step) for row in outputs)
+            outputs = _outputs_at(plan, resized)
+            return outputs is not None and all(
+                compares(row.layout.axes[axis], step) for row in outputs
+            )
 
         guess = next((n for n in sizes[:axis] if n > size), None)
         if guess is not None and works(guess) and not works(guess - 1):
@@ -78,26 +74,35 @@ def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:
     return inputs.with_main(torch.empty(shape, dtype=x.dtype, device="meta"))
 
 
-def next_on_the_circle(
-    model: Model, inputs: Inputs, *, layer: str | None, training: bool
-) -> tuple[int, ...] | None:
+def _structure(plan: Plan, inputs: Inputs) -> list[Row]:
+    _, outputs, _ = read_structure(plan.model, inputs, layer=plan.layer, training=plan.training)
+    return outputs
+
+
+def _outputs_at(plan: Plan, inputs: Inputs) -> list[Row] | None:
+    """The outputs for other inputs; None where the model does not take them."""
+    try:
+        return _structure(plan, inputs)
+    except ShiftcheckError:
+        return None
+
+
+def next_on_the_circle(plan: Plan) -> tuple[int, ...] | None:
     """The next spatial size that is a whole number of samples of every layer around each circle.
 
     None where none was found.
     """
-    _, outputs, _ = read_structure(model, inputs, layer=layer, training=training)
+    inputs = plan.inputs
+    outputs = _structure(plan, inputs)
     sizes = list(inputs.pixels)
     for axis, ring in enumerate(inputs.circular):
         states = [row.layout.axes[axis] for row in outputs]
         step = math.lcm(*(s.lattice for s in states if isinstance(s, Axis)))
         if ring:
             sizes[axis] = -(-sizes[axis] // step) * step
-    resized = _resized(inputs, dict(enumerate(sizes)))
-    try:
-        _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
-    except ShiftcheckError:
-        return None
-    return tuple(sizes) if all(_fits(row.layout, inputs.circular) for row in outputs) else None
+    around = _outputs_at(plan, _resized(inputs, dict(enumerate(sizes))))
+    fits = around is not None and all(_fits(row.layout, inputs.circular) for row in around)
+    return tuple(sizes) if fits else None
 
 
 def _fits(layout: Layout, circular: Sequence[bool]) -> bool:
@@ -110,18 +115,17 @@ def _fits(layout: Layout, circular: Sequence[bool]) -> bool:
 
 
 def next_that_fits(
-    model: Model, inputs: Inputs, steps: Sequence[int], *, layer: str | None, training: bool
+    plan: Plan, steps: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """The next spatial size, a multiple of one of ``steps``, at which all that is joined fits.
 
     With it comes the period of the outputs there. None where no output keeps a period.
     """
+    inputs = plan.inputs
     sizes = [tuple(-(-n // step) * step for n in inputs.pixels) for step in steps]
     for size in dict.fromkeys(sizes):
-        resized = _resized(inputs, dict(enumerate(size)))
-        try:
-            _, outputs, _ = read_structure(model, resized, layer=layer, training=training)
-        except ShiftcheckError:
+        outputs = _outputs_at(plan, _resized(inputs, dict(enumerate(size))))
+        if outputs is None:
             continue
         periods = [_periods(row.layout) for row in outputs]
         known = [p for p in periods if p is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,49 +13,72 @@ import numpy as np
 import torch
 
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
-from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.layer_gaps import compare_copies, require_copies, without_copies
+from shiftcheck.measuring.measurements import NO_DOUBT, Doubt, LayerGaps, Measured, OddOutput
+from shiftcheck.measuring.outputs import output_rows
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.progress import tracked
-from shiftcheck.measuring.run import SINGLE, Job, Measured, chunks_of, eps_of, guarded
 from shiftcheck.measuring.signals.arguments import Shift
-from shiftcheck.measuring.structure_pass import output_rows
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.restoring.state import Originals, exchanged, weights_of
+from shiftcheck.tracing.precision import SINGLE, eps_of
+from shiftcheck.tracing.restoring.state import exchanged, weights_of
 from shiftcheck.tracing.tracer import Row, Traced
 
 
-def run_alone(job: Job, originals: Originals) -> None:
-    """Keep the outputs for x by itself: in the batch, the base must come out the same.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alone:
+    """What the model gives for x by itself; ``odd``: the outputs that cannot be compared."""
+
+    outputs: tuple[torch.Tensor, ...] = ()
+    odd: tuple[OddOutput, ...] = ()
+    notes: tuple[str, ...] = ()
+    doubt: Doubt = NO_DOUBT
+
+
+def run_alone(passes: Passes) -> Alone:
+    """The outputs for x by itself: in the batch, the base must come out the same.
 
     What a model keeps must not come from what it saw before: it must give the same again, also
     after a shifted signal.
     """
-    zero = (0,) * len(job.inputs.pixels)
+    plan, originals = passes.plan, passes.originals
     before = _drawn_by_others()
-    traced = _plain_run(job, originals, 0.0)
-    job.alone = [tensor for _, tensor, _ in traced.outputs]
+    traced = _plain_run(passes, 0.0)
+    outputs = tuple(tensor for _, tensor, _ in traced.outputs)
     random_ones = _drawn_by_others() != before
     keeps = originals.differs()
-    if keeps and job.shifts:
+    if keeps and plan.shifts:
         originals.rewind()
-        _plain_run(job, originals, 0.0, job.shifts[0])
-    if random_ones or keeps:
-        for _ in range(REPEATS if random_ones else 1):
-            again = _plain_run(job, originals, 0.0)
-            compare_alone(job, [t for _, t, _ in again.outputs], Reason.UNSTEADY, originals)
-    rank, lead = len(zero) + 2, "output"
+        _plain_run(passes, 0.0, plan.shifts[0])
+    doubt = Doubt()
+    for _ in range((REPEATS if random_ones else 1) if random_ones or keeps else 0):
+        again = _plain_run(passes, 0.0)
+        tensors = [tensor for _, tensor, _ in again.outputs]
+        doubt = doubt.then(compare_alone(passes, outputs, tensors, Reason.UNSTEADY))
+    odd, notes = _set_apart(traced, plan)
+    return Alone(outputs=outputs, odd=odd, notes=notes, doubt=doubt)
+
+
+def _set_apart(traced: Traced, plan: Plan) -> tuple[tuple[OddOutput, ...], tuple[str, ...]]:
+    """The outputs that cannot be compared, and notes about those that nothing is told of."""
+    odd, notes, lead = [], [], "output"
     for path, shape in traced.ignoring:
-        if len(shape) >= rank:
-            job.odd.append((lead + path, shape, Reason.IGNORES))
+        if len(shape) >= len(plan.zero) + 2:
+            odd.append(OddOutput(name=lead + path, shape=shape, reason=Reason.IGNORES))
         else:
             name = f"{lead + path!r} {list(shape)}"
-            job.notes.append(f"left out: {name} does not depend on the input")
-    job.odd += [(lead + path, (), Reason.UNREAD) for path, _ in traced.unknown]
+            notes.append(f"left out: {name} does not depend on the input")
+    odd += [
+        OddOutput(name=lead + path, shape=(), reason=Reason.UNREAD) for path, _ in traced.unknown
+    ]
     if traced.left_out:
         names = ", ".join(repr(lead + path) for path in traced.left_out)
-        job.notes.append(f"outputs={list(job.inputs.outputs)!r}: nothing is told of {names}")
+        notes.append(f"outputs={list(plan.inputs.outputs)!r}: nothing is told of {names}")
+    return tuple(odd), tuple(notes)
 
 
 REPEATS = 8
@@ -65,15 +89,15 @@ def _drawn_by_others() -> bytes:
     return pickle.dumps((random.getstate(), np.random.get_state()))
 
 
-def _plain_run(job: Job, originals: Originals, noise: float, shift: Shift | None = None) -> Traced:
+def _plain_run(passes: Passes, noise: float, shift: Shift | None = None) -> Traced:
     """The model on x by itself; with ``noise``, every value of x is off by about so much."""
-    shift = shift or (0,) * len(job.inputs.pixels)
-    with job.inputs.without_gradients():
-        values = job.inputs.shifted(shift, job.seed)
+    plan = passes.plan
+    with plan.inputs.without_gradients():
+        values = plan.inputs.shifted(shift or plan.zero, plan.seed)
         if noise:
             values = [_perturbed(v, noise) for v in values]
-        known = job.circular_padding  # which dimensions are circles tells the geometry
-        return guarded(job, values, 1, originals, lambda row, tensor: None, geometry=known)
+        # which dimensions are circles tells the geometry
+        return passes.run(values, lambda row, tensor: None, geometry=plan.circular_padding)
 
 
 def _perturbed(value: Any, noise: float) -> Any:
@@ -83,19 +107,21 @@ def _perturbed(value: Any, noise: float) -> Any:
     return value * (1 + noise * signs)
 
 
-def noise_floor(job: Job, originals: Originals) -> dict[str, float]:
+def noise_floor(passes: Passes) -> dict[str, float]:
     """How far each output moves when every value of x and of the weights is off by one eps.
 
     The eps is that of the coarsest type on the way. Nothing is known, and so nothing is forgiven,
     where the same x gives something else again.
     """
-    plain, again = _plain_run(job, originals, 0.0), _plain_run(job, originals, 0.0)
+    plain, again = _plain_run(passes, 0.0), _plain_run(passes, 0.0)
     if not _same(plain, again):
         return {}
+    eps = passes.eps
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
-        with exchanged(weights_of(modules_of(job.model)), partial(_perturbed, noise=job.eps)):
-            off = _plain_run(job, originals, job.eps)
+        weights = weights_of(modules_of(passes.plan.model))
+        with exchanged(weights, partial(_perturbed, noise=eps)):
+            off = _plain_run(passes, eps)
         for row, (_, one, _), (_, two, _) in zip(
             output_rows(plain), plain.outputs, off.outputs, strict=True
         ):
@@ -112,30 +138,30 @@ def _same(one: Traced, other: Traced) -> bool:
 
 
 def compare_alone(
-    job: Job, outputs: Sequence[torch.Tensor], doubt: Reason, originals: Originals
-) -> None:
-    """Set the doubt where an output is not what it was for x by itself, beyond its noise."""
-    if len(outputs) != len(job.alone):
-        job.doubt = job.doubt or doubt
-        return
+    passes: Passes, alone: Sequence[torch.Tensor], again: Sequence[torch.Tensor], reason: Reason
+) -> Doubt:
+    """The doubt where an output is not what it was for x by itself, beyond its noise."""
+    if len(again) != len(alone):
+        return Doubt(reason)
     far = [
-        i
-        for i, (again, alone) in enumerate(zip(outputs, job.alone, strict=True))
-        if again.shape != alone.shape or not _close(again, alone, 0.0)
+        (i, own, other)
+        for i, (own, other) in enumerate(zip(alone, again, strict=True))
+        if own.shape != other.shape or not _close(other, own, 0.0)
     ]
     if not far:
-        return
-    alike = all(outputs[i].shape == job.alone[i].shape for i in far)
-    if doubt == Reason.BATCH_COUPLED and job.products and alike:
-        job.unsure = True  # exact products will tell
-        return
-    floors = list(noise_floor(job, originals).values())
-    doubt = doubt if floors else Reason.UNSTEADY  # x alone gives something else each time
-    for i in far:
-        same = outputs[i].shape == job.alone[i].shape and i < len(floors)
-        if not same or not _close(outputs[i], job.alone[i], NOISE_MARGIN * floors[i]):
-            job.doubt = job.doubt or doubt
-    job.unsure = job.unsure or job.eps > SINGLE
+        return Doubt()
+    alike = all(own.shape == other.shape for _, own, other in far)
+    if reason is Reason.BATCH_COUPLED and passes.products and alike:
+        return Doubt(unsure=True)  # exact products will tell
+    floors = list(noise_floor(passes).values())
+    noisy = all(
+        own.shape == other.shape
+        and i < len(floors)
+        and _close(other, own, NOISE_MARGIN * floors[i])
+        for i, own, other in far
+    )
+    reason = reason if floors else Reason.UNSTEADY  # x alone gives something else each time
+    return Doubt(Reason.NONE if noisy else reason, unsure=passes.eps > SINGLE)
 
 
 NOISE_MARGIN = 32.0
@@ -150,54 +176,65 @@ def _close(one: torch.Tensor, other: torch.Tensor, noise: float) -> bool:
     return bool(torch.allclose(one, other, rtol=0.0, atol=slack + noise, equal_nan=True))
 
 
-def agrees_with_alone(
-    job: Job, originals: Originals, max_batch: int | None, progress: bool
-) -> bool:
-    """Whether every copy gives the outputs for x by itself, shifted: x need not run beside them.
+def agreement_with_alone(passes: Passes, alone: Alone) -> tuple[Measured, Measured] | None:
+    """The layers and the outputs, where every copy gives the outputs for x by itself, shifted.
 
-    Where one does not, the reason may be the batch, and all run again together with x. Coarse
-    products nearly always are one.
+    Then x need not run beside them. Where one does not, the reason may be the batch, and all run
+    again together with x. Coarse products nearly always are one.
     """
-    told = job.doubt or job.products or len(job.shifts) < 2
-    if told or job.every_layer or job.between or job.scene.sums:
-        return False
-    for chunk in tracked(chunks_of(job, max_batch, bases=0), progress):
-        if len(chunk) < 2 or not _chunk_agrees(job, chunk, originals):
-            job.rows.clear()
-            job.outputs.clear()
-            return False
-    return True
+    plan = passes.plan
+    known = alone.doubt.reason or passes.products or len(plan.shifts) < 2
+    if known or plan.every_layer or plan.between_pixels or plan.sums:
+        return None
+    rows: dict[str, LayerGaps] = {}
+    outputs: Measured = {}
+    for chunk in tracked(plan.chunks(bases=0), plan.progress):
+        agreeing = _agreeing(passes, alone, chunk, outputs) if len(chunk) > 1 else None
+        if agreeing is None:
+            return None
+        met, outputs = agreeing
+        rows |= {name: entry for name, entry in met.items() if name not in rows}
+    return rows, outputs
 
 
-def _chunk_agrees(job: Job, chunk: Sequence[Shift], originals: Originals) -> bool:
+def _agreeing(
+    passes: Passes, alone: Alone, chunk: Sequence[Shift], outputs: Measured
+) -> tuple[Measured, Measured] | None:
+    plan = passes.plan
+    rows: dict[str, LayerGaps] = {}
+
     def on_row(row: Row, tensor: torch.Tensor) -> None:
-        job.rows.setdefault(row.name, Measured(row=row))
+        rows.setdefault(row.name, LayerGaps(row=row))
 
-    with job.inputs.without_gradients():
-        values = job.inputs.stacked(chunk, job.seed, base=False)
-        traced = guarded(job, values, len(chunk), originals, on_row)
-        rows = output_rows(traced)
-        if len(rows) != len(job.alone):
-            return False
-        for row, (_, tensor, _), alone in zip(rows, traced.outputs, job.alone, strict=True):
+    with plan.inputs.without_gradients():
+        values = plan.inputs.stacked(chunk, plan.seed, base=False)
+        traced = passes.run(values, on_row, copies=len(chunk))
+        ends = output_rows(traced)
+        if len(ends) != len(alone.outputs):
+            return None
+        measured = dict(outputs)
+        for row, (_, tensor, _), own in zip(ends, traced.outputs, alone.outputs, strict=True):
             require_copies(row.layout)
-            signal = without_copies(row.layout)
+            layout = without_copies(row.layout)
             dense = tensor.layout == torch.strided
-            if not dense or signal.shape != alone.shape or tensor.dtype != alone.dtype:
-                return False
-            axes = len(job.scene.pixels)
-            whole = arranged(tensor, row.layout, spatial_places(row.layout, axes))
-            base = arranged(alone, signal, spatial_places(signal, axes))[0]
-            gaps = compare_copies(job, job.outputs, row, base, whole, chunk, ends=True)
-            if not all(_is_none(job, v, gap) for v, gap in zip(chunk, gaps, strict=True)):
-                return False
-    return True
+            if not dense or layout.shape != own.shape or tensor.dtype != own.dtype:
+                return None
+            axes = len(plan.zero)
+            copies = arranged(tensor, row.layout, spatial_places(row.layout, axes))
+            base = arranged(own, layout, spatial_places(layout, axes))[0]
+            known = measured.get(row.name, LayerGaps(row=row))
+            entry = compare_copies(passes, known, row, base, copies, chunk, ends=True)
+            gaps = entry.gaps[len(known.gaps) :]
+            if not all(_is_none(plan, v, gap) for v, gap in zip(chunk, gaps, strict=True)):
+                return None
+            measured[row.name] = entry
+    return rows, measured
 
 
-def _is_none(job: Job, shift: Shift, gap: Gap) -> bool:
+def _is_none(plan: Plan, shift: Shift, gap: Gap) -> bool:
     """Whether a gap was measured, and is rounding in the type of x, whatever else is allowed."""
     if not any(shift):
         return True
     if gap.error is None or gap.relative is None:
         return False
-    return gap.relative <= Tolerance(eps=eps_of(job.inputs.dtype)).relative(None)
+    return gap.relative <= Tolerance(eps=eps_of(plan.inputs.dtype)).relative(None)

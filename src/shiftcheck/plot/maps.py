@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shiftcheck.checks.figures.feature_maps import FeatureMaps
 from shiftcheck.checks.figures.feature_maps import feature_maps as compute_feature_maps
 from shiftcheck.errors import InputError
-from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.plan import Model
 from shiftcheck.plot.canvas import four_axes
 
 if TYPE_CHECKING:

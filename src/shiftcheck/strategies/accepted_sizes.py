@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.checks.equivariance.check import geometry
+from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.signals.samples import is_whole, sample_signal
 from shiftcheck.report.causes import CauseKind

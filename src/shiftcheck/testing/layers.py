@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shiftcheck.checks.equivariance.check import geometry
+from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import (
     InconclusiveError,
     InputError,

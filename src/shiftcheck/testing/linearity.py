@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shiftcheck.checks.linearity.check import check_linear, raise_unless_linear
-from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.plan import Model
 from shiftcheck.report.linearity import LinearityReport
 
 

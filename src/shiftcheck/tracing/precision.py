@@ -70,3 +70,13 @@ def exact_products() -> Iterator[None]:
     finally:
         for place, value in zip(places, before, strict=True):
             place.fp32_precision = value
+
+
+SINGLE = 2.0**-23
+"""The epsilon of float32."""
+
+
+def eps_of(dtype: torch.dtype) -> float:
+    """The distance from 1 to the next larger number of a type; 0 for whole numbers."""
+    floating = dtype.is_floating_point or dtype.is_complex
+    return float(torch.finfo(dtype).eps) if floating else 0.0

@@ -16,7 +16,7 @@ from shiftcheck.checks.equivariance.judge import (
     unproven,
     why_constant,
 )
-from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult, Verdict
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from shiftcheck.checks.equivariance.second_look import (
     precision_notes,
     settled,
 )
-from shiftcheck.measuring.gaps.plan import Gap, Scene
-from shiftcheck.measuring.run import Job
+from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.measurements import Measurements
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import read_inputs
 from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
 from shiftcheck.tracing.modules import modules_of
@@ -234,31 +236,26 @@ class Noted:
         return self
 
 
-def job_of(model: Any, dtype: torch.dtype = torch.float32, **options: Any) -> Job:
+def plan_of(model: Any, dtype: torch.dtype = torch.float32, **options: Any) -> Plan:
     x = torch.randn(1, 1, 12, 13, generator=torch.Generator().manual_seed(1)).to(dtype)
     inputs = read_inputs(x, boundary="valid", spatial_dims=None)
-    job = Job(
-        model=model,
-        inputs=inputs,
-        shifts=((2, 0), (0, 2), (0, 1)),
-        seed=0,
-        layer=None,
-        training=False,
-        every_layer=True,
-        scene=Scene(pixels=(12, 13), circular=(False, False)),
-    )
-    return replace(job, **options)
+    shifts = ((2, 0), (0, 2), (0, 1))
+    plan = Plan(model=model, inputs=inputs, shifts=shifts, every_layer=True)
+    return replace(plan, **options)
 
 
-def looked(job: Job, max_batch: int | None = None) -> SecondLook:
-    with preserved(modules_of(job.model), [], training=job.training) as originals:
-        return look_again(job, originals, max_batch)
+def looked(plan: Plan, met: Iterable[torch.dtype] = ()) -> SecondLook:
+    """The second look at a run in which nothing was measured, and these types were met."""
+    with preserved(modules_of(plan.model), [], training=plan.training) as originals:
+        passes = Passes(plan, originals)
+        passes.dtypes.update(met)
+        return look_again(passes, Measurements(rows={}, outputs={}, eps=passes.eps))
 
 
 def test_the_model_is_measured_in_float64() -> None:
     noted = Noted()
     model = Strided(noted.note)
-    found = looked(job_of(model))
+    found = looked(plan_of(model))
     assert found.eps == SINGLE
     assert found.noise == {}
     assert list(found.outputs) == ["output"]
@@ -272,14 +269,14 @@ def test_the_model_is_measured_in_float64() -> None:
 
 def test_the_second_look_keeps_to_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
     noted = Noted()
-    looked(job_of(Strided(noted.note), training=True), max_batch=2)
+    looked(plan_of(Strided(noted.note), training=True, max_batch=2))
     assert (noted.sizes, noted.training) == ({1, 2}, {True})
     assert capsys.readouterr().out == ""
 
 
 def test_a_function_gets_its_buffers_back() -> None:
     norm = nn.BatchNorm2d(1)
-    found = looked(job_of(lambda x: norm(x), training=True))
+    found = looked(plan_of(lambda x: norm(x), training=True))
     assert found.outputs or found.noise
     assert norm.running_mean is not None
     assert norm.running_mean.tolist() == [0.0]
@@ -302,9 +299,7 @@ SAME: dict[str, tuple[Strided, torch.dtype, float]] = {
 @pytest.mark.parametrize("name", SAME)
 def test_where_float64_tells_no_more_the_noise_is_measured(name: str) -> None:
     model, dtype, eps = SAME[name]
-    job = job_of(model, dtype)
-    job.dtypes.add(torch.float16 if eps == 2.0**-10 else dtype)
-    found = looked(job)
+    found = looked(plan_of(model, dtype), [torch.float16 if eps == 2.0**-10 else dtype])
     assert (found.rows, found.outputs, found.eps) == ({}, {}, eps)
     assert list(found.noise) == ["output"]
     assert eps / 16 < found.noise["output"] < 64 * eps
@@ -325,13 +320,13 @@ def test_where_float64_tells_no_more_the_noise_is_measured(name: str) -> None:
 def test_the_coarsest_type_decides(
     own: torch.dtype, others: tuple[torch.dtype, ...], eps: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[Job] = []
-    monkeypatch.setattr(confirm, "_measured_in_float64", lambda job, _: ran.append(job))
-    monkeypatch.setattr(confirm, "_measured_in_float32", lambda job, _: None)
-    monkeypatch.setattr(confirm, "noise_floor", lambda job, originals: {"output": 0.5})
-    job = job_of(Strided(), own, dtypes=set(others))
-    assert looked(job) == SecondLook(noise={"output": 0.5}, eps=eps, size=13)
-    assert ran == ([] if eps == DOUBLE else [job])
+    ran: list[Plan] = []
+    monkeypatch.setattr(confirm, "in_float64", lambda plan, _: ran.append(plan))
+    monkeypatch.setattr(confirm, "in_float32", lambda plan, _: None)
+    monkeypatch.setattr(confirm, "noise_floor", lambda passes: {"output": 0.5})
+    plan = plan_of(Strided(), own)
+    assert looked(plan, others) == SecondLook(noise={"output": 0.5}, eps=eps, size=13)
+    assert ran == ([] if eps == DOUBLE else [plan])
 
 
 ON_THE_WAY = "computed in {} on the way, the input is {}"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,14 @@ from shiftcheck.lattice.layout import Factor, Layout, Lost, plain
 from shiftcheck.measuring.gaps import compare
 from shiftcheck.measuring.gaps.arrange import valid_spans
 from shiftcheck.measuring.gaps.compare import Base, measure
-from shiftcheck.measuring.gaps.plan import Gap, Planner, Region, Scene, plan, whole_index
+from shiftcheck.measuring.gaps.regions import Gap, Planner, Region, Scene, whole_index
 
 EPS = torch.finfo(torch.float64).eps
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def plan(layout: Layout, shift: Any, scene: Scene) -> Region | Gap:
+    return Planner(layout, scene).region(shift)
 
 
 def signal_of(channels: int, axes: Sequence[Axis]) -> Layout:
@@ -498,7 +503,7 @@ def test_plans_are_made_once() -> None:
     def made() -> Iterator[object]:
         planner = Planner(signal_of(3, PLANE), scene_of(PLANE))
         for shift in ((1, 2), (1, 2), (1, 0)):
-            yield planner.plan(shift)
+            yield planner.region(shift)
 
     one, again, other = made()
     assert one is again

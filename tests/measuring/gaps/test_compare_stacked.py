@@ -1,5 +1,7 @@
 """Maps of many copies at once against the same subtraction written as loops."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,13 @@ from shiftcheck.lattice.axis import input_axis
 from shiftcheck.lattice.layout import Factor, Layout, plain
 from shiftcheck.measuring.gaps import compare_stacked as differences
 from shiftcheck.measuring.gaps.compare_stacked import maps
-from shiftcheck.measuring.gaps.plan import Gap, Region, Scene, plan
+from shiftcheck.measuring.gaps.regions import Gap, Planner, Region, Scene
 
 SHIFTS = [(0, 3), (-2, 1), (5, -4), (0, -1), (4, 0)]
+
+
+def plan(layout: Layout, shift: Any, scene: Scene) -> Region | Gap:
+    return Planner(layout, scene).region(shift)
 
 
 def regions(sizes: tuple[int, ...], channels: int, *, circular: bool = False) -> list[Region]:

@@ -1,82 +1,81 @@
-"""One check at shifts that are chosen: run, compare, look again at what is doubtful, judge."""
+"""One check at shifts that are chosen: measure, look again at what is doubtful, judge."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from shiftcheck.checks.equivariance.build_report import build_report
+from shiftcheck.checks.equivariance.judge_run import Findings, judge_run
 from shiftcheck.checks.equivariance.second_look import (
     doubt_in_a_batch,
     doubtful,
     look_again,
     precision_notes,
 )
-from shiftcheck.measuring.batched import run_all
+from shiftcheck.measuring.batched import measure
+from shiftcheck.measuring.choose_shifts import choose_shifts
 from shiftcheck.measuring.local_error import measure_local
-from shiftcheck.measuring.run import Job, eps_of
-from shiftcheck.measuring.structure_pass import choose_shifts
-from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.measuring.measurements import Doubt, Measurements
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.tracing.modules import modules_of, names_of
 from shiftcheck.tracing.restoring.state import preserved
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What the user asked of a check, besides what its job is about.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examination:
+    """A report, and the measurements that it rests on."""
 
-    ``tolerances``: rtol and atol, or nothing. ``shifts``: whether the user gave them.
-    """
-
-    tolerances: Mapping[str, float] = field(default_factory=dict)
-    shifts: bool = False
-    max_batch: int | None = None
-    progress: bool = False
+    report: Report
+    measured: Measurements
 
 
-def with_shifts(job: Job, asked: Asked) -> Job:
-    """The job, with shifts chosen from the geometry where the user gave none."""
-    if asked.shifts:
-        return job
-    chosen, notes = choose_shifts(
-        job.model, job.inputs, layer=job.layer, seed=job.seed, training=job.training
-    )
-    fresh = replace(job, shifts=chosen).fresh()
-    fresh.notes += notes
-    return fresh
+def with_shifts(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
+    """The plan, with shifts chosen from the geometry where the user gave none; with notes."""
+    if plan.shifts_given:
+        return plan, ()
+    shifts, notes = choose_shifts(plan)
+    return replace(plan, shifts=shifts), tuple(notes)
 
 
-def examine(job: Job, asked: Asked) -> Report:
-    """What the job found; the local errors of its layers where it does not pass."""
-    modules = modules_of(job.model)
-    tolerance = Tolerance(eps=eps_of(job.inputs.dtype), **asked.tolerances)
+def examine(plan: Plan, notes: Sequence[str] = ()) -> Examination:
+    """What a plan gives, judged; with the local errors of its layers where it does not pass."""
     with preserved(
-        modules, job.inputs.tensors, training=job.training, model=job.model
+        modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
     ) as originals:
-        run_all(job, originals, asked.max_batch, asked.progress)
-        written = [] if job.training else names_of(job.model, originals.changed())
-        job.notes += [
-            f"the model writes to {name!r} in its forward; it was put back" for name in written
-        ]
-        if job.between:
-            job.notes.append(_how_between(job))
-        job.notes += precision_notes(job.dtypes, job.products, job.inputs.dtype)
-        if job.unsure and not job.doubt:
-            job.doubt = doubt_in_a_batch(job, originals, asked.max_batch)
-        report = build_report(job, tolerance, asked.shifts)
-        look = None
-        if not tolerance.given and doubtful((*report.outputs, *report.layers)):
-            look = look_again(job, originals, asked.max_batch)
-            report = build_report(job, tolerance, asked.shifts, look)
-        if report.verdict is not Verdict.EQUIVARIANT and job.every_layer and not job.between:
-            local = measure_local(job, originals, asked.max_batch)
-            report = build_report(job, tolerance, asked.shifts, look, local)
-    return replace(report, notes=tuple(dict.fromkeys((*report.notes, *originals.left))))
+        passes = Passes(plan, originals)
+        measured = measure(passes)
+        notes = (*notes, *measured.notes, *_notes(passes, measured))
+        if measured.doubt.unsure and not measured.doubt.reason:
+            doubt = Doubt(doubt_in_a_batch(passes, measured), unsure=True)
+            measured = replace(measured, doubt=doubt)
+        judged = judge_run(Findings(plan=plan, measured=measured))
+        if plan.tolerances is None and doubtful((*judged.outputs, *judged.layers)):
+            look = look_again(passes, measured)
+            judged = judge_run(replace(judged.findings, look=look))
+        told = judged.verdict is Verdict.EQUIVARIANT or plan.between_pixels
+        if plan.every_layer and not told:
+            local = measure_local(plan, originals)
+            judged = judge_run(replace(judged.findings, local=local))
+    report = build_report(judged, (*notes, *originals.left))
+    return Examination(report=report, measured=measured)
 
 
-def _how_between(job: Job) -> str:
+def _notes(passes: Passes, measured: Measurements) -> tuple[str, ...]:
+    """What there is to say about the run."""
+    plan, originals = passes.plan, passes.originals
+    written = [] if plan.training else names_of(plan.model, originals.changed())
+    notes = [f"the model writes to {name!r} in its forward; it was put back" for name in written]
+    if plan.between_pixels:
+        notes.append(_how_between(plan))
+    coarser = precision_notes(measured.dtypes, measured.products, plan.inputs.dtype)
+    return (*notes, *coarser)
+
+
+def _how_between(plan: Plan) -> str:
     """How the values between pixels were read."""
-    ways = {True: "Fourier on circles", False: f"{job.inputs.interpolation} on the plane"}
-    used = [ways[circle] for circle in ways if circle in job.inputs.circular]
+    ways = {True: "Fourier on circles", False: f"{plan.inputs.interpolation} on the plane"}
+    used = [ways[circle] for circle in ways if circle in plan.inputs.circular]
     return f"shifts between pixels: interpolated, {' and '.join(used)}"

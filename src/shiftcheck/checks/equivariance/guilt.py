@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from shiftcheck.checks.verdicts import affects
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Verdict
 
@@ -38,7 +39,7 @@ class Evidence:
         """
         if cause.form is CauseForm.MIRRORED:
             return math.inf
-        shifts = [s for s in self.shifts if _affects(cause, s)]
+        shifts = [s for s in self.shifts if affects(cause, s)]
         found = [
             s.local_border if cause.kind == CauseKind.PADDING else s.local_interior
             for row in self.layers
@@ -88,7 +89,7 @@ class Evidence:
     def _breaks_always(self, cause: Cause) -> bool:
         always = cause.kind in AT_EVERY_SHIFT and cause.period is None and not cause.latent
         always = always and cause.form is not CauseForm.MIRRORED  # another flip takes it back
-        return always and any(_affects(cause, shift) for shift in self.shifts)
+        return always and any(affects(cause, shift) for shift in self.shifts)
 
     def _stands(self, cause: Cause, unknown: Cause) -> bool:
         """Whether a break whose own layer was not measured is one for all that is known."""
@@ -100,15 +101,9 @@ class Evidence:
             s.verdict is Verdict.BROKEN
             for row in rows
             for s in row.shifts
-            if s.shift in self.shifts and _affects(cause, s.shift)
+            if s.shift in self.shifts and affects(cause, s.shift)
         )
 
 
 def _is_of(row: LayerResult, layer: str) -> bool:
     return row.name == layer or row.name.startswith(f"{layer}[")
-
-
-def _affects(cause: Cause, shift: Sequence[float]) -> bool:
-    """Whether a shift moves along the axis of a cause, and is none of its period's multiples."""
-    moved = [v for a, v in enumerate(shift) if v and cause.axis in (None, a)]
-    return any(cause.period is None or v % cause.period for v in moved)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shiftcheck.checks.equivariance.guilt import Evidence
-from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.checks.verdicts import saturates, with_reason, worst
+from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.signals.interpolation import is_whole
 from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
@@ -103,6 +104,9 @@ def unproven(result: ShiftResult, circular: Sequence[bool]) -> ShiftResult:
     return replace(result, verdict=Verdict.INCONCLUSIVE, reason=Reason.MEASURED_GAP)
 
 
+FAILING = (Verdict.BROKEN, Verdict.INCONCLUSIVE)
+
+
 def judge_layer(
     results: Sequence[ShiftResult],
     required: Iterable[int],
@@ -121,10 +125,8 @@ def judge_layer(
     if reduced and any(r.reason not in (Reason.NOT_SPATIAL, *SKIPPED) for r in results):
         skipped |= {Reason.NOT_SPATIAL}
     counted = [r for r in results if r.reason not in skipped]
-    for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
-        for result in counted:
-            if result.verdict is verdict:
-                return verdict, result.reason
+    if failing := worst(counted, FAILING):
+        return failing
     only = {r.reason for r in results}
     thin = {a for r in results if r.reason == Reason.TOO_LITTLE for a, v in enumerate(r.shift) if v}
     if not counted and not thin:
@@ -138,28 +140,18 @@ def judge_layer(
     return Verdict.EQUIVARIANT, Reason.NONE
 
 
-SATURATING = ("sigmoid", "tanh", "softmax", "softsign", "relu6", "clamp", "clip", "erf")
-"""In the names of what gives nearly one value for all inputs beyond some size."""
-
-
 def why_constant(
     output: LayerResult, layers: Sequence[LayerResult], constant_input: bool
 ) -> LayerResult:
     """The output with a better reason, where it is constant or dead for one."""
-    if output.reason not in (Reason.CONSTANT, Reason.DEAD):
+    nothing = (Reason.CONSTANT, Reason.DEAD)
+    if output.reason not in nothing:
         return output
     if constant_input:
-        return _with_reason(output, Reason.CONSTANT_INPUT)
-    first = next((row for row in layers if row.reason in (Reason.CONSTANT, Reason.DEAD)), None)
-    saturates = first is not None and any(word in first.op.lower() for word in SATURATING)
-    return _with_reason(output, Reason.SATURATED) if saturates else output
-
-
-def _with_reason(output: LayerResult, reason: Reason) -> LayerResult:
-    shifts = tuple(
-        replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
-    )
-    return replace(output, reason=reason, shifts=shifts)
+        return with_reason(output, Reason.CONSTANT_INPUT)
+    first = next((row for row in layers if row.reason in nothing), None)
+    saturated = first is not None and saturates(first.op)
+    return with_reason(output, Reason.SATURATED) if saturated else output
 
 
 def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, Reason]:
@@ -171,10 +163,8 @@ def judge_model(outputs: Sequence[LayerResult]) -> tuple[Verdict, Reason]:
     spatial = [o for o in outputs if o.reason != Reason.NOT_SPATIAL or not o.reduced]
     if all(o.reason == Reason.NOT_SPATIAL for o in spatial):
         spatial = []
-    for verdict in (Verdict.BROKEN, Verdict.INCONCLUSIVE):
-        for output in spatial or outputs:
-            if output.verdict is verdict:
-                return verdict, output.reason
+    if failing := worst(spatial or outputs, FAILING):
+        return failing
     return (
         (Verdict.EQUIVARIANT, Reason.NONE)
         if spatial

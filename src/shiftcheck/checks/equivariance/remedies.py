@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
-from typing import Any, Protocol, TypeVar
 
 import torch
 
-from shiftcheck.checks.equivariance.examine import Asked, examine, with_shifts
+from shiftcheck.checks.equivariance.examine import examine, with_shifts
 from shiftcheck.checks.equivariance.too_little import smaller_shifts
-from shiftcheck.measuring.gaps.plan import Scene
+from shiftcheck.checks.trials import until_one_works
+from shiftcheck.measuring.choose_shifts import units
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import next_on_the_circle, next_that_fits, smallest_input
-from shiftcheck.measuring.run import Job, eps_of
 from shiftcheck.measuring.signals.arguments import Inputs
-from shiftcheck.measuring.structure_pass import units
-from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.report.reasons import BLIND, Reason
 from shiftcheck.tracing.modules import in_dtype
+from shiftcheck.tracing.precision import eps_of
 
 MOST_LAYERS = 3
 """How many layers before the guilty one are tried as the last of a check."""
@@ -31,23 +30,21 @@ MOST_STEPS = 8
 """How many periods of layers are tried as what divides a size that would fit."""
 
 
-def diagnosed(report: Report, job: Job, asked: Asked) -> Report:
+def diagnosed(report: Report, plan: Plan) -> Report:
     """The report with what was tried to make it pass, and the input that would be large enough."""
-    unmoved = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not asked.shifts
+    unmoved = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not plan.shifts_given
     if report.reason == Reason.NO_REGION or unmoved:
-        report = replace(report, needed=_needed(job, unmoved=unmoved))
-    trials = until_one_works(_changes(report, job, asked), partial(_tried, job, asked))
+        report = replace(report, needed=_needed(plan, unmoved=unmoved))
+    trials = until_one_works(_changes(report, plan), partial(_tried, plan))
     if report.reason == Reason.TOO_LITTLE and not any(trial.works for trial in trials):
-        report = replace(report, needed=_needed(job))
+        report = replace(report, needed=_needed(plan))
     return replace(report, trials=trials)
 
 
-def _needed(job: Job, *, unmoved: bool = False) -> tuple[int, ...] | None:
+def _needed(plan: Plan, *, unmoved: bool = False) -> tuple[int, ...] | None:
     """The smallest input that leaves enough to compare; ``unmoved``: at steps of its lattice."""
-    how: Any = {"layer": job.layer, "training": job.training}
-    shifts = units(job.model, job.inputs, **how) if unmoved else job.shifts
-    needed = smallest_input(job.model, job.inputs, shifts, **how)
-    return needed if needed != job.inputs.pixels else None
+    needed = smallest_input(plan, units(plan) if unmoved else plan.shifts)
+    return needed if needed != plan.inputs.pixels else None
 
 
 def _one_step(report: Report) -> tuple[int, ...]:
@@ -56,77 +53,52 @@ def _one_step(report: Report) -> tuple[int, ...]:
     return tuple(math.lcm(*(abs(s.numerator) for s in along if s)) for along in strides)
 
 
-class Outcome(Protocol):
-    """What became of a trial."""
-
-    @property
-    def works(self) -> bool:
-        """Whether the changed check passes."""
-
-
-Some = TypeVar("Some", bound=Outcome)
-
-
-def until_one_works(
-    changes: Iterable[Change], attempt: Callable[[Change], Some | None]
-) -> tuple[Some, ...]:
-    """The outcome of every change up to the first that works; None is what could not be tried."""
-    outcomes = []
-    for change in changes:
-        outcome = attempt(change)
-        if outcome is not None:
-            outcomes.append(outcome)
-            if outcome.works:
-                break
-    return tuple(outcomes)
-
-
-def _changes(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
+def _changes(report: Report, plan: Plan) -> Iterator[Change]:
     """What may help, the most telling first."""
     if report.verdict is Verdict.BROKEN:
-        yield from _for_breaks(report, job)
+        yield from _for_breaks(report, plan)
     else:
-        yield from _for_doubts(report, job, asked)
+        yield from _for_doubts(report, plan)
     if any(c.kind == CauseKind.RESIZE and c.period is None for c in report.causes):
-        yield from _sizes_that_fit(report, job, asked)
+        yield from _sizes_that_fit(report, plan)
     if report.needed is None and report.reason != Reason.TOO_LITTLE:
         yield from _earlier_layers(report)
 
 
-def _for_breaks(report: Report, job: Job) -> Iterator[Change]:
+def _for_breaks(report: Report, plan: Plan) -> Iterator[Change]:
     padded = any(
-        c.kind == CauseKind.PADDING and job.inputs.circular[c.axis or 0] for c in report.causes
+        c.kind == CauseKind.PADDING and plan.inputs.circular[c.axis or 0] for c in report.causes
     )
     if padded:
         yield Change(circular_padding=True)
-    multiples = _multiples(report, job)
+    multiples = _multiples(report, plan)
     if multiples and report.reason != Reason.AGAINST_RULES:
         yield Change(multiples=multiples)
         if padded:
             yield Change(circular_padding=True, multiples=multiples)
     if report.reason == Reason.LOW_PRECISION:
-        yield from _finer(job)
-    if any(job.inputs.circular) and len(job.inputs.tensors) == 1:
-        size = next_on_the_circle(job.model, job.inputs, layer=job.layer, training=job.training)
-        if size is not None and size != job.inputs.pixels:
+        yield from _finer(plan)
+    if any(plan.inputs.circular) and len(plan.inputs.tensors) == 1:
+        size = next_on_the_circle(plan)
+        if size is not None and size != plan.inputs.pixels:
             yield Change(size=size)
             if padded:
                 yield Change(size=size, circular_padding=True)
 
 
-def _sizes_that_fit(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
+def _sizes_that_fit(report: Report, plan: Plan) -> Iterator[Change]:
     """The next size that the periods of the layers divide, where what is joined may fit together.
 
     Shifts that were chosen for this size are chosen anew.
     """
-    if len(job.inputs.tensors) > 1:
+    if len(plan.inputs.tensors) > 1:
         return
     steps = sorted({p for row in report.layers for p in row.period if p})[:MOST_STEPS]
-    fitting = next_that_fits(job.model, job.inputs, steps, layer=job.layer, training=job.training)
+    fitting = next_that_fits(plan, steps)
     if fitting is None:
         return
     size, period = fitting
-    given = asked.shifts and _are_multiples(job.shifts, period)
+    given = plan.shifts_given and _are_multiples(plan.shifts, period)
     yield Change(size=size) if given else Change(size=size, multiples=period)
 
 
@@ -134,27 +106,27 @@ def _are_multiples(shifts: Iterable[Sequence[float]], period: Sequence[int]) -> 
     return all(v % p == 0 for shift in shifts for v, p in zip(shift, period, strict=True))
 
 
-def _multiples(report: Report, job: Job) -> tuple[int, ...]:
+def _multiples(report: Report, plan: Plan) -> tuple[int, ...]:
     """The period of the outputs, unless every shift is a multiple of it already."""
     periods = [o.period for o in report.outputs if None not in o.period]
     if not periods or len(periods) < len(report.outputs):
         return ()
-    least = tuple(max(p[a] or 1 for p in periods) for a in range(len(job.inputs.pixels)))
-    fits = all(p < n for p, n in zip(least, job.inputs.pixels, strict=True))
-    return least if fits and not _are_multiples(job.shifts, least) else ()
+    least = tuple(max(p[a] or 1 for p in periods) for a in range(len(plan.inputs.pixels)))
+    fits = all(p < n for p, n in zip(least, plan.inputs.pixels, strict=True))
+    return least if fits and not _are_multiples(plan.shifts, least) else ()
 
 
-def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
+def _for_doubts(report: Report, plan: Plan) -> Iterator[Change]:
     reason = report.reason
-    unmoved = reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not asked.shifts
-    if job.inputs.followers and (unmoved or reason == Reason.UNSUPPORTED):
-        yield Change(fixed=job.inputs.followers)
+    unmoved = reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not plan.shifts_given
+    if plan.inputs.followers and (unmoved or reason == Reason.UNSUPPORTED):
+        yield Change(fixed=plan.inputs.followers)
     if reason in (Reason.OFF_LATTICE, Reason.IN_NOISE, Reason.MEASURED_GAP) and (
-        multiples := _multiples(report, job)
+        multiples := _multiples(report, plan)
     ):
         yield Change(multiples=multiples)
     if reason == Reason.NOT_SPATIAL and report.guilty is not None and report.guilty.period:
-        yield Change(multiples=(report.guilty.period,) * len(job.inputs.pixels))
+        yield Change(multiples=(report.guilty.period,) * len(plan.inputs.pixels))
     if reason in (
         Reason.INVISIBLE,
         Reason.CONSTANT,
@@ -165,23 +137,23 @@ def _for_doubts(report: Report, job: Job, asked: Asked) -> Iterator[Change]:
     ):
         yield Change(signal=True)
     if reason in (Reason.UNCONFIRMED, Reason.NOT_FINITE, Reason.IN_NOISE, Reason.CHOSEN):
-        yield from _finer(job)
-    if reason == Reason.TOO_LITTLE and (shifts := smaller_shifts(report, job.shifts)):
+        yield from _finer(plan)
+    if reason == Reason.TOO_LITTLE and (shifts := smaller_shifts(report, plan.shifts)):
         yield Change(shifts=shifts)
     if reason == Reason.TOO_TOLERANT:
         yield Change(tolerances=True)
     if reason == Reason.NEVER_MOVED:
         yield from _axes_alone(report)
-    if reason in BLIND and job.training:
+    if reason in BLIND and plan.training:
         yield Change(evaluation=True)
-    if reason == Reason.NO_REGION and report.needed is None and not all(job.inputs.circular):
-        yield Change(boundary=("circular",) * len(job.inputs.pixels))
-    if reason == Reason.IDENTITY and asked.shifts:
-        yield Change(shifts=_along_each_axis(_one_step(report), job))
+    if reason == Reason.NO_REGION and report.needed is None and not all(plan.inputs.circular):
+        yield Change(boundary=("circular",) * len(plan.inputs.pixels))
+    if reason == Reason.IDENTITY and plan.shifts_given:
+        yield Change(shifts=_along_each_axis(_one_step(report), plan))
 
 
-def _finer(job: Job) -> Iterator[Change]:
-    eps = eps_of(job.inputs.dtype)
+def _finer(plan: Plan) -> Iterator[Change]:
+    eps = eps_of(plan.inputs.dtype)
     for dtype in ("float32", "float64"):
         if eps_of(getattr(torch, dtype)) < eps:
             yield Change(dtype=dtype)
@@ -215,11 +187,11 @@ def _is_of(row: LayerResult, layer: str | None) -> bool:
     return layer is not None and (row.name == layer or row.name.startswith(f"{layer}["))
 
 
-def _tried(job: Job, asked: Asked, change: Change) -> Trial | None:
+def _tried(plan: Plan, change: Change) -> Trial | None:
     """The outcome of the check with a change; None where the model does not run like that."""
     try:
-        changed, again = _changed(job, asked, change)
-        report = examine(with_shifts(changed, again), again)
+        changed, notes = with_shifts(_changed(plan, change))
+        report = examine(changed, notes).report
     except Exception:  # the model cannot be copied or run like that, whatever it raises
         return None
     assert report.verdict is not None
@@ -232,55 +204,39 @@ def _tried(job: Job, asked: Asked, change: Change) -> Trial | None:
     )
 
 
-def _changed(job: Job, asked: Asked, change: Change) -> tuple[Job, Asked]:
-    """The job and the wishes with a change applied; only the outputs are measured."""
-    asked = replace(asked, progress=False)
-    model, inputs, shifts = job.model, job.inputs, job.shifts
-    if change.tolerances:
-        asked = replace(asked, tolerances={})
-    if change.multiples or change.shifts:
-        shifts = change.shifts or _along_each_axis(change.multiples, job)
-        asked = replace(asked, shifts=True)
-    if change.size:
-        inputs = _noise(inputs, change.size)
+def _changed(plan: Plan, change: Change) -> Plan:
+    """The plan with a change applied; only the outputs are measured."""
+    model, inputs = plan.model, plan.inputs
+    moved = change.multiples or change.shifts
+    if change.size or change.signal:
+        inputs = _noise(inputs, change.size or inputs.pixels)
     if change.fixed:
         inputs = inputs.keeping(change.fixed)
-    if change.signal:
-        inputs = _noise(inputs, inputs.pixels)
     if change.boundary:
         circles = tuple(b == "circular" for b in change.boundary)
         inputs = replace(inputs, circular=circles, measured={})
     if change.dtype:
         dtype = getattr(torch, change.dtype)
         model, inputs = in_dtype(model, dtype), inputs.in_dtype(dtype)
-    changed = replace(
-        job,
+    return replace(
+        plan,
         model=model,
         inputs=inputs,
-        shifts=shifts,
-        layer=change.layer or job.layer,
-        training=job.training and not change.evaluation,
+        shifts=change.shifts or _along_each_axis(change.multiples, plan) if moved else plan.shifts,
+        shifts_given=bool(moved) or plan.shifts_given,
+        layer=change.layer or plan.layer,
+        training=plan.training and not change.evaluation,
+        tolerances=None if change.tolerances else plan.tolerances,
         circular_padding=change.circular_padding,
         every_layer=False,
-        scene=_scene(inputs, asked),
-    )
-    return changed.fresh(), asked
-
-
-def _scene(inputs: Inputs, asked: Asked) -> Scene:
-    given = asked.tolerances
-    return Scene(
-        pixels=inputs.pixels,
-        circular=inputs.circular,
-        tolerance=(given["rtol"], given["atol"]) if given else None,
-        allowed=Tolerance(eps=eps_of(inputs.dtype)).relative(None),
+        progress=False,
     )
 
 
-def _along_each_axis(steps: tuple[int, ...], job: Job) -> tuple[tuple[int, ...], ...]:
-    """One step forth along each axis that the job moves, and all of them together."""
+def _along_each_axis(steps: tuple[int, ...], plan: Plan) -> tuple[tuple[int, ...], ...]:
+    """One step forth along each axis that the plan moves, and all of them together."""
     axes = range(len(steps))
-    moved = {a for s in job.shifts for a, v in enumerate(s) if v} or set(axes)
+    moved = {a for s in plan.shifts for a, v in enumerate(s) if v} or set(axes)
     found = [tuple(steps[a] if a == b else 0 for b in axes) for a in axes if a in moved]
     together = tuple(steps[a] if a in moved else 0 for a in axes)
     return tuple(dict.fromkeys([*found, together]))

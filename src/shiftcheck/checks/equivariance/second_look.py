@@ -9,19 +9,19 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.measuring.batched import run_all
-from shiftcheck.measuring.gaps.plan import Gap
-from shiftcheck.measuring.run import SINGLE, Job, chunks_of, eps_of
+from shiftcheck.measuring.batched import measure
+from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.in_another_type import EPS, in_float32, in_float64
+from shiftcheck.measuring.measurements import Measured, Measurements
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.tolerance import CLEARLY
 from shiftcheck.measuring.unbatched import NOISE_MARGIN, noise_floor
 from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.modules import in_dtype, modules_of
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
-from shiftcheck.tracing.precision import exact_products
-from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.precision import eps_of, exact_products
 
-EPS = 2.0**-52
 BREAK = 1e4 * EPS
 """A relative gap in float64 above this is no rounding: twenty layers reach about 100 eps."""
 
@@ -72,47 +72,46 @@ def _is_doubtful(result: ShiftResult) -> bool:
     )
 
 
-def look_again(job: Job, originals: Originals, max_batch: int | None) -> SecondLook:
+def look_again(passes: Passes, measured: Measurements) -> SecondLook:
     """Run the model in float64, and with everything off by one eps where that says nothing.
 
     A model that computes in float64 runs in float32, for the slope between the two.
     """
-    eps, size = max(EPS, job.eps), _longest(job)
-    exact = _measured_in_float64(job, max_batch) if eps > EPS else None
+    plan = passes.plan
+    eps, size = max(EPS, measured.eps), _longest(plan, measured)
+    exact = in_float64(plan, measure) if eps > EPS else None
     if exact is not None:
-        rows, outputs = _gaps_of(exact)
-        return SecondLook(rows=rows, outputs=outputs, eps=eps, size=size)
-    coarse = _measured_in_float32(job, max_batch) if eps == EPS else None
-    rows, outputs = ({}, {}) if coarse is None else _gaps_of(coarse)
-    noise = noise_floor(job, originals)
-    return SecondLook(coarser_rows=rows, coarser_outputs=outputs, noise=noise, eps=eps, size=size)
+        return SecondLook(rows=_gaps(exact.rows), outputs=_gaps(exact.outputs), eps=eps, size=size)
+    coarse = in_float32(plan, measure) if eps == EPS else None
+    return SecondLook(
+        coarser_rows=_gaps(coarse.rows) if coarse is not None else {},
+        coarser_outputs=_gaps(coarse.outputs) if coarse is not None else {},
+        noise=noise_floor(passes),
+        eps=eps,
+        size=size,
+    )
 
 
-Gaps = Mapping[str, Sequence[Gap]]
+def _gaps(measured: Measured) -> Mapping[str, Sequence[Gap]]:
+    return {name: entry.gaps for name, entry in measured.items()}
 
 
-def _gaps_of(job: Job) -> tuple[Gaps, Gaps]:
-    """The gaps of every layer and of every output."""
-    rows, outputs = ({n: e.gaps for n, e in m.items()} for m in (job.rows, job.outputs))
-    return rows, outputs
-
-
-def _longest(job: Job) -> int:
+def _longest(plan: Plan, measured: Measurements) -> int:
     """The most samples along an axis of any layer: where places are computed, rounding grows."""
-    measured = (*job.rows.values(), *job.outputs.values())
-    states = [s for entry in measured for s in entry.row.layout.axes if isinstance(s, Axis)]
-    return max((*job.inputs.pixels, *(s.size for s in states)))
+    entries = (*measured.rows.values(), *measured.outputs.values())
+    states = [s for entry in entries for s in entry.row.layout.axes if isinstance(s, Axis)]
+    return max((*plan.inputs.pixels, *(s.size for s in states)))
 
 
 def precision_notes(
-    dtypes: Iterable[torch.dtype], products: Iterable[str], own: torch.dtype
+    dtypes: Iterable[torch.dtype], products: Iterable[str], given: torch.dtype
 ) -> list[str]:
     """What there is to say about types that are coarser than that of the input."""
-    coarsest = max(dtypes, key=eps_of, default=own)
+    coarsest = max(dtypes, key=eps_of, default=given)
     notes = []
-    if eps_of(coarsest) > eps_of(own):
-        named, given = (str(t).removeprefix("torch.") for t in (coarsest, own))
-        notes.append(f"computed in {named} on the way, the input is {given}")
+    if eps_of(coarsest) > eps_of(given):
+        named, of_x = (str(t).removeprefix("torch.") for t in (coarsest, given))
+        notes.append(f"computed in {named} on the way, the input is {of_x}")
     for name in sorted(products):
         bits = round(-math.log2(PRODUCT_EPS[name]))
         notes.append(
@@ -122,47 +121,21 @@ def precision_notes(
     return notes
 
 
-def doubt_in_a_batch(job: Job, originals: Originals, max_batch: int | None) -> Reason:
+def doubt_in_a_batch(passes: Passes, measured: Measurements) -> Reason:
     """Why x gives something else in a batch, if it does: in a coarse type it looks so.
 
     Asked of float32 with exact products, and of float64 where other types are coarse; if the model
     does not run in that, the noise floor of its types has told that it does not.
     """
-    few = replace(job, shifts=(chunks_of(job, max_batch) or [()])[0], every_layer=False)
-    if job.products:
+    plan = passes.plan
+    few = replace(plan, shifts=(plan.chunks() or [()])[0], every_layer=False, progress=False)
+    if measured.products:
         with exact_products():
-            single = few.fresh()
-            run_all(single, originals, max_batch, progress=False)
-        if single.doubt or not single.unsure:
-            return single.doubt
-    exact = _measured_in_float64(few, max_batch)
-    return Reason.NONE if exact is None else exact.doubt
-
-
-def _measured_in_float64(job: Job, max_batch: int | None) -> Job | None:
-    """The same job in float64, on a copy of the model; None where that does not run in float64."""
-    exact = _measured_in(job, torch.float64, max_batch)
-    return None if exact is None or any(eps_of(t) > EPS for t in exact.dtypes) else exact
-
-
-def _measured_in_float32(job: Job, max_batch: int | None) -> Job | None:
-    """The same job in float32; None where it does not run in that, or not in that alone."""
-    with exact_products():
-        coarse = _measured_in(job, torch.float32, max_batch)
-    floating = [t for t in coarse.dtypes if eps_of(t)] if coarse is not None else []
-    return coarse if all(eps_of(t) == SINGLE for t in floating) else None
-
-
-def _measured_in(job: Job, dtype: torch.dtype, max_batch: int | None) -> Job | None:
-    """The same job in another type, on a copy of the model; None where that does not run."""
-    try:
-        model, inputs = in_dtype(job.model, dtype), job.inputs.in_dtype(dtype)
-        again = replace(job, model=model, inputs=inputs).fresh()
-        with preserved(modules_of(model), [], training=job.training, model=model) as originals:
-            run_all(again, originals, max_batch, progress=False)
-    except Exception:  # a model that cannot be copied or run in that type stays unconfirmed
-        return None
-    return again
+            single = measure(Passes(few, passes.originals))
+        if single.doubt.reason or not single.doubt.unsure:
+            return single.doubt.reason
+    exact = in_float64(few, measure)
+    return Reason.NONE if exact is None else exact.doubt.reason
 
 
 def settled(
@@ -184,9 +157,14 @@ def settled(
     if result.reason in (Reason.IN_NOISE, Reason.INVISIBLE):
         broken = replace(result, verdict=Verdict.BROKEN, reason=Reason.NONE, float64_error=gap)
         return broken if gap > BREAK else result
-    limit = max(ROUNDING, STEEP * (result.relative_error or 0.0) * EPS / eps)
+    limit = most_rounding(result.relative_error or 0.0, eps)
     result = replace(result, float64_error=gap)
     return _as_rounding(result, limit, eps * most_eps(size)) if gap <= limit else result
+
+
+def most_rounding(gap: float, eps: float) -> float:
+    """The largest gap in float64 that is rounding, of what is ``gap`` in a type of ``eps``."""
+    return max(ROUNDING, STEEP * gap * EPS / eps)
 
 
 def most_eps(size: int) -> float:

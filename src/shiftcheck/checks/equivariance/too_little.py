@@ -9,7 +9,7 @@ from dataclasses import replace
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.shares import is_fair
-from shiftcheck.measuring.gaps.plan import Gap
+from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import Report, ShiftResult, Verdict

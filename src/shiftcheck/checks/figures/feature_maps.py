@@ -10,21 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.equivariance.check import checked_inputs
+from shiftcheck.checks.prepare import prepared
 from shiftcheck.errors import InputError
 from shiftcheck.lattice.axis import runs
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
 from shiftcheck.measuring.gaps.compare_between import moved
-from shiftcheck.measuring.gaps.plan import Placed, Planner, Region, Scene, whole_index
+from shiftcheck.measuring.gaps.regions import Placed, Planner, Region, whole_index
 from shiftcheck.measuring.layer_gaps import require_copies, without_copies
-from shiftcheck.measuring.run import Job, guarded, plain_job
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, check_shifts
 from shiftcheck.measuring.signals.shifting import shift
-from shiftcheck.measuring.structure_pass import Model
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import preserved
-from shiftcheck.tracing.torch_internals import uncompiled
 from shiftcheck.tracing.tracer import Row
 
 Values = NDArray[np.float64]
@@ -77,50 +75,55 @@ def feature_maps(
     Raises InputError where the layer is unknown, has no spatial axes, or, unless ``between``, a
     shift is no whole number of its samples.
     """
-    model = uncompiled(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims)
-    inputs = inputs.mapped(lambda leaf: replace(leaf, tensor=leaf.tensor[:elements]))
+    given = prepared(model, x, boundary, spatial_dims)
+    inputs = given.inputs.mapped(lambda leaf: replace(leaf, tensor=leaf.tensor[:elements]))
     chosen = check_shifts(shifts, inputs)
-    model = seen_as(model, inputs, inputs.main.tensor, training=False)
-    scene = Scene(pixels=inputs.pixels, circular=inputs.circular, between=between)
-    job = plain_job(model, inputs, chosen, scene, layer=layer, seed=seed)
+    plan = Plan(
+        model=given.seen(inputs, inputs.main.tensor).model,
+        inputs=inputs,
+        shifts=chosen,
+        seed=seed,
+        layer=layer,
+        between_samples=between,
+    )
     seen: list[tuple[Row, torch.Tensor]] = []
 
     def keep(row: Row, tensor: torch.Tensor) -> None:
         if row.path == layer or row.name == layer:
             seen[:] = [(row, tensor.detach().clone())]
 
-    kept = preserved(modules_of(model), inputs.tensors, training=False, model=model)
+    modules = modules_of(plan.model)
+    kept = preserved(modules, inputs.tensors, training=False, model=plan.model)
     with kept as originals, inputs.without_gradients():
         values = _filled(inputs, chosen, fill) if fill != "fresh" else inputs.stacked(chosen, seed)
-        guarded(job, values, len(chosen) + 1, originals, keep)
+        Passes(plan, originals).run(values, keep, copies=len(chosen) + 1)
     (row, tensor) = seen[0]
-    return _parts(row, tensor, job, values)
+    return _parts(row, tensor, plan, values)
 
 
 def _parts(
-    row: Row, tensor: torch.Tensor, job: Job, values: Sequence[Any]
+    row: Row, tensor: torch.Tensor, plan: Plan, values: Sequence[Any]
 ) -> tuple[FeatureMaps, ...]:
     require_copies(row.layout)
-    axes = len(job.scene.pixels)
+    axes = len(plan.zero)
     places = spatial_places(row.layout, axes)
     if len(places) != axes:
-        raise InputError(f"layer={job.layer!r} has no spatial axes: give one before it")
+        raise InputError(f"layer={plan.layer!r} has no spatial axes: give one before it")
     whole = arranged(tensor, row.layout, places).double().cpu()
-    signals = _signals(job.inputs, values, len(job.shifts) + 1)
-    planner = Planner(without_copies(row.layout), job.scene)
+    signals = _signals(plan.inputs, values, len(plan.shifts) + 1)
+    planner = Planner(without_copies(row.layout), plan.scene)
     found = []
-    for i, by in enumerate(job.shifts, 1):
-        plan = planner.plan(by)
-        if not isinstance(plan, Region):
+    for i, by in enumerate(plan.shifts, 1):
+        region = planner.region(by)
+        if not isinstance(region, Region):
             raise InputError(
-                f"shift={by} is no whole number of samples of layer={job.layer!r}: use multiples"
+                f"shift={by} is no whole number of samples of layer={plan.layer!r}: use multiples"
                 " of its stride"
             )
-        here, there = whole_index(plan)
+        here, there = whole_index(region)
         expected = torch.full_like(whole[0], torch.nan)
         expected[here] = (
-            moved(whole[0], plan.along, every=True) if plan.between else whole[0][there]
+            moved(whole[0], region.along, every=True) if region.between else whole[0][there]
         )
         found.append(
             FeatureMaps(
@@ -131,7 +134,7 @@ def _parts(
                 base=whole[0].numpy(),
                 expected=expected.numpy(),
                 found=whole[i].numpy(),
-                valid=tuple(map(_runs_of, plan.along)),
+                valid=tuple(map(_runs_of, region.along)),
             )
         )
     return tuple(found)

@@ -18,17 +18,19 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from shiftcheck.checks.equivariance.check import checked_inputs
 from shiftcheck.checks.figures.velocity import NO_REGION, NOT_FOLLOWED, Field, NotMeasuredError
+from shiftcheck.checks.prepare import prepared
 from shiftcheck.errors import ModelError
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged
+from shiftcheck.measuring.model_errors import raised
+from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
-from shiftcheck.measuring.structure_pass import Model, raised, read_structure
+from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import flat_outputs, is_leaf, modules_of, named_modules_of
 from shiftcheck.tracing.restoring.state import preserved
-from shiftcheck.tracing.torch_internals import tree_leaves, tree_map, uncompiled
+from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
 from shiftcheck.tracing.tracer import Row
 
 NO_MOTION = "its output does not change along the shift"
@@ -94,8 +96,8 @@ def lie_derivatives(
         >>> row.name, row.relative[0] > 0.01
         ('0', True)
     """
-    model = uncompiled(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    given = prepared(model, x, boundary, spatial_dims)
+    model, inputs = given.model, given.inputs
     rows, outputs, _ = read_structure(model, inputs, layer=None, training=False)
     field = Field(inputs.circular)
     found: dict[tuple[str, str], list[_Along]] = {}

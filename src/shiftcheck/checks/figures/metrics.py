@@ -8,19 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.equivariance.check import checked_inputs, with_gradients_if_needed
-from shiftcheck.checks.equivariance.examine import Asked, examine
-from shiftcheck.errors import InputError
-from shiftcheck.measuring.gaps.plan import Scene, Sums
-from shiftcheck.measuring.run import Job, eps_of, plain_job
-from shiftcheck.measuring.signals.arguments import Inputs, Shift, check_shifts
-from shiftcheck.measuring.signals.interpolation import REACH
-from shiftcheck.measuring.structure_pass import Model
-from shiftcheck.measuring.tolerance import Tolerance
-from shiftcheck.report.equivariance import Report
+from shiftcheck.checks.equivariance.examine import Examination, examine
+from shiftcheck.checks.prepare import check_options, prepared
+from shiftcheck.errors import InputError, ModelError
+from shiftcheck.measuring.gaps.regions import Sums
+from shiftcheck.measuring.model_errors import needs_gradients
+from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.signals.arguments import Shift, check_shifts
 from shiftcheck.report.reasons import BLIND, Reason
-from shiftcheck.tracing.torch_internals import uncompiled
 
 LARGEST = 8
 """Shifts are drawn from up to this part of a size, as in StyleGAN3."""
@@ -114,45 +109,39 @@ def equivariance_metrics(
         >>> len(found[0].shifts), found[0].relative_l2 < 1e-6
         (4, True)
     """
-    _check(draws, peak, interpolation, fractional=fractional, margin=margin)
-    model = uncompiled(model)
-    inputs = checked_inputs(model, x, boundary, spatial_dims)
+    check_options(
+        draws=draws,
+        peak=peak,
+        interpolation=interpolation,
+        fractional=fractional,
+        margin=margin,
+    )
+    given = prepared(model, x, boundary, spatial_dims)
+    inputs = replace(given.inputs, interpolation=interpolation)
     chosen = check_shifts(
         _drawn(inputs.pixels, draws, seed, fractional) if shifts is None else shifts,
         inputs,
         between=True,
     )
-    model = seen_as(model, inputs, x, training=False)
-    jobs: list[Job] = []
-
-    def measured(given: Inputs) -> Report:
-        scene = Scene(
-            pixels=given.pixels,
-            circular=given.circular,
-            allowed=Tolerance(eps=eps_of(given.main.tensor.dtype)).relative(None),
-            interpolation=interpolation,
-            between=True,
-            sums="valid" if margin else "all",
-        )
-        job = plain_job(model, given, chosen, scene, layer=layer, seed=seed)
-        jobs.append(job)
-        return examine(job, Asked(shifts=True, max_batch=max_batch))
-
-    report = with_gradients_if_needed(measured, replace(inputs, interpolation=interpolation))
-    return tuple(_metrics(jobs[-1], report, o.name, peak, margin) for o in report.outputs)
-
-
-def _check(draws: Any, peak: Any, interpolation: Any, **flags: Any) -> None:
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise InputError(f"draws={draws!r}: give a whole number of at least 1")
-    number = isinstance(peak, int | float) and not isinstance(peak, bool)
-    if peak is not None and not (number and math.isfinite(peak) and peak > 0):
-        raise InputError(f"peak={peak!r}: give a positive number, such as 2 for images in [-1, 1]")
-    if interpolation not in REACH:
-        raise InputError(f"interpolation={interpolation!r}: give 'lanczos' or 'linear'")
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise InputError(f"{name}={value!r}: give True or False")
+    plan = Plan(
+        model=given.seen(inputs, x).model,
+        inputs=inputs,
+        shifts=chosen,
+        shifts_given=True,
+        seed=seed,
+        layer=layer,
+        max_batch=max_batch,
+        between_samples=True,
+        sums="valid" if margin else "all",
+    )
+    try:
+        examination = examine(plan)
+    except ModelError as error:
+        if not needs_gradients(error):
+            raise
+        examination = examine(replace(plan, inputs=replace(inputs, gradients=True)))
+    names = [output.name for output in examination.report.outputs]
+    return tuple(_metrics(plan, examination, name, peak, margin) for name in names)
 
 
 def _drawn(pixels: Sequence[int], draws: int, seed: int, fractional: bool) -> list[Shift]:
@@ -173,13 +162,16 @@ def _drawn(pixels: Sequence[int], draws: int, seed: int, fractional: bool) -> li
     return found
 
 
-def _metrics(job: Job, report: Report, name: str, peak: float | None, margin: bool) -> Metrics:
-    row = next(o for o in report.outputs if o.name == name)
-    entry = job.outputs.get(name)
-    gaps = entry.gaps if entry is not None else []
-    known: dict[str, Any] = {"name": name, "shifts": job.shifts, "margin": margin}
+def _metrics(
+    plan: Plan, examination: Examination, name: str, peak: float | None, margin: bool
+) -> Metrics:
+    measured = examination.measured
+    row = next(o for o in examination.report.outputs if o.name == name)
+    entry = measured.outputs.get(name)
+    gaps = entry.gaps if entry is not None else ()
+    known: dict[str, Any] = {"name": name, "shifts": plan.shifts, "margin": margin}
     sums = [gap.sums for gap in gaps if gap.sums is not None and gap.sums.count]
-    blind = row.reason if row.reason in TELLS_NOTHING else job.doubt
+    blind = row.reason if row.reason in TELLS_NOTHING else measured.doubt.reason
     if blind or not sums:
         return Metrics(**known, reason=blind or row.reason or Reason.NO_REGION)
     return _figures(known, [gap.sums for gap in gaps], sums, peak)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from shiftcheck.checks.black_boxes import NOTE, seen_as
-from shiftcheck.checks.equivariance.check import checked_inputs
-from shiftcheck.checks.equivariance.remedies import until_one_works
-from shiftcheck.checks.invariance.examine import Asked, examined
+from shiftcheck.checks.invariance.examine import Question, examined
+from shiftcheck.checks.prepare import (
+    as_black_box_if_needed,
+    check_options,
+    prepared,
+    with_gradients_if_needed,
+)
+from shiftcheck.checks.trials import until_one_works
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.measuring.run import Job
-from shiftcheck.measuring.signals.arguments import Shift, check_shifts
+from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.signals.arguments import Inputs, Shift, check_shifts
 from shiftcheck.measuring.signals.canvas import (
     Surroundings,
     boundary_of,
@@ -25,7 +29,6 @@ from shiftcheck.measuring.signals.canvas import (
     read_fill,
     surrounded,
 )
-from shiftcheck.measuring.structure_pass import Model, ValuesLeftError, needs_gradients
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import Change
 from shiftcheck.report.invariance import (
@@ -33,8 +36,6 @@ from shiftcheck.report.invariance import (
     InvarianceTrial,
     InvarianceVerdict,
 )
-from shiftcheck.tracing.black_box import Whole
-from shiftcheck.tracing.torch_internals import uncompiled
 
 
 def check_invariance(
@@ -99,10 +100,9 @@ def check_invariance(
         >>> report.verdict, report.guilty.kind, report.outputs[0].period
         (<InvarianceVerdict.NOT_INVARIANT: 'not invariant'>, 'STRIDE', (2, 2))
     """
-    _check_options(layer, seed, training, max_relative_error)
+    check_options(layer=layer, seed=seed, training=training, max_relative_error=max_relative_error)
     entering = read_fill(fill, crop)
-    model = uncompiled(model)
-    inputs = checked_inputs(
+    given = prepared(
         model,
         x,
         boundary_of(entering),
@@ -111,45 +111,40 @@ def check_invariance(
         outputs=outputs,
         whole_numbers=True,
     )
-    if inputs.main.tensor.device.type == "meta":
+    if given.inputs.main.tensor.device.type == "meta":
         raise InputError("x is on the device 'meta', where nothing has a value: give values")
-    fills = fill_of_each_axis(entering, len(inputs.pixels))
-    surroundings = surrounded(inputs, fills, crop)
+    fills = fill_of_each_axis(entering, len(given.inputs.pixels))
+    surroundings = surrounded(given.inputs, fills, crop)
     chosen = check_shifts(shifts, surroundings.inputs) if shifts is not None else None
     check_room(chosen or (), surroundings)
-    asked = Asked(
-        surroundings=surroundings,
+    plan = Plan(
+        model=given.seen(surroundings.inputs, x, training=training).model,
+        inputs=surroundings.inputs,
         shifts=chosen or default_shifts(surroundings, seed),
-        given=chosen is not None,
-        bound=max_relative_error,
+        shifts_given=chosen is not None,
         layer=layer,
         seed=seed,
         progress=progress,
         training=training,
     )
-    model = seen_as(model, surroundings.inputs, x, training=training)
-    try:
-        return _with_gradients_if_needed(model, asked)
-    except ValuesLeftError:
-        if layer is not None or isinstance(model, Whole):
-            raise
-    report = _with_gradients_if_needed(Whole(model, arrays=False), asked)
-    return replace(report, notes=(*report.notes, NOTE))
+    question = Question(plan=plan, surroundings=surroundings, bound=max_relative_error)
+
+    def check(model: Model, gradients: bool) -> InvarianceReport:
+        seen = replace(question, plan=replace(plan, model=model))
+        return _check(_around(seen, lambda i: replace(i, gradients=True)) if gradients else seen)
+
+    return as_black_box_if_needed(
+        lambda model: with_gradients_if_needed(lambda gradients: check(model, gradients)),
+        plan.model,
+        layer,
+    )
 
 
-def _check_options(layer: Any, seed: Any, training: Any, bound: Any) -> None:
-    if layer is not None and not (isinstance(layer, str) and layer):
-        raise InputError(f"layer={layer!r}: give the name of a layer, or None")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed={seed!r}: give a whole number")
-    if not isinstance(training, bool):
-        raise InputError(f"training={training!r}: give True or False")
-    number = isinstance(bound, int | float) and not isinstance(bound, bool)
-    if bound is not None and not (number and 0.0 < bound < 1.0):
-        raise InputError(
-            f"max_relative_error={bound!r}: give a number above 0 and below 1; at 1, a shift"
-            " changes the output as much as another signal does"
-        )
+def _around(question: Question, change: Callable[[Inputs], Inputs]) -> Question:
+    """The same question with all arguments changed."""
+    around = question.surroundings.mapped(change)
+    plan = replace(question.plan, inputs=around.inputs)
+    return replace(question, plan=plan, surroundings=around)
 
 
 def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
@@ -164,39 +159,26 @@ def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
     return tuple(s for s in itertools.product(*map(sorted, along)))
 
 
-def _with_gradients_if_needed(model: Model, asked: Asked) -> InvarianceReport:
-    try:
-        return _check(model, asked)
-    except ModelError as error:
-        if not needs_gradients(error):
-            raise
-    around = asked.surroundings.mapped(lambda inputs: replace(inputs, gradients=True))
-    report = _check(model, replace(asked, surroundings=around))
-    note = "the model computes gradients in its forward: it ran outside inference mode"
-    return replace(report, notes=(*report.notes, note))
-
-
-def _check(model: Model, asked: Asked) -> InvarianceReport:
-    job = asked.job(model)
-    report = examined(job, asked)
+def _check(question: Question) -> InvarianceReport:
+    report = examined(question)
     if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
         return report
-    trials = until_one_works(_changes(report, asked), partial(_tried, job, asked))
-    return replace(report, trials=trials)
+    changes = _changes(report, question.circles)
+    return replace(report, trials=until_one_works(changes, partial(_tried, question)))
 
 
-def _changes(report: InvarianceReport, asked: Asked) -> list[Change]:
+def _changes(report: InvarianceReport, circles: Sequence[bool]) -> list[Change]:
     """What may make the check pass, the smallest change first."""
     steps = _steps(report)
     ways: list[Change] = []
     if steps:
         ways.append(Change(multiples=steps))
     pads = any(c.kind == CauseKind.PADDING for c in report.causes)
-    if pads and any(asked.circles):
+    if pads and any(circles):
         ways.append(Change(circular_padding=True))
         ways += [Change(circular_padding=True, multiples=steps)] if steps else []
-    if not all(asked.circles):
-        ways.append(Change(boundary=("circular",) * len(asked.circles)))
+    if not all(circles):
+        ways.append(Change(boundary=("circular",) * len(circles)))
     return ways
 
 
@@ -210,19 +192,24 @@ def _steps(report: InvarianceReport) -> tuple[int, ...]:
     return tuple(periods) if max(periods) > 1 else ()
 
 
-def _tried(job: Job, asked: Asked, change: Change) -> InvarianceTrial | None:
+def _tried(question: Question, change: Change) -> InvarianceTrial | None:
     """The same check after a change; None where it cannot be run."""
-    around = asked.surroundings
+    plan, around = question.plan, question.surroundings
     if change.boundary:
         fills = change.boundary
         around = Surroundings(replace(around.inputs, circular=(True,) * len(fills)), fills)
-    shifts = _multiples(change.multiples, around.room) if change.multiples else asked.shifts
+    shifts = _multiples(change.multiples, around.room) if change.multiples else plan.shifts
     if not shifts:
         return None
-    own = replace(asked, surroundings=around, shifts=shifts, given=True)
-    one = replace(own.job(job.model), circular_padding=change.circular_padding)
+    plan = replace(
+        plan,
+        inputs=around.inputs,
+        shifts=shifts,
+        shifts_given=True,
+        circular_padding=change.circular_padding,
+    )
     try:
-        report = examined(one, own, again=False)
+        report = examined(replace(question, plan=plan, surroundings=around), again=False)
     except (InputError, ModelError):
         return None
     return InvarianceTrial(

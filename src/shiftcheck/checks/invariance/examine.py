@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from shiftcheck.checks.equivariance.build_report import causes_of, circumstances
-from shiftcheck.checks.equivariance.second_look import EPS
+from shiftcheck.checks.circumstances import causes_of, circumstances
 from shiftcheck.checks.invariance.judge import (
     Demand,
     Promise,
@@ -29,18 +28,17 @@ from shiftcheck.checks.invariance.judge import (
 from shiftcheck.checks.invariance.measure import (
     Measurement,
     measure,
-    measured_in,
     same_from,
 )
-from shiftcheck.measuring.gaps.plan import Scene
+from shiftcheck.measuring.in_another_type import EPS, in_float64
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.progress import tracked
-from shiftcheck.measuring.run import Job, eps_of
-from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.measuring.signals.arguments import Shift, varies_somewhere
 from shiftcheck.measuring.signals.canvas import (
     Surroundings,
 )
-from shiftcheck.measuring.structure_pass import Model, read_structure
-from shiftcheck.measuring.tolerance import Tolerance
+from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.measuring.unbatched import noise_floor
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.report.invariance import (
@@ -50,151 +48,128 @@ from shiftcheck.report.invariance import (
     InvariantOutput,
 )
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.modules import in_dtype, modules_of, names_of
-from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.modules import modules_of, names_of
+from shiftcheck.tracing.precision import eps_of
+from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.tracer import Row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asked:
-    """What the user asked; ``given``: whether the shifts are his own."""
+class Question:
+    """A plan with what lies around the signal, and the bound that the user states."""
 
+    plan: Plan
     surroundings: Surroundings
-    shifts: tuple[Shift, ...]
-    given: bool
     bound: float | None
-    layer: str | None
-    seed: int
-    progress: bool
-    training: bool
 
     @property
     def circles(self) -> tuple[bool, ...]:
         """Which axes are circles."""
         return tuple(fill == "circular" for fill in self.surroundings.fills)
 
-    def job(self, model: Model) -> Job:
-        """What the engine is asked to run."""
-        inputs = self.surroundings.inputs
-        eps = eps_of(inputs.dtype)
-        return Job(
-            model=model,
-            inputs=inputs,
-            shifts=self.shifts,
-            seed=self.seed,
-            layer=self.layer,
-            training=self.training,
-            every_layer=False,
-            scene=Scene(
-                pixels=inputs.pixels,
-                circular=inputs.circular,
-                allowed=Tolerance(eps=eps).relative(None),
-            ),
-        )
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """All that is known: the outputs by their structure, what was measured, and looked at again.
+
+    ``looks``: by output and number of the shift. ``same_from``: the layer, and its operation, from
+    which on all signals give the same.
+    """
+
+    question: Question
+    rows: Mapping[str, Row]
+    measured: Measurement
+    looks: Mapping[tuple[str, int], SecondLook] = field(default_factory=dict)
+    same_from: tuple[str, str] = ("", "")
 
 
-def examined(job: Job, asked: Asked, *, again: bool = True) -> InvarianceReport:
+def examined(question: Question, *, again: bool = True) -> InvarianceReport:
     """One measurement, judged; with a second look in float64 where one is needed."""
-    rows = _structure(job)
-    modules = modules_of(job.model)
-    with preserved(
-        modules, job.inputs.tensors, training=job.training, model=job.model
-    ) as originals:
-        shifts = tracked(job.shifts, asked.progress and again)
-        measured = measure(job, asked.surroundings, originals, shifts)
-        written = [] if job.training else names_of(job.model, originals.changed())
-        outputs = _judged(rows, measured, asked, job, {})
-        if any(_is_doubtful(o, rows, asked, job) for o in outputs):
-            looks = _second_looks(job, asked, originals)
-            outputs = _judged(rows, measured, asked, job, looks)
-        if any(o.reason in (Reason.CONSTANT, Reason.DEAD) for o in outputs):
-            batch = measured.signals == "batch"
-            measured.same_from = same_from(job, originals, apart=batch)
-    job.notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]
-    job.notes += [note for note in originals.left if note not in job.notes]
-    return _report(rows, measured, outputs, job, asked)
-
-
-def _structure(job: Job) -> dict[str, Row]:
-    """The outputs by name, as their structure is; where padding is taken as circular, unknown."""
-    _, outputs, notes = read_structure(
-        job.model, job.inputs, layer=job.layer, training=job.training
+    plan = question.plan
+    _, ends, notes = read_structure(
+        plan.model, plan.inputs, layer=plan.layer, training=plan.training
     )
-    job.notes += notes
-    return {row.name: row for row in outputs}
+    rows = {row.name: row for row in ends}
+    with preserved(
+        modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
+    ) as originals:
+        passes = Passes(plan, originals)
+        shifts = tracked(plan.shifts, plan.progress and again)
+        measured = measure(passes, question.surroundings, shifts)
+        written = [] if plan.training else names_of(plan.model, originals.changed())
+        findings = Findings(question=question, rows=rows, measured=measured)
+        outputs = _judged(findings)
+        if any(_is_doubtful(output, findings) for output in outputs):
+            findings = replace(findings, looks=_second_looks(passes, question, measured))
+            outputs = _judged(findings)
+        if any(o.reason in (Reason.CONSTANT, Reason.DEAD) for o in outputs):
+            start = same_from(passes, apart=measured.signals == "batch")
+            findings = replace(findings, same_from=start)
+    notes += [*measured.notes]
+    notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]
+    notes += [note for note in originals.left if note not in notes]
+    return _report(findings, outputs, notes)
 
 
 def _second_looks(
-    job: Job, asked: Asked, originals: Originals
+    passes: Passes, question: Question, measured: Measurement
 ) -> Mapping[tuple[str, int], SecondLook]:
     """By output and number of the shift: the gap in float64, or the noise of the output."""
-    eps = max(EPS, job.eps)
-    exact = _in_float64(job, asked) if eps > EPS else None
-    noise = noise_floor(job, originals) if exact is None else {}
+    plan, eps = passes.plan, max(EPS, measured.eps)
+    around = question.surroundings.mapped(lambda inputs: inputs.in_dtype(torch.float64))
+    exact = in_float64(plan, lambda own: measure(own, around, plan.shifts)) if eps > EPS else None
+    noise = noise_floor(passes) if exact is None else {}
     looks = {}
-    for name in exact.found if exact is not None else noise:
-        for i in range(len(job.shifts)):
-            gap = None if exact is None else exact.found[name][i].gap
+    for name in exact.distances if exact is not None else noise:
+        for i in range(len(plan.shifts)):
+            gap = None if exact is None else exact.distances[name][i].gap
             looks[name, i] = SecondLook(gap=gap, noise=noise.get(name, 0.0), eps=eps)
     return looks
 
 
-def _in_float64(job: Job, asked: Asked) -> Measurement | None:
-    """The same in float64 on a copy of the model; None where it does not run in float64."""
-    try:
-        model = in_dtype(job.model, torch.float64)
-        own, measured = measured_in(job, asked.surroundings, model, torch.float64)
-    except Exception:  # a model that cannot be copied or run in float64 stays unconfirmed
-        return None
-    return None if any(eps_of(t) > EPS for t in own.dtypes) else measured
+def _demand(question: Question, shift: Shift) -> Demand:
+    exact = all(circle for circle, v in zip(question.circles, shift, strict=True) if v)
+    return Demand(bound=question.bound, exact=exact, eps=eps_of(question.plan.inputs.dtype))
 
 
-def _demand(job: Job, asked: Asked, shift: Shift) -> Demand:
-    exact = all(circle for circle, v in zip(asked.circles, shift, strict=True) if v)
-    return Demand(bound=asked.bound, exact=exact, eps=eps_of(job.inputs.dtype))
-
-
-def _promise(job: Job, row: Row | None, shift: Shift, circles: Sequence[bool]) -> Promise:
-    if row is None or job.circular_padding:
+def _promise(findings: Findings, name: str, shift: Shift) -> Promise:
+    """Nothing is known where padding is taken as circular: that is not what the structure says."""
+    row = findings.rows.get(name)
+    if row is None or findings.question.plan.circular_padding:
         return Promise.UNKNOWN
-    return promise_of(row.layout, shift, circles)
+    return promise_of(row.layout, shift, findings.question.circles)
 
 
-def _judged(
-    rows: Mapping[str, Row],
-    measured: Measurement,
-    asked: Asked,
-    job: Job,
-    looks: Mapping[tuple[str, int], SecondLook],
-) -> list[InvariantOutput]:
-    moved = {a for s in job.shifts for a, v in enumerate(s) if v}
-    required = moved if asked.given else set(range(len(asked.circles)))
+def _judged(findings: Findings) -> list[InvariantOutput]:
+    plan, measured = findings.question.plan, findings.measured
+    required = plan.moved if plan.shifts_given else set(range(len(plan.zero)))
     outputs = []
-    for name, shape in measured.shapes.items():
-        row = rows.get(name)
-        variation = measured.variations[name]
-        blank = InvariantOutput(
-            name=name,
-            shape=shape,
-            period=_periods(row, asked.circles),
-            measured=row is not None
-            and any(c.kind == CauseKind.MEASURED for c in row.layout.causes),
-            variation=variation.distance,
-            magnitude=variation.magnitude if variation.finite else None,
-            pairs=variation.pairs,
-            top1_between=variation.between,
-        )
-        if row is not None and spatial_axes(row.layout) & moved:
+    for name in measured.shapes:
+        blank, row = _unmoved(findings, name), findings.rows.get(name)
+        if row is not None and spatial_axes(row.layout) & plan.moved:
             reason = Reason.STILL_SPATIAL
             outputs.append(replace(blank, verdict=InvarianceVerdict.INCONCLUSIVE, reason=reason))
             continue
-        shifts = tuple(
-            _judged_shift(row, measured, asked, job, name, i, looks.get((name, i)))
-            for i in range(len(job.shifts))
-        )
+        shifts = tuple(_judged_shift(findings, name, i) for i in range(len(plan.shifts)))
         verdict, reason = judge_output(shifts, required)
         outputs.append(replace(blank, verdict=verdict, reason=reason, shifts=shifts))
     return outputs
+
+
+def _unmoved(findings: Findings, name: str) -> InvariantOutput:
+    """What is known of an output besides its shifts."""
+    row, variation = findings.rows.get(name), findings.measured.variations[name]
+    causes = () if row is None else row.layout.causes
+    return InvariantOutput(
+        name=name,
+        shape=findings.measured.shapes[name],
+        period=_periods(row, findings.question.circles),
+        measured=any(c.kind == CauseKind.MEASURED for c in causes),
+        variation=variation.distance,
+        magnitude=variation.magnitude if variation.finite else None,
+        pairs=variation.pairs,
+        top1_between=variation.between,
+    )
 
 
 def _periods(row: Row | None, circles: Sequence[bool]) -> tuple[int | None, ...]:
@@ -203,18 +178,11 @@ def _periods(row: Row | None, circles: Sequence[bool]) -> tuple[int | None, ...]
     return tuple(period_along(s, c) for s, c in zip(row.layout.axes, circles, strict=True))
 
 
-def _judged_shift(
-    row: Row | None,
-    measured: Measurement,
-    asked: Asked,
-    job: Job,
-    name: str,
-    i: int,
-    look: SecondLook | None,
-) -> InvarianceShift:
-    shift, found = job.shifts[i], measured.found[name][i]
+def _judged_shift(findings: Findings, name: str, i: int) -> InvarianceShift:
+    measured, look = findings.measured, findings.looks.get((name, i))
+    shift, found = findings.question.plan.shifts[i], measured.distances[name][i]
     variation = measured.variations[name]
-    promise, demand = _promise(job, row, shift, asked.circles), _demand(job, asked, shift)
+    promise, demand = _promise(findings, name, shift), _demand(findings.question, shift)
     answer = judge_shift(found, variation, promise, demand, measured.visible[i])
     if look is not None and doubtful(answer, promise, demand):
         answer = settled(answer, found, variation, promise, look)
@@ -238,79 +206,67 @@ def _judged_shift(
     )
 
 
-def _is_doubtful(output: InvariantOutput, rows: Mapping[str, Row], asked: Asked, job: Job) -> bool:
-    row = rows.get(output.name)
+def _is_doubtful(output: InvariantOutput, findings: Findings) -> bool:
     return any(
         doubtful(
             (s.verdict, s.reason),
-            _promise(job, row, s.shift, asked.circles),
-            _demand(job, asked, s.shift),
+            _promise(findings, output.name, s.shift),
+            _demand(findings.question, s.shift),
         )
         for s in output.moved
     )
 
 
 def _report(
-    rows: Mapping[str, Row],
-    measured: Measurement,
-    outputs: list[InvariantOutput],
-    job: Job,
-    asked: Asked,
+    findings: Findings, outputs: Sequence[InvariantOutput], notes: Sequence[str]
 ) -> InvarianceReport:
-    op = measured.same_from[1]
-    outputs = [why_constant(o, measured.constant, op) for o in outputs]
-    outputs += [_unjudged(n, s, r, len(asked.circles)) for n, s, r in measured.odd]
-    outputs += [_unjudged(n, s, Reason.IGNORES, len(asked.circles)) for n, s in measured.ignoring]
-    batch = job.inputs.main.tensor.shape[0]
+    question, measured = findings.question, findings.measured
+    plan, around = question.plan, question.surroundings
+    first, op = findings.same_from
+    constant = not varies_somewhere(plan.inputs)
+    odd = [(o.name, o.shape, o.reason) for o in measured.odd]
+    odd += [(name, shape, Reason.IGNORES) for name, shape in measured.ignoring]
+    outputs = [
+        *(why_constant(output, constant, op) for output in outputs),
+        *(_unjudged(*each, len(plan.zero)) for each in odd),
+    ]
+    batch = plan.inputs.main.tensor.shape[0]
     verdict, reason = judge_model(outputs, batch)
-    causes = causes_of(list(rows.values()))
+    causes = causes_of(list(findings.rows.values()))
     doubt = measured.doubt or blind(causes)
-    if doubt and (verdict is not InvarianceVerdict.INCONCLUSIVE):
+    if doubt and verdict is not InvarianceVerdict.INCONCLUSIVE:
         verdict, reason = InvarianceVerdict.INCONCLUSIVE, doubt
-    about = circumstances(job.model, job.inputs, job.layer, job.seed)
+    about = circumstances(plan)
     del about["boundary"]
+    about["input_shape"] = tuple((around.canvas or around.inputs).main.tensor.shape)
     report = InvarianceReport(
         verdict=verdict,
         reason=reason,
         outputs=tuple(outputs),
-        max_relative_error=asked.bound,
-        shifts=job.shifts,
-        fill=asked.surroundings.fills,
-        crop=None if asked.surroundings.canvas is None else job.inputs.pixels,
+        max_relative_error=question.bound,
+        shifts=plan.shifts,
+        fill=around.fills,
+        crop=None if around.canvas is None else plan.inputs.pixels,
         signals=measured.signals,
         causes=causes,
-        same_from=measured.same_from[0],
-        notes=(*job.notes, *_notes(measured, outputs, batch)),
+        same_from=first,
+        sensitivity=_sensitivity(findings, outputs),
+        notes=(*notes, *_notes(measured, outputs, batch)),
         **about,
     )
-    return replace(
-        report,
-        guilty=_guilty(report, rows),
-        sensitivity=_sensitivity(measured, outputs, job, asked),
-        input_shape=_shape_of_x(asked),
-    )
+    return replace(report, guilty=_guilty(report, findings.rows))
 
 
-def _shape_of_x(asked: Asked) -> tuple[int, ...]:
-    around = asked.surroundings
-    return tuple((around.canvas or around.inputs).main.tensor.shape)
-
-
-def _sensitivity(
-    measured: Measurement, outputs: Sequence[InvariantOutput], job: Job, asked: Asked
-) -> float | None:
+def _sensitivity(findings: Findings, outputs: Sequence[InvariantOutput]) -> float | None:
     """The smallest relative error that every judged comparison would have caught."""
-    if asked.bound is not None:
-        return asked.bound
-    eps = max(
-        (_demand(job, asked, s.shift).allowance for o in outputs for s in o.moved), default=0.0
-    )
+    question = findings.question
+    if question.bound is not None:
+        return question.bound
+    allowances = [_demand(question, s.shift).allowance for o in outputs for s in o.moved]
+    most = max(allowances, default=0.0)
     told = (InvarianceVerdict.INVARIANT, InvarianceVerdict.NOT_INVARIANT)
-    known = [
-        least
-        for o in outputs
-        if o.verdict in told and (least := sensitivity(measured.variations[o.name], eps))
-    ]
+    variations = [findings.measured.variations[o.name] for o in outputs if o.verdict in told]
+    known = [least for v in variations if (least := sensitivity(v, most))]
     return max(known, default=None)
 
 

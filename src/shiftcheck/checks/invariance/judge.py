@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
-from shiftcheck.checks.equivariance.judge import SATURATING
-from shiftcheck.checks.equivariance.second_look import BREAK, COARSEST, EPS, ROUNDING, STEEP
+from shiftcheck.checks.equivariance.second_look import BREAK, COARSEST, most_rounding
 from shiftcheck.checks.invariance.measure import Found, Variation
+from shiftcheck.checks.verdicts import affects, saturates, with_reason, worst
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Gone, Layout, Lost
+from shiftcheck.measuring.in_another_type import EPS
 from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
 from shiftcheck.measuring.unbatched import NOISE_MARGIN
 from shiftcheck.report.causes import Cause, CauseKind
@@ -20,6 +21,9 @@ from shiftcheck.report.reasons import Reason
 INVARIANT = InvarianceVerdict.INVARIANT
 NOT_INVARIANT = InvarianceVerdict.NOT_INVARIANT
 INCONCLUSIVE = InvarianceVerdict.INCONCLUSIVE
+
+FAILING = (NOT_INVARIANT, INCONCLUSIVE, None)
+"""From the worst on; None is what was measured and not judged."""
 
 Answer = tuple[InvarianceVerdict | None, Reason]
 
@@ -192,7 +196,7 @@ def settled(
         return _by_noise(answer, found, variation, promise, look)
     if verdict is not NOT_INVARIANT:
         return (NOT_INVARIANT, Reason.NONE) if look.gap > BREAK else answer
-    if look.gap > max(ROUNDING, STEEP * found.gap * EPS / look.eps):
+    if look.gap > most_rounding(found.gap, look.eps):
         return answer
     if _hides(found, variation):
         return NOT_INVARIANT, Reason.LOW_PRECISION
@@ -225,17 +229,9 @@ def why_constant(output: InvariantOutput, constant_input: bool, op: str) -> Inva
     if output.reason not in (Reason.CONSTANT, Reason.DEAD, Reason.INVISIBLE):
         return output
     if constant_input:
-        return _with_reason(output, Reason.CONSTANT_INPUT)
-    saturates = any(word in op.lower() for word in SATURATING)
-    told = output.reason != Reason.INVISIBLE and saturates
-    return _with_reason(output, Reason.SATURATED) if told else output
-
-
-def _with_reason(output: InvariantOutput, reason: Reason) -> InvariantOutput:
-    shifts = tuple(
-        replace(s, reason=reason) if s.reason == output.reason else s for s in output.shifts
-    )
-    return replace(output, reason=reason, shifts=shifts)
+        return with_reason(output, Reason.CONSTANT_INPUT)
+    saturated = output.reason != Reason.INVISIBLE and saturates(op)
+    return with_reason(output, Reason.SATURATED) if saturated else output
 
 
 def judge_output(results: Sequence[InvarianceShift], required: set[int]) -> Answer:
@@ -243,10 +239,8 @@ def judge_output(results: Sequence[InvarianceShift], required: set[int]) -> Answ
     counted = [r for r in results if any(r.shift)]
     if not counted:
         return INCONCLUSIVE, Reason.IDENTITY
-    for verdict in (NOT_INVARIANT, INCONCLUSIVE, None):
-        for result in counted:
-            if result.verdict is verdict:
-                return verdict, result.reason
+    if failing := worst(counted, FAILING):
+        return failing
     moved = {a for r in counted for a, v in enumerate(r.shift) if v}
     return (INVARIANT, Reason.NONE) if moved >= required else (INCONCLUSIVE, Reason.NEVER_MOVED)
 
@@ -259,11 +253,8 @@ def judge_model(outputs: Sequence[InvariantOutput], batch: int) -> Answer:
     """
     counted = [o for o in outputs if not _left_out(o, batch)]
     compared = [o for o in counted if o.shifts]
-    for verdict in (NOT_INVARIANT, INCONCLUSIVE, None):
-        for output in counted if compared else outputs:
-            if output.verdict is verdict:
-                return verdict, output.reason
-    return INVARIANT, Reason.NONE
+    failing = worst(counted if compared else outputs, FAILING)
+    return failing or (INVARIANT, Reason.NONE)
 
 
 def _left_out(output: InvariantOutput, batch: int) -> bool:
@@ -287,7 +278,4 @@ def find_guilty(causes: Sequence[Cause], shift: Shift) -> Cause | None:
 
 def explains(cause: Cause, shift: Shift) -> bool:
     """Whether a cause may change what this shift gives."""
-    moved = [a for a, v in enumerate(shift) if v and cause.axis in (None, a)]
-    if not moved or cause.latent or cause.kind == CauseKind.MEASURED:
-        return False
-    return cause.period is None or any(shift[a] % cause.period for a in moved)
+    return not cause.latent and cause.kind != CauseKind.MEASURED and affects(cause, shift)

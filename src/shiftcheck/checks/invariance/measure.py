@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from shiftcheck.checks.equivariance.build_report import varies
 from shiftcheck.checks.invariance.distances import (
     Values,
     agreement,
@@ -20,16 +19,18 @@ from shiftcheck.checks.invariance.distances import (
     values_of,
 )
 from shiftcheck.errors import ModelError
-from shiftcheck.measuring.run import Job, eps_of, guarded
-from shiftcheck.measuring.signals.arguments import Inputs, Leaf, seed_of
+from shiftcheck.measuring.measurements import OddOutput
+from shiftcheck.measuring.model_errors import LEAVES_TORCH, ValuesLeftError
+from shiftcheck.measuring.outputs import output_rows
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Plan
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, seed_of
 from shiftcheck.measuring.signals.canvas import Surroundings
 from shiftcheck.measuring.signals.surrogates import surrogate
-from shiftcheck.measuring.structure_pass import LEAVES_TORCH, ValuesLeftError, output_rows
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.measuring.unbatched import compare_alone, run_alone
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.tracer import Row, Traced
 
 MOST_OTHERS = 8
@@ -70,26 +71,25 @@ class Variation:
     peak: float = 0.0
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
     """What a run gave: by output, its variation and what was found under each shift.
 
-    ``odd``: outputs that cannot be compared, with their shape and the reason. ``ignoring``: those
-    that do not depend on the input. ``visible``: whether each shift changes the input.
-    ``constant``: the input does not vary over space. ``signals``: where the different ones come
-    from. ``same_from``: the layer, and its operation, from which on all signals give the same.
+    ``odd``: outputs that cannot be compared. ``ignoring``: names and shapes of those that do not
+    depend on the input. ``visible``: whether each shift changes the input. ``signals``: where the
+    different ones come from. ``eps``: that of the coarsest type on the way.
     """
 
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    variations: dict[str, Variation] = field(default_factory=dict)
-    found: dict[str, list[Found]] = field(default_factory=dict)
-    odd: list[tuple[str, tuple[int, ...], Reason]] = field(default_factory=list)
-    ignoring: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
-    visible: list[bool] = field(default_factory=list)
-    constant: bool = False
-    signals: str = ""
+    shapes: Mapping[str, tuple[int, ...]]
+    variations: Mapping[str, Variation]
+    distances: Mapping[str, Sequence[Found]]
+    visible: Sequence[bool]
+    signals: str
+    odd: Sequence[OddOutput] = ()
+    ignoring: Sequence[tuple[str, tuple[int, ...]]] = ()
     doubt: Reason = Reason.NONE
-    same_from: tuple[str, str] = ("", "")
+    notes: tuple[str, ...] = ()
+    eps: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,94 +101,86 @@ class Other:
     step: int = 0
 
 
-def measure(
-    job: Job, surroundings: Surroundings, originals: Originals, shifts: Sequence[Any]
-) -> Measurement:
+def measure(passes: Passes, surroundings: Surroundings, shifts: Sequence[Shift]) -> Measurement:
     """The outputs for x, for different signals, and for x under each of the shifts.
 
     The batch runs as it was given, once for each shift, so nothing rests on its elements being
     apart. Raises ModelError where the outputs change their number or shape.
     """
-    out = Measurement()
-    zero = (0,) * len(job.inputs.pixels)
-    run_alone(job, originals)
-    first = _traced(job, surroundings.shifted(zero, job.seed), originals)
+    plan = passes.plan
+    zero, seed = plan.zero, plan.seed
+    alone = run_alone(passes)
+    first = _traced(passes, surroundings.shifted(zero, seed))
     if first.leak in LEAVES_TORCH and first.ignoring:
         raise ValuesLeftError(f"values left torch by {first.leak}")
-    base = _values(job, first, out)
-    out.odd += [(name, shape, reason) for name, shape, reason in job.odd if reason == Reason.UNREAD]
-    out.ignoring = [("output" + path, shape) for path, shape in first.ignoring]
+    base, unreadable = _values(plan, first)
     apart = all(values.leads for values in base.values())
-    out.signals, others = other_signals(job.inputs, job.seed, apart=apart)
+    signals, others = other_signals(plan.inputs, seed, apart=apart)
     spreads = {name: _Spread(values) for name, values in base.items()}
     for k, other in enumerate(others):
-        unlike = _again(job, other.inputs.shifted(zero, job.seed), originals, base)
+        unlike = _again(passes, other.inputs.shifted(zero, seed), base)
         for name, spread in spreads.items():
             spread.add(unlike[name], k, other)
-    out.shapes = {name: tuple(values.tensor.shape) for name, values in base.items()}
-    out.variations = {name: spread.result() for name, spread in spreads.items()}
-    out.constant = not any(varies(leaf) for leaf in _moving(job.inputs))
-    out.found = {name: [] for name in base}
+    visible, moved = [], []
     for shift in shifts:
-        moved = surroundings.shifted(shift, job.seed)
-        out.visible.append(any(_differing(job.inputs, moved)))
-        copy = _again(job, moved, originals, base)
-        for name, values in base.items():
-            out.found[name].append(_found(values, copy[name], spreads[name].magnitude))
-    again = _traced(job, surroundings.shifted(zero, job.seed), originals)
-    compare_alone(job, [t for _, t, _ in again.outputs], Reason.UNSTEADY, originals)
-    out.doubt = job.doubt
-    return out
-
-
-def measured_in(
-    job: Job, surroundings: Surroundings, model: Any, dtype: torch.dtype
-) -> tuple[Job, Measurement]:
-    """The same measurement of another model, in another floating type."""
-    around = surroundings.mapped(lambda inputs: inputs.in_dtype(dtype))
-    own = replace(job, model=model, inputs=around.inputs).fresh()
-    with preserved(modules_of(model), [], training=job.training, model=model) as originals:
-        return own, measure(own, around, originals, job.shifts)
+        values = surroundings.shifted(shift, seed)
+        visible.append(any(_differing(plan.inputs, values)))
+        copy = _again(passes, values, base)
+        moved.append({n: _found(v, copy[n], spreads[n].magnitude) for n, v in base.items()})
+    again = _traced(passes, surroundings.shifted(zero, seed))
+    repeated = [tensor for _, tensor, _ in again.outputs]
+    doubt = alone.doubt.then(compare_alone(passes, alone.outputs, repeated, Reason.UNSTEADY))
+    return Measurement(
+        shapes={name: tuple(values.tensor.shape) for name, values in base.items()},
+        variations={name: spread.result() for name, spread in spreads.items()},
+        distances={name: [each[name] for each in moved] for name in base},
+        visible=visible,
+        signals=signals,
+        odd=(*unreadable, *(odd for odd in alone.odd if odd.reason is Reason.UNREAD)),
+        ignoring=[("output" + path, shape) for path, shape in first.ignoring],
+        doubt=doubt.reason,
+        notes=alone.notes,
+        eps=passes.eps,
+    )
 
 
 def _traced(
-    job: Job,
+    passes: Passes,
     values: list[Any],
-    originals: Originals,
     on_row: Callable[[Row, torch.Tensor], None] = lambda row, tensor: None,
 ) -> Traced:
-    with job.inputs.without_gradients():
-        return guarded(job, values, 1, originals, on_row, geometry=job.circular_padding)
+    plan = passes.plan
+    with plan.inputs.without_gradients():
+        return passes.run(values, on_row, geometry=plan.circular_padding)
 
 
-def _values(job: Job, traced: Traced, out: Measurement) -> dict[str, Values]:
-    """The values of every output that can be read; the others are noted."""
-    lead = job.inputs.main.tensor.shape[0]
-    found: dict[str, Values] = {}
+def _values(plan: Plan, traced: Traced) -> tuple[dict[str, Values], list[OddOutput]]:
+    """The values of every output that can be read, and the others."""
+    lead = plan.inputs.main.tensor.shape[0]
+    readable: dict[str, Values] = {}
+    odd = []
     for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
         values = values_of(tensor, lead)
-        if values is None or not values.tensor.numel():
-            reason = Reason.UNREAD if values is None else Reason.EMPTY
-            out.odd.append((row.name, tuple(tensor.shape), reason))
-        else:
-            found[row.name] = values
-    return found
+        if values is not None and values.tensor.numel():
+            readable[row.name] = values
+            continue
+        reason = Reason.UNREAD if values is None else Reason.EMPTY
+        odd.append(OddOutput(name=row.name, shape=tuple(tensor.shape), reason=reason))
+    return readable, odd
 
 
-def _again(
-    job: Job, values: list[Any], originals: Originals, base: dict[str, Values]
-) -> dict[str, Values]:
+def _again(passes: Passes, values: list[Any], base: dict[str, Values]) -> dict[str, Values]:
     """The same outputs for other values."""
-    found = _values(job, _traced(job, values, originals), Measurement())
+    readable, _ = _values(passes.plan, _traced(passes, values))
     for name, known in base.items():
-        other = found.get(name)
+        other = readable.get(name)
         if other is None or other.tensor.shape != known.tensor.shape:
             shape = "is missing" if other is None else f"has shape {tuple(other.tensor.shape)}"
             raise ModelError(
                 f"output {name!r} has shape {tuple(known.tensor.shape)} for x and {shape} for"
                 " another signal: shapes must not depend on the values"
             )
-    return found
+    return readable
 
 
 def _found(one: Values, other: Values, magnitude: torch.Tensor) -> Found:
@@ -291,10 +283,6 @@ def _draw(seed: int) -> Callable[[Leaf], Leaf]:
     return change
 
 
-def _moving(inputs: Inputs) -> list[Leaf]:
-    return [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
-
-
 def _differing(inputs: Inputs, values: Sequence[Any]) -> list[bool]:
     """For each element of the batch, whether it is another one than in ``values``."""
     out = [False] * inputs.main.tensor.shape[0]
@@ -313,17 +301,17 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach() if tensor.is_floating_point() else tensor.detach().double()
 
 
-def same_from(job: Job, originals: Originals, *, apart: bool) -> tuple[str, str]:
+def same_from(passes: Passes, *, apart: bool) -> tuple[str, str]:
     """The first layer, and its operation, from which on different signals give the same.
 
     Of each layer some values are kept, evenly spaced.
     """
-    _, others = other_signals(job.inputs, job.seed, apart=apart)
-    zero = (0,) * len(job.inputs.pixels)
+    plan = passes.plan
+    _, others = other_signals(plan.inputs, plan.seed, apart=apart)
     runs = []
-    for inputs in (job.inputs, *(o.inputs for o in others if o.differing)):
+    for inputs in (plan.inputs, *(o.inputs for o in others if o.differing)):
         rows: dict[str, tuple[str, torch.Tensor]] = {}
-        _traced(job, inputs.shifted(zero, job.seed), originals, _keep(rows))
+        _traced(passes, inputs.shifted(plan.zero, plan.seed), _keep(rows))
         runs.append(rows)
     first = ("", "")
     for name, (op, values) in reversed(runs[0].items()):

@@ -12,7 +12,7 @@ import torch
 from shiftcheck.checks.linearity.impulse_placement import Span
 from shiftcheck.checks.linearity.impulses import Polyphase
 from shiftcheck.checks.linearity.operator import EXACT, Operator
-from shiftcheck.checks.linearity.question import Asked
+from shiftcheck.checks.linearity.question import Question
 from shiftcheck.checks.linearity.superposition import LAWS, peaks, unit_of
 from shiftcheck.checks.linearity.torch_modules import as_module
 from shiftcheck.measuring.tolerance import NOISE
@@ -37,7 +37,7 @@ FRESH = 2
 """Random signals, not seen before, on which the convolution is held against the operator."""
 
 
-def agreement_of(operator: Operator, found: Polyphase, case: Asked, eps: float) -> Agreement:
+def agreement_of(operator: Operator, found: Polyphase, case: Question, eps: float) -> Agreement:
     """The convolution against the operator on the valid region, channel by channel."""
     module = as_module(
         found, constant=case.linear.verdict is Linearity.AFFINE, dtype=EXACT

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.equivariance.check import checked_inputs
 from shiftcheck.checks.equivariance.second_look import BREAK
 from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, only_signal, operated
 from shiftcheck.checks.linearity.rounding import Witness
@@ -30,14 +28,14 @@ from shiftcheck.checks.linearity.superposition import (
     signals,
     unit_of,
 )
-from shiftcheck.errors import InconclusiveError, InputError, NotLinearError
-from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.checks.prepare import check_options, prepared
+from shiftcheck.errors import InconclusiveError, NotLinearError
+from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.tolerance import NOISE
 from shiftcheck.report.linearity import Linearity, LinearityReport, LinearOutput, Superposition
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render import explain_linearity
 from shiftcheck.tracing.black_box import Whole
-from shiftcheck.tracing.torch_internals import uncompiled
 
 FINEST = 1e-6
 """A relative gap that rounding explains, but that is larger than this, proves nothing."""
@@ -80,25 +78,21 @@ def check_linear(
         >>> report.verdict  # it has a bias
         <Linearity.AFFINE: 'affine'>
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed={seed!r}: give a whole number")
-    if layer is not None and (not isinstance(layer, str) or not layer):
-        raise InputError(f"layer={layer!r}: give the name of a layer, or None")
-    model = uncompiled(model)
-    inputs = checked_inputs(model, x, "valid", None)
-    only_signal(inputs)
-    model = seen_as(model, inputs, x, training=False)
-    with operated(model, inputs, layer=layer) as operator:
+    check_options(seed=seed, layer=layer)
+    given = prepared(model, x)
+    only_signal(given.inputs)
+    seen = given.seen(given.inputs, x)
+    with operated(seen.model, seen.inputs, layer=layer) as operator:
         measured = _measured(operator, seed)
         notes = _notes(operator, measured)
     notes += tuple(operator.originals.left)
     verdict, reason = _overall(measured.outputs)
-    signal = inputs.main.tensor
+    signal = seen.inputs.main.tensor
     return LinearityReport(
         verdict=verdict,
         reason=reason,
         outputs=measured.outputs,
-        model=getattr(model, "__name__", type(model).__name__),
+        model=getattr(seen.model, "__name__", type(seen.model).__name__),
         input_shape=tuple(signal.shape),
         layer=layer,
         dtype=_name(signal.dtype),

@@ -17,7 +17,7 @@ from shiftcheck.errors import (
     NotLinearError,
     ShiftcheckError,
 )
-from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.plan import Model
 from shiftcheck.report.linearity import ConvolutionReport, Theorem
 from shiftcheck.report.render import explain_convolution
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
-from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.equivariance.check import checked_inputs, geometry
 from shiftcheck.checks.linearity.check import check_linear, raise_unless_linear
 from shiftcheck.checks.linearity.impulses import ROUNDING
 from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, operated
 from shiftcheck.checks.linearity.superposition import unit_of
+from shiftcheck.checks.prepare import prepared
+from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import InconclusiveError, InputError, ShiftcheckError
-from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.plan import Model
 from shiftcheck.report.linearity import renderers
-from shiftcheck.tracing.torch_internals import uncompiled
 
 MOST = 2**22
 """The largest number of entries of a matrix."""
@@ -103,9 +102,8 @@ def operator_matrix(
     raise_unless_linear(linear, affine=True)
     if len(linear.outputs) != 1:
         raise InputError(f"model has {len(linear.outputs)} outputs: give one, or name a layer")
-    model = uncompiled(model)
-    inputs = checked_inputs(model, x, "valid", None)
-    signal = inputs.main.tensor
+    given = prepared(model, x)
+    signal = given.inputs.main.tensor
     shape = linear.outputs[0].shape
     if len(shape) != signal.ndim:
         raise InputError(
@@ -118,13 +116,13 @@ def operator_matrix(
             f"x has shape {tuple(signal.shape)}, for which the matrix has {entries} entries: give a"
             f" smaller signal, for at most {MOST}"
         )
-    model = seen_as(model, inputs, x, training=False)
-    with operated(model, inputs, layer=layer) as own:
+    seen = given.seen(given.inputs, x)
+    with operated(seen.model, seen.inputs, layer=layer) as own:
         operator = in_type(own, EXACT) or own
         eps = float(torch.finfo(getattr(torch, linear.precision)).eps)
         matrix, constant = _measured(operator, signal)
         _check(operator, matrix, constant, signal, seed, eps)
-    strides = _strides(model, x, layer, signal, shape)
+    strides = _strides(seen.model, x, layer, signal, shape)
     found = [_structure(matrix, axis, s, eps) for axis, s in enumerate(strides)]
     return OperatorMatrix(
         matrix=matrix.reshape(math.prod(shape[1:]), -1).to(signal.dtype),

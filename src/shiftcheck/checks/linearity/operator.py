@@ -10,21 +10,20 @@ from typing import Any
 
 import torch
 
-from shiftcheck.errors import InputError, ModelError, ShiftcheckError
-from shiftcheck.measuring.signals.arguments import Inputs, Leaf
-from shiftcheck.measuring.structure_pass import (
+from shiftcheck.errors import InputError, ModelError
+from shiftcheck.measuring.model_errors import (
     LEAVES_TORCH,
-    Model,
     ValuesLeftError,
-    call,
-    check_traced,
     needs_gradients,
     raised,
 )
+from shiftcheck.measuring.passes import Passes
+from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.tracing.black_box import Whole
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.restoring.state import Originals, preserved
-from shiftcheck.tracing.tracer import Row, Traced
+from shiftcheck.tracing.tracer import Traced
 
 EXACT = torch.float64
 
@@ -77,24 +76,11 @@ class Operator:
         values = given.shifted((0,) * len(given.pixels), 0)
         if isinstance(self.model, Whole):
             return self._whole(given, values)
-        rows: list[Row] = []
-        try:
-            with given.without_gradients():
-                traced = call(
-                    self.model,
-                    given,
-                    values,
-                    copies=1,
-                    layer=self.layer,
-                    originals=self.originals,
-                    on_row=lambda row, _: rows.append(row),
-                    geometry=False,
-                )
-        except ShiftcheckError:
-            raise
-        except Exception as error:
-            raise ModelError(raised(error, given.main.tensor.shape, rows)) from error
-        check_traced(traced, self.layer, rows)
+        plan = Plan(model=self.model, inputs=given, layer=self.layer)
+        with given.without_gradients():
+            traced = Passes(plan, self.originals).run(
+                values, lambda row, tensor: None, geometry=False
+            )
         if traced.leak in LEAVES_TORCH and self.layer is None:
             raise ValuesLeftError(f"values left torch by {traced.leak}")
         return _response(traced)

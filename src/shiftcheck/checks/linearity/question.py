@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.equivariance.check import check_equivariance, geometry
+from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.checks.linearity.impulse_placement import Span, span
 from shiftcheck.checks.linearity.impulses import placed
 from shiftcheck.checks.linearity.superposition import unit_of
+from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.lattice.axis import smallest_size
+from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.required_size import LARGER
 from shiftcheck.measuring.signals.arguments import Inputs
-from shiftcheck.measuring.structure_pass import Model
 from shiftcheck.report.equivariance import LayerResult, Report, Verdict
 from shiftcheck.report.linearity import ConvolutionReport, LinearityReport, Theorem
 from shiftcheck.report.reasons import Reason
@@ -28,7 +29,7 @@ from shiftcheck.tracing.torch_internals import tree_leaves
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Question:
     """An operator and the arguments of the question; ``linearity``: the first answer to it."""
 
     model: Model
@@ -134,7 +135,7 @@ def shifts_of(spans: Sequence[Span]) -> list[tuple[int, ...]]:
     return found
 
 
-def needed_size(case: Asked) -> tuple[int, ...] | None:
+def needed_size(case: Question) -> tuple[int, ...] | None:
     """The smallest sizes at which every tap can be read and a shift be compared."""
     if isinstance(seen_as(case.model, case.inputs, case.x, training=False), Whole):
         return None
@@ -156,7 +157,7 @@ def needed_size(case: Asked) -> tuple[int, ...] | None:
     return tuple(sizes) if tuple(sizes) != given else None
 
 
-def _works_at(case: Asked, sizes: Sequence[int]) -> bool:
+def _works_at(case: Question, sizes: Sequence[int]) -> bool:
     """Whether every tap can be read and a shift be compared at these sizes."""
     main = case.inputs.main
     shape = (*main.tensor.shape[:2], *sizes)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.equivariance.check import checked_inputs
 from shiftcheck.checks.linearity.agreement import agreement_of
 from shiftcheck.checks.linearity.check import check_linear
 from shiftcheck.checks.linearity.impulse_placement import Span
@@ -25,19 +24,19 @@ from shiftcheck.checks.linearity.impulses import (
 )
 from shiftcheck.checks.linearity.operator import EXACT, in_type, operated
 from shiftcheck.checks.linearity.question import (
-    Asked,
+    Question,
     in_order,
     movable,
     needed_size,
     shifts_of,
     spans_of,
 )
+from shiftcheck.checks.prepare import prepared
 from shiftcheck.errors import ModelError
-from shiftcheck.measuring.structure_pass import Model
+from shiftcheck.measuring.plan import Model
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.linearity import ConvolutionReport, Linearity, LinearityReport, Theorem
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.torch_internals import uncompiled
 
 
 def check_convolution(
@@ -102,11 +101,10 @@ def investigate(
     model: Model, x: Any, *, layer: str | None, boundary: str | Sequence[str], seed: int
 ) -> Investigation:
     """The theorem with the convolution that it gives."""
-    model = uncompiled(model)
-    inputs = checked_inputs(model, x, boundary, None)
-    asked = Asked(model, x, inputs, layer, boundary, seed)
-    linear = _linear(asked)
-    case = replace(asked, linearity=linear)
+    given = prepared(model, x, boundary)
+    question = Question(given.model, x, given.inputs, layer, boundary, seed)
+    linear = _linear(question)
+    case = replace(question, linearity=linear)
     if linear.verdict is Linearity.NOT_LINEAR:
         return Investigation(report=case.report(Theorem.NOT_LINEAR, Reason.NONE))
     if linear.verdict is Linearity.INCONCLUSIVE:
@@ -116,7 +114,7 @@ def investigate(
     return _equivariant(case)
 
 
-def _linear(case: Asked) -> LinearityReport:
+def _linear(case: Question) -> LinearityReport:
     """The first premise; where the model cannot take a signal of this size, the one it needs."""
     try:
         return check_linear(case.model, case.x, layer=case.layer, seed=case.seed)
@@ -131,7 +129,7 @@ def _linear(case: Asked) -> LinearityReport:
         ) from error
 
 
-def _equivariant(case: Asked) -> Investigation:
+def _equivariant(case: Question) -> Investigation:
     """The second premise: whether it is equivariant, and with which period."""
     structure = case.structure(case.inputs.main.tensor.detach())
     output = structure.outputs[0]
@@ -169,7 +167,7 @@ def _equivariant(case: Asked) -> Investigation:
     return _convolution(case, spans, known)
 
 
-def _without_period(case: Asked) -> ConvolutionReport:
+def _without_period(case: Question) -> ConvolutionReport:
     """No shift is promised: what the default shifts say."""
     checked = case.check(None)
     broken = checked.verdict is Verdict.BROKEN
@@ -187,12 +185,12 @@ def _first_endless(structure: Report, axes: Sequence[int]) -> str:
     return ""
 
 
-def _too_small(case: Asked, known: dict[str, Any]) -> ConvolutionReport:
+def _too_small(case: Question, known: dict[str, Any]) -> ConvolutionReport:
     needed = needed_size(case)
     return case.report(Theorem.INCONCLUSIVE, Reason.TOO_SMALL, needed=needed, **known)
 
 
-def _convolution(case: Asked, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:
+def _convolution(case: Question, spans: tuple[Span, ...], known: dict[str, Any]) -> Investigation:
     """The conclusion: the impulse response, and how well it does on random signals."""
     if _entries(case, spans) > MOST:
         return Investigation(report=case.report(Theorem.INCONCLUSIVE, Reason.TOO_LARGE, **known))
@@ -243,7 +241,7 @@ MOST = 2**25
 """The largest number of taps, over all channels and phases, that is measured."""
 
 
-def _entries(case: Asked, spans: Sequence[Span]) -> int:
+def _entries(case: Question, spans: Sequence[Span]) -> int:
     channels = case.linear.outputs[0].shape[1] * case.inputs.main.tensor.shape[1]
     return channels * math.prod(s.phases * s.taps for s in spans)
 

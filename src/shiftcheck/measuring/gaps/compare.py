@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from shiftcheck.measuring.gaps.plan import Gap, Map, Placed, Region, Span, index_at, index_of
+from shiftcheck.measuring.gaps.regions import Gap, Map, Placed, Region, Span, index_at, index_of
 
 
 class Base:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from shiftcheck.measuring.gaps.compare import Base, excess_of, largest, relative_to, take, with_gap
-from shiftcheck.measuring.gaps.plan import Gap, Placed, Region, Sums
+from shiftcheck.measuring.gaps.regions import Gap, Placed, Region, Sums
 from shiftcheck.measuring.signals.interpolation import fourier_shift, weighted
 
 

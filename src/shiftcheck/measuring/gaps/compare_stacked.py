@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from shiftcheck.measuring.gaps.plan import Map, Region
+from shiftcheck.measuring.gaps.regions import Map, Region
 
 BLOCK = 2**16
 ROOM = 2**18

@@ -18,9 +18,11 @@ from shiftcheck.lattice.axis import Axis, scaled_axis
 from shiftcheck.lattice.layout import Dim, Factor, Layout, plain
 from shiftcheck.measuring.signals.interpolation import fourier_shift, is_whole
 from shiftcheck.measuring.signals.shifting import fresh_between, fresh_shift, fresh_shifts
+from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.choosing import Entry, chosen, input_places, read_entries
 from shiftcheck.tracing.containers import leaves_of, with_leaves
+from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.subclasses import dressed, is_plain, plain_of, require_values
 
 Shift = tuple[float, ...]
@@ -449,3 +451,19 @@ def _one_shift(shift: Any, inputs: Inputs, between: bool) -> Shift:
                 " of it would be left"
             )
     return tuple(int(v) if v == int(v) else float(v) for v in entries)
+
+
+def varies_somewhere(inputs: Inputs) -> bool:
+    """Whether something that is shifted varies over space, beyond rounding."""
+    moved = [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
+    return any(varies(leaf) for leaf in moved)
+
+
+def varies(leaf: Leaf) -> bool:
+    """Whether a signal varies over space, beyond rounding."""
+    x = leaf.tensor.detach()
+    noise = CLEARLY * Tolerance(eps=eps_of(x.dtype)).relative(None)
+    if not x.is_floating_point():
+        x = x.double()
+    spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)
+    return bool((spread > noise * x.abs().amax(leaf.spatial)).any())

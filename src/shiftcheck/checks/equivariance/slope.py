@@ -6,7 +6,6 @@ import math
 
 from shiftcheck.checks.equivariance.second_look import (
     COARSEST,
-    EPS,
     ROUNDING,
     by_noise,
     excused,
@@ -14,11 +13,12 @@ from shiftcheck.checks.equivariance.second_look import (
     most_eps,
     settled,
 )
-from shiftcheck.measuring.gaps.plan import Gap
-from shiftcheck.measuring.run import SINGLE
+from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.in_another_type import EPS
 from shiftcheck.measuring.unbatched import NOISE_MARGIN
 from shiftcheck.report.equivariance import ShiftResult, Verdict
 from shiftcheck.report.reasons import Reason
+from shiftcheck.tracing.precision import SINGLE
 
 ALIKE = 32.0
 """Rounding has as many eps in float64 as in float32, give or take this factor; 3 were seen."""

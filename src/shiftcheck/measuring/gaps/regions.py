@@ -233,17 +233,8 @@ class Region:
         )
 
 
-Plan = Region | Gap
-"""Which samples to compare under a shift, or why none can be."""
-
-
-def plan(layout: Layout, shift: Sequence[float], scene: Scene) -> Plan:
-    """The plan of one shift."""
-    return Planner(layout, scene).plan(shift)
-
-
 class Planner:
-    """The plans of one signal under many shifts, which have most of their steps in common.
+    """The regions of one layout under many shifts, which have most of their steps in common.
 
     ``with_input``: an axis that moves against its input is compared as if it moved with it, as an
     output should.
@@ -255,17 +246,17 @@ class Planner:
         related = any(f.kind in ("key", "frequency") for f in all_factors(layout))
         self.flat = related or is_flattened(layout)
         self.steps: dict[tuple[int, float, bool], Placed | None] = {}
-        self.plans: dict[tuple[float, ...], Plan] = {}
+        self.regions: dict[tuple[float, ...], Region | Gap] = {}
         self.valid = valid_spans(layout, len(scene.pixels))
 
-    def plan(self, shift: Sequence[float]) -> Plan:
-        """The plan of one shift."""
+    def region(self, shift: Sequence[float]) -> Region | Gap:
+        """Which samples to compare under a shift, or why none can be."""
         key = tuple(shift)
-        if key not in self.plans:
-            self.plans[key] = self._plan(key)
-        return self.plans[key]
+        if key not in self.regions:
+            self.regions[key] = self._region(key)
+        return self.regions[key]
 
-    def _plan(self, shift: tuple[float, ...]) -> Plan:
+    def _region(self, shift: tuple[float, ...]) -> Region | Gap:
         if self.flat or any(v and a not in self.places for a, v in enumerate(shift)):
             return Gap(spatial=False, predicted=False)
         placed = []

@@ -11,11 +11,11 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import ShiftResult, Verdict
-from shiftcheck.checks.equivariance.in_float64 import ALIKE, settled_by_slope
 from shiftcheck.checks.equivariance.second_look import COARSEST, EPS, ROUNDING, most_eps
-from shiftcheck.measuring.gaps.plan import Gap
-from shiftcheck.measuring.run import SINGLE
+from shiftcheck.checks.equivariance.slope import ALIKE, settled_by_slope
+from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.rules import registry
+from shiftcheck.tracing.precision import SINGLE
 
 AGAINST, NOISE = "disagrees with the structure", "within noise of a break"
 UNCONFIRMED = "gap not confirmed in float64"

@@ -1,0 +1,179 @@
+"""What every check begins with: its options, its arguments, and how the model is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from _shiftcheck_options import problem
+from shiftcheck.checks.black_boxes import NOTE, seen_as
+from shiftcheck.errors import InputError, ModelError
+from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
+from shiftcheck.measuring.plan import Model
+from shiftcheck.measuring.signals.arguments import Inputs, read_inputs
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.choosing import parameters_of, read_outputs
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.torch_internals import uncompiled
+
+
+def check_options(**options: Any) -> None:
+    """Raise InputError for the first option that cannot be used."""
+    for name, value in options.items():
+        if sentence := problem(name, value):
+            raise InputError(sentence)
+
+
+def read_tolerances(rtol: float | None, atol: float | None) -> tuple[float, float] | None:
+    """What passes, where the user says so; raises InputError for one without the other."""
+    if (rtol is None) != (atol is None):
+        raise InputError(f"rtol={rtol}, atol={atol}: give both or neither")
+    if rtol is None or atol is None:
+        return None
+    if not all(isinstance(t, int | float) for t in (rtol, atol)):
+        raise InputError(f"rtol={rtol!r}, atol={atol!r}: give two numbers")
+    if problem("rtol", rtol) or problem("atol", atol):
+        raise InputError(f"rtol={rtol}, atol={atol}: give finite numbers of at least 0")
+    return float(rtol), float(atol)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A model as it is looked at, and its arguments."""
+
+    model: Model
+    inputs: Inputs
+
+    def seen(self, inputs: Inputs, x: Any, *, training: bool = False) -> Prepared:
+        """The same, with a function of arrays as the black box that it is."""
+        return Prepared(model=seen_as(self.model, inputs, x, training=training), inputs=inputs)
+
+
+def prepared(
+    model: Model,
+    x: Any,
+    boundary: Any = "valid",
+    spatial_dims: Any = None,
+    *,
+    fixed: Any = (),
+    outputs: Any = None,
+    whole_numbers: bool = False,
+) -> Prepared:
+    """The model that was given, uncompiled, and its arguments.
+
+    Raises InputError for what cannot be used, or not with this model.
+    """
+    model = uncompiled(model)
+    if not callable(model):
+        raise InputError(f"model={model!r} cannot be called: give a module or a function")
+    inputs = read_inputs(
+        x,
+        boundary=boundary,
+        spatial_dims=spatial_dims,
+        fixed=fixed,
+        parameters=parameters_of(model),
+        whole_numbers=whole_numbers,
+    )
+    inputs = replace(inputs, outputs=read_outputs(outputs), computed_in=dtype_of(model))
+    _check_initialised(model)
+    _check_dimensions(model, inputs)
+    _check_device(model, inputs)
+    return Prepared(model=model, inputs=inputs)
+
+
+class WithNotes(Protocol):
+    """A frozen record that holds notes."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say beside the result."""
+
+
+Noted = TypeVar("Noted", bound=WithNotes)
+GRADIENTS = "the model computes gradients in its forward: it ran outside inference mode"
+
+
+def noted(report: Noted, note: str) -> Noted:
+    """The report with a further note."""
+    record: Any = report
+    changed: Noted = replace(record, notes=(*report.notes, note))
+    return changed
+
+
+def with_gradients_if_needed(check: Callable[[bool], Noted]) -> Noted:
+    """What a check gives, outside inference mode (True) where the model needs gradients."""
+    try:
+        return check(False)
+    except ModelError as error:
+        if not needs_gradients(error):
+            raise
+    return noted(check(True), GRADIENTS)
+
+
+def as_black_box_if_needed(
+    check: Callable[[Model], Noted],
+    model: Model,
+    layer: str | None,
+    leaves: Callable[[Noted], bool] = lambda report: False,
+    blind: Callable[[Noted], bool] = lambda report: False,
+) -> Noted:
+    """Look at a callable from outside alone where its values leave torch and come back.
+
+    ``leaves``: whether a report says that they do. ``blind``: whether the look from outside tells
+    nothing, so that the first report is the better one.
+    """
+    if layer is not None or isinstance(model, Whole):
+        return check(model)
+    try:
+        report = check(model)
+    except ValuesLeftError:
+        return noted(check(Whole(model, arrays=False)), NOTE)
+    if not leaves(report):
+        return report
+    outside = check(Whole(model, arrays=False))
+    return report if blind(outside) else noted(outside, NOTE)
+
+
+def _check_initialised(model: Model) -> None:
+    for module in modules_of(model):
+        for tensor in (*module.parameters(False), *module.buffers(False)):
+            if torch.nn.parameter.is_lazy(tensor):
+                raise InputError(
+                    f"model: {type(module).__name__} has parameters without a size yet: call the"
+                    " model once on an input before it is checked"
+                )
+
+
+def _check_dimensions(model: Model, inputs: Inputs) -> None:
+    kinds = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
+    modules = modules_of(model)
+    used = {d for d, kind in kinds.items() if any(isinstance(m, kind) for m in modules)}
+    axes, shape = len(inputs.pixels), tuple(inputs.main.tensor.shape)
+    if used and axes < min(used) and len(shape) == axes + 2:
+        raise InputError(
+            f"x has shape {shape}, but the model has {min(used)}-D convolutions: give"
+            " [batch, channels, *spatial]; a batch dimension is added with x[None]"
+        )
+
+
+def _check_device(model: Model, inputs: Inputs) -> None:
+    x = inputs.main.tensor
+    for module in modules_of(model):
+        for parameter in module.parameters(False):
+            if parameter.device != x.device and x.device.type != "meta":
+                raise InputError(
+                    f"x is on {x.device}, the model's parameters are on {parameter.device}: move"
+                    f" one of them, for example x.to('{parameter.device}')"
+                )
+
+
+def dtype_of(model: Model) -> torch.dtype:
+    """The type of the first floating parameter; the default one where there is none."""
+    for module in modules_of(model):
+        for parameter in module.parameters(False):
+            if parameter.is_floating_point():
+                return parameter.dtype
+    return torch.get_default_dtype()

@@ -1,0 +1,136 @@
+"""One call of a model, followed by the tracer, on values or without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from shiftcheck.errors import ModelError, ShiftcheckError
+from shiftcheck.measuring.model_errors import check_traced, raised
+from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.signals.arguments import Leaf
+from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
+from shiftcheck.tracing.torch_internals import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from shiftcheck.tracing.tracer import OnRow, Row, Traced, run
+from shiftcheck.tracing.without_values import quiet
+
+
+def call(
+    plan: Plan,
+    values: list[Any],
+    *,
+    copies: int,
+    originals: Originals,
+    on_row: OnRow,
+    laws: Laws | None = None,
+    geometry: bool = True,
+) -> Traced:
+    """Run the model on a flat list of its arguments, following their layouts."""
+    inputs = plan.inputs
+    args, kwargs = inputs.call(values)
+    laws = laws or Laws()
+    layouts = [
+        (value, laws.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
+        for leaf, value in zip(inputs.leaves, values, strict=True)
+        if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
+    ]
+    traced = run(
+        plan.model,
+        args,
+        kwargs,
+        layouts=layouts,
+        stacked=copies > 1,
+        on_row=on_row,
+        on_write=originals.before_write,
+        layer=plan.layer,
+        laws=laws,
+        geometry=geometry,
+        measured=inputs.measured,
+        circular_padding=plan.circular_padding,
+        wanted=inputs.outputs,
+    )
+    known = traced.leak or not (traced.met.strangers or traced.handed_over)
+    if known or isinstance(plan.model, Whole) or any(isinstance(v, FakeTensor) for v in values):
+        return traced
+    testimony = laws.again(("testimony", plan.layer), [plan.model], lambda: _testify(plan))
+    return cleared(traced, testimony)
+
+
+def call_guarded(
+    plan: Plan,
+    values: list[Any],
+    *,
+    copies: int,
+    originals: Originals,
+    on_row: OnRow,
+    laws: Laws | None = None,
+    geometry: bool = True,
+) -> Traced:
+    """The same; what the model raises gets our sentence above it, and so does nothing returned."""
+    rows: list[Row] = []
+
+    def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
+        rows.append(row)
+        return on_row(row, tensor)
+
+    how: dict[str, Any] = {"copies": copies, "originals": originals, "on_row": seen}
+    try:
+        traced = call(plan, values, laws=laws, geometry=geometry, **how)
+    except ShiftcheckError:
+        raise
+    except Exception as error:
+        raise ModelError(raised(error, plan.inputs.main.tensor.shape, rows)) from error
+    check_traced(traced, plan.layer, rows)
+    return traced
+
+
+def rows_of(plan: Plan, values: list[Any], originals: Originals) -> tuple[list[Row], Traced]:
+    """Every row of one pass, in the order in which they were met; errors are the model's own."""
+    rows: list[Row] = []
+    traced = call(
+        plan, values, copies=1, originals=originals, on_row=lambda row, _: rows.append(row)
+    )
+    check_traced(traced, plan.layer, rows)
+    return rows, traced
+
+
+def _testify(plan: Plan) -> Testimony:
+    """What a pass without values tells of the constants and the threads of a model."""
+    home = home_of(plan.model)
+    fake = WatchedFakes(allow_non_fake_inputs=True)
+    plain = replace(plan, circular_padding=False)
+    with preserved(modules_of(plan.model), plan.inputs.tensors, training=True) as originals:
+        try:
+            with plan.inputs.without_gradients(), fake, quiet():
+                values = [faked(leaf, fake, home) for leaf in plan.inputs.leaves]
+                _, traced = rows_of(plain, values, originals)
+        except Exception:  # the model cannot do without values: it tells nothing
+            return Testimony(elsewhere=fake.elsewhere)
+    known = frozenset() if traced.leak else traced.met.known
+    return Testimony(complete=not traced.leak, elsewhere=fake.elsewhere, constants=known)
+
+
+def home_of(model: Model) -> torch.device:
+    """Where a signal belongs of which only the shape is given: the device of the model."""
+    parameters = (p for module in modules_of(model) for p in module.parameters(False))
+    own = next((p.device for p in parameters), torch.get_default_device())
+    return torch.device("cpu") if own.type == "meta" else own
+
+
+def faked(leaf: Any, mode: FakeTensorMode, home: torch.device) -> Any:
+    """An argument without values; what is a constant keeps them, as they tell something."""
+    if not isinstance(leaf, Leaf):
+        return leaf
+    if leaf.tensor.device.type == "meta":
+        return torch.empty(leaf.tensor.shape, dtype=leaf.tensor.dtype, device=home)
+    if leaf.role == "still":  # a constant, of which the values tell
+        with unset_fake_temporarily(), torch.inference_mode(False):
+            return leaf.tensor.detach().clone()
+    return mode.from_tensor(leaf.tensor.detach().clone())

@@ -1,0 +1,76 @@
+"""What a model raises, and what it returns that cannot be compared, with our sentence on top."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from shiftcheck.errors import InputError, ModelError
+from shiftcheck.tracing.leaving.ways_out import OUT, TEXT
+from shiftcheck.tracing.tracer import Row, Traced
+
+LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
+"""How values leave torch for another library; a single value that is read decides something."""
+
+
+class ValuesLeftError(ModelError):
+    """Values left torch and came back, so no output can be traced to the input."""
+
+
+def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
+    """Raise InputError where ``layer`` was not met, ModelError where nothing can be compared."""
+    names = [row.name for row in rows]
+    if layer is not None and not traced.stopped:
+        near = difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
+        known = (
+            f"the nearest names are {', '.join(near)}"
+            if near
+            else (f"there are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
+        )
+        raise InputError(f"layer={layer!r} was not met in the forward pass; {known}")
+    if not traced.outputs and traced.leak in OUT - TEXT:
+        raise ValuesLeftError(
+            "the model returned no tensor that depends on x: its values left torch by"
+            f" {traced.leak}"
+        )
+    if not traced.outputs:
+        what = "no tensor that depends on x" if traced.ignoring else "no tensor"
+        raise ModelError(f"the model returned {what}: there is nothing to compare")
+
+
+def raised(error: Exception, shape: Sequence[int], rows: Sequence[Row] = ()) -> str:
+    """Our sentence above the model's own error."""
+    after = f" after layer {rows[-1].name!r}" if rows else ""
+    return (
+        f"the model raised {type(error).__name__} on an input of shape {tuple(shape)}{after}:"
+        f" {error}\n{_remedy(str(error))}"
+    )
+
+
+def _remedy(error: str) -> str:
+    if any(words in error for words in GRADIENTS):
+        return (
+            "The check runs without gradients: a forward that needs them has to ask for them,"
+            " inside torch.enable_grad()"
+        )
+    if re.search(OF_TYPES, error):
+        return "If the model takes another type than x has, convert it, for example with x.float()"
+    if re.search(r"\b\d-?D\b|dimension", error):
+        return (
+            "The shape is [batch, channels, *spatial]; a batch dimension is added with x[None]."
+            " If a later layer needs another size, stop before it with layer=..."
+        )
+    return "If a later layer needs another size, stop before it with layer=..."
+
+
+OF_TYPES = r"scalar type|\(.* should be the same|same dtype|not implemented for '[A-Z]"
+"""Words of torch about operands of types that do not go together."""
+
+GRADIENTS = ("does not require grad", "Inference tensors", "inference tensor")
+"""Words of torch about a model that needs gradients in its forward, where there are none."""
+
+
+def needs_gradients(error: ModelError) -> bool:
+    """Whether a model failed because it computes gradients in its forward."""
+    return any(words in str(error.__cause__) for words in GRADIENTS)
