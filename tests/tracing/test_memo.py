@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shiftcheck.measuring.signals.arguments import read_inputs
-from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.tracer import _Tracer, run
 
 
@@ -32,7 +32,7 @@ class Passes:
     """Passes of one model that know the laws of the earlier ones."""
 
     def __init__(self) -> None:
-        self.laws, self.inputs = Laws(), read_inputs(X, boundary="valid", spatial_dims=None)
+        self.memo, self.inputs = Memo(), read_inputs(X, boundary="valid", spatial_dims=None)
         self.signal = self.inputs.signal(self.inputs.main, 1)
 
     def __call__(self, model: Any) -> Any:
@@ -46,7 +46,7 @@ class Passes:
                 stacked=False,
                 on_row=lambda row, tensor: None,
                 on_write=lambda tensor: None,
-                laws=self.laws,
+                memo=self.memo,
             )
         return traced.outputs[0][2]
 
@@ -130,5 +130,5 @@ def test_a_parameter_that_the_model_writes_to_is_looked_at_again() -> None:
 def test_no_constant_of_a_pass_is_held() -> None:
     passes = Passes()
     passes(lambda x: x + torch.linspace(0, 1, 13))
-    held = [h for _, some in passes.laws.kept.values() for h in some]
+    held = [h for _, some in passes.memo.kept.values() for h in some]
     assert not any(isinstance(h, torch.UntypedStorage) for h in held)

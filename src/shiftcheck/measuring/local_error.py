@@ -22,7 +22,7 @@ from shiftcheck.measuring.run import Job, chunks_of, guarded
 from shiftcheck.measuring.signals.arguments import Leaf, Shift
 from shiftcheck.report.causes import Cause
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.restoring.state import Originals
 from shiftcheck.tracing.tracer import Row
 
@@ -53,7 +53,7 @@ def measure_local(job: Job, originals: Originals, max_batch: int | None) -> Foun
     take part in what is done to them.
     """
     own = [leaf for leaf in job.inputs.leaves if isinstance(leaf, Leaf) and leaf.given is not None]
-    if job.inputs.gradients or own or isinstance(job.model, Whole):
+    if job.inputs.gradients or own or isinstance(job.model, BlackBox):
         return {}
     again = replace(job, scene=replace(job.scene, interior=True)).fresh()
     try:

@@ -17,7 +17,7 @@ from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.signals.interpolation import is_whole
 from shiftcheck.measuring.structure_pass import Model, call, check_traced, raised
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
 from shiftcheck.tracing.restoring.state import Originals
 from shiftcheck.tracing.tracer import OnRow, Row, Traced
@@ -87,7 +87,7 @@ class Job:
     unsure: bool = False
     alone: list[torch.Tensor] = field(default_factory=list)
     plans: dict[Any, Planner] = field(default_factory=dict)
-    laws: Laws = field(default_factory=Laws)
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def between(self) -> bool:
@@ -113,7 +113,7 @@ class Job:
 
     def fresh(self) -> Job:
         """The same job with nothing measured yet."""
-        empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "laws": Laws()}
+        empty: dict[str, Any] = {"rows": {}, "outputs": {}, "plans": {}, "memo": Memo()}
         empty |= {"dtypes": set(), "products": set(), "unsure": False}
         return replace(self, notes=[], odd=[], alone=[], doubt=Reason.NONE, leak="", **empty)
 
@@ -198,7 +198,7 @@ def guarded(
             layer=job.layer,
             originals=originals,
             on_row=seen,
-            laws=job.laws,
+            memo=job.memo,
             geometry=geometry,
             circular_padding=job.circular_padding,
         )

@@ -20,9 +20,9 @@ from shiftcheck.lattice.shares import is_fair
 from shiftcheck.measuring.gaps.arrange import is_flattened, size_at, spatial_places
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.leaving.ways_out import OUT, TEXT
-from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import LEFT, Originals, preserved
 from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
@@ -55,7 +55,7 @@ def _read(
     model: Model, inputs: Inputs, layer: str | None, originals: Originals
 ) -> tuple[list[Row], Traced, list[str]]:
     home = _home(model)
-    if isinstance(model, Whole):
+    if isinstance(model, BlackBox):
         with torch.inference_mode():
             values = [_drawn(leaf, home) for leaf in inputs.leaves]
             return *_guarded_pass(model, inputs, values, layer, originals), []
@@ -151,15 +151,15 @@ def call(
     layer: str | None,
     originals: Originals,
     on_row: OnRow,
-    laws: Laws | None = None,
+    memo: Memo | None = None,
     geometry: bool = True,
     circular_padding: bool = False,
 ) -> Traced:
     """Run the model on a flat list of its arguments, following their layouts."""
     args, kwargs = inputs.call(values)
-    laws = laws or Laws()
+    memo = memo or Memo()
     layouts = [
-        (value, laws.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
+        (value, memo.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
         for leaf, value in zip(inputs.leaves, values, strict=True)
         if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
     ]
@@ -172,17 +172,18 @@ def call(
         on_row=on_row,
         on_write=originals.before_write,
         layer=layer,
-        laws=laws,
+        memo=memo,
         geometry=geometry,
         measured=inputs.measured,
         circular_padding=circular_padding,
         wanted=inputs.outputs,
     )
-    if traced.leak or not (traced.met.strangers or traced.handed_over) or isinstance(model, Whole):
+    unclear = traced.met.strangers or traced.handed_over
+    if traced.leak or not unclear or isinstance(model, BlackBox):
         return traced
     if any(isinstance(value, FakeTensor) for value in values):
         return traced
-    testimony = laws.again(("testimony", layer), [model], lambda: _testify(model, inputs, layer))
+    testimony = memo.again(("testimony", layer), [model], lambda: _testify(model, inputs, layer))
     return cleared(traced, testimony)
 
 

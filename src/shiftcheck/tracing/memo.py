@@ -12,13 +12,13 @@ import torch
 
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.tracing.draws import States
-from shiftcheck.tracing.memory import Ledger
+from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.torch_internals import memory_of, version_of
 
 Key = tuple[Any, ...]
 
 
-class Laws:
+class Memo:
     """The answers of one model's rules; whoever changes a parameter has to ``forget`` them.
 
     ``generators``: what was drawn from, and the states in which the last pass left it.
@@ -26,13 +26,13 @@ class Laws:
 
     def __init__(self) -> None:
         self.generators: States = {}
-        self.own: dict[int, torch.Tensor] = {}
+        self.of_model: dict[int, torch.Tensor] = {}
         self.kept: dict[Key, tuple[Any, list[Any]]] = {}
 
     def watch(self, modules: Iterable[torch.nn.Module]) -> None:
         """Know the parameters and buffers: no other constant is the same from pass to pass."""
-        own = (t for m in modules for t in (*m.parameters(False), *m.buffers(False)))
-        self.own = {id(t): t for t in own}
+        tensors = (t for m in modules for t in (*m.parameters(False), *m.buffers(False)))
+        self.of_model = {id(t): t for t in tensors}
 
     def forget(self) -> None:
         """Ask every rule again."""
@@ -45,32 +45,32 @@ class Laws:
         return self.kept[key][0]
 
     def asked(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], ledger: Ledger
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], memory: TensorMemory
     ) -> tuple[Key, list[Any]] | None:
         """The key of a question to a rule; None where it may be another one in the next pass."""
         held: list[Any] = []
         try:
-            key = (func, self._part(args, ledger, held), self._part(kwargs, ledger, held))
+            key = (func, self._part(args, memory, held), self._part(kwargs, memory, held))
             hash(key)
         except TypeError:
             return None
         return key, held
 
-    def _part(self, value: Any, ledger: Ledger, held: list[Any]) -> Key:
+    def _part(self, value: Any, memory: TensorMemory, held: list[Any]) -> Key:
         if isinstance(value, torch.Tensor):
-            return self._tensor(value, ledger, held)
+            return self._tensor(value, memory, held)
         if isinstance(value, (list, tuple)):
-            return (type(value), *(self._part(v, ledger, held) for v in value))
+            return (type(value), *(self._part(v, memory, held) for v in value))
         if isinstance(value, dict):
-            return tuple((name, self._part(v, ledger, held)) for name, v in value.items())
+            return tuple((name, self._part(v, memory, held)) for name, v in value.items())
         return type(value), value
 
-    def _tensor(self, tensor: torch.Tensor, ledger: Ledger, held: list[Any]) -> Key:
-        layout: Layout | None = ledger.layout(tensor)
+    def _tensor(self, tensor: torch.Tensor, memory: TensorMemory, held: list[Any]) -> Key:
+        layout: Layout | None = memory.layout(tensor)
         if layout is not None:
             held.append(layout)
             return Layout, id(layout)
-        if id(tensor) not in self.own or tensor.is_inference() or ledger.is_random(tensor):
+        if id(tensor) not in self.of_model or tensor.is_inference() or memory.is_random(tensor):
             raise TypeError("a constant that was made in this pass")
         held.append(tensor.untyped_storage())
         return (

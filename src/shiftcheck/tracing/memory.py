@@ -52,7 +52,7 @@ LONGEST_STEP = 64
 """The longest step after which the values of a constant are looked at for a repetition."""
 
 
-class Ledger:
+class TensorMemory:
     """The signal of each tensor that depends on the input, by the tensor itself and not its id.
 
     ``untraced``: a context in which operations are not followed.
@@ -75,7 +75,7 @@ class Ledger:
         self.twins: dict[int, tuple[int, Any]] = {}
         self.local = LocalConstants(untraced, self.constant, self.shared)
 
-    def memory(self, tensor: torch.Tensor) -> int:
+    def address(self, tensor: torch.Tensor) -> int:
         """The memory of a tensor; that of a tensor with values for what stands for it without."""
         own = memory_of(tensor)
         return self.twins[own][0] if own in self.twins else own
@@ -125,7 +125,7 @@ class Ledger:
 
     def shared(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """Whether two tensors that live are views of the same memory."""
-        return dense(one, other) and self.memory(one) == self.memory(other)
+        return dense(one, other) and self.address(one) == self.address(other)
 
     def write(self, tensor: torch.Tensor, layout: Layout, by: Cause) -> None:
         """Give a tensor that was written to its new signal, and whatever shares its memory.
@@ -139,7 +139,7 @@ class Ledger:
                 found = self._written_into(other, tensor, layout, by)
                 self.remember(other, _by(found, by))
         if tensor not in self.layouts:
-            self.tainted[self.memory(tensor)] = (tensor.untyped_storage(), layout, by)
+            self.tainted[self.address(tensor)] = (tensor.untyped_storage(), layout, by)
         self.remember(tensor, layout)
 
     def _written_into(
@@ -150,7 +150,7 @@ class Ledger:
             return layout
         known = self.layouts.get(outer)
         box, parents = box_of(view, outer), [layout] if known is None else [known, layout]
-        memory = self.memory(outer)
+        memory = self.address(outer)
         scribbled = memory in self.changed and memory not in self.filled
         if box is None or (known is None and scribbled):
             return opaque(outer.shape, parents, by)
@@ -215,7 +215,7 @@ class Ledger:
         known = self._by_place(tensor)
         if known is not None or not self.tainted:
             return known
-        held = self.tainted.get(self.memory(tensor))
+        held = self.tainted.get(self.address(tensor))
         if held is None:
             return None
         return opaque(tensor.shape, [held[1]], held[2])

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from shiftcheck.lattice.layout import Layout, Recipe
-from shiftcheck.tracing.memory import Ledger
+from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.torch_internals import tree_flatten, version_of
 
 
 class Recipes:
     """The recipes of one pass; constants are kept, so that no other one has their id."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, memory: TensorMemory) -> None:
+        self.memory = memory
         self.constants: dict[int, torch.Tensor] = {}
 
     def of(
@@ -57,14 +57,14 @@ class Recipes:
         """What tells one argument from another; None where that is not known."""
         if not isinstance(leaf, torch.Tensor):
             return type(leaf), leaf
-        layout = self.ledger.layout(leaf)
+        layout = self.memory.layout(leaf)
         if layout is not None:
             recipe = layout.recipe
             if recipe is None:
                 return None
             apart = {a: s for a, s in recipe.starts.items() if a not in common}
             return Recipe, recipe.steps, frozenset(apart.items())
-        if leaf.is_inference() or self.ledger.is_random(leaf):
+        if leaf.is_inference() or self.memory.is_random(leaf):
             return None
         self.constants[id(leaf)] = leaf
         return torch.Tensor, id(leaf), version_of(leaf)

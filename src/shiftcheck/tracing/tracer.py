@@ -50,7 +50,7 @@ from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.note_causes import note_missing_causes
 from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
 from shiftcheck.rules.scores import Done, followed
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.choosing import Entry, chosen, output_places
 from shiftcheck.tracing.circular_padding import twin_of
 from shiftcheck.tracing.containers import leaves_of
@@ -60,8 +60,8 @@ from shiftcheck.tracing.leaving.handing_over import noticing
 from shiftcheck.tracing.leaving.sized_by_values import deciding, tensors_deciding
 from shiftcheck.tracing.leaving.ways_out import WaysOut, is_tensors
 from shiftcheck.tracing.leaving.words import RAISED, READ, SIZED, UNKNOWN, leak
-from shiftcheck.tracing.memo import Laws
-from shiftcheck.tracing.memory import Ledger, is_same_view
+from shiftcheck.tracing.memo import Memo
+from shiftcheck.tracing.memory import TensorMemory, is_same_view
 from shiftcheck.tracing.modules import flat_outputs, is_leaf, named_modules_of
 from shiftcheck.tracing.origins import FRESH, NOTHING_MET, Met, Origins
 from shiftcheck.tracing.precision import coarse_products
@@ -172,7 +172,7 @@ def run(
     on_row: OnRow,
     on_write: Callable[[torch.Tensor], None],
     layer: str | None = None,
-    laws: Laws | None = None,
+    memo: Memo | None = None,
     geometry: bool = True,
     measured: dict[Any, Any] | None = None,
     circular_padding: bool = False,
@@ -181,17 +181,17 @@ def run(
     """Run the model, calling ``on_row`` with each layer's output while it is there.
 
     ``stacked``: the batch holds copies, which must stay apart; raises BatchCoupledError where the
-    model mixes them. ``layer``: stop after that layer, whose output is then the output. ``laws``:
+    model mixes them. ``layer``: stop after that layer, whose output is then the output. ``memo``:
     what the rules answered in an earlier pass of this model; ``measured``: what was measured of
     operations without a rule. Without ``geometry``, the signals only say which tensors depend on
     the input. With ``circular_padding``, whatever pads an axis that is a circle pads it circularly.
     ``wanted``: the outputs that count, by name or position; all where there are none.
     """
-    tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, laws or Laws())
+    tracer = _Tracer(named_modules_of(model), on_row, on_write, stacked, layer, memo or Memo())
     tracer.geometry, tracer.circular_padding = geometry, circular_padding
     tracer.prober = Prober(without_modes, measured)
     if any(not is_plain(tensor) and not is_fake(tensor) for tensor, _ in layouts):
-        tracer.ledger.follow_memory()
+        tracer.memory.follow_memory()
     given = [leaf for _, leaf in leaves_of([list(args), dict(kwargs)])]
     tracer.arguments = [leaf for leaf in given if isinstance(leaf, torch.Tensor)]
     with without_modes():
@@ -199,7 +199,7 @@ def run(
     tracer.origins.without_values = any(is_fake(tensor) for tensor, _ in layouts)
     tracer.origins.note((args, kwargs))
     for tensor, layout in layouts:
-        tracer.ledger.remember(tensor, layout)
+        tracer.memory.remember(tensor, layout)
         tracer.order = tracer.order or layout.axes_in(range(len(layout.dims)))
         tracer.given = tuple(a or b for a, b in zip(layout.axes, tracer.given, strict=False)) or (
             layout.axes
@@ -213,7 +213,7 @@ def run(
             noticing(tracer.hand_over),
             tracer,
         ):
-            whole = isinstance(model, Whole)
+            whole = isinstance(model, BlackBox)
             returned = tracer.follow_whole(model, args, kwargs) if whole else model(*args, **kwargs)
     except Stop as stop:
         returned, stopped = stop.outputs, True
@@ -250,23 +250,23 @@ class _Tracer(TorchDispatchMode):
         on_write: Callable[[torch.Tensor], None],
         stacked: bool,
         layer: str | None,
-        laws: Laws,
+        memo: Memo,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.every_module = list(modules.values())
         self.arguments: list[torch.Tensor] = []
         self.modules = {id(m): name for name, m in reversed(list(modules.items()))}
         self.on_row, self.on_write = on_row, on_write
-        self.stacked, self.layer, self.laws = stacked, layer, laws
-        self.laws.watch(modules.values())
+        self.stacked, self.layer, self.memo = stacked, layer, memo
+        self.memo.watch(modules.values())
         self.geometry = True
         self.circular_padding = False
-        self.ledger = Ledger(without_modes)
-        self.draws = Draws(laws.generators)
-        self.origins = Origins(self.laws.own)
+        self.memory = TensorMemory(without_modes)
+        self.draws = Draws(memo.generators)
+        self.origins = Origins(self.memo.of_model)
         self.handed_over = False
-        self.layouts = self.ledger.layouts
-        self.recipes = Recipes(self.ledger)
+        self.layouts = self.memory.layouts
+        self.recipes = Recipes(self.memory)
         self.prober = Prober(without_modes)
         self.dtypes: set[torch.dtype] = set()
         self.singles: set[tuple[str, str]] = set()
@@ -315,7 +315,7 @@ class _Tracer(TorchDispatchMode):
 
     def _fed(self, args: Any) -> tuple[Layout | None, ...]:
         given = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
-        layouts = [self.ledger.layout(t) for t in given]
+        layouts = [self.memory.layout(t) for t in given]
         return tuple(None if s is None else settled(s) for s in layouts)
 
     def _leave(self, module: torch.nn.Module, _: Any, output: Any) -> None:
@@ -353,7 +353,7 @@ class _Tracer(TorchDispatchMode):
         simple = isinstance(output, torch.Tensor)
         leaves = [output] if simple else [leaf for _, leaf in flat_outputs(output)]
         tensors = [t for t in leaves if isinstance(t, torch.Tensor)]
-        tracked = [t for t in tensors if self.ledger.layout(t) is not None and t in self.layouts]
+        tracked = [t for t in tensors if self.memory.layout(t) is not None and t in self.layouts]
         for i, tensor in enumerate(tracked):
             if tensor.is_quantized:  # it is looked at where it is a number again
                 continue
@@ -369,7 +369,7 @@ class _Tracer(TorchDispatchMode):
     def _start_anew(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
         """Follow a tensor as if it came from nowhere: all its samples are valid."""
         layout = self.layouts[tensor]
-        self.layouts[tensor] = self.laws.again(
+        self.layouts[tensor] = self.memo.again(
             (id(layout), "anew"), [layout], lambda: valid_everywhere(layout, self.given)
         )
         self._stray(tensor, strayed)
@@ -391,7 +391,7 @@ class _Tracer(TorchDispatchMode):
             self._stray(tensor, strayed)
         for tensor in written:
             for other in list(self.layouts) if strayed else ():
-                if self.ledger.shared(other, tensor):
+                if self.memory.shared(other, tensor):
                     self._stray(other, strayed | self.strays.get(other, NONE))
 
     # -- operations ------------------------------------------------------------------------------
@@ -410,15 +410,15 @@ class _Tracer(TorchDispatchMode):
         written = _written(func, args, kwargs)
         for tensor in written:
             if tensor not in self.layouts:
-                self.laws.forget()
+                self.memo.forget()
                 with without_modes():
                     self.on_write(tensor)
-        layouts = [self.ledger.layout(t) for t in inputs]
+        layouts = [self.memory.layout(t) for t in inputs]
         parents = [s for s in layouts if s is not None]
         packet, overload = _names(func)
         if not parents or packet in FACTORIES or packet in SHAPED_DRAWS:
             return self._made(func, packet, args, kwargs, inputs, written)
-        if packet == "aten::copy_" and is_same_view(*inputs) and self.ledger.shared(*inputs):
+        if packet == "aten::copy_" and is_same_view(*inputs) and self.memory.shared(*inputs):
             return func(*args, **kwargs)  # as the last step of y[..., :3] += 1 does
         if len(parents) != len(inputs):
             self._look_at_origins(packet, inputs, layouts)
@@ -443,8 +443,8 @@ class _Tracer(TorchDispatchMode):
             self._drawn(func, args, kwargs, inputs, compute) if draws else (False, compute())
         )
         if not random:
-            self.ledger.replay(func, args, kwargs, out, written)
-        self.ledger.note_constant(
+            self.memory.replay(func, args, kwargs, out, written)
+        self.memory.note_constant(
             inputs,
             out,
             written,
@@ -508,7 +508,7 @@ class _Tracer(TorchDispatchMode):
         draws: bool,
     ) -> None:
         """Follow what local operations make of constants that are the same everywhere."""
-        local, (packet, overload) = self.ledger.local, _names(func)
+        local, (packet, overload) = self.memory.local, _names(func)
         local.axes = len(self.given)
         if written or draws:
             local.forget(written)
@@ -524,8 +524,8 @@ class _Tracer(TorchDispatchMode):
         for tensor in inputs:
             if is_plain(tensor) or is_fake(tensor):
                 continue
-            self.ledger.follow_memory()
-            met = self.ledger.layout(tensor) is not None or self.ledger.knows(tensor)
+            self.memory.follow_memory()
+            met = self.memory.layout(tensor) is not None or self.memory.knows(tensor)
             if not met and not self._existed(tensor):
                 self.read(f"a {type(tensor).__name__}")
 
@@ -554,7 +554,7 @@ class _Tracer(TorchDispatchMode):
         parts = functools.partial(func.decompose, *args, **kwargs)
         twin = None
         if self.circular_padding:
-            twin = twin_of(packet, self.ledger.layout(inputs[0]), args, kwargs)
+            twin = twin_of(packet, self.memory.layout(inputs[0]), args, kwargs)
         if twin is not None or (rule is None and not written):
             frame = _Frame(outer.path if outer else "", True, name, op)
             out = self._inside(frame, twin or parts, twin is None and self.circular_padding)
@@ -577,10 +577,10 @@ class _Tracer(TorchDispatchMode):
             self._look_at_error(func, args, kwargs, name, op)
             raise
         if any(r.alias_info is not None for r in returns_of(func)):
-            self.ledger.note_twin(inputs[0], out)
+            self.memory.note_twin(inputs[0], out)
         out = _itself(func, out, written)
-        drawn = any(self.ledger.is_random(t) for t in inputs)
-        uniform = any(self.ledger.is_uniform(t) for t in inputs)
+        drawn = any(self.memory.is_random(t) for t in inputs)
+        uniform = any(self.memory.is_uniform(t) for t in inputs)
         recipe = functools.partial(self.recipes.of, func, args, kwargs, parents)
         self._attach(name, op, packet, found, parents, out, written, drawn, uniform, recipe)
         self._led_astray(inputs, out, written)
@@ -610,10 +610,10 @@ class _Tracer(TorchDispatchMode):
         )
         out = func(*args, **kwargs)
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        parents = [s for s in map(self.ledger.layout, given) if s is not None]
+        parents = [s for s in map(self.memory.layout, given) if s is not None]
         parents = parents or [Layout((), self.given)]
         for tensor in [*given, *(t for t in tree_leaves(out) if isinstance(t, torch.Tensor))]:
-            self.ledger.write(tensor, opaque(tensor.shape, parents, cause), cause)
+            self.memory.write(tensor, opaque(tensor.shape, parents, cause), cause)
         self._finish(name, op, out, outer)
         return out
 
@@ -687,10 +687,10 @@ class _Tracer(TorchDispatchMode):
             )
         try:
             with without_torch_function():
-                asked = self.laws.asked(func, args, kwargs, self.ledger)
+                asked = self.memo.asked(func, args, kwargs, self.memory)
             if asked is None:
                 return self._ask(func, rule, args, kwargs)
-            return self.laws.again(*asked, lambda: self._ask(func, rule, args, kwargs))
+            return self.memo.again(*asked, lambda: self._ask(func, rule, args, kwargs))
         except BatchCoupledError as error:
             if self.stacked:
                 self.coupled = error
@@ -706,8 +706,8 @@ class _Tracer(TorchDispatchMode):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        given = tree_map(self.ledger.operand, list(args))
-        named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
+        given = tree_map(self.memory.operand, list(args))
+        named = {k: tree_map(self.memory.operand, v) for k, v in kwargs.items()}
         answer = _answer(rule, given, named)
         done = Done(_names(func)[0], given, named, func, without_modes)
         return followed(done, answer, tagged=_is_pointwise(func))
@@ -730,7 +730,7 @@ class _Tracer(TorchDispatchMode):
         if is_mutable(func) or any(r.alias_info is not None for r in returns_of(func)):
             raise NoAnswerError("it shares memory with its arguments")
         leaves, structure = tree_flatten((list(args), dict(kwargs)))
-        return subject_of(func, leaves, structure, str(func), self.ledger)
+        return subject_of(func, leaves, structure, str(func), self.memory)
 
     def follow_whole(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a callable that torch does not see into, as one operation."""
@@ -747,7 +747,7 @@ class _Tracer(TorchDispatchMode):
             out = model(*given[0], **given[1])
         found = self._probed(
             "a callable that torch does not see into",
-            lambda: subject_of(model, leaves, structure, "callable", self.ledger),
+            lambda: subject_of(model, leaves, structure, "callable", self.memory),
         )
         self._attach(name, "callable", "callable", found, parents, out, (), False, False)
         self._finish(name, "callable", out, None)
@@ -778,7 +778,7 @@ class _Tracer(TorchDispatchMode):
             self._leak(name, op)
         if isinstance(results, Constant):
             for tensor in tensors:
-                self.ledger.mark(tensor, is_random=results.random, uniform=uniform)
+                self.memory.mark(tensor, is_random=results.random, uniform=uniform)
             self.origins.note(tensors)
             return
         results = _for_each(results, tensors, returned, parents)
@@ -797,13 +797,13 @@ class _Tracer(TorchDispatchMode):
             layout = self._stamped(layout, name, op, packet, made_by, new=new)
             if any(tensor is w for w in written):
                 by = Cause(kind=CauseKind.UNSUPPORTED_OP, detail=WRITTEN)
-                self.ledger.write(tensor, layout, replace(by, layer=name, op=op, operation=packet))
+                self.memory.write(tensor, layout, replace(by, layer=name, op=op, operation=packet))
             else:
-                self.ledger.remember(tensor, layout)
+                self.memory.remember(tensor, layout)
 
     def _settled(self, layout: Layout, name: str, op: str) -> Layout:
         """What the tensor is where it is looked at; the same in every pass."""
-        whole: Layout = self.laws.again((id(layout),), [layout], lambda: settled(layout))
+        whole: Layout = self.memo.again((id(layout),), [layout], lambda: settled(layout))
         return layout if whole is layout else self._stamped(whole, name, op, op)
 
     def _stamped(
@@ -828,12 +828,12 @@ class _Tracer(TorchDispatchMode):
             out = out if made_by is None else by_recipe(out, made_by)
             return noted(out, pairs=layout.pairs, made=layout.made) if new else out
 
-        stamped: Layout = self.laws.again((id(layout), name, op, operation), [layout], stamp)
+        stamped: Layout = self.memo.again((id(layout), name, op, operation), [layout], stamp)
         return stamped
 
     def depends_on_input(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is followed."""
-        return self.ledger.layout(tensor) is not None
+        return self.memory.layout(tensor) is not None
 
     def hand_over(self) -> None:
         """Another thread is given something to do, which is not followed."""
@@ -841,8 +841,8 @@ class _Tracer(TorchDispatchMode):
 
     def adopt(self, tensor: torch.Tensor, source: torch.Tensor) -> None:
         """A tensor has the values of another one, by a way that the dispatcher does not see."""
-        self.laws.forget()
-        self.ledger.adopt(tensor, source)
+        self.memo.forget()
+        self.memory.adopt(tensor, source)
         if not self.origins.is_stranger(source):
             self.origins.note(tensor)
 
@@ -863,7 +863,7 @@ class _Tracer(TorchDispatchMode):
         leaves, left_out = _wanted(returned, wanted)
         for path, leaf in leaves:
             if isinstance(leaf, torch.Tensor):
-                layout = self.ledger.layout(leaf)
+                layout = self.memory.layout(leaf)
                 if layout is None:
                     ignoring.append((path, tuple(leaf.shape)))
                     continue

@@ -28,7 +28,7 @@ from shiftcheck.measuring.structure_pass import (
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.choosing import parameters_of, read_outputs
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.torch_internals import uncompiled
@@ -157,15 +157,15 @@ def _as_whole_if_needed(
     check: Callable[[Model], Report], model: Model, layer: str | None
 ) -> Report:
     """Look at a callable from outside alone where its values leave torch and come back."""
-    if layer is not None or isinstance(model, Whole):
+    if layer is not None or isinstance(model, BlackBox):
         return check(model)
     try:
         report = check(model)
     except ValuesLeftError:
-        return _noted(check(Whole(model, arrays=False)))
+        return _noted(check(BlackBox(model, arrays=False)))
     if not leaves_torch(report):
         return report
-    whole = check(Whole(model, arrays=False))
+    whole = check(BlackBox(model, arrays=False))
     return report if whole.reason in (Reason.UNSUPPORTED, Reason.LEFT_TORCH) else _noted(whole)
 
 

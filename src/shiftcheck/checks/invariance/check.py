@@ -33,7 +33,7 @@ from shiftcheck.report.invariance import (
     InvarianceTrial,
     InvarianceVerdict,
 )
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.torch_internals import uncompiled
 
 
@@ -131,9 +131,9 @@ def check_invariance(
     try:
         return _with_gradients_if_needed(model, asked)
     except ValuesLeftError:
-        if layer is not None or isinstance(model, Whole):
+        if layer is not None or isinstance(model, BlackBox):
             raise
-    report = _with_gradients_if_needed(Whole(model, arrays=False), asked)
+    report = _with_gradients_if_needed(BlackBox(model, arrays=False), asked)
     return replace(report, notes=(*report.notes, NOTE))
 
 

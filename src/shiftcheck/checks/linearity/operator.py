@@ -21,7 +21,7 @@ from shiftcheck.measuring.structure_pass import (
     needs_gradients,
     raised,
 )
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.restoring.state import Originals, preserved
 from shiftcheck.tracing.tracer import Row, Traced
@@ -66,7 +66,7 @@ class Operator:
         except ValuesLeftError:
             if self.layer is not None:
                 raise
-            self.model = Whole(self.model, arrays=False)
+            self.model = BlackBox(self.model, arrays=False)
         except ModelError as error:
             if given.gradients or not needs_gradients(error):
                 raise
@@ -75,7 +75,7 @@ class Operator:
 
     def _run(self, given: Inputs) -> Response:
         values = given.shifted((0,) * len(given.pixels), 0)
-        if isinstance(self.model, Whole):
+        if isinstance(self.model, BlackBox):
             return self._whole(given, values)
         rows: list[Row] = []
         try:

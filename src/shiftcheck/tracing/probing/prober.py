@@ -15,7 +15,7 @@ from shiftcheck.lattice.layout import Dim, Factor, Layout, merge_causes, plain, 
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
-from shiftcheck.tracing.memory import Ledger
+from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.probing.experiments import (
     AxisLaw,
     Law,
@@ -233,7 +233,7 @@ def _axis(law: AxisLaw, operands: Sequence[Operand], states: Sequence[Axis], axi
 
 
 def subject_of(
-    call: Any, leaves: Sequence[Any], structure: Any, key: Any, ledger: Ledger
+    call: Any, leaves: Sequence[Any], structure: Any, key: Any, memory: TensorMemory
 ) -> Subject:
     """Something that takes the tensors among ``leaves``, as what can be called on others.
 
@@ -243,12 +243,12 @@ def subject_of(
     for i, leaf in enumerate(leaves):
         if not isinstance(leaf, torch.Tensor):
             continue
-        if ledger.layout(leaf) is not None:
+        if memory.layout(leaf) is not None:
             places.append(i)
         else:
-            constants[i] = _known(leaf, ledger)
+            constants[i] = _known(leaf, memory)
     tensors = [leaves[i] for i in places]
-    layouts = [ledger.layout(t) for t in tensors]
+    layouts = [memory.layout(t) for t in tensors]
 
     def outputs(given: list[torch.Tensor]) -> list[torch.Tensor]:
         values = list(leaves)
@@ -262,7 +262,7 @@ def subject_of(
             raise NoAnswerError("it gives something that is no tensor")
         return returned
 
-    with ledger.untraced():
+    with memory.untraced():
         rest = tuple(
             _fingerprint(constants[i]) if i in constants else repr(leaf)
             for i, leaf in enumerate(leaves)
@@ -276,8 +276,8 @@ def subject_of(
     )
 
 
-def _known(constant: torch.Tensor, ledger: Ledger) -> torch.Tensor:
-    real = None if ledger.is_random(constant) else ledger.real_of(constant)
+def _known(constant: torch.Tensor, memory: TensorMemory) -> torch.Tensor:
+    real = None if memory.is_random(constant) else memory.real_of(constant)
     if real is None:
         raise NoAnswerError("the values of one of its arguments are not known")
     if real.layout != torch.strided:
