@@ -7,21 +7,24 @@ import torch
 from torch import nn
 
 from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.tracing.answers import Answers
 from shiftcheck.tracing.memo import Memo
-from shiftcheck.tracing.tracer import _Tracer, run
+from shiftcheck.tracing.operations import Operation
+from shiftcheck.tracing.passes import Given, Manner
+from shiftcheck.tracing.tracer import run
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every rule that was asked."""
     found: list[Any] = []
-    ask = _Tracer._ask
+    ask = Answers._ask
 
-    def noted(self: _Tracer, rule: Any, *rest: Any) -> Any:
-        found.append(rule.__name__)
-        return ask(self, rule, *rest)
+    def noted(self: Answers, operation: Operation) -> Any:
+        found.append(operation.func.__name__)
+        return ask(self, operation)
 
-    monkeypatch.setattr(_Tracer, "_ask", noted)
+    monkeypatch.setattr(Answers, "_ask", noted)
     return found
 
 
@@ -40,10 +43,8 @@ class Passes:
             x = X.clone()
             traced = run(
                 model,
-                (x,),
-                {},
-                layouts=[(x, self.signal)],
-                stacked=False,
+                Given(args=(x,), kwargs={}, layouts=[(x, self.signal)]),
+                Manner(stacked=False),
                 on_row=lambda row, tensor: None,
                 on_write=lambda tensor: None,
                 memo=self.memo,

@@ -18,8 +18,8 @@ from shiftcheck.measuring.structure_pass import output_rows
 from shiftcheck.measuring.unbatched import agrees_with_alone, compare_alone, run_alone
 from shiftcheck.report.reasons import Reason
 from shiftcheck.rules import BatchCoupledError
+from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import Originals
-from shiftcheck.tracing.tracer import Row
 
 
 def run_all(job: Job, originals: Originals, max_batch: int | None, progress: bool) -> None:

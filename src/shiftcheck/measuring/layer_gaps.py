@@ -16,7 +16,7 @@ from shiftcheck.measuring.gaps.plan import Gap, Map, Plan, Region
 from shiftcheck.measuring.run import Job, Measured
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.tracer import Row
+from shiftcheck.tracing.passes import Row
 
 
 def compare_stacked(

@@ -18,9 +18,9 @@ from shiftcheck.measuring.signals.interpolation import is_whole
 from shiftcheck.measuring.structure_pass import Model, call, check_traced, raised
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.memo import Memo
+from shiftcheck.tracing.passes import OnRow, Row, Traced
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
 from shiftcheck.tracing.restoring.state import Originals
-from shiftcheck.tracing.tracer import OnRow, Row, Traced
 
 STACK = {"cpu": 2**20}
 

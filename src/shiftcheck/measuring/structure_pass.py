@@ -24,6 +24,7 @@ from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.leaving.ways_out import OUT, TEXT
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.passes import Given, Manner, OnRow, Row, Traced
 from shiftcheck.tracing.restoring.state import LEFT, Originals, preserved
 from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
 from shiftcheck.tracing.torch_internals import (
@@ -32,7 +33,7 @@ from shiftcheck.tracing.torch_internals import (
     fake_mode,
     unset_fake_temporarily,
 )
-from shiftcheck.tracing.tracer import OnRow, Row, Traced, run
+from shiftcheck.tracing.tracer import run
 from shiftcheck.tracing.without_values import quiet
 
 Model = Callable[..., Any]
@@ -163,20 +164,21 @@ def call(
         for leaf, value in zip(inputs.leaves, values, strict=True)
         if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
     ]
-    traced = run(
-        model,
-        args,
-        kwargs,
-        layouts=layouts,
+    how = Manner(
         stacked=copies > 1,
-        on_row=on_row,
-        on_write=originals.before_write,
         layer=layer,
-        memo=memo,
         geometry=geometry,
-        measured=inputs.measured,
         circular_padding=circular_padding,
         wanted=inputs.outputs,
+    )
+    traced = run(
+        model,
+        Given(args=args, kwargs=kwargs, layouts=layouts),
+        how,
+        on_row=on_row,
+        on_write=originals.before_write,
+        memo=memo,
+        measured=inputs.measured,
     )
     unclear = traced.met.strangers or traced.handed_over
     if traced.leak or not unclear or isinstance(model, BlackBox):

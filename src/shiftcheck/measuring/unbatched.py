@@ -21,8 +21,8 @@ from shiftcheck.measuring.structure_pass import output_rows
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.passes import Row, Traced
 from shiftcheck.tracing.restoring.state import Originals, exchanged, weights_of
-from shiftcheck.tracing.tracer import Row, Traced
 
 
 def run_alone(job: Job, originals: Originals) -> None:

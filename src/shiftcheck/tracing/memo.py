@@ -1,18 +1,21 @@
-"""What rules answered in one pass, kept for the next pass over the same signals and parameters.
+"""What was answered in one pass, kept for the next one over the same signals and parameters.
 
 A rule is a pure function: asked the same again, it need not be asked at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from shiftcheck.lattice.layout import Layout
+from shiftcheck.lattice.layout import Layout, Recipe, Site, as_slice, by_recipe, causes_at, noted
+from shiftcheck.lattice.windows import settled
 from shiftcheck.tracing.draws import States
 from shiftcheck.tracing.memory import TensorMemory
+from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import memory_of, version_of
 
 Key = tuple[Any, ...]
@@ -44,13 +47,34 @@ class Memo:
             self.kept[key] = (make(), list(held))
         return self.kept[key][0]
 
-    def asked(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], memory: TensorMemory
-    ) -> tuple[Key, list[Any]] | None:
+    def settled(self, layout: Layout, name: str, op: str) -> Layout:
+        """What the tensor is where it is looked at."""
+        whole: Layout = self.again((id(layout),), [layout], lambda: settled(layout))
+        return layout if whole is layout else self.stamped(whole, Site(name, op, op))
+
+    def stamped(
+        self, layout: Layout, site: Site, recipe: Recipe | None = None, *, new: bool = False
+    ) -> Layout:
+        """The layout, its new causes with their place; ``new``: an operation has just made it."""
+
+        def stamp() -> Layout:
+            out = replace(layout, causes=causes_at(layout.causes, site))
+            source = layout.source if new else None
+            if source is not None:
+                out = as_slice(out, source.whole, source.dim, source.chosen)
+            made_by = (layout.recipe if new else None) or recipe
+            out = out if made_by is None else by_recipe(out, made_by)
+            return noted(out, pairs=layout.pairs, made=layout.made) if new else out
+
+        stamped: Layout = self.again((id(layout), site), [layout], stamp)
+        return stamped
+
+    def asked(self, operation: Operation, memory: TensorMemory) -> tuple[Key, list[Any]] | None:
         """The key of a question to a rule; None where it may be another one in the next pass."""
         held: list[Any] = []
         try:
-            key = (func, self._part(args, memory, held), self._part(kwargs, memory, held))
+            parts = (self._part(v, memory, held) for v in (operation.args, operation.kwargs))
+            key = (operation.func, *parts)
             hash(key)
         except TypeError:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,10 +33,11 @@ from shiftcheck.rules.scattering import (
     more_frequencies_by_hand,
 )
 from shiftcheck.tracing.local_constants import LocalConstants
+from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import (
     is_fake,
     memory_of,
-    tree_leaves,
+    tensors_of,
     tree_map,
     without_torch_function,
 )
@@ -82,8 +83,8 @@ class TensorMemory:
 
     def note_twin(self, tensor: torch.Tensor, out: Any) -> None:
         """Remember that ``out``, which has no values, is a view of a tensor that has."""
-        for made in tree_leaves(out) if not is_fake(tensor) else ():
-            if isinstance(made, torch.Tensor) and is_fake(made) and dense(tensor, made):
+        for made in tensors_of(out) if not is_fake(tensor) else ():
+            if is_fake(made) and dense(tensor, made):
                 self.twins[memory_of(made)] = (memory_of(tensor), made.untyped_storage())
 
     def follow_memory(self) -> None:
@@ -297,20 +298,12 @@ class TensorMemory:
         known: torch.Tensor | None = self.real.get(tensor)
         return known
 
-    def replay(
-        self,
-        func: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        out: Any,
-        written: Sequence[torch.Tensor],
-    ) -> None:
+    def replay(self, operation: Operation, out: Any) -> None:
         """Do an operation on small constants without values again, on tensors that have values.
 
         A list of indices that a model makes on its way is known so, in a pass without values, too.
         """
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        tensors, made, written = operation.inputs, tensors_of(out), operation.written
         if not any(is_fake(t) for t in [*tensors, *made]):
             return
         small = all(t.numel() <= MOST_REPLAYED for t in [*made, *written])
@@ -323,33 +316,27 @@ class TensorMemory:
             return real[id(value)] if isinstance(value, torch.Tensor) else value
 
         with self.untraced():
-            again = func(*tree_map(known, list(args)), **{k: known(v) for k, v in kwargs.items()})
-        values = [t for t in tree_leaves(again) if isinstance(t, torch.Tensor)]
+            named = {k: known(v) for k, v in operation.kwargs.items()}
+            again = operation.func(*tree_map(known, list(operation.args)), **named)
+        values = tensors_of(again)
         self.real.update({t: v for t, v in zip(made, values, strict=True) if is_fake(t)})
 
     def note_constant(
-        self,
-        inputs: Iterable[torch.Tensor],
-        out: Any,
-        written: Sequence[torch.Tensor],
-        *,
-        draws: bool,
-        flat: bool,
-        spreads: bool,
-        fills: bool,
+        self, operation: Operation, out: Any, *, draws: bool, flat: bool, fills: bool
     ) -> None:
         """Follow an operation on constants.
 
-        ``draws``: it draws random numbers. ``flat``: its values are the same everywhere, or
-        (``spreads``) they are where those of its inputs are. ``fills``: it writes one value.
+        ``draws``: it draws random numbers. ``flat``: its values are the same everywhere; a
+        pointwise one has such where its inputs have. ``fills``: it writes one value.
         """
-        constants, made = list(inputs), flat
-        drawn = draws or any(self.is_random(t) for t in constants)
+        constants, made = operation.inputs, flat
+        drawn = draws or any(map(self.is_random, constants))
+        spreads = operation.is_pointwise
         flat = flat or (spreads and all(self.is_uniform(t) or t.numel() == 1 for t in constants))
-        for tensor in written:
+        for tensor in operation.written:
             self._changed(tensor, drawn, fills=fills and not drawn)
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and not any(tensor is w for w in written):
+        for tensor in tensors_of(out):
+            if not any(tensor is w for w in operation.written):
                 part = any(self.is_uniform(t) and self.shared(t, tensor) for t in constants)
                 self.mark(tensor, is_random=drawn, uniform=(flat or part) and not drawn)
                 if made:

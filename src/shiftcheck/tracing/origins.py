@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.tracing.memory import dense
-from shiftcheck.tracing.torch_internals import is_fake, memory_of, tree_leaves
+from shiftcheck.tracing.torch_internals import is_fake, memory_of, tensors_of
 
 Place = tuple[str, str, int]
 """Where a constant is met: the layer, the operation and which of its tensors it is."""
@@ -56,8 +56,8 @@ class Origins:
 
     def note(self, made: Any) -> None:
         """What was given to the model, or made of constants."""
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor) and self._is_new(tensor):
+        for tensor in tensors_of(made):
+            if self._is_new(tensor):
                 self.made[tensor] = True
                 if dense(tensor):
                     self.memories[memory_of(tensor)] = StorageWeakRef(tensor.untyped_storage())

@@ -14,6 +14,7 @@ import torch
 
 from shiftcheck.lattice.layout import Layout, Recipe
 from shiftcheck.tracing.memory import TensorMemory
+from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import tree_flatten, version_of
 
 
@@ -24,14 +25,7 @@ class Recipes:
         self.memory = memory
         self.constants: dict[int, torch.Tensor] = {}
 
-    def of(
-        self,
-        func: Any,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        parents: Sequence[Layout],
-        place: int,
-    ) -> Recipe | None:
+    def of(self, operation: Operation, parents: Sequence[Layout], place: int) -> Recipe | None:
         """The recipe of result number ``place``; None where it was not made of parts of one."""
         recipes = [p.recipe for p in parents]
         first = next((r for r in recipes if r is not None), None)
@@ -43,12 +37,12 @@ class Recipes:
             for axis, start in first.starts.items()
             if all(r.starts.get(axis) == start for r in known)
         }
-        leaves, structure = tree_flatten((list(args), dict(kwargs)))
+        leaves, structure = tree_flatten((list(operation.args), dict(operation.kwargs)))
         parts = tuple(self._part(leaf, common) for leaf in leaves)
         if None in parts:
             return None
         try:
-            steps = hash((func, place, structure, parts))
+            steps = hash((operation.func, place, structure, parts))
         except TypeError:
             return None
         return Recipe(first.whole, common, steps)

@@ -129,6 +129,11 @@ def uncompiled(model: Any) -> Any:
     return getattr(model, "_torchdynamo_orig_callable", model)
 
 
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    """The tensors among the leaves of a nested value."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
 def tensors_in(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor | None]]:
     """The parameters and buffers of a module itself, by name."""
     return (*module._parameters.items(), *module._buffers.items())
@@ -171,6 +176,7 @@ __all__ = [
     "returns_of",
     "scripted_object",
     "tensors_in",
+    "tensors_of",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",

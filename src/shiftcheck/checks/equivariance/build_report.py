@@ -34,7 +34,7 @@ from shiftcheck.measuring.tolerance import CLEARLY, NOISE, Tolerance
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.tracer import Row
+from shiftcheck.tracing.passes import Row
 
 
 def layer_result(row: Row) -> LayerResult:

@@ -23,9 +23,9 @@ from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, check_sh
 from shiftcheck.measuring.signals.shifting import shift
 from shiftcheck.measuring.structure_pass import Model
 from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.torch_internals import uncompiled
-from shiftcheck.tracing.tracer import Row
 
 Values = NDArray[np.float64]
 

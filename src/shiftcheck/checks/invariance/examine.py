@@ -51,8 +51,8 @@ from shiftcheck.report.invariance import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import in_dtype, modules_of, names_of
+from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import Originals, preserved
-from shiftcheck.tracing.tracer import Row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,8 +23,8 @@ from shiftcheck.measuring.structure_pass import (
 )
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import flat_outputs, modules_of
+from shiftcheck.tracing.passes import Row, Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
-from shiftcheck.tracing.tracer import Row, Traced
 
 EXACT = torch.float64
 
