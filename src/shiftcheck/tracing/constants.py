@@ -48,7 +48,7 @@ class Constants:
         packet, inputs, written = operation.packet, operation.inputs, operation.written
         random, out = self.drawn(operation, operation.constant)
         if not random:
-            self.memory.replay(operation, out)
+            self.memory.constants.replay(operation, out)
         self.memory.note_constant(
             operation, out, draws=random, flat=packet in FACTORIES, fills=packet in FILLS
         )
@@ -90,7 +90,7 @@ class Constants:
 
     def _note_local(self, operation: Operation, out: Any) -> None:
         """Follow what local operations make of constants that are the same everywhere."""
-        local = self.memory.local
+        local = self.memory.constants.local
         if operation.written or operation.draws:
             local.forget(operation.written)
         elif operation.packet in FACTORIES:

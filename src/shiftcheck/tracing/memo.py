@@ -94,7 +94,11 @@ class Memo:
         if layout is not None:
             held.append(layout)
             return Layout, id(layout)
-        if id(tensor) not in self.of_model or tensor.is_inference() or memory.is_random(tensor):
+        if (
+            id(tensor) not in self.of_model
+            or tensor.is_inference()
+            or memory.constants.is_random(tensor)
+        ):
             raise TypeError("a constant that was made in this pass")
         held.append(tensor.untyped_storage())
         return (

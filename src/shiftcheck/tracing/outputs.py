@@ -19,7 +19,7 @@ NO_OUTPUT = (str, bytes, int, float, complex, type(None))
 """What is no tensor, and holds none."""
 
 
-def read_outputs(
+def traced_outputs(
     results: Results, returned: Any, wanted: Sequence[Entry], *, stopped: bool
 ) -> Traced:
     """The tensors that were followed, with names by their place in what the model returned."""

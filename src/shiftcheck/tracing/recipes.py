@@ -58,7 +58,7 @@ class Recipes:
                 return None
             apart = {a: s for a, s in recipe.starts.items() if a not in common}
             return Recipe, recipe.steps, frozenset(apart.items())
-        if leaf.is_inference() or self.memory.is_random(leaf):
+        if leaf.is_inference() or self.memory.constants.is_random(leaf):
             return None
         self.constants[id(leaf)] = leaf
         return torch.Tensor, id(leaf), version_of(leaf)

@@ -31,7 +31,7 @@ from shiftcheck.tracing.memory import TensorMemory, is_same_view
 from shiftcheck.tracing.modules import named_modules_of
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.origins import Origins
-from shiftcheck.tracing.outputs import read_outputs
+from shiftcheck.tracing.outputs import traced_outputs
 from shiftcheck.tracing.passes import Given, Manner, OnRow, Stop, Traced
 from shiftcheck.tracing.precision import coarse_products
 from shiftcheck.tracing.probing.prober import Prober
@@ -140,7 +140,7 @@ class _Tracer(TorchDispatchMode):
             self.memory.follow_memory()
         with without_modes():
             self.constants.draws.begin()
-        self.memory.local.axes = len(self.given.axes)
+        self.memory.constants.local.axes = len(self.given.axes)
         self.origins.without_values = any(map(is_fake, followed))
         self.origins.note((self.given.args, self.given.kwargs))
         for tensor, layout in self.given.layouts:
@@ -275,8 +275,8 @@ class _Tracer(TorchDispatchMode):
             answer=answer,
             parents=parents,
             written=operation.written,
-            random=any(map(self.memory.is_random, inputs)),
-            uniform=any(map(self.memory.is_uniform, inputs)),
+            random=any(map(self.memory.constants.is_random, inputs)),
+            uniform=any(map(self.memory.constants.is_uniform, inputs)),
             recipe=functools.partial(self.recipes.of, operation, parents),
         )
         self.results.remember(result)
@@ -354,7 +354,7 @@ class _Tracer(TorchDispatchMode):
     def traced(self, returned: Any, stopped: bool) -> Traced:
         """What the pass returned, and what was met on its way."""
         return replace(
-            read_outputs(self.results, returned, self.how.wanted, stopped=stopped),
+            traced_outputs(self.results, returned, self.how.wanted, stopped=stopped),
             dtypes=frozenset(self.results.dtypes),
             products=coarse_products(self.results.singles),
             met=self.origins.met,

@@ -277,8 +277,8 @@ def subject_of(
 
 
 def _known(constant: torch.Tensor, memory: TensorMemory) -> torch.Tensor:
-    real = None if memory.is_random(constant) else memory.real_of(constant)
-    if real is None:
+    real = memory.constants.real_of(constant)
+    if real is None or memory.constants.is_random(constant):
         raise NoAnswerError("the values of one of its arguments are not known")
     if real.layout != torch.strided:
         raise NoAnswerError("one of its arguments is not dense")
