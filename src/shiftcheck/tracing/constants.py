@@ -11,10 +11,9 @@ import torch
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.tracing.answers import ask
 from shiftcheck.tracing.draws import Draws, generator_of, is_off
-from shiftcheck.tracing.leaving.leaks import Leaks
+from shiftcheck.tracing.leaving.leaks import UNKNOWN, Leaks
 from shiftcheck.tracing.leaving.sized_by_values import deciding
 from shiftcheck.tracing.leaving.ways_out import is_tensors
-from shiftcheck.tracing.leaving.words import UNKNOWN
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.origins import FRESH, Origins

@@ -15,7 +15,7 @@ from shiftcheck.lattice.layout import Layout, Site, opaque
 from shiftcheck.lattice.windows import settled
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.answers import Answers
+from shiftcheck.tracing.answers import Answers, Result, Results
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.circular_padding import twin_of
 from shiftcheck.tracing.constants import OF_SHAPES, Constants
@@ -31,13 +31,11 @@ from shiftcheck.tracing.memory import TensorMemory, is_same_view
 from shiftcheck.tracing.modules import named_modules_of
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.origins import Origins
-from shiftcheck.tracing.outputs import traced_outputs
 from shiftcheck.tracing.passes import Given, Manner, OnRow, Stop, Traced
 from shiftcheck.tracing.precision import coarse_products
 from shiftcheck.tracing.probing.prober import Prober
 from shiftcheck.tracing.recipes import Recipes
-from shiftcheck.tracing.results import Result, Results
-from shiftcheck.tracing.rows import Rows
+from shiftcheck.tracing.rows import Rows, traced_outputs
 from shiftcheck.tracing.subclasses import is_plain
 from shiftcheck.tracing.torch_internals import (
     ASK_ABOUT_MEMORY,

@@ -7,14 +7,26 @@ from dataclasses import replace
 import torch
 
 from shiftcheck.lattice.layout import Site
-from shiftcheck.report.causes import Cause
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.tracing.frames import Frames
 from shiftcheck.tracing.leaving.sized_by_values import tensors_deciding
-from shiftcheck.tracing.leaving.words import RAISED, READ, SIZED, leak
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import without_modes
 from shiftcheck.tracing.without_values import shapes_decide, shapes_forbid
+
+FOLLOWS = "what follows may depend on it"
+
+READ = f"a value is read from a tensor: {FOLLOWS}"
+SIZED = f"the size of its result depends on values: {FOLLOWS}"
+RAISED = f"it raised on these values and the model went on: {FOLLOWS}"
+ELSEWHERE = f"a tensor is used in another thread: {FOLLOWS}"
+UNKNOWN = f"a tensor of unknown origin: {FOLLOWS}"
+
+
+def leak(detail: str) -> Cause:
+    """The cause that values were not followed."""
+    return Cause(kind=CauseKind.UNSUPPORTED_OP, detail=detail, form=CauseForm.LEAK)
 
 
 class Leaks:

@@ -16,15 +16,9 @@ from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.tracing.memory import TensorMemory
-from shiftcheck.tracing.probing.experiments import (
-    AxisLaw,
-    Law,
-    NoAnswerError,
-    Operand,
-    measure_law,
-    same_alone,
-    units,
-)
+from shiftcheck.tracing.probing.experiments import measure_law, same_alone
+from shiftcheck.tracing.probing.lab import short
+from shiftcheck.tracing.probing.laws import AxisLaw, Law, NoAnswerError, Operand, units
 from shiftcheck.tracing.torch_internals import tree_leaves, tree_unflatten
 
 MEASURED = Cause(
@@ -76,8 +70,7 @@ class Prober:
         key = (subject.key, tuple(operands), tuple(rings), dtype)
         if key not in known:
             with self.untraced():
-                found = _measure(subject, operands, rings, dtype)
-            known[key] = found
+                known[key] = _measure(subject, operands, rings, dtype)
         answer = known[key]
         if isinstance(answer, NoAnswerError):
             raise answer
@@ -134,8 +127,7 @@ def _operands(subject: Subject) -> tuple[list[Operand], int]:
     out = []
     for i, layout in enumerate(subject.layouts):
         shape = (layout.shape[0] // copies, *layout.shape[1:])
-        own = tuple(rate[i] for rate in rates)
-        out.append(Operand(shape=shape, dims=places[i], rates=own))
+        out.append(Operand(shape=shape, dims=places[i], rates=tuple(r[i] for r in rates)))
     return out, copies
 
 
@@ -146,7 +138,7 @@ def _copies(layout: Layout) -> int:
 
 def _places(layout: Layout) -> tuple[int, ...]:
     """The dimension of each axis; raises NoAnswerError where one is not a dimension of its own."""
-    found: dict[int, int] = {}
+    places: dict[int, int] = {}
     for d, dim in enumerate(layout.dims):
         kinds = [f.kind for f in dim]
         if "copies" in (kinds[1:] if d == 0 else kinds):
@@ -154,12 +146,12 @@ def _places(layout: Layout) -> tuple[int, ...]:
         if not set(kinds) - {"plain", "copies"}:
             continue
         axis = layout.axis_in(d) if isinstance(layout.axes[dim[0].axis], Axis) else None
-        if axis is None or axis in found or d == 0:
+        if axis is None or axis in places or d == 0:
             raise NoAnswerError("a spatial axis is no dimension of its own")
-        found[axis] = d
-    if sorted(found) != list(range(len(layout.axes))):
+        places[axis] = d
+    if sorted(places) != list(range(len(layout.axes))):
         raise NoAnswerError("a tensor that depends on the input lacks a spatial axis")
-    return tuple(found[a] for a in range(len(layout.axes)))
+    return tuple(places[a] for a in range(len(layout.axes)))
 
 
 def _output(call: Call, index: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
@@ -195,8 +187,7 @@ def _measure(
     except NoAnswerError as reason:
         return reason
     except Exception as error:  # whatever an operation that is not ours may raise on other sizes
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        return NoAnswerError(f"it raises on noise: {text[:120]}")
+        return NoAnswerError(f"it raises on noise: {short(error)}")
     return laws
 
 
@@ -293,5 +284,5 @@ def _fingerprint(constant: torch.Tensor) -> tuple[Any, ...]:
 
 def _of_type(constant: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A constant in the type of the noise."""
-    own = constant.detach()
-    return own.to(dtype) if own.is_floating_point() else own
+    values = constant.detach()
+    return values.to(dtype) if values.is_floating_point() else values

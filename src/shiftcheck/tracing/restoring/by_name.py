@@ -28,11 +28,8 @@ class Named(Kept):
         """Whether a name stands for another value."""
         return any(self.look(name) is not value for name, value in self.before.items())
 
-    def differs(self) -> bool:
-        """Whether more than notes beside the model changed."""
-        return self.changed() and not (self.aside and self._only_notes())
-
-    def _only_notes(self) -> bool:
+    def only_notes(self) -> bool:
+        """Whether the names that changed stand for notes."""
         pairs = [(self.look(name), value) for name, value in self.before.items()]
         changed = [pair for pair in pairs if pair[0] is not pair[1]]
         return all(are_notes(v for v in pair if v is not MISSING) for pair in changed)
@@ -57,9 +54,9 @@ class ClassAttributes(Named):
         """Whether an attribute is another one, or new."""
         return self._now() != self.before.keys() or Named.changed(self)
 
-    def differs(self) -> bool:
-        """Whether one changed."""
-        return self.changed()
+    def only_notes(self) -> bool:
+        """None are: a class is no place for them."""
+        return False
 
     def _now(self) -> Any:
         return own_attributes(self.base).keys()

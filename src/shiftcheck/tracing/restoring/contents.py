@@ -54,7 +54,11 @@ class Kept:
 
     def differs(self) -> bool:
         """Whether what it holds may change what the model gives: beside it, notes do not."""
-        return self.changed()
+        return self.changed() and not (self.aside and self.only_notes())
+
+    def only_notes(self) -> bool:
+        """Whether nothing but notes changed."""
+        return False
 
     def put_back(self) -> None:
         """Make it hold what it did, where it does not."""
@@ -89,11 +93,8 @@ class Entries(Kept):
             or not all(map(is_, self.keys, plain.keys(self.holder)))
         )
 
-    def differs(self) -> bool:
-        """Whether more than notes beside the model changed."""
-        return self.changed() and not (self.aside and self._only_notes())
-
-    def _only_notes(self) -> bool:
+    def only_notes(self) -> bool:
+        """Whether the entries that changed are notes."""
         plain, before = _plain(self.holder), dict(zip(self.keys, self.values, strict=True))
         now = dict(plain.items(self.holder))
         return all(
@@ -247,19 +248,6 @@ class Values(Contents):
         if self.before.shape != self.holder.shape:
             raise ValueError("its values changed, and they are too many to be kept")
         np.copyto(self.holder, self.before)
-
-
-@dataclass(slots=True, eq=False)
-class Empties:
-    """Containers that hold nothing, as most of a module's are: no more is made to say so."""
-
-    holders: list[Any]
-    places: list[Place]
-
-    def filled(self) -> list[tuple[Any, Place]]:
-        """Those that hold something now."""
-        pairs = zip(self.holders, self.places, strict=True)
-        return [(holder, place) for holder, place in pairs if holder]
 
 
 @dataclass(slots=True, eq=False)

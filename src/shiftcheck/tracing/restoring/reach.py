@@ -31,7 +31,6 @@ from shiftcheck.tracing.restoring.contents import (
     Bytes,
     Cached,
     Drawn,
-    Empties,
     Entries,
     Items,
     Kept,
@@ -77,7 +76,7 @@ class Reach:
     def __init__(self) -> None:
         self.tensors: list[tuple[torch.Tensor, Place]] = []
         self.kept: list[Kept] = []
-        self.empties = Empties([], [])
+        self.empties: list[tuple[Any, Place]] = []  # as most containers of a module are
         self.seen: dict[int, Any] = {}
         self.handlers: dict[type, Handler] = {}
         self.slotted: dict[type, dict[str, Any]] = {}
@@ -102,7 +101,7 @@ class Reach:
 
     def everything(self) -> list[Kept]:
         """What is kept, and what held nothing before and does now."""
-        filled = [_emptied(holder, place) for holder, place in self.empties.filled()]
+        filled = [_emptied(holder, place) for holder, place in self.empties if holder]
         return [*self.kept, *filled]
 
     def _empty(self, waiting: deque[tuple[Any, Place]]) -> None:
@@ -127,8 +126,7 @@ class Reach:
             if kind in ATOMS:
                 continue
             if kind in EMPTY and not value and not self.aside:
-                empties.holders.append(value)
-                empties.places.append((place, form, key))
+                empties.append((value, (place, form, key)))
             else:
                 near.append((value, (place, form, key)))
 
