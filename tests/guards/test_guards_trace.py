@@ -28,8 +28,8 @@ from shiftcheck.rules import (
     resample,
     window,
 )
+from shiftcheck.tracing.operations import pointwise_rule
 from shiftcheck.tracing.restoring.state import preserved
-from shiftcheck.tracing.tracer import pointwise_rule
 
 RAMP = torch.linspace(0, 1, 18)
 MAP = (1, 2, 16, 18)

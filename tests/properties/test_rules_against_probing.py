@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, seed, settings
 
 import shiftcheck
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 
 from .networks import example
 from .strategies import WEIGHTS, networks
@@ -32,7 +32,7 @@ def samples(spans):
 def compare(network, counts):
     x = example(network)
     derived = shiftcheck.geometry(network, x).outputs[0]
-    measured = shiftcheck.geometry(Whole(network, arrays=False), x).outputs[0]
+    measured = shiftcheck.geometry(BlackBox(network, arrays=False), x).outputs[0]
     for axis, stride in enumerate(derived.stride):
         if stride is None or derived.period[axis] is None:
             continue

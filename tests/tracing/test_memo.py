@@ -7,21 +7,24 @@ import torch
 from torch import nn
 
 from shiftcheck.measuring.signals.arguments import read_inputs
-from shiftcheck.tracing.memo import Laws
-from shiftcheck.tracing.tracer import _Tracer, run
+from shiftcheck.tracing.answers import Answers
+from shiftcheck.tracing.memo import Memo
+from shiftcheck.tracing.operations import Operation
+from shiftcheck.tracing.passes import Given, Manner
+from shiftcheck.tracing.tracer import run
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every rule that was asked."""
     found: list[Any] = []
-    ask = _Tracer._ask
+    ask = Answers._ask
 
-    def noted(self: _Tracer, rule: Any, *rest: Any) -> Any:
-        found.append(rule.__name__)
-        return ask(self, rule, *rest)
+    def noted(self: Answers, operation: Operation) -> Any:
+        found.append(operation.func.__name__)
+        return ask(self, operation)
 
-    monkeypatch.setattr(_Tracer, "_ask", noted)
+    monkeypatch.setattr(Answers, "_ask", noted)
     return found
 
 
@@ -32,7 +35,7 @@ class Passes:
     """Passes of one model that know the laws of the earlier ones."""
 
     def __init__(self) -> None:
-        self.laws, self.inputs = Laws(), read_inputs(X, boundary="valid", spatial_dims=None)
+        self.memo, self.inputs = Memo(), read_inputs(X, boundary="valid", spatial_dims=None)
         self.signal = self.inputs.signal(self.inputs.main, 1)
 
     def __call__(self, model: Any) -> Any:
@@ -40,13 +43,11 @@ class Passes:
             x = X.clone()
             traced = run(
                 model,
-                (x,),
-                {},
-                layouts=[(x, self.signal)],
-                stacked=False,
+                Given(args=(x,), kwargs={}, layouts=[(x, self.signal)]),
+                Manner(stacked=False),
                 on_row=lambda row, tensor: None,
                 on_write=lambda tensor: None,
-                laws=self.laws,
+                memo=self.memo,
             )
         return traced.outputs[0][2]
 
@@ -130,5 +131,5 @@ def test_a_parameter_that_the_model_writes_to_is_looked_at_again() -> None:
 def test_no_constant_of_a_pass_is_held() -> None:
     passes = Passes()
     passes(lambda x: x + torch.linspace(0, 1, 13))
-    held = [h for _, some in passes.laws.kept.values() for h in some]
+    held = [h for _, some in passes.memo.kept.values() for h in some]
     assert not any(isinstance(h, torch.UntypedStorage) for h in held)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import in_dtype, modules_of, named_modules_of
 
 
@@ -33,8 +33,8 @@ def test_a_function_computes_in_the_other_type(whole: bool) -> None:
     def function(x: torch.Tensor, *, twice: bool = False) -> torch.Tensor:
         return net(x) * (2 if twice else 1)
 
-    exact = in_dtype(Whole(function, arrays=False) if whole else function, torch.float64)
-    assert isinstance(exact, Whole) == whole
+    exact = in_dtype(BlackBox(function, arrays=False) if whole else function, torch.float64)
+    assert isinstance(exact, BlackBox) == whole
     x = torch.randn(1, 2, 8, 9, dtype=torch.float64)
     with torch.no_grad():
         found = exact(x, twice=True)

@@ -14,7 +14,7 @@ from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.report.causes import CauseForm
 from shiftcheck.report.equivariance import Report
-from shiftcheck.tracing.black_box import Whole, returns_arrays
+from shiftcheck.tracing.black_box import BlackBox, returns_arrays
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import preserved
 
@@ -26,12 +26,12 @@ def seen_as(model: Model, inputs: Inputs, x: Any, *, training: bool) -> Model:
     """
     if isinstance(model, torch.nn.Module) or not _holds_arrays(x):
         return model
-    whole = Whole(model, arrays=True)
+    black_box = BlackBox(model, arrays=True)
     with preserved(modules_of(model), inputs.tensors, training=training, model=model):
         returned = _tried(model, inputs)
         if returned is not None and not returns_arrays(returned):
             return model
-        return model if _tried(whole, inputs) is None else whole
+        return model if _tried(black_box, inputs) is None else black_box
 
 
 def _holds_arrays(x: Any) -> bool:

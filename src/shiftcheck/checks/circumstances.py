@@ -10,7 +10,7 @@ import torch
 
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.report.causes import Cause
-from shiftcheck.tracing.tracer import Row
+from shiftcheck.tracing.passes import Row
 
 
 def causes_of(rows: Sequence[Row]) -> tuple[Cause, ...]:

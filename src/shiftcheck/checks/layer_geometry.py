@@ -8,7 +8,7 @@ from shiftcheck.checks.left_out import is_reduced_alike
 from shiftcheck.lattice.axis import Axis, runs
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult
-from shiftcheck.tracing.tracer import Row
+from shiftcheck.tracing.passes import Row
 
 
 def layer_result(row: Row) -> LayerResult:

@@ -14,7 +14,7 @@ from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs, read_inputs
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.choosing import parameters_of, read_outputs
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.torch_internals import uncompiled
@@ -125,15 +125,15 @@ def as_black_box_if_needed(
     ``leaves``: whether a report says that they do. ``blind``: whether the look from outside tells
     nothing, so that the first report is the better one.
     """
-    if layer is not None or isinstance(model, Whole):
+    if layer is not None or isinstance(model, BlackBox):
         return check(model)
     try:
         report = check(model)
     except ValuesLeftError:
-        return noted(check(Whole(model, arrays=False)), NOTE)
+        return noted(check(BlackBox(model, arrays=False)), NOTE)
     if not leaves(report):
         return report
-    outside = check(Whole(model, arrays=False))
+    outside = check(BlackBox(model, arrays=False))
     return report if blind(outside) else noted(outside, NOTE)
 
 

@@ -12,13 +12,14 @@ from shiftcheck.errors import ModelError, ShiftcheckError
 from shiftcheck.measuring.model_errors import check_traced, raised
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Leaf
-from shiftcheck.tracing.black_box import Whole
-from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.black_box import BlackBox
+from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.passes import Given, Manner, OnRow, Row, Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
 from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
 from shiftcheck.tracing.torch_internals import FakeTensor, FakeTensorMode, unset_fake_temporarily
-from shiftcheck.tracing.tracer import OnRow, Row, Traced, run
+from shiftcheck.tracing.tracer import run
 from shiftcheck.tracing.without_values import quiet
 
 
@@ -29,37 +30,38 @@ def call(
     copies: int,
     originals: Originals,
     on_row: OnRow,
-    laws: Laws | None = None,
+    memo: Memo | None = None,
     geometry: bool = True,
 ) -> Traced:
     """Run the model on a flat list of its arguments, following their layouts."""
     inputs = plan.inputs
     args, kwargs = inputs.call(values)
-    laws = laws or Laws()
+    memo = memo or Memo()
     layouts = [
-        (value, laws.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
+        (value, memo.again((id(leaf), copies), [leaf], partial(inputs.signal, leaf, copies)))
         for leaf, value in zip(inputs.leaves, values, strict=True)
         if isinstance(leaf, Leaf) and leaf.role not in ("fixed", "still")
     ]
-    traced = run(
-        plan.model,
-        args,
-        kwargs,
-        layouts=layouts,
+    manner = Manner(
         stacked=copies > 1,
-        on_row=on_row,
-        on_write=originals.before_write,
         layer=plan.layer,
-        laws=laws,
         geometry=geometry,
-        measured=inputs.measured,
         circular_padding=plan.circular_padding,
         wanted=inputs.outputs,
     )
+    traced = run(
+        plan.model,
+        Given(args=args, kwargs=kwargs, layouts=layouts),
+        manner,
+        on_row=on_row,
+        on_write=originals.before_write,
+        memo=memo,
+        measured=inputs.measured,
+    )
     known = traced.leak or not (traced.met.strangers or traced.handed_over)
-    if known or isinstance(plan.model, Whole) or any(isinstance(v, FakeTensor) for v in values):
+    if known or isinstance(plan.model, BlackBox) or any(isinstance(v, FakeTensor) for v in values):
         return traced
-    testimony = laws.again(("testimony", plan.layer), [plan.model], lambda: _testify(plan))
+    testimony = memo.again(("testimony", plan.layer), [plan.model], lambda: _testify(plan))
     return cleared(traced, testimony)
 
 
@@ -70,7 +72,7 @@ def call_guarded(
     copies: int,
     originals: Originals,
     on_row: OnRow,
-    laws: Laws | None = None,
+    memo: Memo | None = None,
     geometry: bool = True,
 ) -> Traced:
     """The same; what the model raises gets our sentence above it, and so does nothing returned."""
@@ -82,7 +84,7 @@ def call_guarded(
 
     how: dict[str, Any] = {"copies": copies, "originals": originals, "on_row": seen}
     try:
-        traced = call(plan, values, laws=laws, geometry=geometry, **how)
+        traced = call(plan, values, memo=memo, geometry=geometry, **how)
     except ShiftcheckError:
         raise
     except Exception as error:

@@ -23,9 +23,9 @@ from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Leaf, Shift
 from shiftcheck.report.causes import Cause
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
+from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import Originals
-from shiftcheck.tracing.tracer import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def measure_local(plan: Plan, originals: Originals) -> LocalErrors:
     classes = [
         leaf for leaf in plan.inputs.leaves if isinstance(leaf, Leaf) and leaf.given is not None
     ]
-    if plan.inputs.gradients or classes or isinstance(plan.model, Whole):
+    if plan.inputs.gradients or classes or isinstance(plan.model, BlackBox):
         return {}
     passes = Passes(replace(plan, interior=True), originals)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shiftcheck.lattice.layout import Layout, lose
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.tracing.tracer import Row, Traced
+from shiftcheck.tracing.passes import Row, Traced
 
 
 def output_rows(traced: Traced) -> list[Row]:

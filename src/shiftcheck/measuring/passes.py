@@ -10,11 +10,11 @@ from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.call import call_guarded
 from shiftcheck.measuring.gaps.regions import Planner
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.tracing.memo import Laws
+from shiftcheck.tracing.memo import Memo
+from shiftcheck.tracing.passes import OnRow, Traced
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
 from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.restoring.state import Originals
-from shiftcheck.tracing.tracer import OnRow, Traced
 
 
 class Passes:
@@ -29,7 +29,7 @@ class Passes:
         self.dtypes: set[torch.dtype] = set()
         self.products: set[str] = set()
         self.leak = ""
-        self._laws = Laws()
+        self._memo = Memo()
         self._planners: dict[Any, Planner] = {}
 
     def run(
@@ -42,7 +42,7 @@ class Passes:
             copies=copies,
             originals=self.originals,
             on_row=on_row,
-            laws=self._laws,
+            memo=self._memo,
             geometry=geometry,
         )
         self.leak = self.leak or traced.leak

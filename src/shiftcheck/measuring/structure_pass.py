@@ -12,11 +12,11 @@ from shiftcheck.measuring.model_errors import raised
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import modules_of
+from shiftcheck.tracing.passes import Row, Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
 from shiftcheck.tracing.torch_internals import fake_mode
-from shiftcheck.tracing.tracer import Row, Traced
 from shiftcheck.tracing.without_values import quiet
 
 
@@ -36,7 +36,7 @@ def read_structure(
 
 def _read(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str]]:
     home, inputs = home_of(plan.model), plan.inputs
-    if isinstance(plan.model, Whole):
+    if isinstance(plan.model, BlackBox):
         with torch.inference_mode():
             values = [_drawn(leaf, home) for leaf in inputs.leaves]
             return *_with_values(plan, values, originals), []

@@ -11,7 +11,7 @@ import torch
 from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
 
 
-class Whole:
+class BlackBox:
     """A callable as one single operation of tensors.
 
     ``arrays``: it takes and returns NumPy arrays.

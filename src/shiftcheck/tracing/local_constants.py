@@ -18,7 +18,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from shiftcheck.lattice.axis import Axis, input_axis
 from shiftcheck.lattice.layout import AxisState, Factor, Layout, plain
 from shiftcheck.rules import Constant
-from shiftcheck.tracing.torch_internals import FakeTensor, tree_leaves, tree_map
+from shiftcheck.tracing.operations import Operation
+from shiftcheck.tracing.torch_internals import FakeTensor, tensors_of, tree_map
 
 MOST_LOOKED_AT = 2**16
 """Whether a tensor from before the run is uniform is not asked of one with more values."""
@@ -49,20 +50,18 @@ class LocalConstants:
 
     def note_uniform(self, out: Any) -> None:
         """Remember that an operation makes tensors that are the same everywhere."""
-        for tensor in _tensors(out):
+        for tensor in tensors_of(out):
             self.uniform[tensor] = True
 
     def note(
         self,
+        operation: Operation,
         ask: Callable[[Sequence[Any], Mapping[str, Any]], Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
         out: Any,
-        *,
-        pointwise: bool,
     ) -> None:
         """Follow an operation on constants; ``ask`` asks its rule, if it has any."""
-        given, made = _tensors((args, kwargs)), _tensors(out)
+        given, made = operation.inputs, tensors_of(out)
+        pointwise = operation.is_pointwise
         if len(made) != 1 or not given or any(t is made[0] for t in given):
             return
         spreads = pointwise or self.shared(given[0], made[0])
@@ -79,18 +78,18 @@ class LocalConstants:
             return layouts.get(id(value)) or self.constant(value)
 
         try:
-            named = {k: tree_map(known, v) for k, v in kwargs.items()}
-            found = ask(tree_map(known, list(args)), named)
+            named = {k: tree_map(known, v) for k, v in operation.kwargs.items()}
+            answer = ask(tree_map(known, list(operation.args)), named)
         except Exception:  # a rule that fails has no answer, whatever the failure
             return
-        if isinstance(found, Layout) and found.shape == tuple(made[0].shape):
-            self.followed[made[0]] = found
+        if isinstance(answer, Layout) and answer.shape == tuple(made[0].shape):
+            self.followed[made[0]] = answer
 
     def _layouts(self, given: Sequence[torch.Tensor], *, pointwise: bool) -> dict[int, Layout]:
         """The operands that are followed; else the first one, where that is uniform."""
-        found = {id(t): s for t in given if (s := self._repeated(t)) is not None}
-        if found or pointwise or not self._is_uniform(given[0]):
-            return found
+        layouts = {id(t): s for t in given if (s := self._repeated(t)) is not None}
+        if layouts or pointwise or not self._is_uniform(given[0]):
+            return layouts
         tensor = given[0]
         last = range(max(tensor.ndim - self.axes, 0), tensor.ndim)
         return {id(tensor): _along(tensor, last)}
@@ -144,10 +143,6 @@ def _along(tensor: torch.Tensor, dims: Iterable[int]) -> Layout:
     return Layout(tuple(layout), tuple(states))
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
-    return [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
-
-
 def _of_one_window(layouts: Any) -> bool:
     """Whether all signals come from uniform constants that were as large along each axis."""
     sizes: dict[int, set[int]] = {}
@@ -155,4 +150,4 @@ def _of_one_window(layouts: Any) -> bool:
         for axis, state in enumerate(layout.axes):
             if isinstance(state, Axis):
                 sizes.setdefault(axis, set()).add(state.pixels)
-    return all(len(found) == 1 for found in sizes.values())
+    return all(len(known) == 1 for known in sizes.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.containers import leaves_of
 from shiftcheck.tracing.restoring.state import exchanged
 from shiftcheck.tracing.torch_internals import tensors_in
@@ -24,7 +24,7 @@ def modules_of(model: Any) -> list[torch.nn.Module]:
 
 def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
     """The modules of a model by name; in a function, behind the name of the variable."""
-    if isinstance(model, Whole | InOtherType):
+    if isinstance(model, BlackBox | InOtherType):
         return named_modules_of(model.function)
     if isinstance(model, torch.nn.Module):
         return dict(model.named_modules())
@@ -96,8 +96,8 @@ def in_dtype(model: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any
     if isinstance(model, torch.nn.Module):
         new = copy.deepcopy(model)
         return new.double() if dtype is torch.float64 else new.to(dtype)
-    if isinstance(model, Whole):
-        return Whole(in_dtype(model.function, dtype), arrays=model.arrays)
+    if isinstance(model, BlackBox):
+        return BlackBox(in_dtype(model.function, dtype), arrays=model.arrays)
     return InOtherType(model, dtype) if modules_of(model) else model
 
 

@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.tracing.memory import dense
-from shiftcheck.tracing.torch_internals import is_fake, memory_of, tree_leaves
+from shiftcheck.tracing.torch_internals import is_fake, memory_of, tensors_of
 
 Place = tuple[str, str, int]
 """Where a constant is met: the layer, the operation and which of its tensors it is."""
@@ -40,13 +40,13 @@ NOTHING_MET = Met()
 
 
 class Origins:
-    """Follows where constants come from; ``own``: the tensors of the model, by their ids.
+    """Follows where constants come from; ``of_model``: the tensors of the model, by their ids.
 
     ``without_values``: whether the pass is one, in which nothing that has values was made of x.
     """
 
-    def __init__(self, own: Mapping[int, torch.Tensor]) -> None:
-        self.own = own
+    def __init__(self, of_model: Mapping[int, torch.Tensor]) -> None:
+        self.of_model = of_model
         self.without_values = False
         self.made: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.memories: dict[int, StorageWeakRef] = {}
@@ -56,8 +56,8 @@ class Origins:
 
     def note(self, made: Any) -> None:
         """What was given to the model, or made of constants."""
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor) and self._is_new(tensor):
+        for tensor in tensors_of(made):
+            if self._is_new(tensor):
                 self.made[tensor] = True
                 if dense(tensor):
                     self.memories[memory_of(tensor)] = StorageWeakRef(tensor.untyped_storage())
@@ -70,7 +70,7 @@ class Origins:
         """Whether a tensor was made in a pass, or written to, and nobody has seen of what."""
         if self.written and dense(tensor) and memory_of(tensor) in self.written:
             return True
-        if not self._is_new(tensor) or tensor in self.made or id(tensor) in self.own:
+        if not self._is_new(tensor) or tensor in self.made or id(tensor) in self.of_model:
             return False
         return not self._is_of_known_memory(tensor)
 

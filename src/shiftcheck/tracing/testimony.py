@@ -9,10 +9,10 @@ from typing import Any
 
 from shiftcheck.lattice.layout import opaque
 from shiftcheck.report.causes import Cause
-from shiftcheck.tracing.leaving.words import ELSEWHERE, UNKNOWN, leak
+from shiftcheck.tracing.leaving.leaks import ELSEWHERE, UNKNOWN, leak
 from shiftcheck.tracing.origins import Place
+from shiftcheck.tracing.passes import Traced
 from shiftcheck.tracing.torch_internals import FakeTensorMode
-from shiftcheck.tracing.tracer import Traced
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,6 +129,11 @@ def uncompiled(model: Any) -> Any:
     return getattr(model, "_torchdynamo_orig_callable", model)
 
 
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    """The tensors among the leaves of a nested value."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
 def tensors_in(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor | None]]:
     """The parameters and buffers of a module itself, by name."""
     return (*module._parameters.items(), *module._buffers.items())
@@ -146,40 +151,16 @@ def graphs_of_script(inner: Any) -> Iterator[Any]:
 
 
 __all__ = [
-    "ASK_ABOUT_MEMORY",
-    "COMPOSITE_KERNEL",
-    "HOOKS_OF_ALL_MODULES",
-    "LOG_WITHOUT_VALUES",
-    "NOT_KNOWN_WITHOUT_VALUES",
-    "OWNERS_OF_METHODS",
-    "TABLES_OF_MODULES",
-    "CachedFunction",
     "FakeTensor",
     "FakeTensorMode",
     "HigherOrderOperator",
     "TorchDispatchMode",
-    "arguments_of",
-    "fake_mode",
-    "graphs_of_script",
-    "is_fake",
-    "is_mutable",
-    "is_overload",
     "keystr",
-    "memory_of",
-    "overload_name",
-    "packet_name",
-    "returns_of",
-    "scripted_object",
-    "tensors_in",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
     "tree_map",
     "tree_unflatten",
-    "uncompiled",
     "unset_fake_temporarily",
-    "version_of",
-    "without_modes",
-    "without_subclasses",
-    "without_torch_function",
 ]
+"""What comes from torch as it is."""

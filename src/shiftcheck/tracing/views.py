@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,13 @@ class Box:
     starts: tuple[int, ...]
     steps: tuple[int, ...]
     missing: tuple[int, ...]
+
+    def filled(self, dims: Sequence[T], missing: T) -> list[T]:
+        """Something for each dimension of the view, with another for each that it has not."""
+        every = list(dims)
+        for d in self.missing:
+            every.insert(d, missing)
+        return every
 
 
 def box_of(view: torch.Tensor, outer: torch.Tensor) -> Box | None:

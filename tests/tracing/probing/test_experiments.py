@@ -16,7 +16,8 @@ import torch.nn.functional as F
 import shiftcheck
 from shiftcheck import Report, Verdict
 from shiftcheck.lattice.axis import runs
-from shiftcheck.tracing.probing.experiments import Law, NoAnswerError, Operand, measure_law
+from shiftcheck.tracing.probing.experiments import measure_law
+from shiftcheck.tracing.probing.laws import Law, NoAnswerError, Operand
 
 UNSUPPORTED = "unsupported operation"
 

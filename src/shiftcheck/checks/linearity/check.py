@@ -35,7 +35,7 @@ from shiftcheck.measuring.tolerance import NOISE
 from shiftcheck.report.linearity import Linearity, LinearityReport, LinearOutput, Superposition
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render import explain_linearity
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 
 FINEST = 1e-6
 """A relative gap that rounding explains, but that is larger than this, proves nothing."""
@@ -122,7 +122,7 @@ def _notes(operator: Operator, measured: _Measured) -> tuple[str, ...]:
     notes = []
     if measured.precision != EXACT:
         notes.append("the model has no copy that computes in float64: compared in its own type")
-    if isinstance(operator.model, Whole):
+    if isinstance(operator.model, BlackBox):
         notes.append("what is decided inside, outside of torch, is not seen")
     if operator.inputs.gradients:
         notes.append("the model computes gradients in its forward: it ran outside inference mode")

@@ -20,10 +20,10 @@ from shiftcheck.measuring.model_errors import (
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import flat_outputs, modules_of
+from shiftcheck.tracing.passes import Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
-from shiftcheck.tracing.tracer import Traced
 
 EXACT = torch.float64
 
@@ -65,7 +65,7 @@ class Operator:
         except ValuesLeftError:
             if self.layer is not None:
                 raise
-            self.model = Whole(self.model, arrays=False)
+            self.model = BlackBox(self.model, arrays=False)
         except ModelError as error:
             if given.gradients or not needs_gradients(error):
                 raise
@@ -74,7 +74,7 @@ class Operator:
 
     def _run(self, given: Inputs) -> Response:
         values = given.shifted((0,) * len(given.pixels), 0)
-        if isinstance(self.model, Whole):
+        if isinstance(self.model, BlackBox):
             return self._whole(given, values)
         plan = Plan(model=self.model, inputs=given, layer=self.layer)
         with given.without_gradients():

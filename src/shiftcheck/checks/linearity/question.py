@@ -23,7 +23,7 @@ from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.report.equivariance import LayerResult, Report, Verdict
 from shiftcheck.report.linearity import ConvolutionReport, LinearityReport, Theorem
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.black_box import Whole
+from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.containers import with_leaves
 from shiftcheck.tracing.torch_internals import tree_leaves
 
@@ -137,7 +137,7 @@ def shifts_of(spans: Sequence[Span]) -> list[tuple[int, ...]]:
 
 def needed_size(case: Question) -> tuple[int, ...] | None:
     """The smallest sizes at which every tap can be read and a shift be compared."""
-    if isinstance(seen_as(case.model, case.inputs, case.x, training=False), Whole):
+    if isinstance(seen_as(case.model, case.inputs, case.x, training=False), BlackBox):
         return None
     given = case.inputs.pixels
     least = smallest_size(

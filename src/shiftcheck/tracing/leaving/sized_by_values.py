@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.tracing.torch_internals import overload_name, packet_name, tree_leaves
+from shiftcheck.tracing.torch_internals import overload_name, packet_name, tensors_of
 
 Chosen = Callable[..., Any]
 """Takes the arguments of an operation and gives those whose values decide the size."""
@@ -69,6 +69,4 @@ def tensors_deciding(
 ) -> list[torch.Tensor]:
     """The tensors whose values decide the size of what an operation returns."""
     chosen = deciding(func)
-    if chosen is None:
-        return []
-    return [t for t in tree_leaves(chosen(*args, **kwargs)) if isinstance(t, torch.Tensor)]
+    return [] if chosen is None else tensors_of(chosen(*args, **kwargs))

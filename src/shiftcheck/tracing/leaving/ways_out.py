@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch.overrides import TorchFunctionMode
 
-from shiftcheck.tracing.torch_internals import OWNERS_OF_METHODS, is_fake, is_overload, tree_leaves
+from shiftcheck.tracing.torch_internals import OWNERS_OF_METHODS, is_fake, is_overload, tensors_of
 
 _OUT = (
     "numpy tolist __array__ __cuda_array_interface__ __dlpack__ __dlpack_c_exchange_api__"
@@ -133,7 +133,7 @@ class WaysOut(TorchFunctionMode):
         """Nothing was dispatched, or no tensor came of it: values left, if any were asked for."""
         if func in HARMLESS_FUNCTIONS or out is None or out is NotImplemented:
             return
-        tensors = [t for t in tree_leaves(given) if isinstance(t, torch.Tensor)]
+        tensors = tensors_of(given)
         if any(out is t for t in tensors):
             return
         if any(map(self.watcher.depends_on_input, tensors)):

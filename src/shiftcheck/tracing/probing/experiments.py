@@ -7,22 +7,28 @@ together is refused: there is no answer then, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from math import lcm, prod
+from math import prod
 
 import numpy as np
 import torch
 
 from shiftcheck.lattice.axis import Mask
+from shiftcheck.tracing.probing.lab import (
+    DRAWS,
+    ROUNDING,
+    Lab,
+    Operation,
+    Tensors,
+    all_finite,
+    lab_of,
+    short,
+    unequal,
+)
+from shiftcheck.tracing.probing.laws import AxisLaw, Law, NoAnswerError, Operand
 from shiftcheck.tracing.restoring.generators import undisturbed
-
-Operation = Callable[[list[torch.Tensor]], torch.Tensor]
-Tensors = list[torch.Tensor]
-
-DRAWS = ((1.0, 0), (1.0, 0), (30.0, 0), (1e3, 1), (1e3, -1), (1e9, 0), (1e-3, 0), (1.0, 0))
-"""Magnitudes of noise and its sign (0: mixed): what hides behind one of them shows with another."""
 
 MODERATE = ((1.0, 0), (30.0, 0), (30.0, 1), (30.0, -1))
 """The same where larger values would drown the others in rounding."""
@@ -39,65 +45,8 @@ FAR = 1024
 MOST_VALUES = 2**22
 """The largest canvas, in values; what needs a larger one is not probed."""
 
-ROUNDING = 256.0
-"""Two values are the same where they differ by so many eps of the largest of their channel."""
-
 FAR_ROUNDING = 4096.0
 """The same where the places themselves are large numbers, as on a far canvas."""
-
-
-class NoAnswerError(Exception):
-    """The experiments do not fit together, and this is why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operand:
-    """A tensor that is shifted: its shape, and for each axis its dimension and rate.
-
-    ``rates``: samples of this operand in one step of the coarsest one.
-    """
-
-    shape: tuple[int, ...]
-    dims: tuple[int, ...]
-    rates: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AxisLaw:
-    """What was measured along one axis.
-
-    ``steps`` of the coarsest operand become ``samples`` of the output. ``spans``: for each operand
-    and phase, the first and last sample that output sample ``phase`` sees; None where it sees none.
-    ``circle``: on a closed turn, every sample follows.
-    """
-
-    dim: int
-    steps: int
-    samples: int
-    spans: tuple[tuple[tuple[int, int] | None, ...], ...]
-    valid: Mask
-    circle: bool
-
-    def inside(self, sizes: Sequence[int], rates: Sequence[int]) -> Mask:
-        """The samples whose span lies within operands of these sizes."""
-        index = np.arange(len(self.valid))
-        out = np.ones(len(self.valid), dtype=bool)
-        for spans, size, rate in zip(self.spans, sizes, rates, strict=True):
-            for phase, span in enumerate(spans):
-                if span is None:
-                    continue
-                mine = index[phase :: self.samples]
-                ahead = mine // self.samples * self.steps * rate
-                out[mine] &= (ahead + span[0] >= 0) & (ahead + span[1] < size)
-        return out
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Law:
-    """What was measured of one output: its shape and the law of every axis."""
-
-    shape: tuple[int, ...]
-    axes: tuple[AxisLaw, ...]
 
 
 def measure_law(
@@ -121,14 +70,14 @@ def measure_law(
         NoAnswerError: where the operation has no law that can be measured.
     """
     with undisturbed():
-        lab = _lab(operation, operands, dtype, device)
+        lab = lab_of(operation, operands, dtype, device)
         shape = lab.repeatable()
         axes = [_AxisProbe(lab, a).law(ring) for a, ring in enumerate(circular)]
         if len({law.dim for law in axes}) < len(axes):
             raise NoAnswerError("two axes end up in one dimension")
         _check_together(lab, axes, DRAWS)
         if lab.dtype != dtype:  # what it does in float64 must be what it does in its own type
-            _check_together(_Lab(lab.operation, operands, dtype, device), axes, MODERATE)
+            _check_together(Lab(lab.operation, operands, dtype, device), axes, MODERATE)
         return Law(shape=shape, axes=tuple(axes))
 
 
@@ -152,131 +101,15 @@ def same_alone(
             for copy in (0, copies - 1):
                 alone = operation([t.chunk(copies)[copy].clone() for t in whole])
                 part = together.chunk(copies)[copy]
-                if part.shape != alone.shape or bool(_unequal(part, alone, ROUNDING).any()):
+                if part.shape != alone.shape or bool(unequal(part, alone, ROUNDING).any()):
                     return False
     return True
-
-
-def _unequal(one: torch.Tensor, other: torch.Tensor, slack: float) -> torch.Tensor:
-    """Where two tensors differ by more than ``slack`` eps of the largest value of a channel."""
-    if slack == 0:
-        return one != other
-    dims = tuple(range(2, one.ndim)) or tuple(range(one.ndim))
-    scale = torch.maximum(one.abs(), other.abs()).amax(dims, keepdim=True)
-    return ~((one - other).abs() <= slack * torch.finfo(one.dtype).eps * scale)
-
-
-class _Lab:
-    """The operation with a supply of noise."""
-
-    def __init__(
-        self,
-        operation: Operation,
-        operands: Sequence[Operand],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        self.operation, self.operands = operation, operands
-        self.dtype, self.device = dtype, device
-        self.generator = torch.Generator().manual_seed(0)
-
-    def noise(self, extra: Sequence[int], size: float = 1.0, sign: int = 0) -> Tensors:
-        """Random operands, longer by ``extra`` steps along each axis."""
-        out = []
-        for operand in self.operands:
-            shape = list(operand.shape)
-            for dim, rate, more in zip(operand.dims, operand.rates, extra, strict=True):
-                shape[dim] += more * rate
-            values = size * torch.randn(
-                shape, generator=self.generator, dtype=torch.float64, device="cpu"
-            )
-            values = values.abs() * sign if sign else values
-            out.append(values.to(self.device, self.dtype))
-        return out
-
-    def cut(self, tensors: Tensors, axis: int, start: int, extra: int) -> Tensors:
-        """The operands from step ``start`` on, longer by ``extra`` steps than they are alone."""
-        out = []
-        for tensor, operand in zip(tensors, self.operands, strict=True):
-            dim, rate = operand.dims[axis], operand.rates[axis]
-            out.append(tensor.narrow(dim, start * rate, operand.shape[dim] + extra * rate))
-        return out
-
-    def surrounded(
-        self, inner: Tensors, axis: int, margin: int, size: float = 1.0, sign: int = 0
-    ) -> Tensors:
-        """The operands with ``margin`` more steps of content on both sides."""
-        out = []
-        for tensor, operand in zip(inner, self.operands, strict=True):
-            dim = operand.dims[axis]
-            shape = list(tensor.shape)
-            shape[dim] = margin * operand.rates[axis]
-            sides = []
-            for _ in range(2):
-                values = size * torch.randn(
-                    shape, generator=self.generator, dtype=torch.float64, device="cpu"
-                )
-                values = values.abs() * sign if sign else values
-                sides.append(values.to(self.device, self.dtype))
-            out.append(torch.cat((sides[0], tensor, sides[1]), dim))
-        return out
-
-    def run(self, tensors: Tensors, *, finite: bool = True) -> torch.Tensor:
-        """The operation on copies of the tensors; with ``finite``, it must give finite values."""
-        y = self.operation([t.clone(memory_format=torch.contiguous_format) for t in tensors])
-        if finite and not bool(torch.isfinite(y).all()):
-            raise NoAnswerError("it gives values that are not finite")
-        return y
-
-    def repeatable(self) -> tuple[int, ...]:
-        """The shape of the output; the same input must give the same again."""
-        given = self.noise([0] * len(self.operands[0].dims))
-        y = self.run(given)
-        for _ in range(3):
-            again = self.run(given)
-            if again.shape != y.shape or not torch.equal(again, y):
-                raise NoAnswerError("the same input gives something else again")
-        return tuple(y.shape)
-
-
-def _lab(
-    operation: Operation, operands: Sequence[Operand], dtype: torch.dtype, device: torch.device
-) -> _Lab:
-    """The operation in float64, or in the type of its input where that is refused."""
-    for wanted in dict.fromkeys((torch.float64, dtype)):
-        lab = _Lab(_checked(operation), operands, wanted, device)
-        try:
-            lab.run(lab.noise([0] * len(operands[0].dims)), finite=False)
-            return lab
-        except NoAnswerError:
-            raise
-        except Exception as error:  # whatever an operation that is not ours may raise
-            failure = error
-    raise NoAnswerError(f"it raises on noise: {_short(failure)}")
-
-
-def _checked(operation: Operation) -> Operation:
-    def checked(tensors: Tensors) -> torch.Tensor:
-        y = operation(tensors)
-        if not isinstance(y, torch.Tensor) or y.layout != torch.strided:
-            raise NoAnswerError("it gives no dense tensor")
-        if not y.is_floating_point():
-            raise NoAnswerError(f"it gives values of type {str(y.dtype).removeprefix('torch.')}")
-        if y.numel() == 0:
-            raise NoAnswerError("it gives no values")
-        return y.detach().clone()
-
-    return checked
-
-
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 class _AxisProbe:
     """The experiments along one axis."""
 
-    def __init__(self, lab: _Lab, axis: int) -> None:
+    def __init__(self, lab: Lab, axis: int) -> None:
         self.lab, self.axis = lab, axis
         self.margin = self.steps = self.samples = self.dim = 0
 
@@ -297,15 +130,7 @@ class _AxisProbe:
         inside = law.inside(self.sizes, self.rates)
         if bool((inside & ~valid).any()):
             raise NoAnswerError(f"what it gives depends on the place along axis {self.axis}")
-        closed = ring and self._closes(alone)
-        return AxisLaw(
-            dim=self.dim,
-            steps=self.steps,
-            samples=self.samples,
-            spans=spans,
-            valid=valid & inside,
-            circle=closed,
-        )
+        return replace(law, valid=valid & inside, circle=ring and self._closes(alone))
 
     @property
     def sizes(self) -> list[int]:
@@ -364,7 +189,7 @@ class _AxisProbe:
             except NoAnswerError:
                 raise
             except Exception as error:  # whatever an operation that is not ours may raise
-                raise NoAnswerError(f"it takes this size only: {_short(error)}") from error
+                raise NoAnswerError(f"it takes this size only: {short(error)}") from error
         raise NoAnswerError(reason)
 
     # -- which shift becomes which ---------------------------------------------------------------
@@ -421,7 +246,7 @@ class _AxisProbe:
                 self.lab.run(self._window(source, start, margin), finite=size == 1.0)
                 for start in (0, steps, 2 * steps)
             )
-            if not _finite(ahead, still, back):
+            if not all_finite(ahead, still, back):
                 continue
             if not (self._moves(still, ahead, by) and self._moves(back, still, by)):
                 return False
@@ -446,7 +271,7 @@ class _AxisProbe:
             beyond = self.lab.run(wide, finite=size == 1.0)
             if stop > near.shape[self.dim] or ahead + stop - start > beyond.shape[self.dim]:
                 raise NoAnswerError(f"the size of axis {self.axis} does not grow as it shifts")
-            if not _finite(beyond):
+            if not all_finite(beyond):
                 continue
             if bool(self.differs(beyond, near, ahead, start, stop - start, FAR_ROUNDING).any()):
                 return False
@@ -474,10 +299,9 @@ class _AxisProbe:
             for size, sign in DRAWS:
                 inner = self.noise(0, inner_size, inner_sign)
                 canvas = self.lab.surrounded(inner, self.axis, self.margin, size, sign)
-                usual = size == inner_size == 1.0
-                y, z = self.lab.run(inner, finite=usual), self.lab.run(canvas, finite=usual)
-                if _finite(y, z):
-                    apart = self.differs(y, z, 0, self.origin, count, ROUNDING)
+                both = self.lab.both(inner, canvas, usual=size == inner_size == 1.0)
+                if both is not None:
+                    apart = self.differs(*both, 0, self.origin, count, ROUNDING)
                     valid &= ~apart.cpu().numpy()
         return valid
 
@@ -503,34 +327,28 @@ class _AxisProbe:
         self, operand: int, alone: torch.Tensor, slack: float, *, before: bool
     ) -> list[int | None] | None:
         """The outermost sample that each phase sees; None where it lies beyond the region."""
-        advance = self.steps * self.rates[operand]
-        middle = (self.margin + (self.sizes[operand] // self.rates[operand]) // 2) * self.rates[
-            operand
-        ]
-        found: list[int | None] = [None] * self.samples
+        rate = self.rates[operand]
+        advance = self.steps * rate
+        middle = (self.margin + self.sizes[operand] // rate // 2) * rate
+        edges: list[int | None] = [None] * self.samples
         start, stop = self._region(alone)
         draws = max(4, -(-len(DRAWS) * 2 // advance))
         for cut in range(middle, middle + advance):
             for draw in range(draws):
-                seen = self._affected(
-                    operand, cut, cut * draws + draw, (start, stop), slack, before
-                )
+                number = cut * draws + draw
+                seen = self._affected(operand, cut, number, (start, stop), slack, before)
                 if len(seen) == 0:
                     continue
-                if (
-                    (seen.max() >= stop - self.samples)
-                    if before
-                    else seen.min() < start + self.samples
-                ):
+                last, first = stop - self.samples, start + self.samples
+                if seen.max() >= last if before else seen.min() < first:
                     return None
                 place = seen - self.origin
-                edge = cut - self.margin * self.rates[operand] - place // self.samples * advance
+                edge = cut - self.margin * rate - place // self.samples * advance
                 for phase, tap in zip(place % self.samples, edge - before, strict=True):
-                    known = found[phase]
-                    tap = int(tap)
+                    known, tap = edges[phase], int(tap)
                     worse = known is None or (tap < known if before else tap > known)
-                    found[phase] = tap if worse else known
-        return found
+                    edges[phase] = tap if worse else known
+        return edges
 
     def _affected(
         self,
@@ -544,10 +362,8 @@ class _AxisProbe:
         """The samples of the region that change with everything before, or from, the cut."""
         base_size, base_sign = DRAWS[draw // 2 % len(DRAWS)]
         size, sign = DRAWS[draw % len(DRAWS)]
-        base, other = (
-            self.noise(2 * self.margin, base_size, base_sign),
-            self.noise(2 * self.margin, size, sign),
-        )
+        base = self.noise(2 * self.margin, base_size, base_sign)
+        other = self.noise(2 * self.margin, size, sign)
         dim = self.lab.operands[operand].dims[self.axis]
         length = base[operand].shape[dim]
         changed = list(base)
@@ -555,12 +371,11 @@ class _AxisProbe:
         changed[operand] = torch.cat(
             (source[operand].narrow(dim, 0, cut), rest[operand].narrow(dim, cut, length - cut)), dim
         )
-        usual = size == base_size == 1.0
-        y, z = self.lab.run(base, finite=usual), self.lab.run(changed, finite=usual)
-        if not _finite(y, z):
+        both = self.lab.both(base, changed, usual=size == base_size == 1.0)
+        if both is None:
             return np.zeros(0, dtype=np.intp)
         start, stop = region
-        apart = self.differs(y, z, start, start, stop - start, slack)
+        apart = self.differs(*both, start, start, stop - start, slack)
         return start + np.flatnonzero(apart.cpu().numpy())
 
     # -- the circle ------------------------------------------------------------------------------
@@ -578,12 +393,11 @@ class _AxisProbe:
                     torch.roll(t, way * self.steps * rate, o.dims[self.axis])
                     for t, o, rate in zip(given, self.lab.operands, self.rates, strict=True)
                 ]
-                usual = size == 1.0
-                y, z = self.lab.run(given, finite=usual), self.lab.run(turned, finite=usual)
-                expected = torch.roll(y, way * self.samples, self.dim)
-                if not _finite(y, z):
+                both = self.lab.both(given, turned, usual=size == 1.0)
+                if both is None:
                     continue
-                if bool(self.differs(z, expected, 0, 0, count, ROUNDING).any()):
+                expected = torch.roll(both[0], way * self.samples, self.dim)
+                if bool(self.differs(both[1], expected, 0, 0, count, ROUNDING).any()):
                     return False
         return True
 
@@ -594,11 +408,7 @@ def _near(number: Fraction) -> list[int]:
     return [w for w in range(low - 1, low + 3) if w >= 1]
 
 
-def _finite(*tensors: torch.Tensor) -> bool:
-    return all(bool(torch.isfinite(t).all()) for t in tensors)
-
-
-def _check_together(lab: _Lab, laws: Sequence[AxisLaw], draws: Sequence[tuple[float, int]]) -> None:
+def _check_together(lab: Lab, laws: Sequence[AxisLaw], draws: Sequence[tuple[float, int]]) -> None:
     """Content on all sides at once: the samples that are valid on every axis are still the same."""
     margins = [law.steps * -(-_reach(law) // law.steps) for law in laws]
     for size, sign in draws:
@@ -612,7 +422,7 @@ def _check_together(lab: _Lab, laws: Sequence[AxisLaw], draws: Sequence[tuple[fl
         for law, margin in zip(laws, margins, strict=True):
             start = margin // law.steps * law.samples
             z = z.narrow(law.dim, start, len(law.valid))
-        apart = _unequal(y, z, ROUNDING) if _finite(z) else torch.zeros_like(y, dtype=torch.bool)
+        apart = unequal(y, z, ROUNDING) if all_finite(z) else torch.zeros_like(y, dtype=torch.bool)
         for law in laws:
             keep = torch.from_numpy(np.flatnonzero(law.valid)).to(apart.device)
             apart = apart.index_select(law.dim, keep)
@@ -624,15 +434,3 @@ def _reach(law: AxisLaw) -> int:
     """Steps that lie within what any sample sees to one side, at most."""
     ends = [abs(e) for spans in law.spans for s in spans if s is not None for e in s]
     return max([law.steps, *ends]) + law.steps
-
-
-def units(strides: Sequence[Fraction]) -> tuple[int, ...]:
-    """Samples of tensors of these strides in the smallest step that is whole for all of them."""
-    step = Fraction(
-        lcm(*(s.numerator for s in strides)),
-        lcm(*(s.denominator for s in strides)),
-    )
-    smallest = step
-    while any((smallest / s).denominator != 1 for s in strides):
-        smallest += step
-    return tuple(int(smallest / s) for s in strides)

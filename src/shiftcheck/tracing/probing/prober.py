@@ -15,16 +15,10 @@ from shiftcheck.lattice.layout import Dim, Factor, Layout, merge_causes, plain, 
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
-from shiftcheck.tracing.memory import Ledger
-from shiftcheck.tracing.probing.experiments import (
-    AxisLaw,
-    Law,
-    NoAnswerError,
-    Operand,
-    measure_law,
-    same_alone,
-    units,
-)
+from shiftcheck.tracing.memory import TensorMemory
+from shiftcheck.tracing.probing.experiments import measure_law, same_alone
+from shiftcheck.tracing.probing.lab import short
+from shiftcheck.tracing.probing.laws import AxisLaw, Law, NoAnswerError, Operand, units
 from shiftcheck.tracing.torch_internals import tree_leaves, tree_unflatten
 
 MEASURED = Cause(
@@ -76,8 +70,7 @@ class Prober:
         key = (subject.key, tuple(operands), tuple(rings), dtype)
         if key not in known:
             with self.untraced():
-                found = _measure(subject, operands, rings, dtype)
-            known[key] = found
+                known[key] = _measure(subject, operands, rings, dtype)
         answer = known[key]
         if isinstance(answer, NoAnswerError):
             raise answer
@@ -134,8 +127,7 @@ def _operands(subject: Subject) -> tuple[list[Operand], int]:
     out = []
     for i, layout in enumerate(subject.layouts):
         shape = (layout.shape[0] // copies, *layout.shape[1:])
-        own = tuple(rate[i] for rate in rates)
-        out.append(Operand(shape=shape, dims=places[i], rates=own))
+        out.append(Operand(shape=shape, dims=places[i], rates=tuple(r[i] for r in rates)))
     return out, copies
 
 
@@ -146,7 +138,7 @@ def _copies(layout: Layout) -> int:
 
 def _places(layout: Layout) -> tuple[int, ...]:
     """The dimension of each axis; raises NoAnswerError where one is not a dimension of its own."""
-    found: dict[int, int] = {}
+    places: dict[int, int] = {}
     for d, dim in enumerate(layout.dims):
         kinds = [f.kind for f in dim]
         if "copies" in (kinds[1:] if d == 0 else kinds):
@@ -154,12 +146,12 @@ def _places(layout: Layout) -> tuple[int, ...]:
         if not set(kinds) - {"plain", "copies"}:
             continue
         axis = layout.axis_in(d) if isinstance(layout.axes[dim[0].axis], Axis) else None
-        if axis is None or axis in found or d == 0:
+        if axis is None or axis in places or d == 0:
             raise NoAnswerError("a spatial axis is no dimension of its own")
-        found[axis] = d
-    if sorted(found) != list(range(len(layout.axes))):
+        places[axis] = d
+    if sorted(places) != list(range(len(layout.axes))):
         raise NoAnswerError("a tensor that depends on the input lacks a spatial axis")
-    return tuple(found[a] for a in range(len(layout.axes)))
+    return tuple(places[a] for a in range(len(layout.axes)))
 
 
 def _output(call: Call, index: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
@@ -195,8 +187,7 @@ def _measure(
     except NoAnswerError as reason:
         return reason
     except Exception as error:  # whatever an operation that is not ours may raise on other sizes
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        return NoAnswerError(f"it raises on noise: {text[:120]}")
+        return NoAnswerError(f"it raises on noise: {short(error)}")
     return laws
 
 
@@ -233,7 +224,7 @@ def _axis(law: AxisLaw, operands: Sequence[Operand], states: Sequence[Axis], axi
 
 
 def subject_of(
-    call: Any, leaves: Sequence[Any], structure: Any, key: Any, ledger: Ledger
+    call: Any, leaves: Sequence[Any], structure: Any, key: Any, memory: TensorMemory
 ) -> Subject:
     """Something that takes the tensors among ``leaves``, as what can be called on others.
 
@@ -243,12 +234,12 @@ def subject_of(
     for i, leaf in enumerate(leaves):
         if not isinstance(leaf, torch.Tensor):
             continue
-        if ledger.layout(leaf) is not None:
+        if memory.layout(leaf) is not None:
             places.append(i)
         else:
-            constants[i] = _known(leaf, ledger)
+            constants[i] = _known(leaf, memory)
     tensors = [leaves[i] for i in places]
-    layouts = [ledger.layout(t) for t in tensors]
+    layouts = [memory.layout(t) for t in tensors]
 
     def outputs(given: list[torch.Tensor]) -> list[torch.Tensor]:
         values = list(leaves)
@@ -262,7 +253,7 @@ def subject_of(
             raise NoAnswerError("it gives something that is no tensor")
         return returned
 
-    with ledger.untraced():
+    with memory.untraced():
         rest = tuple(
             _fingerprint(constants[i]) if i in constants else repr(leaf)
             for i, leaf in enumerate(leaves)
@@ -276,9 +267,9 @@ def subject_of(
     )
 
 
-def _known(constant: torch.Tensor, ledger: Ledger) -> torch.Tensor:
-    real = None if ledger.is_random(constant) else ledger.real_of(constant)
-    if real is None:
+def _known(constant: torch.Tensor, memory: TensorMemory) -> torch.Tensor:
+    real = memory.constants.real_of(constant)
+    if real is None or memory.constants.is_random(constant):
         raise NoAnswerError("the values of one of its arguments are not known")
     if real.layout != torch.strided:
         raise NoAnswerError("one of its arguments is not dense")
@@ -293,5 +284,5 @@ def _fingerprint(constant: torch.Tensor) -> tuple[Any, ...]:
 
 def _of_type(constant: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A constant in the type of the noise."""
-    own = constant.detach()
-    return own.to(dtype) if own.is_floating_point() else own
+    values = constant.detach()
+    return values.to(dtype) if values.is_floating_point() else values

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from operator import is_
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from shiftcheck.tracing.torch_internals import TABLES_OF_MODULES, is_fake
 
@@ -55,10 +54,19 @@ class Kept:
 
     def differs(self) -> bool:
         """Whether what it holds may change what the model gives: beside it, notes do not."""
-        return self.changed()
+        return self.changed() and not (self.aside and self.only_notes())
+
+    def only_notes(self) -> bool:
+        """Whether nothing but notes changed."""
+        return False
 
     def put_back(self) -> None:
         """Make it hold what it did, where it does not."""
+        if self.changed():
+            self.restore()
+
+    def restore(self) -> None:
+        """Make it hold what it did."""
         raise NotImplementedError
 
 
@@ -85,11 +93,8 @@ class Entries(Kept):
             or not all(map(is_, self.keys, plain.keys(self.holder)))
         )
 
-    def differs(self) -> bool:
-        """Whether more than notes beside the model changed."""
-        return self.changed() and not (self.aside and self._only_notes())
-
-    def _only_notes(self) -> bool:
+    def only_notes(self) -> bool:
+        """Whether the entries that changed are notes."""
         plain, before = _plain(self.holder), dict(zip(self.keys, self.values, strict=True))
         now = dict(plain.items(self.holder))
         return all(
@@ -98,10 +103,8 @@ class Entries(Kept):
             if now.get(key, MISSING) is not before.get(key, MISSING)
         )
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Entry by entry, so that nobody ever finds it empty; in order, where that changed."""
-        if not self.changed():
-            return
         plain, before = _plain(self.holder), dict(zip(self.keys, self.values, strict=True))
         for key in [k for k in plain.keys(self.holder) if k not in before]:
             plain.__delitem__(self.holder, key)
@@ -119,182 +122,132 @@ def _plain(holder: dict[Any, Any]) -> Any:
 
 
 @dataclass(slots=True, eq=False)
-class Items(Kept):
-    """A list of any class."""
+class Contents(Kept):
+    """Something that holds others in an order, and what it held ``before``."""
 
-    holder: list[Any]
-    before: list[Any]
+    holder: Any
+    before: Any
+
+    @classmethod
+    def of(cls, holder: Any, place: Place, aside: bool) -> Self:
+        """Something as it is now."""
+        return cls(place, aside, holder, cls.read(holder))
 
     @staticmethod
-    def of(holder: list[Any], place: Place, aside: bool) -> Items:
-        """A list as it is now."""
-        return Items(place, aside, holder, list.__getitem__(holder, slice(None)))
+    def read(holder: Any) -> Any:
+        """What it holds now."""
+        raise NotImplementedError
+
+    def changed(self) -> bool:
+        """Whether an element is another one."""
+        now = self.read(self.holder)
+        return len(now) != len(self.before) or not all(map(is_, now, self.before))
+
+
+class Items(Contents):
+    """A list of any class."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def read(holder: Any) -> Any:
+        """All elements."""
+        return list.__getitem__(holder, slice(None))
 
     def changed(self) -> bool:
         """Whether an element is another one; more notes in a list of notes are no difference."""
-        now = list.__getitem__(self.holder, slice(None))
-        if len(now) == len(self.before) and all(map(is_, now, self.before)):
+        if not Contents.changed(self):
             return False
+        now = self.read(self.holder)
         more = now[len(self.before) :]
         return not (self.aside and all(map(is_, self.before, now)) and more and are_notes(more))
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """All at once."""
-        if self.changed():
-            list.__setitem__(self.holder, slice(None), self.before)
+        list.__setitem__(self.holder, slice(None), self.before)
 
 
-@dataclass(slots=True, eq=False)
-class Members(Kept):
+class Members(Contents):
     """A set of any class."""
 
-    holder: set[Any]
-    before: frozenset[Any]
+    __slots__ = ()
 
     @staticmethod
-    def of(holder: set[Any], place: Place, aside: bool) -> Members:
-        """A set as it is now."""
-        return Members(place, aside, holder, frozenset(set.__iter__(holder)))
+    def read(holder: Any) -> Any:
+        """All members."""
+        return frozenset(set.__iter__(holder))
 
     def changed(self) -> bool:
         """Whether a member is another one; more notes in a set of notes are no difference."""
-        now = frozenset(set.__iter__(self.holder))
+        now = self.read(self.holder)
         if now == self.before:
             return False
         return not (self.aside and self.before < now and are_notes(now - self.before))
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Member by member."""
-        if self.changed():
-            set.intersection_update(self.holder, self.before)
-            set.update(self.holder, self.before)
+        set.intersection_update(self.holder, self.before)
+        set.update(self.holder, self.before)
 
 
-@dataclass(slots=True, eq=False)
-class Queued(Kept):
+class Queued(Contents):
     """A deque of any class."""
 
-    holder: deque[Any]
-    before: tuple[Any, ...]
+    __slots__ = ()
 
     @staticmethod
-    def of(holder: deque[Any], place: Place, aside: bool) -> Queued:
-        """A deque as it is now."""
-        return Queued(place, aside, holder, tuple(deque.__iter__(holder)))
+    def read(holder: Any) -> Any:
+        """All elements."""
+        return tuple(deque.__iter__(holder))
 
-    def changed(self) -> bool:
-        """Whether an element is another one."""
-        now = tuple(deque.__iter__(self.holder))
-        return len(now) != len(self.before) or not all(map(is_, now, self.before))
-
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """All of them."""
-        if self.changed():
-            deque.clear(self.holder)
-            deque.extend(self.holder, self.before)
+        deque.clear(self.holder)
+        deque.extend(self.holder, self.before)
 
 
-@dataclass(slots=True, eq=False)
-class Bytes(Kept):
+class Bytes(Contents):
     """A bytearray of any class."""
 
-    holder: bytearray
-    before: bytes
-
-    def changed(self) -> bool:
-        """Whether a byte is another one."""
-        return self.before != bytes(self.holder)
-
-    def put_back(self) -> None:
-        """All at once."""
-        if self.changed():
-            bytearray.__setitem__(self.holder, slice(None), self.before)
-
-
-@dataclass(slots=True, eq=False)
-class Empties:
-    """Containers that hold nothing, as most of a module's are: no more is made to say so."""
-
-    holders: list[Any]
-    places: list[Place]
-
-    def changed(self) -> bool:
-        """Whether one holds something."""
-        return any(map(len, self.holders))
-
-    def filled(self) -> list[tuple[Any, Place]]:
-        """Those that hold something now."""
-        pairs = zip(self.holders, self.places, strict=True)
-        return [(holder, place) for holder, place in pairs if holder]
-
-
-@dataclass(slots=True, eq=False)
-class Named(Kept):
-    """Values by name that are no dictionary's: of a class, a slot, a cell, a module of Python.
-
-    ``look`` gives the value of a name, or MISSING; ``write`` sets it, ``erase`` takes it away.
-    """
-
-    before: dict[str, Any]
-    look: Callable[[str], Any]
-    write: Callable[[str, Any], None]
-    erase: Callable[[str], None]
-
-    def changed(self) -> bool:
-        """Whether a name stands for another value."""
-        return any(self.look(name) is not value for name, value in self.before.items())
-
-    def differs(self) -> bool:
-        """Whether more than notes beside the model changed."""
-        return self.changed() and not (self.aside and self._only_notes())
-
-    def _only_notes(self) -> bool:
-        pairs = [(self.look(name), value) for name, value in self.before.items()]
-        changed = [pair for pair in pairs if pair[0] is not pair[1]]
-        return all(are_notes(v for v in pair if v is not MISSING) for pair in changed)
-
-    def put_back(self) -> None:
-        """Name by name."""
-        for name, value in self.before.items():
-            now = self.look(name)
-            if now is not value and value is MISSING:
-                self.erase(name)
-            elif now is not value:
-                self.write(name, value)
-
-
-@dataclass(slots=True, eq=False)
-class Values(Kept):
-    """An array of NumPy; of a large one, some values."""
-
-    holder: NDArray[Any]
-    before: NDArray[Any]
+    __slots__ = ()
 
     @staticmethod
-    def of(holder: NDArray[Any], place: Place, aside: bool) -> Values:
+    def read(holder: Any) -> Any:
+        """All bytes."""
+        return bytes(holder)
+
+    def restore(self) -> None:
+        """All at once."""
+        bytearray.__setitem__(self.holder, slice(None), self.before)
+
+
+class Values(Contents):
+    """An array of NumPy; of a large one, some values."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, holder: Any, place: Place, aside: bool) -> Self:
         """An array as it is now."""
-        return Values(place, aside, holder, np.array(_some(holder), copy=True))
+        return cls(place, aside, holder, np.array(cls.read(holder), copy=True))
+
+    @staticmethod
+    def read(holder: Any) -> Any:
+        """The values that are looked at."""
+        if holder.nbytes <= MOST_BYTES:
+            return holder
+        return holder.flat[np.linspace(0, holder.size - 1, SAMPLES).astype(np.int64)]
 
     def changed(self) -> bool:
         """Whether a value is another one."""
-        now = _some(self.holder)
-        return now.shape != self.before.shape or now.tobytes() != self.before.tobytes()
+        now = self.read(self.holder)
+        return bool(now.shape != self.before.shape or now.tobytes() != self.before.tobytes())
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """All at once; raises ValueError where not all are known."""
-        if not self.changed():
-            return
         if self.before.shape != self.holder.shape:
             raise ValueError("its values changed, and they are too many to be kept")
         np.copyto(self.holder, self.before)
-
-
-def _some(array: NDArray[Any]) -> NDArray[Any]:
-    if array.nbytes <= MOST_BYTES:
-        return array
-    places = np.linspace(0, array.size - 1, SAMPLES).astype(np.int64)
-    found: NDArray[Any] = array.flat[places]
-    return found
 
 
 @dataclass(slots=True, eq=False)
@@ -326,10 +279,9 @@ class Cached(Kept):
             return False
         return any(is_fake(t) or t.is_inference() for t in tensors_in(self.holder))
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Empty it: what is asked for again is computed again."""
-        if self.changed():
-            self.holder.cache_clear()
+        self.holder.cache_clear()
 
 
 @dataclass(slots=True, eq=False)
@@ -344,22 +296,21 @@ class Sealed(Kept):
         known = set(map(id, self.before))
         return any(id(t) not in known for t in tensors_in(self.holder))
 
-    def put_back(self) -> None:
-        """Raises TypeError where that is so."""
-        if self.changed():
-            raise TypeError("it holds tensors of the check, and cannot be written to")
+    def restore(self) -> None:
+        """Raises TypeError: it cannot be."""
+        raise TypeError("it holds tensors of the check, and cannot be written to")
 
 
 def tensors_in(holder: Any, depth: int = 3) -> list[torch.Tensor]:
     """The tensors that an object refers to, whatever it is, or things that it refers to."""
-    found: list[torch.Tensor] = []
+    tensors: list[torch.Tensor] = []
     for part in gc.get_referents(holder):
         kind = type(part)
         if issubclass(kind, torch.Tensor):
-            found.append(part)
+            tensors.append(part)
         elif depth and kind not in ATOMS and not issubclass(kind, type | types.FunctionType):
-            found += tensors_in(part, depth - 1)
-    return found
+            tensors += tensors_in(part, depth - 1)
+    return tensors
 
 
 def are_notes(values: Iterable[Any], depth: int = 3) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import itertools
 import queue
 import random
-import sys
 import threading
 import types
 from collections import OrderedDict, defaultdict, deque
@@ -19,6 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from shiftcheck.tracing.restoring.by_name import (
+    ClassAttributes,
+    Named,
+    ScriptAttributes,
+    no_erasing,
+)
 from shiftcheck.tracing.restoring.contents import (
     ATOMS,
     ATTRIBUTE,
@@ -27,31 +31,29 @@ from shiftcheck.tracing.restoring.contents import (
     Bytes,
     Cached,
     Drawn,
-    Empties,
     Entries,
     Items,
     Kept,
     Members,
-    Named,
     Place,
     Queued,
     Sealed,
     Values,
     tensors_in,
 )
-from shiftcheck.tracing.torch_internals import CachedFunction, graphs_of_script, scripted_object
+from shiftcheck.tracing.restoring.reflection import (
+    HOLDERS,
+    is_foreign,
+    is_of_the_user,
+    names_in,
+    own_attributes,
+    slots_of,
+    written_in_script,
+)
+from shiftcheck.tracing.torch_internals import CachedFunction, scripted_object
 
 MOST_ASIDE = 20_000
 """So many things at most are looked at that functions refer to, the nearest first."""
-
-FOREIGN = sys.stdlib_module_names | {"torch", "numpy", "_pytest", "pytest", "pluggy", "hypothesis"}
-"""Packages whose own classes and variables are no state of a model."""
-
-HOLDERS = (
-    *("types", "collections", "weakref", "_weakrefset", "functools", "argparse", "queue"),
-    *("_thread", "_threading_local", "torch.nn", "torch.distributions", "torch.optim"),
-)
-"""Modules in these packages whose objects people keep things in."""
 
 EMPTY = frozenset({dict, OrderedDict, list, set})
 PLAIN = EMPTY | {tuple, frozenset, deque, defaultdict}
@@ -74,7 +76,7 @@ class Reach:
     def __init__(self) -> None:
         self.tensors: list[tuple[torch.Tensor, Place]] = []
         self.kept: list[Kept] = []
-        self.empties = Empties([], [])
+        self.empties: list[tuple[Any, Place]] = []  # as most containers of a module are
         self.seen: dict[int, Any] = {}
         self.handlers: dict[type, Handler] = {}
         self.slotted: dict[type, dict[str, Any]] = {}
@@ -99,7 +101,7 @@ class Reach:
 
     def everything(self) -> list[Kept]:
         """What is kept, and what held nothing before and does now."""
-        filled = [_emptied(holder, place) for holder, place in self.empties.filled()]
+        filled = [_emptied(holder, place) for holder, place in self.empties if holder]
         return [*self.kept, *filled]
 
     def _empty(self, waiting: deque[tuple[Any, Place]]) -> None:
@@ -124,8 +126,7 @@ class Reach:
             if kind in ATOMS:
                 continue
             if kind in EMPTY and not value and not self.aside:
-                empties.holders.append(value)
-                empties.places.append((place, form, key))
+                empties.append((value, (place, form, key)))
             else:
                 near.append((value, (place, form, key)))
 
@@ -141,23 +142,17 @@ class Reach:
         self.kept.append(entries)
         self._children(place, form, entries.keys, entries.values)
 
-    def sequence(self, value: list[Any], place: Place) -> None:
-        """A list of any class."""
-        items = Items.of(value, place, self.aside)
-        self.kept.append(items)
-        self._parts(items.before, place)
+    def contents(self, value: Any, place: Place) -> None:
+        """A list, a set or a deque of any class."""
+        kind = next(kept for held, kept in CONTENTS.items() if isinstance(value, held))
+        kept = kind.of(value, place, self.aside)
+        self.kept.append(kept)
+        self._parts(kept.before, place)
         self.attributes(value, place)
 
     def _parts(self, values: Any, place: Place) -> None:
         if not ATOMS.issuperset(map(type, values)):
             self._children(place, ELEMENT, range(len(values)), values)
-
-    def members(self, value: set[Any], place: Place) -> None:
-        """A set of any class."""
-        members = Members.of(value, place, self.aside)
-        self.kept.append(members)
-        self._parts(members.before, place)
-        self.attributes(value, place)
 
     def fixed(self, value: Any, place: Place) -> None:
         """A tuple or a frozen set of any class."""
@@ -165,16 +160,9 @@ class Reach:
         self._parts(tuple(whole), place)
         self.attributes(value, place)
 
-    def queue(self, value: deque[Any], place: Place) -> None:
-        """A deque of any class."""
-        queued = Queued.of(value, place, self.aside)
-        self.kept.append(queued)
-        self._parts(queued.before, place)
-        self.attributes(value, place)
-
     def raw_bytes(self, value: bytearray, place: Place) -> None:
         """A bytearray."""
-        self.kept.append(Bytes(place, self.aside, value, bytes(value)))
+        self.kept.append(Bytes.of(value, place, self.aside))
 
     def view(self, value: types.MappingProxyType[Any, Any], place: Place) -> None:
         """A dictionary that is seen through a view."""
@@ -195,23 +183,17 @@ class Reach:
         if value.flags.writeable and value.dtype != object:
             self.kept.append(Values.of(value, place, self.aside))
 
-    def torch_numbers(self, value: torch.Generator, place: Place) -> None:
-        """A generator of torch."""
-        self.kept.append(Drawn(place, self.aside, value.set_state, value.get_state()))
-
-    def numpy_numbers(self, value: np.random.Generator, place: Place) -> None:
-        """A generator of NumPy."""
-        bits = value.bit_generator
-        write = functools.partial(setattr, bits, "state")
-        self.kept.append(Drawn(place, self.aside, write, bits.state))
-
-    def older_numbers(self, value: np.random.RandomState, place: Place) -> None:
-        """A generator of NumPy, as it was before."""
-        self.kept.append(Drawn(place, self.aside, value.set_state, value.get_state()))
-
-    def python_numbers(self, value: random.Random, place: Place) -> None:
-        """A generator of Python."""
-        self.kept.append(Drawn(place, self.aside, value.setstate, value.getstate()))
+    def generator(self, value: Any, place: Place) -> None:
+        """A generator of random numbers, of torch, of NumPy or of Python."""
+        if isinstance(value, np.random.Generator):
+            bits = value.bit_generator
+            write: Callable[[Any], Any] = functools.partial(setattr, bits, "state")
+            state: Any = bits.state
+        elif isinstance(value, random.Random):
+            write, state = value.setstate, value.getstate()
+        else:
+            write, state = value.set_state, value.get_state()
+        self.kept.append(Drawn(place, self.aside, write, state))
 
     # -- objects ---------------------------------------------------------------------------------
 
@@ -236,8 +218,8 @@ class Reach:
         """The slots of a class that is met for the first time; its own attributes are kept too."""
         slots: dict[str, Any] = {}
         for base in kind.__mro__:
-            if _is_of_the_user(base):
-                slots |= _slots_of(base)
+            if is_of_the_user(base):
+                slots |= slots_of(base)
                 self._class(base)
         return slots
 
@@ -248,39 +230,32 @@ class Reach:
             except AttributeError:
                 return MISSING
 
+        def write(name: str, old: Any) -> None:
+            slots[name].__set__(value, old)
+
+        def erase(name: str) -> None:
+            slots[name].__delete__(value)
+
         before = {name: look(name) for name in slots}
-        self.kept.append(
-            Named(
-                place,
-                self.aside,
-                before,
-                look,
-                lambda name, old: slots[name].__set__(value, old),
-                lambda name: slots[name].__delete__(value),
-            )
-        )
-        self._children(place, ATTRIBUTE, before.keys(), before.values())
+        self._by_name(Named(place, self.aside, before, look, write, erase), ATTRIBUTE)
+
+    def _by_name(self, named: Named, form: str) -> None:
+        self.kept.append(named)
+        self._children(named.place, form, named.before.keys(), named.before.values())
 
     def _class(self, base: type) -> None:
         if id(base) in self.classes:
             return
         self.classes[id(base)] = base
         place: Place = (None, "class {}", base.__qualname__)
-        before = _own(base)
+        before = own_attributes(base)
 
         def look(name: str) -> Any:
             return vars(base).get(name, MISSING)
 
-        kept = ClassAttributes(
-            place,
-            self.aside,
-            before,
-            look,
-            functools.partial(type.__setattr__, base),
-            functools.partial(type.__delattr__, base),
-            base,
-        )
-        self.kept.append(kept)
+        write = functools.partial(type.__setattr__, base)
+        erase = functools.partial(type.__delattr__, base)
+        self.kept.append(ClassAttributes(place, self.aside, before, look, write, erase, base))
         for name, value in before.items():
             if type(value) in METHODS:
                 self._method(name, value, (place, ATTRIBUTE, name))
@@ -300,21 +275,18 @@ class Reach:
 
     def class_by_name(self, value: type, place: Place) -> None:
         """A class that something refers to."""
-        if _is_of_the_user(value) and not issubclass(value, Enum):
+        if is_of_the_user(value) and not issubclass(value, Enum):
             self._class(value)
 
     def scripted(self, value: Any, place: Place) -> None:
         """A module of TorchScript: what its methods write to is not kept in Python."""
         self.attributes(value, place)
         inner = scripted_object(value)
-        names = [name for name in _written_in_script(inner) if inner.hasattr(name)]
-        if not names:
-            return
-        before = {name: inner.getattr(name) for name in names}
-        self.kept.append(
-            ScriptAttributes(place, self.aside, before, inner.getattr, inner.setattr, _no_erasing)
-        )
-        self._children(place, ATTRIBUTE, before.keys(), before.values())
+        names = [name for name in written_in_script(inner) if inner.hasattr(name)]
+        if names:
+            before = {name: inner.getattr(name) for name in names}
+            access = (inner.getattr, inner.setattr, no_erasing)
+            self._by_name(ScriptAttributes(place, self.aside, before, *access), ATTRIBUTE)
 
     # -- functions -------------------------------------------------------------------------------
 
@@ -345,13 +317,13 @@ class Reach:
         if value.__dict__:
             self._entries(value.__dict__, place, ATTRIBUTE)
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
-            self._cell(name, cell, place)
+            self._cell(name, cell)
         given = (value.__defaults__, value.__kwdefaults__)
         self._children(place, " argument {}", ("by default", "by default"), given)
-        if not _is_foreign(value.__globals__.get("__name__")):
+        if not is_foreign(value.__globals__.get("__name__")):
             self._variables(value)
 
-    def _cell(self, name: str, cell: types.CellType, place: Place) -> None:
+    def _cell(self, name: str, cell: types.CellType) -> None:
         if id(cell) in self.seen:
             return
         self.seen[id(cell)] = cell
@@ -362,21 +334,16 @@ class Reach:
             except ValueError:
                 return MISSING
 
-        before = {name: look(name)}
-        self.kept.append(
-            Named(
-                place,
-                self.aside,
-                before,
-                look,
-                lambda _, old: setattr(cell, "cell_contents", old),
-                lambda _: delattr(cell, "cell_contents"),
-            )
-        )
-        self._children(None, "{}", before.keys(), before.values())
+        def write(_: str, old: Any) -> None:
+            cell.cell_contents = old
+
+        def erase(_: str) -> None:
+            del cell.cell_contents
+
+        self._by_name(Named(None, self.aside, {name: look(name)}, look, write, erase), "{}")
 
     def _variables(self, value: types.FunctionType) -> None:
-        spoken, written = _names_in(value.__code__)
+        spoken, written = names_in(value.__code__)
         for name in spoken:
             if name not in self.spoken:
                 self.spoken.add(name)
@@ -386,23 +353,17 @@ class Reach:
         before |= {name: MISSING for name in written if name not in world}
         self._named(world, before)
         for module in [m for m in before.values() if type(m) is types.ModuleType]:
-            if not _is_foreign(str(module.__name__)):
+            if not is_foreign(str(module.__name__)):
                 inside = vars(module)
                 self._named(inside, {name: inside[name] for name in spoken if name in inside})
 
     def _named(self, world: dict[str, Any], before: dict[str, Any]) -> None:
-        if not before:
-            return
-        kept = Named(
-            None,
-            self.aside,
-            before,
-            lambda name: world.get(name, MISSING),
-            world.__setitem__,
-            world.__delitem__,
-        )
-        self.kept.append(kept)
-        self._children(None, "{}", before.keys(), before.values())
+        def look(name: str) -> Any:
+            return world.get(name, MISSING)
+
+        if before:
+            access = (look, world.__setitem__, world.__delitem__)
+            self._by_name(Named(None, self.aside, before, *access), "{}")
 
     def sealed(self, value: Any, place: Place) -> None:
         """Something of C that may hold other things."""
@@ -416,64 +377,6 @@ NOT_IN_A_CALL = frozenset(
 """Methods of Python that no forward pass comes to unless it speaks their names."""
 
 
-class ClassAttributes(Named):
-    """The attributes of a class, new ones included."""
-
-    __slots__ = ("base",)
-
-    def __init__(self, *parts: Any) -> None:
-        *rest, self.base = parts
-        super().__init__(*rest)
-
-    def changed(self) -> bool:
-        """Whether an attribute is another one, or new."""
-        return self._now() != self.before.keys() or Named.changed(self)
-
-    def differs(self) -> bool:
-        """Whether one changed."""
-        return self.changed()
-
-    def _now(self) -> Any:
-        return _own(self.base).keys()
-
-    def put_back(self) -> None:
-        """Name by name."""
-        for name in self._now() - self.before.keys():
-            self.erase(name)
-        Named.put_back(self)
-
-
-class ScriptAttributes(Named):
-    """Attributes that TorchScript keeps: numbers and containers come as copies."""
-
-    __slots__ = ()
-
-    def changed(self) -> bool:
-        """Whether one is another one."""
-        return any(not _alike(self.look(name), value) for name, value in self.before.items())
-
-    def put_back(self) -> None:
-        """Name by name."""
-        for name, value in self.before.items():
-            if not _alike(self.look(name), value):
-                self.write(name, value)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two copies hold the same numbers, text and tensors, in the same order."""
-    if isinstance(one, torch.Tensor) or type(one) is not type(other):
-        return one is other
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(map(_alike, one.values(), other.values()))
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    return bool(one == other)
-
-
-def _no_erasing(name: str) -> None:
-    raise TypeError(f"TorchScript does not take {name!r} away")
-
-
 def _emptied(holder: Any, place: Place) -> Kept:
     """A container that held nothing, as something to be emptied again."""
     if isinstance(holder, dict):
@@ -483,62 +386,8 @@ def _emptied(holder: Any, place: Place) -> Kept:
     return Members(place, False, holder, frozenset())
 
 
-def _is_foreign(module: Any) -> bool:
-    return str(module).partition(".")[0] in FOREIGN
-
-
-def _is_of_the_user(kind: type) -> bool:
-    """Whether a class is written in Python, outside of the packages that are not looked into.
-
-    Python says of a class without a module, as of one made by exec, that it is of builtins.
-    """
-    made = kind.__module__ == "builtins" and bool(kind.__flags__ & HEAP_TYPE)
-    return made or not _is_foreign(kind.__module__)
-
-
-HEAP_TYPE = 1 << 9
-
-
-def _own(base: type) -> dict[str, Any]:
-    """The attributes of a class itself, without those that Python keeps."""
-    return {
-        name: value
-        for name, value in vars(base).items()
-        if name[:2] != "__" or type(value) is types.FunctionType
-    }
-
-
-def _slots_of(base: type) -> dict[str, Any]:
-    return {k: v for k, v in vars(base).items() if type(v) is types.MemberDescriptorType}
-
-
-@functools.lru_cache(maxsize=4096)
-def _names_in(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names that a function speaks of beside its own variables, and those that it writes."""
-    spoken, written = set(code.co_names), set()
-    if STORE_GLOBAL in code.co_code[::2]:
-        written |= {i.argval for i in dis.get_instructions(code) if i.opcode == STORE_GLOBAL}
-    for part in code.co_consts:
-        if isinstance(part, types.CodeType):
-            inner = _names_in(part)
-            spoken |= set(inner[0])
-            written |= set(inner[1])
-    return tuple(sorted(spoken)), tuple(sorted(written))
-
-
-STORE_GLOBAL = dis.opmap["STORE_GLOBAL"]
-
-
-def _written_in_script(inner: Any) -> list[str]:
-    """The attributes that methods of TorchScript may change: assigned ones, and containers."""
-    names: set[str] = set()
-    for graph in graphs_of_script(inner):
-        names |= {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
-        for node in graph.findAllNodes("prim::GetAttr"):
-            if node.output().type().kind() in ("DictType", "ListType"):
-                names.add(node.s("name"))
-    return sorted(names)
-
+CONTENTS = {list: Items, set: Members, deque: Queued}
+FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinMethodType, functools.partial)
 
 Handler = Callable[[Reach, Any, Place], None] | None
 
@@ -550,27 +399,16 @@ HANDLERS: tuple[tuple[type | tuple[type, ...], Handler], ...] = (
     (torch.jit.ScriptModule, Reach.scripted),
     (torch.nn.Module, Reach.attributes),
     (dict, Reach.mapping),
-    (list, Reach.sequence),
-    (set, Reach.members),
+    ((list, set, deque), Reach.contents),
     ((tuple, frozenset), Reach.fixed),
-    (deque, Reach.queue),
     (bytearray, Reach.raw_bytes),
     (types.MappingProxyType, Reach.view),
     (np.ndarray, Reach.array),
-    (torch.Generator, Reach.torch_numbers),
-    (np.random.Generator, Reach.numpy_numbers),
-    (np.random.RandomState, Reach.older_numbers),
-    (random.Random, Reach.python_numbers),
     (
-        (
-            types.FunctionType,
-            types.MethodType,
-            types.BuiltinMethodType,
-            functools.partial,
-            CachedFunction,
-        ),
-        Reach.later,
+        (torch.Generator, np.random.Generator, np.random.RandomState, random.Random),
+        Reach.generator,
     ),
+    ((*FUNCTIONS, CachedFunction), Reach.later),
 )
 
 
@@ -581,7 +419,7 @@ def _handler(kind: type) -> Handler:
     for known, handler in HANDLERS:
         if issubclass(kind, known):
             return handler
-    if _is_of_the_user(kind) or str(kind.__module__).startswith(HOLDERS):
+    if is_of_the_user(kind) or str(kind.__module__).startswith(HOLDERS):
         return Reach.attributes
     return Reach.sealed if kind in SEALED else None
 

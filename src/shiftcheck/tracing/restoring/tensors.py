@@ -41,10 +41,8 @@ class Handle(Kept):
         except RuntimeError:  # it has no values now
             return False
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Point to the memory, and have the gradient."""
-        if not self.changed():
-            return
         with writable(self.holder):
             if not self._same_memory():
                 self.holder.data = self.data

@@ -1,0 +1,133 @@
+"""An operation as it was called: its arguments, what it writes to, and which rule is about it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from shiftcheck.rules import find_rule, pointwise
+from shiftcheck.rules.registry import keeps_uniform
+from shiftcheck.tracing.torch_internals import (
+    arguments_of,
+    is_fake,
+    is_mutable,
+    overload_name,
+    packet_name,
+    returns_of,
+    tensors_of,
+    without_modes,
+)
+
+UNDECLARED = ("aten::batch_norm", "aten::native_batch_norm", "aten::instance_norm")
+"""In training they write to running statistics, their arguments 3 and 4, and do not say so."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """An operation of torch and the arguments that it was called with."""
+
+    func: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+    def __call__(self) -> Any:
+        """What it gives."""
+        return self.func(*self.args, **self.kwargs)
+
+    @functools.cached_property
+    def inputs(self) -> list[torch.Tensor]:
+        """The tensors that it was given."""
+        return tensors_of((self.args, self.kwargs))
+
+    @functools.cached_property
+    def written(self) -> list[torch.Tensor]:
+        """The tensors that it writes to."""
+        if self.packet in UNDECLARED and self.args[5]:
+            return [t for t in self.args[3:5] if isinstance(t, torch.Tensor)]
+        written: list[torch.Tensor] = []
+        for i, argument in enumerate(arguments_of(self.func) if is_mutable(self.func) else ()):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                value = self.args[i] if i < len(self.args) else self.kwargs.get(argument.name)
+                written += tensors_of(value)
+        return written
+
+    @functools.cached_property
+    def packet(self) -> str:
+        """The qualified name, such as ``aten::add``."""
+        return packet_name(self.func)
+
+    @property
+    def op(self) -> str:
+        """The name in short, without what says that it works in place."""
+        return self.packet.removeprefix("aten::").rstrip("_")
+
+    @functools.cached_property
+    def rule(self) -> Callable[..., Any] | None:
+        """What says what becomes of the geometry; None where nothing does."""
+        rule = find_rule(self.packet, overload_name(self.func), tagged=self.is_pointwise)
+        return rule or (pointwise_rule if self.is_pointwise else None)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether torch says so of the operation, or of what it does when not in place."""
+        return _is_pointwise(self.func)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it may draw random numbers."""
+        return torch.Tag.nondeterministic_seeded in self.func.tags
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether what it gives may be a view of what it was given."""
+        return any(r.alias_info is not None for r in returns_of(self.func))
+
+    def constant(self) -> Any:
+        """What does not depend on the input, with real values and as an ordinary tensor.
+
+        A model may keep it in a cache, which must be of use after the check.
+        """
+        if any(map(is_fake, self.inputs)):
+            return self()
+        if any(t.is_inference() for t in self.inputs):
+            with without_modes():
+                return self()
+        with without_modes(), torch.inference_mode(False), torch.no_grad():
+            return self()
+
+    def itself(self, out: Any) -> Any:
+        """What it returns in place: the tensor that it wrote to, with values or without.
+
+        Given a tensor with values, a pass without them returns another one.
+        """
+        returns, written = returns_of(self.func), self.written
+        if len(written) != 1 or len(returns) != 1 or not isinstance(out, torch.Tensor):
+            return out
+        alias = returns[0].alias_info
+        same = alias is not None and alias.is_write and out.shape == written[0].shape
+        return written[0] if same else out
+
+
+@functools.cache
+def _is_pointwise(func: Any) -> bool:
+    tags = {*func.tags, *getattr(_out_of_place(func), "tags", ())}
+    return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
+
+
+def _out_of_place(func: Any) -> Any:
+    stem = packet_name(func).partition("::")[2]
+    if not is_mutable(func) or not stem.endswith("_"):
+        return None
+    packet = getattr(getattr(torch.ops, func.namespace), stem.rstrip("_"), None)
+    return getattr(packet, overload_name(func), None)
+
+
+@keeps_uniform
+def pointwise_rule(*operands: Any, **named: Any) -> Any:
+    """The law of everything that carries torch's tag for pointwise operations."""
+    named.pop("out", None)
+    return pointwise(*operands, *named.values())
