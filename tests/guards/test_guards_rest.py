@@ -20,7 +20,8 @@ from shiftcheck import InputError, ModelError, Verdict
 from shiftcheck.checks.equivariance.judge import find_guilty, judge, judge_layer, judge_model
 from shiftcheck.checks.equivariance.second_look import BREAK, EPS, settled
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Layout, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.plan import Gap, Scene
 from shiftcheck.measuring.run import Job
 from shiftcheck.measuring.tolerance import Tolerance

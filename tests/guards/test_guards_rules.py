@@ -13,7 +13,8 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck.lattice.axis import Axis, GeometryError, input_axis
-from shiftcheck.lattice.layout import Factor, Layout, Lost, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout, Lost
 from shiftcheck.rules.common import BatchCoupledError
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import find_rule

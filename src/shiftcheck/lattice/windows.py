@@ -7,17 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.lattice.layout import (
-    Dim,
-    Factor,
-    Layout,
-    lose,
-    mapped,
-    no_longer_uniform,
-    reduced,
-    with_cause,
-    with_dims,
-)
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Dim, Factor, mapped
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, reduced, with_dims
 from shiftcheck.report.causes import Cause, CauseKind
 
 
@@ -26,7 +18,7 @@ def contracted(layout: Layout, dims: Sequence[int], *, related: bool = False) ->
 
     An axis that is all in ``dims`` is gone. One of which they hold the innermost factors becomes
     coarser: each sample then sees a whole window. Raises GeometryError for any other factors,
-    unless the result is ``related`` to a signal that has them: then the outermost may be in
+    unless the result is ``related`` to a layout that has them: then the outermost may be in
     ``dims``, which every sample sees at all windows, and so at the whole axis.
     """
     out = layout
@@ -55,7 +47,7 @@ def _seen_whole(layout: Layout, axis: int, dims: Sequence[int]) -> Layout:
 
 
 def _coarser(layout: Layout, axis: int, dims: Sequence[int], taps: Taps) -> Layout:
-    """The signal with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
+    """The layout with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
 
     def coarse(factor: Factor) -> Factor:
         mine = factor.axis == axis and factor.kind == "axis"
@@ -90,7 +82,7 @@ def refined(layout: Layout, axis: int, width: int) -> Layout:
     """The layout where each sample of ``axis`` stands for ``width`` samples of a finer one.
 
     Only the geometry changes: the finer samples have no dimension yet, so the caller combines the
-    result with a signal that has one.
+    result with a layout that has one.
     """
     if width == 1:
         return layout
@@ -122,7 +114,7 @@ def settled(layout: Layout) -> Layout:
 
 
 def _of_one_shape(layout: Layout) -> Layout:
-    """The signal without the axes whose samples are not those that its own shape stores.
+    """The layout without the axes whose samples are not those that its own shape stores.
 
     Where it has the rank of a map, the last dimensions are the axes and nothing else.
     """
@@ -231,7 +223,7 @@ def within_windows(layout: Layout, dims: Iterable[int]) -> Layout:
 
 
 def aligned(layouts: Sequence[Layout]) -> list[Layout]:
-    """The signals with every axis as finely split as in the finest of them.
+    """The layouts with every axis as finely split as in the finest of them.
 
     A value of each window is a value of each of its samples.
     """

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.lattice.axis import Axis, smallest_size
+from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
+from shiftcheck.lattice.sizes import smallest_size
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.structure_pass import Model, compares, read_structure
 from shiftcheck.report.causes import CauseKind

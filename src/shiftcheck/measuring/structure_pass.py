@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
-from shiftcheck.lattice.axis import Axis, pair
-from shiftcheck.lattice.layout import Layout, Lost, lose
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.layout import Layout, Lost
+from shiftcheck.lattice.pairing import pair
 from shiftcheck.lattice.shares import is_fair
 from shiftcheck.measuring.gaps.arrange import is_flattened, size_at, spatial_places
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift

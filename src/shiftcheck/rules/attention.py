@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError
-from shiftcheck.lattice.layout import Dim, Gone, Layout, Pairs, lose, with_cause, with_dims
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Gone, Layout, Pairs, with_dims
 from shiftcheck.lattice.windows import as_keys, contracted
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import WINDOWS, combined, need_layout, require_plain, uncoupled

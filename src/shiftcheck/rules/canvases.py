@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Layout, Recipe, by_recipe, canonical, flat, with_dims
+from shiftcheck.lattice.factors import canonical, flat
+from shiftcheck.lattice.layout import Layout, Recipe, with_dims
+from shiftcheck.lattice.notes import by_recipe
 from shiftcheck.rules.concatenation import put_together, stack
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant

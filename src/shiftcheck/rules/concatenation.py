@@ -9,17 +9,10 @@ import numpy as np
 
 from shiftcheck.lattice.axis import Axis, GeometryError
 from shiftcheck.lattice.broadcasting import join_states
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import plain
 from shiftcheck.lattice.joined import joined
-from shiftcheck.lattice.layout import (
-    Layout,
-    Recipe,
-    Waves,
-    no_longer_uniform,
-    plain,
-    with_axis,
-    with_cause,
-    with_dim,
-)
+from shiftcheck.lattice.layout import Layout, Recipe, Waves, no_longer_uniform, with_axis, with_dim
 from shiftcheck.lattice.splicing import Piece, Splice, spliced
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
@@ -88,7 +81,7 @@ def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None
 
 
 def _mixed(layouts: Sequence[Layout]) -> Layout:
-    """Signals as channels of one; it is remembered where some of them see less than others."""
+    """Layouts as channels of one; it is remembered where some of them see less than others."""
     out = combined(layouts)
     for axis, state in enumerate(out.axes):
         seen = [s.axes[axis] for s in layouts]
@@ -105,7 +98,7 @@ def _sees_alike(one: object, other: object) -> bool:
 
 
 def _with_samples(layout: Layout, at: int) -> Layout:
-    """The signal with the channels of coarse samples along ``at`` as finer samples."""
+    """The layout with the channels of coarse samples along ``at`` as finer samples."""
     ranked = at < len(layout.dims)
     return interleaved(layout, [at]) if ranked else layout
 

@@ -8,30 +8,24 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.lattice.axis import Axis, coarsen, invalidate, runs, with_break
-from shiftcheck.lattice.layout import (
-    Dim,
-    Factor,
-    Layout,
-    flat,
-    no_longer_uniform,
-    size_of,
-    with_axis,
-    with_cause,
-)
+from shiftcheck.lattice.axis import Axis, coarsen, invalidate, with_break
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import Dim, Factor, flat, size_of
+from shiftcheck.lattice.gather import runs
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.operands import HIDES, BatchCoupledError, Constant
 
 
 def stochastic(layout: Layout) -> Layout:
-    """The signal after something random was done to it."""
+    """The layout after something random was done to it."""
     return with_cause(
         layout, Cause(kind=CauseKind.STOCHASTIC, detail="random numbers differ per copy")
     )
 
 
 def with_constants(layout: Layout, constants: Iterable[Constant]) -> Layout:
-    """The signal after it was combined, sample by sample, with constants that broadcast to it."""
+    """The layout after it was combined, sample by sample, with constants that broadcast to it."""
     out = layout
     for constant in constants:
         at = [d for d in range(-len(constant.shape), 0) if _varies(out, constant, d)]

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Factor, Layout, as_slice, by_recipe, no_longer_uniform
+from shiftcheck.lattice.factors import Factor
+from shiftcheck.lattice.layout import Layout, no_longer_uniform
+from shiftcheck.lattice.notes import as_slice, by_recipe
 from shiftcheck.rules.common import need_layout, pointwise, require_plain
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import STAYS

@@ -12,16 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, globalise, resample, window
-from shiftcheck.lattice.layout import (
-    Factor,
-    Gone,
-    Layout,
-    Waves,
-    plain,
-    with_axis,
-    with_cause,
-    with_dim,
-)
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Gone, Layout, Waves, with_axis, with_dim
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
@@ -103,7 +96,7 @@ def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool)
 
 
 def _of_length(layout: Layout, dim: int, size: int) -> Layout:
-    """The signal as long as a transform takes it: cropped, or with zeros behind it."""
+    """The layout as long as a transform takes it: cropped, or with zeros behind it."""
     if size == layout.shape[dim]:
         return layout
     axis = layout.axis_in(dim)

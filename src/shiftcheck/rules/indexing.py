@@ -9,21 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.lattice.axis import Axis, GeometryError, all_valid, resample, take, window
+from shiftcheck.lattice.axis import Axis, GeometryError, all_valid, resample, window
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Dim, plain, uniform
 from shiftcheck.lattice.frequencies import at_frequencies
-from shiftcheck.lattice.layout import (
-    Dim,
-    Layout,
-    lose,
-    no_longer_uniform,
-    plain,
-    regroup,
-    uniform,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.lattice.gather import take
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis, with_dim, with_dims
+from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
@@ -379,7 +371,7 @@ def _gathered_by_layout(layout: Layout, at: int, index: Layout) -> Layout:
 
 
 def _same_but(layout: Layout, at: int, shape: Sequence[int], what: str) -> None:
-    """Raise where ``shape`` differs from the signal's in another dimension than ``at``."""
+    """Raise where ``shape`` differs from the layout's in another dimension than ``at``."""
     for d, (n, m) in enumerate(zip(layout.shape, shape, strict=True)):
         if d != at and n != m:
             if layout.holds_copies([d]):
@@ -450,7 +442,7 @@ def sliding(x: object, dimension: int, size: int, step: int) -> Layout:
 
 
 def _seeing_less(layout: Layout, dim: int) -> Layout:
-    """The signal, of which some channels see less along a dimension than is known of all."""
+    """The layout, of which some channels see less along a dimension than is known of all."""
     axis = layout.axis_in(dim)
     if axis is None:
         return layout

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Layout, Waves, flat, noted, plain, with_dims
+from shiftcheck.lattice.factors import flat, plain
+from shiftcheck.lattice.layout import Layout, Waves, with_dims
+from shiftcheck.lattice.notes import noted
 from shiftcheck.lattice.windows import as_keys, contracted
 from shiftcheck.rules.common import WINDOWS, combined, mix, need_layout, no_layout, uncoupled
 from shiftcheck.rules.constants import with_constants
@@ -78,7 +80,7 @@ def _matmul_constant(x: Layout, y: Constant) -> Layout:
 
 
 def _stacked(x: Layout, y: Constant) -> Layout:
-    """The signal after each place that ``y`` tells apart has chosen a matrix of its own."""
+    """The layout after each place that ``y`` tells apart has chosen a matrix of its own."""
     outer = replace(x, dims=(*x.dims[:-2], (), ()))
     chosen = with_constants(outer, [y])
     return Layout(x.dims, chosen.axes, chosen.causes)

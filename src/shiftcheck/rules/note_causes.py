@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shiftcheck.lattice.axis import Axis, all_valid
-from shiftcheck.lattice.layout import Layout, with_cause
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
 

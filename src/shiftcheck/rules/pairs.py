@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from shiftcheck.lattice.axis import Axis, join
 from shiftcheck.lattice.bands import Codes, Reach, causal, reached, reaches
-from shiftcheck.lattice.layout import Dim, Layout, Pairs, merge_causes, with_cause
+from shiftcheck.lattice.causes import merge_causes, with_cause
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Layout, Pairs
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import Constant
@@ -261,7 +263,7 @@ def of_the_past(out: Layout, pairs: Pairs, values: Layout) -> Layout:
 
 
 def within_reach(out: Layout, pairs: Pairs, values: Layout, law: Sequence[Reach]) -> Layout:
-    """The signal with the geometry of samples that look as far as the law says, and its causes."""
+    """The layout with the geometry of samples that look as far as the law says, and its causes."""
     given = [*pairs.causes, *values.causes]
     causes = [c for c in out.causes if c in given or c.axis not in pairs.axes]
     before, after = list(out.axes), list(out.axes)

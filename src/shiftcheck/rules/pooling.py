@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from shiftcheck.lattice.axis import Axis, Taps, resample, window
-from shiftcheck.lattice.layout import Dim, Layout, lose, map_axes
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Layout, map_axes
 from shiftcheck.lattice.windows import within_windows
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import need_layout, per_axis, reduce_over

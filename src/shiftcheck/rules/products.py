@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Layout, plain, with_dim
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, with_dim
 from shiftcheck.rules.common import (
     combined,
     mix,

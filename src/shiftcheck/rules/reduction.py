@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Gone, Layout, lose, with_cause
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
     need_layout,

@@ -8,7 +8,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from shiftcheck.lattice.axis import Axis, Taps, resample, window
-from shiftcheck.lattice.layout import Layout, map_axes, no_longer_uniform, plain, uniform, with_dim
+from shiftcheck.lattice.factors import plain, uniform
+from shiftcheck.lattice.layout import Layout, map_axes, no_longer_uniform, with_dim
 from shiftcheck.lattice.windows import within_windows
 from shiftcheck.report.causes import CauseForm, CauseKind
 from shiftcheck.rules.common import need_layout, require_plain

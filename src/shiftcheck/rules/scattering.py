@@ -9,16 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import (
-    Layout,
-    Waves,
-    lose,
-    plain,
-    with_axis,
-    with_dim,
-    with_dims,
-    with_other_dims,
-)
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, Waves, with_axis, with_dim, with_dims
+from shiftcheck.lattice.notes import with_other_dims
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.canvases import Canvas, Patch, assembled
 from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
@@ -195,7 +189,7 @@ def framed_frequencies(
 
 
 def closed_by_hand(whole: Layout, patch: Patch) -> Layout | None:
-    """The signal after samples of it were written again beyond its edge, if so.
+    """The layout after samples of it were written again beyond its edge, if so.
 
     On a circle they are those whole turns away; on a plane what is there stays excused.
     """

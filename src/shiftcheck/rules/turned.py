@@ -185,7 +185,7 @@ def _gap(q: torch.Tensor, k: torch.Tensor, states: Sequence[tuple[AxisState, Axi
 
 
 def _untold(layout: Layout, side: _Replay) -> Layout:
-    """The signal with what is known of the tensors that it was made of."""
+    """The layout with what is known of the tensors that it was made of."""
     states: list[AxisState] = list(layout.axes)
     for a in side.axes:
         state = states[a]

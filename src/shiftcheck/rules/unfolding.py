@@ -8,17 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from shiftcheck.lattice.axis import Axis, GeometryError, resample, window, with_break
-from shiftcheck.lattice.layout import (
-    Layout,
-    lose,
-    map_axes,
-    plain,
-    regroup,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, map_axes, with_axis, with_dim, with_dims
+from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules.common import (

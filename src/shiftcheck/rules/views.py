@@ -8,23 +8,13 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError, resample, window
 from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import plain, uniform
 from shiftcheck.lattice.frequencies import at_frequencies
 from shiftcheck.lattice.joined import pieces_in
-from shiftcheck.lattice.layout import (
-    Layout,
-    as_slice,
-    by_recipe,
-    lose,
-    no_longer_uniform,
-    plain,
-    recipe_of_part,
-    regroup,
-    uniform,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis, with_dim, with_dims
+from shiftcheck.lattice.notes import as_slice, by_recipe, recipe_of_part
+from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened, picked
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules.common import (
@@ -163,7 +153,7 @@ def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Layout:
 
 
 def _one_for_all(layout: Layout, dims: Sequence[int]) -> Layout:
-    """The signal after the only sample of an axis along each of ``dims`` came to stand for all."""
+    """The layout after the only sample of an axis along each of ``dims`` came to stand for all."""
     cause = Cause(kind=CauseKind.INDEX, detail="one sample stands for the whole axis")
     out = lose(layout, layout.axes_in(dims), cause)
     return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])

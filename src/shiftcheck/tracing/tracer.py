@@ -23,20 +23,9 @@ from torch.nn.modules.module import (
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.errors import ModelError
-from shiftcheck.lattice.layout import (
-    AxisState,
-    Layout,
-    Recipe,
-    Site,
-    as_slice,
-    by_recipe,
-    causes_at,
-    no_longer_uniform,
-    noted,
-    opaque,
-    valid_everywhere,
-    with_cause,
-)
+from shiftcheck.lattice.causes import Site, causes_at, opaque, with_cause
+from shiftcheck.lattice.layout import AxisState, Layout, Recipe, no_longer_uniform, valid_everywhere
+from shiftcheck.lattice.notes import as_slice, by_recipe, noted
 from shiftcheck.lattice.windows import settled
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules import (

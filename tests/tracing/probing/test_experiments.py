@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 import shiftcheck
 from shiftcheck import Report, Verdict
-from shiftcheck.lattice.axis import runs
+from shiftcheck.lattice.gather import runs
 from shiftcheck.tracing.probing.experiments import Law, NoAnswerError, Operand, measure_law
 
 UNSUPPORTED = "unsupported operation"

@@ -22,7 +22,8 @@ from shiftcheck.checks.equivariance.judge import (
 from shiftcheck.checks.equivariance.left_out import is_reduced_alike, what_tells_places_apart
 from shiftcheck.checks.equivariance.second_look import EPS, SecondLook, settled
 from shiftcheck.checks.equivariance.too_little import what_leaves_too_little, with_fair_share
-from shiftcheck.lattice.axis import Axis, runs
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.gather import runs
 from shiftcheck.lattice.layout import Gone
 from shiftcheck.measuring.gaps.compare import ROUNDING
 from shiftcheck.measuring.gaps.plan import Gap

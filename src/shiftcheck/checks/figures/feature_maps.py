@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shiftcheck.checks.black_boxes import seen_as
 from shiftcheck.checks.equivariance.check import checked_inputs
 from shiftcheck.errors import InputError
-from shiftcheck.lattice.axis import runs
+from shiftcheck.lattice.gather import runs
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
 from shiftcheck.measuring.gaps.compare_between import moved
 from shiftcheck.measuring.gaps.plan import Placed, Planner, Region, Scene, whole_index

@@ -15,7 +15,7 @@ from shiftcheck.checks.linearity.impulse_placement import Span, span
 from shiftcheck.checks.linearity.impulses import placed
 from shiftcheck.checks.linearity.superposition import unit_of
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.lattice.axis import smallest_size
+from shiftcheck.lattice.sizes import smallest_size
 from shiftcheck.measuring.required_size import LARGER
 from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.measuring.structure_pass import Model
