@@ -252,6 +252,15 @@ class Layout:
             raise GeometryError(f"axis {axis} has no geometry")
         return state
 
+    def with_state(self, axis: int, state: AxisState) -> Layout:
+        """The same layout with another state of one axis."""
+        return replace(self, axes=(*self.axes[:axis], state, *self.axes[axis + 1 :]))
+
+    def with_factors(self, dim: int, factors: Dim) -> Layout:
+        """The same layout with other factors along one dimension, of whose axes the states stay."""
+        at = range(len(self.dims))[dim]
+        return replace(self, dims=(*self.dims[:at], factors, *self.dims[at + 1 :]))
+
 
 def no_longer_uniform(layout: Layout, dims: Iterable[int] | None = None) -> Layout:
     """The same layout, of whose ``dims`` (all by default) it is not known that they are uniform."""
@@ -271,7 +280,6 @@ def with_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:
     Raises GeometryError where only some of the factors of a split axis are left.
     """
     out = replace(layout, dims=tuple(dims))
-    axes = list(layout.axes)
     for a, state in enumerate(layout.axes):
         if isinstance(state, Waves) and not _frequencies(dims, a):
             raise GeometryError(f"the frequencies of axis {a} are reduced")
@@ -279,13 +287,13 @@ def with_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:
             continue
         factors = out.factors_of(a)
         if not factors:
-            axes[a] = reduced(state)
+            out = out.with_state(a, reduced(state))
         elif math.prod(f.size for f in factors) != state.size:
             raise GeometryError(f"only a part of the split axis {a} is left")
     keys = [f for dim in dims for f in flat(dim) if f.kind == "key"]
     if any(not out.factors_of(f.axis) for f in keys):
         raise GeometryError("only the positions that something was related to are left")
-    return replace(out, axes=tuple(axes))
+    return out
 
 
 def _frequencies(dims: Iterable[Dim], axis: int) -> bool:
@@ -334,15 +342,12 @@ def with_axis(layout: Layout, axis: int, state: Axis) -> Layout:
         return replace(factor, size=state.size) if mine else factor
 
     dims = tuple(tuple(resized(f) for f in dim) for dim in layout.dims)
-    axes = tuple(state if a == axis else old for a, old in enumerate(layout.axes))
-    return replace(layout, dims=dims, axes=axes)
+    return replace(layout.with_state(axis, state), dims=dims)
 
 
 def with_dim(layout: Layout, dim: int, new: Dim) -> Layout:
     """The same layout with one dimension replaced."""
-    dims = list(layout.dims)
-    dims[dim] = new
-    return with_dims(layout, dims)
+    return with_dims(layout, layout.with_factors(dim, new).dims)
 
 
 def valid_everywhere(layout: Layout, given: Sequence[AxisState]) -> Layout:
@@ -351,15 +356,15 @@ def valid_everywhere(layout: Layout, given: Sequence[AxisState]) -> Layout:
     A lost axis that is still a dimension of its own gets the samples' places anew, spread evenly
     over those of the input, whose axes are ``given``.
     """
-    dims, states = list(layout.dims), list(layout.axes)
+    out = Layout(layout.dims, layout.axes)
     for axis, (state, whole) in enumerate(zip(layout.axes, given, strict=True)):
         if isinstance(state, Axis):
-            states[axis] = replace(all_valid(state), broken=False)
+            out = out.with_state(axis, replace(all_valid(state), broken=False))
         elif isinstance(state, Lost) and isinstance(whole, Axis) and _has_own_dim(layout, axis):
-            size = size_of(dims[2 + axis])
-            states[axis] = scaled_axis(whole.pixels, size, circular=whole.circular)
-            dims[2 + axis] = (Factor("axis", size, axis),)
-    return Layout(tuple(dims), tuple(states))
+            size = layout.shape[2 + axis]
+            new = scaled_axis(whole.pixels, size, circular=whole.circular)
+            out = out.with_state(axis, new).with_factors(2 + axis, (Factor("axis", size, axis),))
+    return out
 
 
 def _has_own_dim(layout: Layout, axis: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
@@ -38,29 +38,33 @@ def contracted(layout: Layout, dims: Sequence[int], *, related: bool = False) ->
 
 def _seen_whole(layout: Layout, axis: int, dims: Sequence[int]) -> Layout:
     state = reduced(layout.geometry(axis))
+    return _without_factors(layout, axis, dims).with_state(axis, state)
+
+
+def _without_factors(layout: Layout, axis: int, dims: Sequence[int]) -> Layout:
     kept = [
         tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
         for d, dim in enumerate(layout.dims)
     ]
-    axes = tuple(state if a == axis else old for a, old in enumerate(layout.axes))
-    return Layout(tuple(kept), axes, layout.causes)
+    return Layout(tuple(kept), layout.axes, layout.causes)
+
+
+def _with_steps(layout: Layout, axis: int, step: Callable[[int], int]) -> Layout:
+    """The same layout, of which the factors of an axis have other steps."""
+
+    def changed(factor: Factor) -> Factor:
+        mine = factor.axis == axis and factor.kind == "axis"
+        return replace(factor, step=step(factor.step)) if mine else factor
+
+    return Layout(tuple(mapped(d, changed) for d in layout.dims), layout.axes, layout.causes)
 
 
 def _coarser(layout: Layout, axis: int, dims: Sequence[int], taps: Taps) -> Layout:
     """The layout with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
-
-    def coarse(factor: Factor) -> Factor:
-        mine = factor.axis == axis and factor.kind == "axis"
-        return replace(factor, step=factor.step // taps.num) if mine else factor
-
-    kept = [
-        tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
-        for d, dim in enumerate(layout.dims)
-    ]
     state = layout.geometry(axis)
-    axes = list(layout.axes)
-    axes[axis] = resample(state, taps, state.size // taps.num)
-    return Layout(tuple(mapped(dim, coarse) for dim in kept), tuple(axes), layout.causes)
+    kept = _without_factors(layout, axis, dims)
+    coarse = _with_steps(kept, axis, lambda step: step // taps.num)
+    return coarse.with_state(axis, resample(state, taps, state.size // taps.num))
 
 
 def picked(layout: Layout, dim: int, index: int) -> Layout | None:
@@ -88,14 +92,8 @@ def refined(layout: Layout, axis: int, width: int) -> Layout:
         return layout
     state = layout.geometry(axis)
     taps = Taps(num=1, phases=((0,),) * width)
-
-    def finer(factor: Factor) -> Factor:
-        mine = factor.axis == axis and factor.kind == "axis"
-        return replace(factor, step=factor.step * width) if mine else factor
-
-    axes = list(layout.axes)
-    axes[axis] = resample(state, taps, state.size * width)
-    return Layout(tuple(mapped(d, finer) for d in layout.dims), tuple(axes), layout.causes)
+    finer = _with_steps(layout, axis, lambda step: step * width)
+    return finer.with_state(axis, resample(state, taps, state.size * width))
 
 
 def settled(layout: Layout) -> Layout:
@@ -142,8 +140,8 @@ def _windows(layout: Layout, axis: int, width: int) -> Layout:
 
     state = layout.geometry(axis)
     new = resample(state, window(width, range(width)), state.size // width)
-    axes = tuple(new if a == axis else old for a, old in enumerate(layout.axes))
-    out = replace(layout, dims=tuple(mapped(d, coarse) for d in layout.dims), axes=axes)
+    dims = tuple(mapped(d, coarse) for d in layout.dims)
+    out = replace(layout.with_state(axis, new), dims=dims)
     if new.lattice == state.lattice:
         return out
     cause = Cause(
@@ -181,8 +179,7 @@ def interleaved(layout: Layout, dims: Iterable[int]) -> Layout:
         if dim[0].size != out.geometry(axis).size:
             continue
         fine = refined(out, axis, width)
-        whole = (Factor("axis", fine.geometry(axis).size, axis),)
-        out = replace(fine, dims=tuple(whole if e == d else f for e, f in enumerate(fine.dims)))
+        out = fine.with_factors(d, (Factor("axis", fine.geometry(axis).size, axis),))
     return out
 
 

@@ -113,11 +113,9 @@ def _joined(tensors: Sequence[object], at: int) -> Layout:
     states = {a: join_states([s.axes[a] for s in layouts], present=True) for a in axes}
     rest = combined([without(s, at, axes) for s in layouts])
     rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
-    return Layout(
-        tuple(dim if d == at else f for d, f in enumerate(rest.dims)),
-        tuple(states.get(a, state) for a, state in enumerate(rest.axes)),
-        rest.causes,
-    )
+    for axis, state in states.items():
+        rest = rest.with_state(axis, state)
+    return rest.with_factors(at, dim)
 
 
 def _cat_along_axis(
@@ -141,10 +139,8 @@ def _cat_along_axis(
     rest = combined([without(p, at, [axis]) for p in layouts])
     rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
     owner = next(p for p in pieces if isinstance(p, Layout) and p.axis_in(at) == axis)
-    dims, states = list(rest.dims), list(rest.axes)
-    dims[at] = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
-    states[axis] = whole.axis
-    out = Layout(tuple(dims), tuple(states), rest.causes)
+    factors = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
+    out = rest.with_state(axis, whole.axis).with_factors(at, factors)
     others = [p for p in kept if isinstance(p, Layout) and p.axis_in(at) != axis]
     picked = any((c.kind, c.axis) == (CauseKind.INDEX, axis) for p in others for c in p.causes)
     return _note_splice(out, axis, whole, laid, written=held is not None, picked=picked)
@@ -238,6 +234,7 @@ def _slices_of_one(
 
 def without(layout: Layout, dim: int, axes: Sequence[int]) -> Layout:
     """One sample along a dimension, with nothing known about ``axes``."""
-    dims = tuple(() if d == dim else f for d, f in enumerate(layout.dims))
-    states = tuple(None if a in axes else s for a, s in enumerate(layout.axes))
-    return Layout(dims, states, layout.causes)
+    out = layout.with_factors(dim, ())
+    for axis in axes:
+        out = out.with_state(axis, None)
+    return out

@@ -14,6 +14,7 @@ from typing import Any
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, globalise, resample, window
 from shiftcheck.lattice.causes import with_cause
 from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.frequencies import with_waves
 from shiftcheck.lattice.layout import Gone, Layout, Waves, with_axis, with_dim
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
@@ -111,10 +112,7 @@ def _of_length(layout: Layout, dim: int, size: int) -> Layout:
 
 def _to_waves(layout: Layout, dim: int, axis: int, bins: Sequence[int | None]) -> Layout:
     state = globalise(layout.geometry(axis))
-    axes = [Waves(state, tuple(bins)) if a == axis else s for a, s in enumerate(layout.axes)]
-    factor = Factor("frequency", len(bins), axis)
-    dims = [(factor,) if d == dim else f for d, f in enumerate(layout.dims)]
-    out = Layout(tuple(dims), tuple(axes), layout.causes)
+    out = with_waves(layout, dim, axis, Waves(state, tuple(bins)))
     if state.valid.all():
         return out
     detail = "a Fourier transform of the whole axis"
@@ -163,9 +161,7 @@ def _from_waves(layout: Layout, dim: int, axis: int, size: int, one_sided: bool)
         if frequency is not None and not same and (not one_sided or 2 * index <= size):
             raise GeometryError("frequencies that are not where the inverse transform takes them")
     state = _resampled(waves.axis, size)
-    axes = tuple(state if a == axis else s for a, s in enumerate(layout.axes))
-    dims = [(Factor("axis", size, axis),) if d == dim else f for d, f in enumerate(layout.dims)]
-    out = Layout(tuple(dims), axes, layout.causes)
+    out = layout.with_state(axis, state).with_factors(dim, (Factor("axis", size, axis),))
     if state.lattice == waves.axis.lattice:
         return out
     cause = Cause(
@@ -276,12 +272,12 @@ def magnitude(x: object) -> Layout:
     layout = need_layout(x, "the tensor")
     if not has_waves(layout):
         return pointwise(layout)
-    axes = [_unmoved(s) if isinstance(s, Waves) else s for s in layout.axes]
-    dims = [
+    axes = tuple(_unmoved(s) if isinstance(s, Waves) else s for s in layout.axes)
+    dims = tuple(
         tuple(Factor("plain", f.size) if f.kind == "frequency" else f for f in dim)
         for dim in layout.dims
-    ]
-    return Layout(tuple(dims), tuple(axes), layout.causes)
+    )
+    return replace(layout, dims=dims, axes=axes)
 
 
 def _unmoved(waves: Waves) -> Gone:
@@ -318,13 +314,12 @@ def _rolled(x: object, dim: Ints, steps: Callable[[int], int]) -> Layout:
 def conjugate(x: object) -> Layout:
     """The complex conjugate; that of a frequency turns the other way with a shift."""
     layout = need_layout(x, "the tensor")
-    axes = [
-        replace(s, bins=tuple(None if k is None else -k for k in s.bins))
-        if isinstance(s, Waves)
-        else s
-        for s in layout.axes
-    ]
-    return Layout(tuple(layout.dims), tuple(axes), layout.causes)
+    out = Layout(layout.dims, layout.axes, layout.causes)
+    for axis, state in enumerate(layout.axes):
+        if isinstance(state, Waves):
+            opposite = tuple(None if k is None else -k for k in state.bins)
+            out = out.with_state(axis, replace(state, bins=opposite))
+    return out
 
 
 @register_rule("aten::real", "aten::imag", law="1 -> 1; not between transforms")

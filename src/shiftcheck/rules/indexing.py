@@ -146,9 +146,7 @@ def rot90(x: object, k: int = 1, dims: Sequence[int] = (0, 1)) -> Layout:
     if k % 2 == 0:
         return out
     a, b = (normal_dim(d, len(out.dims)) for d in dims)
-    order = list(out.dims)
-    order[a], order[b] = order[b], order[a]
-    return replace(out, dims=tuple(order))
+    return out.with_factors(a, out.dims[b]).with_factors(b, out.dims[a])
 
 
 @register_rule("aten::index_select", law=LAW)

@@ -71,19 +71,15 @@ def _matmul_constant(x: Layout, y: Constant) -> Layout:
         out = mix(x, last, 1, "a product with a constant")
         return with_dims(out, out.dims[:-1])
     out = mix(x, last, y.shape[-1], "a product with a constant")
-    sizes = [plain(n) for n in y.shape[:-2]]
-    dims = list(out.dims)
-    for i, dim in enumerate(sizes):
-        at = last - 1 - stacked + i
-        dims[at] = dims[at] if not dim or dims[at] else dim
-    return replace(out, dims=tuple(dims))
+    for at, size in enumerate(y.shape[:-2], last - 1 - stacked):
+        out = out if out.dims[at] else out.with_factors(at, plain(size))
+    return out
 
 
 def _stacked(x: Layout, y: Constant) -> Layout:
     """The layout after each place that ``y`` tells apart has chosen a matrix of its own."""
-    outer = replace(x, dims=(*x.dims[:-2], (), ()))
-    chosen = with_constants(outer, [y])
-    return Layout(x.dims, chosen.axes, chosen.causes)
+    outer = x.with_factors(-2, ()).with_factors(-1, ())
+    return replace(with_constants(outer, [y]), dims=x.dims)
 
 
 def _matmul_layouts(x: Layout, y: Layout) -> Layout:
@@ -115,7 +111,7 @@ def _without_keys(layout: Layout, axes: Sequence[int]) -> Layout:
         return contracted(layout, [len(layout.dims) - 1], related=True)
     if axes:
         raise GeometryError("a product of dimensions that have only a part in common")
-    return replace(layout, dims=(*layout.dims[:-1], ()))
+    return layout.with_factors(-1, ())
 
 
 def _swap(x: Layout) -> Layout:

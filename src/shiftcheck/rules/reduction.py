@@ -142,6 +142,4 @@ def glu(x: object, dim: int = -1) -> Layout:
     if layout.axes_in([at]) or layout.holds_copies([at]):
         raise GeometryError("a gated unit along a spatial axis or the batch")
     half = [replace(f, size=f.size // 2) for f in layout.dims[at]]
-    dims = list(layout.dims)
-    dims[at] = tuple(f for f in half if f.size > 1)
-    return replace(layout, dims=tuple(dims))
+    return layout.with_factors(at, tuple(f for f in half if f.size > 1))

@@ -232,9 +232,7 @@ def _beyond_the_edge(
     if not (before | after).all():
         return None
     rest = combined([without(out, dim, [axis]), without(part, dim, [axis])])
-    dims = [whole.dims[d] if d == dim else factors for d, factors in enumerate(rest.dims)]
-    states = [state if a == axis else other for a, other in enumerate(rest.axes)]
-    return Layout(tuple(dims), tuple(states), rest.causes)
+    return rest.with_state(axis, state).with_factors(dim, whole.dims[dim])
 
 
 def _once_more(out: Layout, whole: Layout, part: Layout, dim: int, at: slice) -> Layout | None:
@@ -260,7 +258,7 @@ def _once_more(out: Layout, whole: Layout, part: Layout, dim: int, at: slice) ->
 
 def more_frequencies_by_hand(whole: Layout, part: Layout, starts: Sequence[int]) -> Layout:
     """Frequencies written beside others, where there was zero or the same frequency."""
-    before, written, layout = list(whole.axes), list(part.axes), list(part.dims)
+    before, beside = whole, part
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
     if whole.holds_copies(dims):
         raise GeometryError("a part of the batch is written to")
@@ -277,7 +275,6 @@ def more_frequencies_by_hand(whole: Layout, part: Layout, starts: Sequence[int])
         if any(k not in (None, n) for k, n in zip(waves.bins[inside], new.bins, strict=True)):
             raise GeometryError("a frequency is written in the place of another")
         bins = (*waves.bins[: inside.start], *new.bins, *waves.bins[inside.stop :])
-        before[axis], written[axis] = Waves(waves.axis, bins), Waves(new.axis, bins)
-        layout[d] = factors
-    beside = Layout(tuple(layout), tuple(written), part.causes)
-    return combined([replace(whole, axes=tuple(before)), beside])
+        before = before.with_state(axis, Waves(waves.axis, bins))
+        beside = beside.with_state(axis, Waves(new.axis, bins)).with_factors(d, factors)
+    return combined([before, beside])

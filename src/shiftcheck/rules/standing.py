@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
-from shiftcheck.lattice.factors import SPATIAL, Dim, flat, plain, size_of, uniform
+from shiftcheck.lattice.factors import SPATIAL, Dim, flat, plain, uniform
 from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.rules.operands import Constant
 
@@ -33,10 +32,9 @@ def standing_still(layouts: Sequence[Layout]) -> tuple[list[Layout], list[Consta
 
 def _alike(layout: Layout, fixed: Collection[int]) -> Layout:
     """The layout as if it were the same all along some dimensions."""
-    if not fixed:
-        return layout
-    dims = [uniform(size_of(dim)) if d in fixed else dim for d, dim in enumerate(layout.dims)]
-    return replace(layout, dims=tuple(dims))
+    for dim in fixed:
+        layout = layout.with_factors(dim, uniform(layout.shape[dim]))
+    return layout
 
 
 def _met(layouts: Sequence[Layout], position: int) -> list[Dim]:
