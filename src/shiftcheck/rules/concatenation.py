@@ -22,11 +22,11 @@ from shiftcheck.rules.indexing import Places, taken
 from shiftcheck.rules.mirrored import without_mirror
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 from shiftcheck.rules.views import unsqueeze
 
 
-@register_rule("aten::stack", law="1 -> 1")
+@register_rule("aten::stack", law="1 -> 1", keeps_frequencies=True)
 def stack(tensors: Sequence[object], dim: int = 0) -> Layout:
     """Tensors of one shape along a new dimension."""
     first = next(t for t in tensors if isinstance(t, Layout))
@@ -41,12 +41,13 @@ def _unsqueezed(tensor: object, at: int) -> object:
     return unsqueeze(tensor, at)
 
 
-@keeps_uniform
 @register_rule(
     "aten::cat",
     "aten::concat",
     "aten::concatenate",
     law="1 -> 1 over channels; along an axis one side of the seam is invalid",
+    keeps_uniform=True,
+    keeps_frequencies=True,
 )
 def cat(tensors: Sequence[object], dim: int = 0) -> Layout:
     """Tensors one after the other along a dimension."""

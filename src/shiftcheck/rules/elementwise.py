@@ -14,10 +14,9 @@ from shiftcheck.rules.common import need_layout, pointwise, require_plain
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 
 
-@keeps_uniform
 @register_rule(
     "aten::hardswish",
     "aten::hardsigmoid",
@@ -46,14 +45,20 @@ from shiftcheck.rules.registry import keeps_uniform, register_rule
     "aten::pow",
     "aten::rsub",
     law="1 -> 1",
+    keeps_uniform=True,
 )
 def untagged(*operands: object, **_: object) -> Layout:
     """Every operand broadcasts."""
     return pointwise(*operands)
 
 
-@keeps_uniform
-@register_rule("aten::copy", "aten::fill", law="1 -> 1; of one value the same everywhere: constant")
+@register_rule(
+    "aten::copy",
+    "aten::fill",
+    law="1 -> 1; of one value the same everywhere: constant",
+    keeps_uniform=True,
+    keeps_frequencies=True,
+)
 def copy(target: object, source: object, *_: object) -> Layout:
     """The values of ``source`` in the place of those of ``target``.
 
@@ -74,8 +79,7 @@ def copy(target: object, source: object, *_: object) -> Layout:
     return by_recipe(same, source.recipe)
 
 
-@keeps_uniform
-@register_rule("aten::zero", law="1 -> 1; constant")
+@register_rule("aten::zero", law="1 -> 1; constant", keeps_uniform=True)
 def filled(target: object, *_: object) -> Layout:
     """One value in the place of all: the copies stay apart, and nothing depends on an axis."""
     layout = need_layout(target, "the tensor that is filled")

@@ -30,7 +30,7 @@ from shiftcheck.rules.common import (
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 
 LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
 Places = NDArray[np.intp]
@@ -100,7 +100,11 @@ def places_of(index: object, size: int, what: str) -> Places:
     return np.where(values < 0, values + size, values).astype(np.intp)
 
 
-@register_rule("aten::roll", law="1 -> 1; a seam is invalid, on one turn of a circle exact")
+@register_rule(
+    "aten::roll",
+    law="1 -> 1; a seam is invalid, on one turn of a circle exact",
+    keeps_frequencies=True,
+)
 def roll(x: object, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) -> Layout:
     """What leaves at one end enters at the other."""
     layout = need_layout(x, "the rolled tensor")
@@ -115,7 +119,7 @@ def roll(x: object, shifts: int | Sequence[int], dims: int | Sequence[int] = ())
     return layout
 
 
-@register_rule("aten::flip", law="1 -> -1; two flips restore the stride")
+@register_rule("aten::flip", law="1 -> -1; two flips restore the stride", keeps_frequencies=True)
 def flip(x: object, dims: Sequence[int] = ()) -> Layout:
     """Dimensions in reverse; two flips restore the stride."""
     layout = need_layout(x, "the flipped tensor")
@@ -149,7 +153,7 @@ def rot90(x: object, k: int = 1, dims: Sequence[int] = (0, 1)) -> Layout:
     return out.with_factors(a, out.dims[b]).with_factors(b, out.dims[a])
 
 
-@register_rule("aten::index_select", law=LAW)
+@register_rule("aten::index_select", law=LAW, keeps_frequencies=True)
 def index_select(x: object, dim: int, index: object) -> Layout:
     """The samples of a dimension at a list of indices; a table may be looked up with a signal."""
     if isinstance(index, Layout):
@@ -335,8 +339,7 @@ def _index_grid(layout: Layout, given: Sequence[tuple[int, Constant]]) -> Layout
     return out
 
 
-@keeps_uniform
-@register_rule("aten::gather", law=LAW)
+@register_rule("aten::gather", law=LAW, keeps_uniform=True)
 def gather(x: object, dim: int, index: object, **_: object) -> Layout:
     """The sample of a dimension that an index names, for each place of the others."""
     layout = need_layout(x, "the tensor that is gathered from")

@@ -45,7 +45,15 @@ def addmm(bias: object, x: object, weight: object, *, beta: float = 1, alpha: fl
     return with_constants(product, [bias] if isinstance(bias, Constant) else [])
 
 
-@register_rule("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", law=LAW)
+@register_rule(
+    "aten::matmul",
+    "aten::mm",
+    "aten::bmm",
+    "aten::mv",
+    "aten::dot",
+    law=LAW,
+    keeps_frequencies=True,
+)
 def matmul(x: object, y: object) -> Layout:
     """A product of matrices, batched or not, of a signal with a constant or of two signals."""
     if isinstance(x, Layout) and isinstance(y, Layout):

@@ -31,13 +31,13 @@ from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules import (
     BatchCoupledError,
     Constant,
-    find_rule,
     pointwise,
 )
 from shiftcheck.rules.fft import refuse_frequencies
 from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.note_causes import note_missing_causes
-from shiftcheck.rules.registry import is_told_uniform, keeps_uniform
+from shiftcheck.rules.registry import Entry as Rule
+from shiftcheck.rules.registry import find_entry
 from shiftcheck.rules.scores import Done, followed
 from shiftcheck.tracing.black_box import Whole
 from shiftcheck.tracing.choosing import Entry, chosen, output_places
@@ -550,7 +550,7 @@ class _Tracer(TorchDispatchMode):
             if out is not NotImplemented:
                 self._finish(name, op, out, outer)
                 return out
-        if self.geometry or not (rule is pointwise_rule or packet in LOCAL):
+        if self.geometry or not (rule is POINTWISE or packet in LOCAL):
             found = self._law(func, rule, args, kwargs)
         else:
             found = NOT_ASKED
@@ -659,11 +659,7 @@ class _Tracer(TorchDispatchMode):
             raise Stop(out)
 
     def _law(
-        self,
-        func: Any,
-        rule: Callable[..., Any] | None,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
+        self, func: Any, rule: Rule | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """The rule's signals, or the cause for which there are none."""
         if rule is None:
@@ -688,13 +684,7 @@ class _Tracer(TorchDispatchMode):
         except Exception as error:  # a rule that fails has no answer, whatever the failure
             return Cause(kind=CauseKind.UNSUPPORTED_OP, detail=f"{func}: {error}")
 
-    def _ask(
-        self,
-        func: Any,
-        rule: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> Any:
+    def _ask(self, func: Any, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         given = tree_map(self.ledger.operand, list(args))
         named = {k: tree_map(self.ledger.operand, v) for k, v in kwargs.items()}
         answer = _answer(rule, given, named)
@@ -961,9 +951,9 @@ def _names(func: Any) -> tuple[str, str]:
     return packet_name(func), overload_name(func)
 
 
-def _rule_for(func: Any, packet: str, overload: str) -> Callable[..., Any] | None:
+def _rule_for(func: Any, packet: str, overload: str) -> Rule | None:
     tagged = _is_pointwise(func)
-    return find_rule(packet, overload, tagged=tagged) or (pointwise_rule if tagged else None)
+    return find_entry(packet, overload, tagged=tagged) or (POINTWISE if tagged else None)
 
 
 @functools.cache
@@ -981,12 +971,13 @@ def _out_of_place(func: Any) -> Any:
     return getattr(packet, overload_name(func), None)
 
 
-def _answer(rule: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+def _answer(rule: Rule, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
     """What a rule says of operands that stand for tensors."""
-    if not is_told_uniform(rule):
+    if not rule.keeps_uniform:
         given, named = tree_map(_not_told, (list(given), dict(named)))
-    refuse_frequencies(rule, given, named)
-    return rule(*given, **named)
+    if not rule.keeps_frequencies:
+        refuse_frequencies(given, named)
+    return rule.rule(*given, **named)
 
 
 def _not_told(operand: Any) -> Any:
@@ -996,11 +987,13 @@ def _not_told(operand: Any) -> Any:
     return operand if told is operand else noted(told, pairs=operand.pairs, made=operand.made)
 
 
-@keeps_uniform
 def pointwise_rule(*operands: Any, **named: Any) -> Any:
     """The law of everything that carries torch's tag for pointwise operations."""
     named.pop("out", None)
     return pointwise(*operands, *named.values())
+
+
+POINTWISE = Rule(rule=pointwise_rule, law="1 -> 1", source="", keeps_uniform=True)
 
 
 UNDECLARED = ("aten::batch_norm", "aten::native_batch_norm", "aten::instance_norm")
