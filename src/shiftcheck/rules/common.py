@@ -239,3 +239,11 @@ def require_plain(layout: Layout, dim: int, what: str) -> int:
     if layout.axes_in([dim]):
         raise GeometryError(f"{what} along a dimension that holds a spatial axis")
     return size_of(layout.dims[dim])
+
+
+def seeing_less(layout: Layout, dim: int) -> Layout:
+    """The layout, of which some channels see less along a dimension than is known of all."""
+    axis = layout.axis_in(dim)
+    if axis is None:
+        return layout
+    return with_axis(layout, axis, replace(layout.geometry(axis), mixed=True))

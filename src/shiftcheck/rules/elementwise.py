@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.axis import GeometryError, with_break
 from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.causes import with_cause
 from shiftcheck.lattice.factors import Factor
-from shiftcheck.lattice.layout import Layout, no_longer_uniform
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis
 from shiftcheck.lattice.notes import as_slice, by_recipe
-from shiftcheck.rules.common import need_layout, pointwise, require_plain
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.rules.common import need_layout, pointwise, require_plain, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
@@ -125,3 +127,17 @@ def over_channels(x: object, *_: object) -> Layout:
     layout = need_layout(x, "the input")
     require_plain(layout, 1, "an operation over channels")
     return layout
+
+
+@register_rule("aten::tril", "aten::triu", law="over an axis: POSITION")
+def triangle(x: object, diagonal: int = 0) -> Layout:
+    """Zeros above or below a diagonal of the last two dimensions."""
+    layout = need_layout(x, "the tensor")
+    dims = (len(layout.dims) - 2, len(layout.dims) - 1)
+    uncoupled(layout, dims, "a triangle")
+    out = layout
+    for axis in layout.axes_in(dims):
+        out = with_axis(out, axis, with_break(layout.geometry(axis)))
+        cause = Cause(kind=CauseKind.POSITION, axis=axis, detail="zeros on one side of a diagonal")
+        out = with_cause(out, cause)
+    return out

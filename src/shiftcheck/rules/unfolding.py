@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from shiftcheck.lattice.axis import Axis, GeometryError, resample, window, with_break
-from shiftcheck.lattice.causes import lose, with_cause
-from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.axis import Axis, GeometryError, resample, window
+from shiftcheck.lattice.factors import Dim, plain
 from shiftcheck.lattice.layout import Layout, map_axes, with_axis, with_dim, with_dims
 from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened
-from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.causes import CauseForm
 from shiftcheck.rules.common import (
     combined,
     join_dims,
     need_layout,
-    no_layout,
     normal_dim,
     per_axis,
     require_plain,
+    seeing_less,
     uncoupled,
 )
-from shiftcheck.rules.constants import stochastic
 from shiftcheck.rules.convolution import spread
 from shiftcheck.rules.note_causes import note_edges, note_new_causes
-from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pooling import PoolIndices
 from shiftcheck.rules.registry import register_rule
 
@@ -130,48 +125,21 @@ for _ndim in (2, 3):
     _register_unpool(_ndim)
 
 
-@register_rule(
-    "aten::grid_sampler",
-    "aten::grid_sampler_2d",
-    "aten::grid_sampler_3d",
-    law="none: a constant grid is a fixed place (INDEX)",
-)
-def grid_sampler(x: object, grid: object, *_: object) -> Layout:
-    """Samples at the places that a grid ``[N, *spatial, axes]`` names."""
-    layout = need_layout(x, "the tensor that is sampled")
-    no_layout(grid, "the grid of places")
-    assert isinstance(grid, Constant)
-    if not grid.random and _regular(grid):
-        raise GeometryError("a grid that is regular, or whose values are not known")
-    cause = Cause(kind=CauseKind.INDEX, detail="samples are taken at the fixed places of a grid")
-    out = lose(layout, layout.axes_in(range(2, len(layout.dims))), cause)
-    out = with_dims(out, [*out.dims[:2], *(plain(n) for n in grid.shape[1:-1])])
-    return stochastic(out) if grid.random else out
-
-
-def _regular(grid: Constant) -> bool:
-    """Whether places may advance evenly along an axis, so that the samples may move along."""
-    values = grid.values()
-    if values is None:
-        return True
-    for dim in range(1, values.ndim - 1):
-        if values.shape[dim] < 3:
-            return True
-        steps = np.diff(values, axis=dim)
-        if float(np.ptp(steps, axis=dim).max()) < 1e-3 * float(np.abs(steps).max() or 1):
-            return True
-    return False
-
-
-@register_rule("aten::tril", "aten::triu", law="over an axis: POSITION")
-def triangle(x: object, diagonal: int = 0) -> Layout:
-    """Zeros above or below a diagonal of the last two dimensions."""
-    layout = need_layout(x, "the tensor")
-    dims = (len(layout.dims) - 2, len(layout.dims) - 1)
-    uncoupled(layout, dims, "a triangle")
-    out = layout
-    for axis in layout.axes_in(dims):
-        out = with_axis(out, axis, with_break(layout.geometry(axis)))
-        cause = Cause(kind=CauseKind.POSITION, axis=axis, detail="zeros on one side of a diagonal")
-        out = with_cause(out, cause)
-    return out
+@register_rule("aten::unfold", law="step -> 1; the window is a new dimension")
+def sliding(x: object, dimension: int, size: int, step: int) -> Layout:
+    """Windows of ``size`` samples, every ``step`` samples."""
+    layout = need_layout(x, "the unfolded tensor")
+    at = normal_dim(dimension, len(layout.dims))
+    uncoupled(layout, [at], "a sliding window")
+    layout = opened(layout, [at])
+    count = (layout.shape[at] - size) // step + 1
+    axis = layout.axis_in(at)
+    if axis is None:
+        if layout.axes_in([at]):
+            raise GeometryError("a sliding window over a dimension that holds more than an axis")
+        out = with_dim(layout, at, plain(count))
+    else:
+        state = resample(layout.geometry(axis), window(step, range(size)), count)
+        out = seeing_less(note_new_causes(layout, with_axis(layout, axis, state)), at)
+    last: Dim = plain(size)
+    return with_dims(out, [*out.dims, last])

@@ -17,13 +17,7 @@ from shiftcheck.lattice.notes import as_slice, by_recipe, recipe_of_part
 from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened, picked
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
-from shiftcheck.rules.common import (
-    join_dims,
-    moved_dims,
-    need_layout,
-    normal_dim,
-    uncoupled,
-)
+from shiftcheck.rules.common import join_dims, moved_dims, need_layout, normal_dim, uncoupled
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import register_rule
