@@ -1,4 +1,4 @@
-"""Samples taken at fixed places: rolls, flips, lists of indices, repetitions, sliding windows."""
+"""Samples taken at fixed places: rolls, flips, lists of indices, repetitions."""
 
 from __future__ import annotations
 

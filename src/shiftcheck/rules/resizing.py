@@ -1,4 +1,4 @@
-"""Interpolation, sub-pixel rearrangement: operations that change the sampling."""
+"""Interpolation, grids, sub-pixel rearrangement: operations that change the sampling."""
 
 from __future__ import annotations
 
