@@ -37,7 +37,10 @@ class Factor:
 
 Dim = tuple[Factor, ...]
 SPATIAL = ("axis", "key", "frequency")
+"""The kinds of factors that belong to a spatial axis."""
+
 SPLIT = ("axis", "key")
+"""Those of which one axis may have several."""
 
 
 def flat(dim: Dim) -> list[Factor]:

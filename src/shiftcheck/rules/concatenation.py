@@ -61,13 +61,7 @@ def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None
     tensors = [_with_samples(t, at) if isinstance(t, Layout) else t for t in tensors]
     layouts = [t for t in tensors if isinstance(t, Layout)]
     constants = [t for t in tensors if isinstance(t, Constant)]
-    ranks = {len(s.shape) for s in layouts} | {len(c.shape) for c in constants}
-    if len(ranks) > 1:
-        raise GeometryError("tensors of different rank are joined")
-    for layout in layouts:
-        uncoupled(layout, [at], "a concatenation along the batch")
-    if constants and any(isinstance(state, Waves) for s in layouts for state in s.axes):
-        raise GeometryError("a constant is joined to the frequencies of a signal")
+    _need_of_one_kind(layouts, constants, at)
     axes = {a for s in layouts for a in s.axes_in([at])}
     fixed = [s for s in layouts if any(getattr(a, "kind", "") == CauseKind.INDEX for a in s.axes)]
     if len(fixed) > 1 and not axes:
@@ -79,6 +73,17 @@ def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None
     total = sum(s.shape[at] for s in layouts) + sum(c.shape[at] for c in constants)
     out = _mixed([with_dim(s, at, ()) for s in layouts])
     return with_dim(with_constants(out, constants), at, plain(total))
+
+
+def _need_of_one_kind(layouts: Sequence[Layout], constants: Sequence[Constant], at: int) -> None:
+    """Raise where tensors differ in rank, mix the batch, or not all of them are frequencies."""
+    ranks = {len(s.shape) for s in layouts} | {len(c.shape) for c in constants}
+    if len(ranks) > 1:
+        raise GeometryError("tensors of different rank are joined")
+    for layout in layouts:
+        uncoupled(layout, [at], "a concatenation along the batch")
+    if constants and any(isinstance(state, Waves) for s in layouts for state in s.axes):
+        raise GeometryError("a constant is joined to the frequencies of a signal")
 
 
 def _mixed(layouts: Sequence[Layout]) -> Layout:
@@ -112,8 +117,7 @@ def _joined(tensors: Sequence[object], at: int) -> Layout:
     layouts = [p for p in pieces if isinstance(p, Layout)]
     axes = next(s for s in layouts if s.axes_in([at])).axes_in([at])
     states = {a: join_states([s.axes[a] for s in layouts], present=True) for a in axes}
-    rest = combined([without(s, at, axes) for s in layouts])
-    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    rest = _beside(pieces, at, axes)
     for axis, state in states.items():
         rest = rest.with_state(axis, state)
     return rest.with_factors(at, dim)
@@ -134,17 +138,24 @@ def _cat_along_axis(
     before = held is not None and held.axis_in(at) == axis
     whole = spliced(laid, held.geometry(axis) if held is not None and before else None)
     kept = [_causes_kept(p, axis, whole, place) for p, place in zip(pieces, laid, strict=True)]
-    layouts = [p for p in kept if isinstance(p, Layout)]
-    if whole.axis.stride > 0:
-        layouts = [without_mirror(p, axis) for p in layouts]
-    rest = combined([without(p, at, [axis]) for p in layouts])
-    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    upright = whole.axis.stride > 0
+    rest = _beside(
+        [without_mirror(p, axis) if upright and isinstance(p, Layout) else p for p in kept],
+        at,
+        [axis],
+    )
     owner = next(p for p in pieces if isinstance(p, Layout) and p.axis_in(at) == axis)
     factors = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
     out = rest.with_state(axis, whole.axis).with_factors(at, factors)
     others = [p for p in kept if isinstance(p, Layout) and p.axis_in(at) != axis]
     picked = any((c.kind, c.axis) == (CauseKind.INDEX, axis) for p in others for c in p.causes)
     return _note_splice(out, axis, whole, laid, written=held is not None, picked=picked)
+
+
+def _beside(pieces: Sequence[Layout | Constant], at: int, axes: Sequence[int]) -> Layout:
+    """What the pieces make along all other dimensions and axes, as if each were one sample."""
+    rest = combined([without(p, at, axes) for p in pieces if isinstance(p, Layout)])
+    return with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
 
 
 def _laid(pieces: Sequence[Layout | Constant], at: int, axis: int) -> Iterator[Piece]:

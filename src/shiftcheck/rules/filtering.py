@@ -99,8 +99,8 @@ def _lags_of(kernel: Constant, of: Spectrum) -> Lags | None:
     taps = np.abs(back(wide, s=sizes, axes=of.transformed))
     power = float(np.sqrt(np.mean(np.abs(wide) ** 2)))
     seen = taps > NOISE * _rounding(values) * power
-    found = {d: _arc(seen, d) for d in of.transformed}
-    return {d: arc for d, arc in found.items() if arc is not None} if all(found.values()) else None
+    arcs = {d: _arc(seen, d) for d in of.transformed}
+    return {d: arc for d, arc in arcs.items() if arc is not None} if all(arcs.values()) else None
 
 
 def _rounding(values: NDArray[Any]) -> float:

@@ -63,8 +63,8 @@ def related(
         if len(known) < len(states) or len({s.stride for s in known}) > 1:
             return None
     sizes = tuple(f.size for f in asking)
-    told = any(s.geometry(a).broken for s in (queries, keys) for a in axes)
-    untold = by_distance_alone(queries, keys, axes, keys_last=keys_last) if told else None
+    broken = any(s.geometry(a).broken for s in (queries, keys) for a in axes)
+    untold = by_distance_alone(queries, keys, axes, keys_last=keys_last) if broken else None
     if untold is not None:
         queries, keys = untold.queries, untold.keys
     return Pairs(
