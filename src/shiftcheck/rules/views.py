@@ -1,4 +1,4 @@
-"""Views, permutations, slices, and putting tensors together."""
+"""Views, permutations and slices."""
 
 from __future__ import annotations
 
