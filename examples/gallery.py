@@ -16,10 +16,10 @@ import matplotlib
 matplotlib.use("agg")
 
 import torch
-from shiftcheck.datasets import digits, embed, standardise
 
 import shiftcheck
 from shiftcheck import plot
+from shiftcheck.datasets import digits, embed, standardise
 from shiftcheck.models import lenet
 
 

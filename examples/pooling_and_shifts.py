@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
-from shiftcheck.datasets import digits, mnist, standardise
 from torch import Tensor, nn
 
 import shiftcheck
+from shiftcheck.datasets import digits, mnist, standardise
 from training import fit, prepare
 
 CANVAS = 32

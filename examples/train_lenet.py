@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from shiftcheck.datasets import mnist
 from torch import Tensor
 
+from shiftcheck.datasets import mnist
 from shiftcheck.models import LeNet
 from training import arguments, fit, prepare, save
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 from safetensors.torch import save_file
-from shiftcheck.datasets import standardise
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
+
+from shiftcheck.datasets import standardise
 
 BATCH = 128
 PEAK_RATE = 3e-3

@@ -17,7 +17,6 @@ pytest.importorskip("safetensors")
 Image = pytest.importorskip("PIL.Image")
 
 from shiftcheck.datasets import digits, embed, standardise  # noqa: E402
-
 from shiftcheck.demo.film import write_gif, write_page  # noqa: E402
 from shiftcheck.demo.moving_digit import Film, moving_digit, path  # noqa: E402
 from shiftcheck.errors import MissingExtraError  # noqa: E402

@@ -16,7 +16,8 @@ from torch import nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Gone, Layout, Lost, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Gone, Layout, Lost
 from shiftcheck.measuring.gaps.arrange import spatial_places, valid_spans
 from shiftcheck.measuring.gaps.compare import Base, measure
 from shiftcheck.measuring.gaps.regions import Gap, Planner, Scene, _span

@@ -17,15 +17,18 @@ from torch import nn
 import shiftcheck
 from shiftcheck import InputError, ModelError, Verdict
 from shiftcheck.checks.equivariance.judge import find_guilty, judge, judge_layer, judge_model
-from shiftcheck.checks.equivariance.second_look import BREAK, EPS, settled
+from shiftcheck.checks.equivariance.second_look import BREAK, settled
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Layout, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.in_another_type import EPS
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import read_inputs
 from shiftcheck.measuring.tolerance import Tolerance
-from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.equivariance import LayerResult, ShiftResult
 from shiftcheck.rules import registry
 from shiftcheck.tracing.restoring.state import Originals
 

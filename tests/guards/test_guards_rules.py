@@ -13,9 +13,9 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck.lattice.axis import Axis, GeometryError, input_axis
-from shiftcheck.lattice.layout import Factor, Layout, Lost, plain
-from shiftcheck.rules.common import BatchCoupledError
-from shiftcheck.rules.operands import Constant
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout, Lost
+from shiftcheck.rules.operands import BatchCoupledError, Constant
 from shiftcheck.rules.registry import find_rule
 from shiftcheck.rules.resizing import cubic
 

@@ -18,7 +18,7 @@ from torch.nn.modules import module as torch_modules
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis, join
-from shiftcheck.lattice.layout import Factor, plain
+from shiftcheck.lattice.factors import Factor, plain
 from shiftcheck.rules import (
     BatchCoupledError,
     Constant,

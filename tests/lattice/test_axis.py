@@ -19,18 +19,14 @@ from shiftcheck.lattice.axis import (
     invalidate,
     join,
     over_windows,
-    pair,
-    pair_between,
-    pair_lost,
     resample,
-    runs,
     scaled_axis,
-    smallest_size,
-    take,
-    whole_axis,
     window,
     with_break,
 )
+from shiftcheck.lattice.gather import runs, take
+from shiftcheck.lattice.pairing import pair, pair_between, pair_lost, whole_axis
+from shiftcheck.lattice.sizes import smallest_size
 from shiftcheck.report.render.numbers import describe
 
 

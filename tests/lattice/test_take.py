@@ -15,12 +15,11 @@ from shiftcheck.lattice.axis import (
     Taps,
     accumulate,
     input_axis,
-    pair,
     resample,
-    runs,
-    take,
     window,
 )
+from shiftcheck.lattice.gather import runs, take
+from shiftcheck.lattice.pairing import pair
 
 PIXELS = 12
 

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Layout
+from shiftcheck.lattice.factors import Factor
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.windows import settled
 from shiftcheck.report.equivariance import LayerResult
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from shiftcheck.datasets import mnist, standardise
 
+from shiftcheck.datasets import mnist, standardise
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.models import LeNet, lenet
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from shiftcheck.datasets import digits, standardise
 
+from shiftcheck.datasets import digits, standardise
 from shiftcheck.models import MLP, mlp
 
 

@@ -14,7 +14,8 @@ from torch import fft, nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Layout, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.rules import find_rule
 from shiftcheck.rules.filtering import Spectrum
 

@@ -17,8 +17,10 @@ from torch import nn
 import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import GeometryError, input_axis
+from shiftcheck.lattice.factors import Factor, plain
 from shiftcheck.lattice.joined import joined, pieces_in
-from shiftcheck.lattice.layout import Factor, Gone, Layout, plain, regroup, with_dims
+from shiftcheck.lattice.layout import Gone, Layout, with_dims
+from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import contracted, interleaved, settled
 
 Model = Callable[[torch.Tensor], torch.Tensor]

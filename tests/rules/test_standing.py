@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 import shiftcheck
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import AxisState, Dim, Factor, Gone, Layout, Lost, plain, uniform
+from shiftcheck.lattice.factors import Dim, Factor, plain, uniform
+from shiftcheck.lattice.layout import AxisState, Gone, Layout, Lost
 from shiftcheck.report.equivariance import Verdict
 from shiftcheck.rules.standing import standing_still
 

@@ -16,7 +16,8 @@ import shiftcheck
 from shiftcheck import Verdict
 from shiftcheck.lattice.axis import input_axis
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Factor, Layout, no_longer_uniform, plain, uniform
+from shiftcheck.lattice.factors import Factor, plain, uniform
+from shiftcheck.lattice.layout import Layout, no_longer_uniform
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 SHAPE = (1, 4, 12, 16)

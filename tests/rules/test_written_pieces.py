@@ -8,7 +8,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import as_mask
+from shiftcheck.lattice.notes import as_mask
 from shiftcheck.rules import Constant, Factor, GeometryError, Layout, find_rule
 
 torch.manual_seed(6)

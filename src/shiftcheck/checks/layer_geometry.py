@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from shiftcheck.checks.left_out import is_reduced_alike
-from shiftcheck.lattice.axis import Axis, runs
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.gather import runs
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult
 from shiftcheck.tracing.passes import Row

@@ -144,8 +144,10 @@ class Taps:
 
 
 REMEMBERED = 512
+"""How many results of each change are kept."""
+
 LARGE = 2**12
-"""How many results are kept, of axes of at most so many samples."""
+"""The results of axes with more samples than that are not kept."""
 
 Rest = ParamSpec("Rest")
 
@@ -259,7 +261,7 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
     if axis.circle is not None and axis.circle % taps.num:
         valid[:] = False
     out = replace(axis, stride=stride, lattice=lattice, first=first, last=last, valid=valid)
-    return _whole_turns(out if axis.different is None else _with_different(out, readable))
+    return whole_turns(out if axis.different is None else with_different(out, readable))
 
 
 @_remembered
@@ -286,10 +288,10 @@ def join(one: Axis, other: Axis) -> Axis:
         mixed=one.mixed or other.mixed,
         anchored=one.anchored or other.anchored,
     )
-    return _with_different(out, one.readable & other.readable)
+    return with_different(out, one.readable & other.readable)
 
 
-def _with_different(axis: Axis, readable: Mask) -> Axis:
+def with_different(axis: Axis, readable: Mask) -> Axis:
     """The same axis, of which the ``readable`` samples are valid or different."""
     different = readable & ~axis.valid
     return replace(axis, different=different if different.any() else None)
@@ -334,47 +336,6 @@ def globalise(
     )
 
 
-MOST_RUNS = 7
-"""Four pieces and their seams: a list of places in more pieces than that is in no order."""
-
-LONGEST_PATTERN = 64
-"""The largest number of samples after which a list of indices is looked at for a repetition."""
-
-
-def take(
-    axis: Axis,
-    indices: Indices,
-    *,
-    forward: bool = False,
-    stored: tuple[int, int] | None = None,
-) -> Axis:
-    """The geometry after a gather of the samples ``indices``, on a closed circle modulo its turn.
-
-    The longest part of ``indices`` that advances regularly decides the stride; samples outside
-    that pattern are not valid, and may be few pieces, as a padding or a seam leaves them. They are
-    different where the pattern would go on to a sample that is ``stored``: from its first to
-    before its last entry, by default the whole axis. ``forward``: the pattern is none that goes
-    backwards. Raises GeometryError where no half of them follows a pattern.
-    """
-    turn = axis.circle if axis.closed else None
-    taps = _regular_part(indices, turn, forward)
-    if taps is None:
-        raise GeometryError("the indices follow no pattern")
-    source = coarsen(axis, abs(taps.num)) if taps.den > 1 else axis
-    out = resample(source, taps, len(indices))
-    here = np.arange(len(indices))
-    expected = here // taps.den * taps.num + np.array(taps.phases)[here % taps.den, 0]
-    apart = indices - expected if turn is None else (indices - expected) % turn
-    out = replace(out, valid=source.valid[indices] & (apart == 0))
-    if turn is not None:
-        return _whole_turns(replace(out, different=None))
-    start, stop = stored or (0, axis.size)
-    there = (expected >= start) & (expected < stop)
-    readable = np.where(apart == 0, source.readable[indices], there)
-    inside = np.clip(expected, 0, max(axis.size - 1, 0))
-    return _whole_turns(_with_different(out, readable & source.readable[inside]))
-
-
 def accumulate(axis: Axis, *, backwards: bool = False) -> Axis:
     """The geometry of a value that depends on its own sample and on all before it (or after it).
 
@@ -393,7 +354,7 @@ def accumulate(axis: Axis, *, backwards: bool = False) -> Axis:
 
 def invalidate(axis: Axis, keep: Mask) -> Axis:
     """The same axis with all samples but ``keep`` excused."""
-    return _with_different(replace(axis, valid=axis.valid & keep), axis.readable & keep)
+    return with_different(replace(axis, valid=axis.valid & keep), axis.readable & keep)
 
 
 def with_break(axis: Axis) -> Axis:
@@ -422,131 +383,6 @@ def over_windows(axis: Axis, width: int) -> Axis:
     return resample(axis, Taps(num=width, phases=(everything,) * width), axis.size)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pairing:
-    """Which samples of the shifted run (``here``) to compare with those of the base (``there``).
-
-    ``ok`` marks the pairs that count; the others overlap but are not valid. ``predicted`` says
-    whether the structure promises that the pairs that count agree. ``inner`` marks the pairs of
-    which both samples are valid; on a circle, the others count as well.
-    """
-
-    here: Indices
-    there: Indices
-    ok: Mask
-    predicted: bool
-    inner: Mask
-    off_period: bool = False
-
-
-def pair(axis: Axis, shift: int) -> Pairing | None:
-    """The pairs to compare after a shift in pixels; None if it is no whole number of samples."""
-    steps = shift / axis.stride
-    if steps.denominator != 1:
-        return None
-    on_period = axis.period is not None and shift % axis.period == 0
-    if shift == 0:
-        return whole_axis(axis.size)
-    turn = (axis.circle or axis.size) if axis.circular else None
-    here, there = overlap(axis.size, int(steps), turn)
-    both = axis.readable[here] & axis.readable[there]
-    counts = np.ones(len(here), dtype=bool) if axis.circular else both
-    closed = axis.closed if axis.circular else axis.different is None
-    sound = axis.period is not None and closed
-    return Pairing(
-        here=here,
-        there=there,
-        ok=counts,
-        predicted=sound and on_period,
-        inner=both,
-        off_period=sound and not on_period,
-    )
-
-
-def pair_between(axis: Axis, shift: Fraction, reach: int) -> Pairing | None:
-    """The samples to compare after a shift between samples; nothing promises that they agree.
-
-    Both sides are interpolated from ``reach`` samples to the left and to the right. None on a
-    circle of which the tensor does not store exactly one turn.
-    """
-    index = np.arange(axis.size)
-    steps = shift / axis.stride
-    if axis.circular:
-        every = np.ones(axis.size, dtype=bool)
-        whole = axis.circle == axis.size
-        pairing = Pairing(here=index, there=index, ok=every, predicted=False, inner=axis.valid)
-        return pairing if whole else None
-    index = index[_all_readable(np.ones(axis.size, dtype=bool), steps, reach)]
-    ok = (axis.valid & _all_readable(axis.valid, steps, reach))[index]
-    far = reach if shift.denominator != 1 else 0
-    whole_pixels = math.floor(shift)
-    ok &= axis.first_of(index) - whole_pixels - far >= 0
-    ok &= axis.last_of(index) - whole_pixels + max(far - 1, 0) <= axis.pixels - 1
-    return Pairing(here=index, there=index, ok=ok, predicted=False, inner=ok)
-
-
-def _all_readable(valid: Mask, steps: Fraction, reach: int) -> Mask:
-    """Whether all samples that are interpolated at ``q - steps`` are valid ones."""
-    size, whole = len(valid), math.floor(steps)
-    taps = range(whole, whole + 1)
-    if steps.denominator != 1:
-        taps = range(whole + 1 - reach, whole + reach + 1)
-    found = np.ones(size, dtype=bool)
-    for tap in taps:
-        there = np.arange(size) - tap
-        inside = (there >= 0) & (there < size)
-        found &= inside & valid[np.clip(there, 0, max(size - 1, 0))]
-    return found
-
-
-def pair_lost(pixels: int, size: int, shift: int, *, circular: bool) -> Pairing | None:
-    """The pairs to compare on an axis whose geometry was lost, at the stride pixels / size."""
-    steps = Fraction(shift * size, pixels)
-    if steps.denominator != 1:
-        return None
-    if shift == 0:
-        return whole_axis(size)
-    here, there = overlap(size, int(steps), size if circular else None)
-    every = np.ones(len(here), dtype=bool)
-    return Pairing(here=here, there=there, ok=every, predicted=False, inner=every)
-
-
-def whole_axis(size: int) -> Pairing:
-    """Every sample with itself: the axis does not move, so nothing on it can be wrong."""
-    index, every = np.arange(size), np.ones(size, dtype=bool)
-    return Pairing(here=index, there=index, ok=every, predicted=True, inner=every)
-
-
-def overlap(size: int, steps: int, turn: int | None) -> tuple[Indices, Indices]:
-    """Indices p and p - steps that are both stored, modulo ``turn`` where the axis is a circle."""
-    here = np.arange(size)
-    there = here - steps if turn is None else (here - steps) % turn
-    stored = (there >= 0) & (there < size)
-    return here[stored], there[stored]
-
-
-def runs(valid: Mask) -> tuple[tuple[int, int], ...]:
-    """A mask as its runs of True: (start, stop) each."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], valid, [False])).astype(np.int8)))
-    return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
-
-
-def smallest_size(works: Callable[[int], bool], start: int, limit: int) -> int | None:
-    """The smallest size from ``start`` to ``limit`` at which ``works``, by doubling and bisection.
-
-    ``works`` need not be monotonic; the answer is checked itself, smaller ones by bisection only.
-    """
-    low, high = start - 1, start
-    while not works(high):
-        if high >= limit:
-            return None
-        low, high = high, min(2 * high, limit)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if works(middle) else (middle, high)
-    return high
-
-
 def _unroll(table: Pixels, index: Indices, lattice: int, stride: Fraction) -> Pixels:
     turns, phase = np.divmod(index, len(table))
     ahead = lattice if stride > 0 else -lattice
@@ -564,48 +400,8 @@ def _stored(mask: Mask, index: Indices, around: bool) -> Mask:
     return np.asarray(inside & mask[np.clip(index, 0, size - 1)], dtype=bool)
 
 
-def _regular_part(indices: Indices, turn: int | None, forward: bool) -> Taps | None:
-    """The shortest pattern that half of the indices follow, modulo ``turn``; None where few do."""
-    best = (len(indices) - 1) // 2
-    for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
-        advances = _advances(indices, den, turn)
-        start, stop, num = _longest_run(advances)
-        covered = stop - start + den
-        enough = 2 * den if covered == len(indices) else 3 * den
-        if (num > 0 or (num < 0 and not forward)) and covered > best and covered >= enough:
-            pieces = 1 + np.count_nonzero(np.diff(advances))
-            return _pattern(indices, start, num, den) if pieces <= MOST_RUNS * den else None
-    return None
-
-
-def _advances(indices: Indices, den: int, turn: int | None) -> Indices:
-    """How far the indices advance in ``den`` samples, on a circle the shorter way."""
-    ahead = indices[den:] - indices[:-den]
-    if turn is None:
-        return ahead
-    ahead = ahead % turn
-    return np.where(ahead > turn // 2, ahead - turn, ahead)
-
-
-def _longest_run(values: Indices) -> tuple[int, int, int]:
-    """Start and stop of the longest run of one value other than zero, and that value."""
-    edges = np.flatnonzero(np.diff(values)) + 1
-    starts, stops = np.concatenate(([0], edges)), np.concatenate((edges, [len(values)]))
-    lengths = np.where(values[starts] != 0, stops - starts, 0)
-    longest = int(lengths.argmax())
-    start = int(starts[longest])
-    return start, start + int(lengths[longest]), int(values[start])
-
-
-def _pattern(indices: Indices, start: int, num: int, den: int) -> Taps:
-    phases = []
-    for r in range(den):
-        at = start + (r - start) % den
-        phases.append((int(indices[at]) - at // den * num,))
-    return Taps(num=num, phases=tuple(phases))
-
-
-def _whole_turns(axis: Axis) -> Axis:
+def whole_turns(axis: Axis) -> Axis:
+    """The same axis; nothing of it is valid where its circle holds no whole number of samples."""
     if axis.circular and axis.circle is None:
         return replace(axis, valid=np.zeros_like(axis.valid), different=None)
     return axis

@@ -15,16 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.lattice.axis import (
-    LONGEST_PATTERN,
-    Axis,
-    Indices,
-    Taps,
-    accumulate,
-    coarsen,
-    globalise,
-    resample,
-)
+from shiftcheck.lattice.axis import Axis, Indices, Taps, accumulate, coarsen, globalise, resample
+from shiftcheck.lattice.gather import LONGEST_PATTERN
 
 Codes = NDArray[np.int64]
 
@@ -128,46 +120,46 @@ def _bounded(table: _Table, around: tuple[bool, ...]) -> tuple[Reach, ...] | Non
         along = _along(table, axis, around)
         if along is None:
             return None
-        period, found = along
+        period, offsets = along
         periods.append(period)
-        out.append(_reach(table, axis, found, period, around[axis]))
+        out.append(_reach(table, axis, offsets, period, around[axis]))
     together = _offsets(table, periods, around, range(len(periods)))
     return None if together is None else tuple(out)
 
 
-def _along(table: _Table, axis: int, around: tuple[bool, ...]) -> tuple[int, Found] | None:
+def _along(table: _Table, axis: int, around: tuple[bool, ...]) -> tuple[int, Offsets] | None:
     """After how many places the law repeats along one axis, and what it is there."""
     size = table.sizes[axis]
     for period in range(1, max(1, min(size // TWICE, LONGEST_PATTERN)) + 1):
         periods = [period if a == axis else n for a, n in enumerate(table.sizes)]
         if around[axis] and size % period:
             continue
-        found = _offsets(table, periods, around, [axis])
-        if found is not None:
-            return period, found
+        offsets = _offsets(table, periods, around, [axis])
+        if offsets is not None:
+            return period, offsets
     return None
 
 
-Found = dict[tuple[int, ...], Indices]
+Offsets = dict[tuple[int, ...], Indices]
 """For each phase of the period, how far away the places are that it is related to."""
 
 
 def _offsets(
     table: _Table, periods: Sequence[int], around: tuple[bool, ...], axes: Sequence[int]
-) -> Found | None:
+) -> Offsets | None:
     """The offsets of each phase; None where places differ, or only one obeys along an axis."""
-    found = {}
+    by_phase = {}
     for phase in itertools.product(*map(range, periods)):
         steps = [np.arange(r, n, p) for r, n, p in zip(phase, table.sizes, periods, strict=True)]
         places = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, len(steps))
         for model in _models(table, places):
             offsets = _obeyed(table, places, model, around, axes)
             if offsets is not None:
-                found[phase] = offsets
+                by_phase[phase] = offsets
                 break
         else:
             return None
-    return found
+    return by_phase
 
 
 def _models(table: _Table, places: Indices) -> Iterator[Indices]:
@@ -225,10 +217,10 @@ def _span_of(offsets: Indices) -> tuple[int, int, int]:
     return int(each[0]), int(each[-1]), further
 
 
-def _reach(table: _Table, axis: int, found: Found, period: int, around: bool) -> Reach:
+def _reach(table: _Table, axis: int, by_phase: Offsets, period: int, around: bool) -> Reach:
     size = table.sizes[axis]
     phases: list[set[int]] = [set() for _ in range(period)]
-    for phase, offsets in found.items():
+    for phase, offsets in by_phase.items():
         phases[phase[axis]] |= {int(d) for d in offsets[:, axis]}
     if around and any(len({d % size for d in one}) == size for one in phases):
         return Reach(around=True, period=period)

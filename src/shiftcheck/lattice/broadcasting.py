@@ -6,22 +6,9 @@ import math
 from collections.abc import Sequence
 
 from shiftcheck.lattice.axis import Axis, GeometryError, globalise, join
-from shiftcheck.lattice.layout import (
-    SPATIAL,
-    AxisState,
-    Dim,
-    Gone,
-    Layout,
-    Lost,
-    Waves,
-    _without_geometry,
-    flat,
-    merge_causes,
-    plain,
-    size_of,
-    uniform,
-    with_dims,
-)
+from shiftcheck.lattice.causes import merge_causes, without_geometry
+from shiftcheck.lattice.factors import SPATIAL, Dim, flat, plain, size_of, uniform
+from shiftcheck.lattice.layout import AxisState, Gone, Layout, Lost, Waves, with_dims
 from shiftcheck.lattice.windows import aligned, contracted
 
 
@@ -35,13 +22,13 @@ def _common(gone: Sequence[Gone]) -> Gone:
 
 
 def lost_alike(layouts: Sequence[Layout]) -> list[Layout]:
-    """The signals, each without the geometry of every axis that another one has lost before.
+    """The layouts, each without the geometry of every axis that another one has lost before.
 
     What is made of them has lost it too, for the cause that the other one holds.
     """
     states = [(a, state) for s in layouts for a, state in enumerate(s.axes)]
     lost = {a: state for a, state in reversed(states) if isinstance(state, Lost)}
-    return [_without_geometry(s, lost) if lost else s for s in layouts]
+    return [without_geometry(s, lost) if lost else s for s in layouts]
 
 
 def reduce_dims(layout: Layout, dims: Sequence[int], *, keepdim: bool) -> tuple[Layout, list[int]]:
@@ -55,7 +42,7 @@ def reduce_dims(layout: Layout, dims: Sequence[int], *, keepdim: bool) -> tuple[
 
 
 def broadcast(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]] = ()) -> Layout:
-    """The layout of a pointwise operation on several signals and constants of ``shapes``.
+    """The layout of a pointwise operation on several layouts and constants of ``shapes``.
 
     Raises GeometryError where their dimensions do not line up.
     """
@@ -66,14 +53,14 @@ def broadcast(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]] = ()) -
 
 
 def _combine(layouts: Sequence[Layout], dims: Sequence[Dim]) -> Layout:
-    found = [f for dim in dims for f in flat(dim) if f.kind == "axis"]
+    along = [f for dim in dims for f in flat(dim) if f.kind == "axis"]
     placed = {f.axis for dim in dims for f in flat(dim) if f.kind in SPATIAL}
     states = tuple(
         join_states([s.axes[a] for s in layouts], present=a in placed)
         for a in range(len(layouts[0].axes))
     )
     for axis, state in enumerate(states):
-        sizes = [f.size for f in found if f.axis == axis]
+        sizes = [f.size for f in along if f.axis == axis]
         if sizes and isinstance(state, Axis) and math.prod(sizes) != state.size:
             raise GeometryError("one spatial axis would fill two dimensions")
     return Layout(tuple(dims), states, merge_causes(layouts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from shiftcheck.lattice.factors import Factor
 from shiftcheck.lattice.layout import Layout, Waves
 
 
@@ -17,10 +18,13 @@ def at_frequencies(layout: Layout, dim: int, places: Iterable[int]) -> Layout | 
     waves = layout.axes[axis]
     assert isinstance(waves, Waves)
     kept = replace(waves, bins=tuple(waves.bins[p] for p in places))
-    axes = tuple(kept if a == axis else state for a, state in enumerate(layout.axes))
-    factor = replace(factors[0], size=len(kept.bins))
-    dims = tuple((factor,) if d == dim else f for d, f in enumerate(layout.dims))
-    return Layout(dims, axes, layout.causes)
+    return with_waves(layout, dim, axis, kept)
+
+
+def with_waves(layout: Layout, dim: int, axis: int, waves: Waves) -> Layout:
+    """The layout with these frequencies of an axis along a dimension."""
+    factor = Factor("frequency", len(waves.bins), axis)
+    return layout.with_state(axis, waves).with_factors(dim, (factor,))
 
 
 def more_frequencies(layout: Layout, dim: int, before: int, after: int) -> Layout:
@@ -29,15 +33,8 @@ def more_frequencies(layout: Layout, dim: int, before: int, after: int) -> Layou
     kept = range(max(-before, 0), bins - max(-after, 0))
     out = at_frequencies(layout, dim, kept)
     assert out is not None
-    factor = out.dims[dim][0]
-    waves = out.axes[factor.axis]
+    axis = out.dims[dim][0].axis
+    waves = out.axes[axis]
     assert isinstance(waves, Waves)
     whole = (None,) * max(before, 0) + waves.bins + (None,) * max(after, 0)
-    axes = tuple(
-        replace(waves, bins=whole) if a == factor.axis else state
-        for a, state in enumerate(out.axes)
-    )
-    wide = (replace(factor, size=len(whole)),)
-    return Layout(
-        tuple(wide if d == dim else f for d, f in enumerate(out.dims)), axes, layout.causes
-    )
+    return with_waves(out, dim, axis, replace(waves, bins=whole))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import SPATIAL, Dim, Factor, canonical, flat, plain, size_of
+from shiftcheck.lattice.factors import SPATIAL, Dim, Factor, canonical, flat, plain, size_of
 
 
 def joined(dims: Sequence[Dim]) -> Dim:

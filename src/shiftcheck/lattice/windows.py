@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
-from shiftcheck.lattice.layout import (
-    Dim,
-    Factor,
-    Layout,
-    lose,
-    mapped,
-    no_longer_uniform,
-    reduced,
-    with_cause,
-    with_dims,
-)
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Dim, Factor, mapped
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, reduced, with_dims
 from shiftcheck.report.causes import Cause, CauseKind
 
 
@@ -26,7 +18,7 @@ def contracted(layout: Layout, dims: Sequence[int], *, related: bool = False) ->
 
     An axis that is all in ``dims`` is gone. One of which they hold the innermost factors becomes
     coarser: each sample then sees a whole window. Raises GeometryError for any other factors,
-    unless the result is ``related`` to a signal that has them: then the outermost may be in
+    unless the result is ``related`` to a layout that has them: then the outermost may be in
     ``dims``, which every sample sees at all windows, and so at the whole axis.
     """
     out = layout
@@ -46,29 +38,33 @@ def contracted(layout: Layout, dims: Sequence[int], *, related: bool = False) ->
 
 def _seen_whole(layout: Layout, axis: int, dims: Sequence[int]) -> Layout:
     state = reduced(layout.geometry(axis))
+    return _without_factors(layout, axis, dims).with_state(axis, state)
+
+
+def _without_factors(layout: Layout, axis: int, dims: Sequence[int]) -> Layout:
     kept = [
         tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
         for d, dim in enumerate(layout.dims)
     ]
-    axes = tuple(state if a == axis else old for a, old in enumerate(layout.axes))
-    return Layout(tuple(kept), axes, layout.causes)
+    return Layout(tuple(kept), layout.axes, layout.causes)
+
+
+def _with_steps(layout: Layout, axis: int, step: Callable[[int], int]) -> Layout:
+    """The same layout, of which the factors of an axis have other steps."""
+
+    def changed(factor: Factor) -> Factor:
+        mine = factor.axis == axis and factor.kind == "axis"
+        return replace(factor, step=step(factor.step)) if mine else factor
+
+    return Layout(tuple(mapped(d, changed) for d in layout.dims), layout.axes, layout.causes)
 
 
 def _coarser(layout: Layout, axis: int, dims: Sequence[int], taps: Taps) -> Layout:
-    """The signal with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
-
-    def coarse(factor: Factor) -> Factor:
-        mine = factor.axis == axis and factor.kind == "axis"
-        return replace(factor, step=factor.step // taps.num) if mine else factor
-
-    kept = [
-        tuple(f for f in dim if f.axis != axis or f.kind != "axis") if d in dims else dim
-        for d, dim in enumerate(layout.dims)
-    ]
+    """The layout with the innermost factors of ``axis``, those in ``dims``, turned into taps."""
     state = layout.geometry(axis)
-    axes = list(layout.axes)
-    axes[axis] = resample(state, taps, state.size // taps.num)
-    return Layout(tuple(mapped(dim, coarse) for dim in kept), tuple(axes), layout.causes)
+    kept = _without_factors(layout, axis, dims)
+    coarse = _with_steps(kept, axis, lambda step: step // taps.num)
+    return coarse.with_state(axis, resample(state, taps, state.size // taps.num))
 
 
 def picked(layout: Layout, dim: int, index: int) -> Layout | None:
@@ -90,20 +86,14 @@ def refined(layout: Layout, axis: int, width: int) -> Layout:
     """The layout where each sample of ``axis`` stands for ``width`` samples of a finer one.
 
     Only the geometry changes: the finer samples have no dimension yet, so the caller combines the
-    result with a signal that has one.
+    result with a layout that has one.
     """
     if width == 1:
         return layout
     state = layout.geometry(axis)
     taps = Taps(num=1, phases=((0,),) * width)
-
-    def finer(factor: Factor) -> Factor:
-        mine = factor.axis == axis and factor.kind == "axis"
-        return replace(factor, step=factor.step * width) if mine else factor
-
-    axes = list(layout.axes)
-    axes[axis] = resample(state, taps, state.size * width)
-    return Layout(tuple(mapped(d, finer) for d in layout.dims), tuple(axes), layout.causes)
+    finer = _with_steps(layout, axis, lambda step: step * width)
+    return finer.with_state(axis, resample(state, taps, state.size * width))
 
 
 def settled(layout: Layout) -> Layout:
@@ -122,7 +112,7 @@ def settled(layout: Layout) -> Layout:
 
 
 def _of_one_shape(layout: Layout) -> Layout:
-    """The signal without the axes whose samples are not those that its own shape stores.
+    """The layout without the axes whose samples are not those that its own shape stores.
 
     Where it has the rank of a map, the last dimensions are the axes and nothing else.
     """
@@ -150,8 +140,8 @@ def _windows(layout: Layout, axis: int, width: int) -> Layout:
 
     state = layout.geometry(axis)
     new = resample(state, window(width, range(width)), state.size // width)
-    axes = tuple(new if a == axis else old for a, old in enumerate(layout.axes))
-    out = replace(layout, dims=tuple(mapped(d, coarse) for d in layout.dims), axes=axes)
+    dims = tuple(mapped(d, coarse) for d in layout.dims)
+    out = replace(layout.with_state(axis, new), dims=dims)
     if new.lattice == state.lattice:
         return out
     cause = Cause(
@@ -189,8 +179,7 @@ def interleaved(layout: Layout, dims: Iterable[int]) -> Layout:
         if dim[0].size != out.geometry(axis).size:
             continue
         fine = refined(out, axis, width)
-        whole = (Factor("axis", fine.geometry(axis).size, axis),)
-        out = replace(fine, dims=tuple(whole if e == d else f for e, f in enumerate(fine.dims)))
+        out = fine.with_factors(d, (Factor("axis", fine.geometry(axis).size, axis),))
     return out
 
 
@@ -231,7 +220,7 @@ def within_windows(layout: Layout, dims: Iterable[int]) -> Layout:
 
 
 def aligned(layouts: Sequence[Layout]) -> list[Layout]:
-    """The signals with every axis as finely split as in the finest of them.
+    """The layouts with every axis as finely split as in the finest of them.
 
     A value of each window is a value of each of its samples.
     """

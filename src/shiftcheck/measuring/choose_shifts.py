@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from shiftcheck.lattice.axis import Axis, pair
+from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout, Lost
+from shiftcheck.lattice.pairing import pair
 from shiftcheck.lattice.shares import is_fair
 from shiftcheck.measuring.gaps.arrange import is_flattened, size_at, spatial_places
 from shiftcheck.measuring.plan import Plan

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shiftcheck.lattice.layout import Layout, lose
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.tracing.passes import Row, Traced
 

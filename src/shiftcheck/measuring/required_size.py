@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.lattice.axis import Axis, smallest_size
+from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
+from shiftcheck.lattice.sizes import smallest_size
 from shiftcheck.measuring.choose_shifts import compares
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Shift

@@ -4,8 +4,9 @@ Besides the table of rules, this module offers what a rule of your own is writte
 """
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Factor
 from shiftcheck.lattice.layout import (
-    Factor,
     Gone,
     Layout,
     Lost,
@@ -14,23 +15,21 @@ from shiftcheck.lattice.layout import (
     Recipe,
     Slice,
     Waves,
-    lose,
     map_axes,
     with_axis,
-    with_cause,
 )
 from shiftcheck.rules import (
     attention,
     concatenation,
     convolution,
     elementwise,
+    embedding,
     fft,
     indexing,
     matmul,
     normalization,
     padding,
     pooling,
-    products,
     quantizing,
     recurrence,
     reduction,
@@ -64,9 +63,9 @@ FAMILIES = (
     views,
     concatenation,
     indexing,
+    embedding,
     unfolding,
     sorting,
-    products,
     quantizing,
     recurrence,
     fft,

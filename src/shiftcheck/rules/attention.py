@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError
-from shiftcheck.lattice.layout import Dim, Gone, Layout, Pairs, lose, with_cause, with_dims
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Gone, Layout, Pairs, with_dims
 from shiftcheck.lattice.windows import as_keys, contracted
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import WINDOWS, combined, need_layout, require_plain, uncoupled
@@ -79,8 +81,10 @@ def _of_the_past(keys: Layout) -> Layout:
 
     Windows all have the same past within themselves.
     """
-    axes = [replace(s, exact=False) if isinstance(s, Gone) else s for s in keys.axes]
-    return replace(keys, axes=tuple(axes))
+    for axis, state in enumerate(keys.axes):
+        if isinstance(state, Gone):
+            keys = keys.with_state(axis, replace(state, exact=False))
+    return keys
 
 
 @register_rule("aten::_scaled_dot_product_flash_attention_for_cpu", law="as attention")
@@ -160,9 +164,8 @@ def _masked(out: Layout, q: Layout, k: Layout, mask: Constant) -> Layout:
     out = Layout(out.dims, scores.axes, scores.causes)
     if not unrelated or mask.repeats(1, math.prod(mask.shape), 1) == 1:
         return out
-    states = list(out.axes)
     for axis in unrelated:
-        states[axis] = Gone(exact=False, broken=True)
         detail = "a mask that varies along the axis"
-        out = with_cause(out, Cause(kind=CauseKind.POSITION, axis=axis, detail=detail))
-    return replace(out, axes=tuple(states))
+        cause = Cause(kind=CauseKind.POSITION, axis=axis, detail=detail)
+        out = with_cause(out.with_state(axis, Gone(exact=False, broken=True)), cause)
+    return out

@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Layout, Recipe, by_recipe, canonical, flat, with_dims
+from shiftcheck.lattice.factors import flat
+from shiftcheck.lattice.layout import Layout, Recipe, with_dims
+from shiftcheck.lattice.notes import by_recipe
+from shiftcheck.rules.common import join_dims
 from shiftcheck.rules.concatenation import put_together, stack
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
@@ -78,9 +81,8 @@ def _by_residues(canvas: Canvas, dim: int) -> Layout:
     residues = [_residue(canvas, dim, r, step) for r in range(step)]
     pieces = [assembled(c) if c.base or c.patches else _blank(c.shape) for c in residues]
     together = stack(pieces, dim + 1)
-    dims = list(together.dims)
-    dims[dim : dim + 2] = [canonical([*dims[dim], *dims[dim + 1]])]
-    return with_dims(together, dims)
+    joint, dims = join_dims(*together.dims[dim : dim + 2]), together.dims
+    return with_dims(together, [*dims[:dim], joint, *dims[dim + 2 :]])
 
 
 def _residue(canvas: Canvas, dim: int, residue: int, step: int) -> Canvas:
@@ -134,17 +136,19 @@ def _recipe_of_join(pieces: Sequence[Layout | Constant], dim: int) -> Recipe | N
 
     Constants between them only hide a part of it.
     """
-    found, start = [], 0
+    recipes, start = [], 0
     for piece in pieces:
         if isinstance(piece, Layout):
             recipe, axis = piece.recipe, piece.axis_in(dim)
             if recipe is None or axis is None:
                 return None
             ahead = recipe.starts.get(axis, Fraction(0)) - start * piece.geometry(axis).stride
-            found.append(replace(recipe, starts={**recipe.starts, axis: ahead}))
+            recipes.append(replace(recipe, starts={**recipe.starts, axis: ahead}))
         start += piece.shape[dim]
-    one = found[0]
-    same = [(r.starts, r.steps) == (one.starts, one.steps) and r.whole is one.whole for r in found]
+    one = recipes[0]
+    same = [
+        (r.starts, r.steps) == (one.starts, one.steps) and r.whole is one.whole for r in recipes
+    ]
     return one if all(same) else None
 
 
@@ -168,8 +172,8 @@ def _cut(touching: Sequence[Patch], region: Region) -> tuple[int, list[int]]:
 
 def _edges_inside(patches: Sequence[Patch], dim: int, whole: range) -> list[int]:
     """Where a patch begins or ends within a range of a dimension."""
-    found = {edge for patch in patches for edge in _edges(patch, dim)}
-    return sorted(edge for edge in found if whole.start < edge < whole.stop)
+    edges = {edge for patch in patches for edge in _edges(patch, dim)}
+    return sorted(edge for edge in edges if whole.start < edge < whole.stop)
 
 
 def _of_base(canvas: Canvas, region: Region) -> Layout | Constant:

@@ -7,19 +7,9 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis, GeometryError, globalise, over_windows
 from shiftcheck.lattice.broadcasting import broadcast, lost_alike, reduce_dims
-from shiftcheck.lattice.layout import (
-    Dim,
-    Gone,
-    Layout,
-    canonical,
-    flat,
-    lose,
-    plain,
-    size_of,
-    with_axis,
-    with_cause,
-    with_dim,
-)
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import Dim, canonical, flat, plain, size_of
+from shiftcheck.lattice.layout import Gone, Layout, with_axis, with_dim
 from shiftcheck.lattice.windows import aligned, contracted, interleaved, settled
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.constants import with_constants
@@ -123,7 +113,7 @@ def reduce_over(layout: Layout, dims: Sequence[int], keepdim: bool, what: str) -
 def pointwise(*operands: object) -> Layout:
     """The law of every operation that computes each sample from the same sample of its operands.
 
-    Signals must agree in stride; a constant that varies along an axis is a POSITION.
+    Layouts must agree in stride; a constant that varies along an axis is a POSITION.
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis
@@ -140,7 +130,7 @@ def pointwise(*operands: object) -> Layout:
 
 
 def combined(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]] = ()) -> Layout:
-    """Signals that broadcast together; an axis on which their strides differ is lost.
+    """Layouts that broadcast together; an axis on which their strides differ is lost.
 
     The cause is INDEX where one of them is flipped, and RESIZE otherwise. It is INDEX, too, where
     one sample of an axis meets all the others.
@@ -178,7 +168,7 @@ def _combined(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]]) -> Lay
 
 
 def _side_by_side(layouts: Sequence[Layout]) -> list[Layout]:
-    """The signals, with channels of coarse samples as finer samples where another has an axis."""
+    """The layouts, with channels of coarse samples as finer samples where another has an axis."""
     out = list(layouts)
     for position in range(-max(len(s.dims) for s in out), 0):
         given = [s for s in out if len(s.dims) >= -position]
@@ -235,7 +225,7 @@ def normal_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 
 
 def moved_dims(layout: Layout, order: Sequence[int]) -> Layout:
-    """The signal with its dimensions in another order."""
+    """The layout with its dimensions in another order."""
     return replace(layout, dims=tuple(layout.dims[d] for d in order))
 
 
@@ -249,3 +239,11 @@ def require_plain(layout: Layout, dim: int, what: str) -> int:
     if layout.axes_in([dim]):
         raise GeometryError(f"{what} along a dimension that holds a spatial axis")
     return size_of(layout.dims[dim])
+
+
+def seeing_less(layout: Layout, dim: int) -> Layout:
+    """The layout, of which some channels see less along a dimension than is known of all."""
+    axis = layout.axis_in(dim)
+    if axis is None:
+        return layout
+    return with_axis(layout, axis, replace(layout.geometry(axis), mixed=True))

@@ -9,17 +9,10 @@ import numpy as np
 
 from shiftcheck.lattice.axis import Axis, GeometryError
 from shiftcheck.lattice.broadcasting import join_states
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import plain
 from shiftcheck.lattice.joined import joined
-from shiftcheck.lattice.layout import (
-    Layout,
-    Recipe,
-    Waves,
-    no_longer_uniform,
-    plain,
-    with_axis,
-    with_cause,
-    with_dim,
-)
+from shiftcheck.lattice.layout import Layout, Recipe, Waves, no_longer_uniform, with_axis, with_dim
 from shiftcheck.lattice.splicing import Piece, Splice, spliced
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
@@ -29,11 +22,11 @@ from shiftcheck.rules.indexing import Places, taken
 from shiftcheck.rules.mirrored import without_mirror
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 from shiftcheck.rules.views import unsqueeze
 
 
-@register_rule("aten::stack", law="1 -> 1")
+@register_rule("aten::stack", law="1 -> 1", keeps_frequencies=True)
 def stack(tensors: Sequence[object], dim: int = 0) -> Layout:
     """Tensors of one shape along a new dimension."""
     first = next(t for t in tensors if isinstance(t, Layout))
@@ -48,12 +41,13 @@ def _unsqueezed(tensor: object, at: int) -> object:
     return unsqueeze(tensor, at)
 
 
-@keeps_uniform
 @register_rule(
     "aten::cat",
     "aten::concat",
     "aten::concatenate",
     law="1 -> 1 over channels; along an axis one side of the seam is invalid",
+    keeps_uniform=True,
+    keeps_frequencies=True,
 )
 def cat(tensors: Sequence[object], dim: int = 0) -> Layout:
     """Tensors one after the other along a dimension."""
@@ -67,13 +61,7 @@ def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None
     tensors = [_with_samples(t, at) if isinstance(t, Layout) else t for t in tensors]
     layouts = [t for t in tensors if isinstance(t, Layout)]
     constants = [t for t in tensors if isinstance(t, Constant)]
-    ranks = {len(s.shape) for s in layouts} | {len(c.shape) for c in constants}
-    if len(ranks) > 1:
-        raise GeometryError("tensors of different rank are joined")
-    for layout in layouts:
-        uncoupled(layout, [at], "a concatenation along the batch")
-    if constants and any(isinstance(state, Waves) for s in layouts for state in s.axes):
-        raise GeometryError("a constant is joined to the frequencies of a signal")
+    _need_of_one_kind(layouts, constants, at)
     axes = {a for s in layouts for a in s.axes_in([at])}
     fixed = [s for s in layouts if any(getattr(a, "kind", "") == CauseKind.INDEX for a in s.axes)]
     if len(fixed) > 1 and not axes:
@@ -87,8 +75,19 @@ def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None
     return with_dim(with_constants(out, constants), at, plain(total))
 
 
+def _need_of_one_kind(layouts: Sequence[Layout], constants: Sequence[Constant], at: int) -> None:
+    """Raise where tensors differ in rank, mix the batch, or not all of them are frequencies."""
+    ranks = {len(s.shape) for s in layouts} | {len(c.shape) for c in constants}
+    if len(ranks) > 1:
+        raise GeometryError("tensors of different rank are joined")
+    for layout in layouts:
+        uncoupled(layout, [at], "a concatenation along the batch")
+    if constants and any(isinstance(state, Waves) for s in layouts for state in s.axes):
+        raise GeometryError("a constant is joined to the frequencies of a signal")
+
+
 def _mixed(layouts: Sequence[Layout]) -> Layout:
-    """Signals as channels of one; it is remembered where some of them see less than others."""
+    """Layouts as channels of one; it is remembered where some of them see less than others."""
     out = combined(layouts)
     for axis, state in enumerate(out.axes):
         seen = [s.axes[axis] for s in layouts]
@@ -105,7 +104,7 @@ def _sees_alike(one: object, other: object) -> bool:
 
 
 def _with_samples(layout: Layout, at: int) -> Layout:
-    """The signal with the channels of coarse samples along ``at`` as finer samples."""
+    """The layout with the channels of coarse samples along ``at`` as finer samples."""
     ranked = at < len(layout.dims)
     return interleaved(layout, [at]) if ranked else layout
 
@@ -118,13 +117,10 @@ def _joined(tensors: Sequence[object], at: int) -> Layout:
     layouts = [p for p in pieces if isinstance(p, Layout)]
     axes = next(s for s in layouts if s.axes_in([at])).axes_in([at])
     states = {a: join_states([s.axes[a] for s in layouts], present=True) for a in axes}
-    rest = combined([without(s, at, axes) for s in layouts])
-    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
-    return Layout(
-        tuple(dim if d == at else f for d, f in enumerate(rest.dims)),
-        tuple(states.get(a, state) for a, state in enumerate(rest.axes)),
-        rest.causes,
-    )
+    rest = _beside(pieces, at, axes)
+    for axis, state in states.items():
+        rest = rest.with_state(axis, state)
+    return rest.with_factors(at, dim)
 
 
 def _cat_along_axis(
@@ -142,19 +138,24 @@ def _cat_along_axis(
     before = held is not None and held.axis_in(at) == axis
     whole = spliced(laid, held.geometry(axis) if held is not None and before else None)
     kept = [_causes_kept(p, axis, whole, place) for p, place in zip(pieces, laid, strict=True)]
-    layouts = [p for p in kept if isinstance(p, Layout)]
-    if whole.axis.stride > 0:
-        layouts = [without_mirror(p, axis) for p in layouts]
-    rest = combined([without(p, at, [axis]) for p in layouts])
-    rest = with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
+    upright = whole.axis.stride > 0
+    rest = _beside(
+        [without_mirror(p, axis) if upright and isinstance(p, Layout) else p for p in kept],
+        at,
+        [axis],
+    )
     owner = next(p for p in pieces if isinstance(p, Layout) and p.axis_in(at) == axis)
-    dims, states = list(rest.dims), list(rest.axes)
-    dims[at] = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
-    states[axis] = whole.axis
-    out = Layout(tuple(dims), tuple(states), rest.causes)
+    factors = tuple(replace(f, size=whole.axis.size) for f in owner.dims[at])
+    out = rest.with_state(axis, whole.axis).with_factors(at, factors)
     others = [p for p in kept if isinstance(p, Layout) and p.axis_in(at) != axis]
     picked = any((c.kind, c.axis) == (CauseKind.INDEX, axis) for p in others for c in p.causes)
     return _note_splice(out, axis, whole, laid, written=held is not None, picked=picked)
+
+
+def _beside(pieces: Sequence[Layout | Constant], at: int, axes: Sequence[int]) -> Layout:
+    """What the pieces make along all other dimensions and axes, as if each were one sample."""
+    rest = combined([without(p, at, axes) for p in pieces if isinstance(p, Layout)])
+    return with_constants(rest, [p for p in pieces if isinstance(p, Constant)])
 
 
 def _laid(pieces: Sequence[Layout | Constant], at: int, axis: int) -> Iterator[Piece]:
@@ -245,6 +246,7 @@ def _slices_of_one(
 
 def without(layout: Layout, dim: int, axes: Sequence[int]) -> Layout:
     """One sample along a dimension, with nothing known about ``axes``."""
-    dims = tuple(() if d == dim else f for d, f in enumerate(layout.dims))
-    states = tuple(None if a in axes else s for a, s in enumerate(layout.axes))
-    return Layout(dims, states, layout.causes)
+    out = layout.with_factors(dim, ())
+    for axis in axes:
+        out = out.with_state(axis, None)
+    return out

@@ -8,30 +8,24 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.lattice.axis import Axis, coarsen, invalidate, runs, with_break
-from shiftcheck.lattice.layout import (
-    Dim,
-    Factor,
-    Layout,
-    flat,
-    no_longer_uniform,
-    size_of,
-    with_axis,
-    with_cause,
-)
+from shiftcheck.lattice.axis import Axis, coarsen, invalidate, with_break
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import Dim, Factor, flat, size_of
+from shiftcheck.lattice.gather import runs
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.operands import HIDES, BatchCoupledError, Constant
 
 
 def stochastic(layout: Layout) -> Layout:
-    """The signal after something random was done to it."""
+    """The layout after something random was done to it."""
     return with_cause(
         layout, Cause(kind=CauseKind.STOCHASTIC, detail="random numbers differ per copy")
     )
 
 
 def with_constants(layout: Layout, constants: Iterable[Constant]) -> Layout:
-    """The signal after it was combined, sample by sample, with constants that broadcast to it."""
+    """The layout after it was combined, sample by sample, with constants that broadcast to it."""
     out = layout
     for constant in constants:
         at = [d for d in range(-len(constant.shape), 0) if _varies(out, constant, d)]
@@ -68,29 +62,25 @@ def _without_masked_windows(layout: Layout, constant: Constant) -> Layout | None
     values = constant.mask() if split else None
     if values is None or len(constant.shape) > rank:
         return None
-    sizes, names = [], []
-    for d in dims:
-        single = constant.shape[d - rank] == 1
-        for f in layout.dims[d]:
-            coarsest = f.kind == "axis" and f == layout.factors_of(f.axis)[0]
-            sizes.append(1 if single else f.size)
-            names.append(f.axis if coarsest and not single else -1)
-    across = [i for i, name in enumerate(names) if name != -1]
-    if not across or not set(names) - {-1} <= set(split):
-        return None
     factors = [f for d in dims for f in layout.dims[d]]
-    inner = [f for i, f in enumerate(factors) if i not in across and sizes[i] > 1]
-    if not all(
-        f.kind == "copies" or _is_within(layout, f, [names[i] for i in across]) for f in inner
-    ):
+    varies = [constant.shape[d - rank] != 1 for d in dims for _ in layout.dims[d]]
+    sizes = [f.size if v else 1 for f, v in zip(factors, varies, strict=True)]
+    across = [
+        i
+        for i, f in enumerate(factors)
+        if varies[i] and f.kind == "axis" and f == layout.factors_of(f.axis)[0]
+    ]
+    windows = [factors[i].axis for i in across]
+    if not across or not set(windows) <= set(split):
         return None
-    within = [i for i, name in enumerate(names) if name == -1]
+    within = [i for i in range(len(factors)) if i not in across]
+    if not all(_is_within(layout, factors[i], windows) for i in within if sizes[i] > 1):
+        return None
     alike = _of_one_copy(values.reshape(sizes), factors)
     if alike is None:
         return None
     grid = alike.transpose(*across, *within)
-    flat_grid = grid.reshape(*grid.shape[: len(across)], -1)
-    return _invalid_windows(layout, flat_grid, [names[i] for i in across])
+    return _invalid_windows(layout, grid.reshape(*grid.shape[: len(across)], -1), windows)
 
 
 def _of_one_copy(
@@ -109,7 +99,7 @@ def _of_one_copy(
 def _is_within(layout: Layout, factor: Factor, windows: Sequence[int]) -> bool:
     """Whether a factor tells apart no more than the samples of a window of the axes ``windows``."""
     if factor.kind not in ("axis", "key"):
-        return factor.kind == "plain"
+        return factor.kind in ("plain", "copies")
     if factor.axis not in windows:
         return False
     state = layout.geometry(factor.axis)
@@ -149,48 +139,48 @@ def _with_varying(layout: Layout, constant: Constant, dim: int) -> Layout:
     outer = _product(constant.shape[:position])
     inner = _product(constant.shape[position:][1:])
     axis, size = layout.axis_in(dim), constant.shape[position]
-    own = None if axis is None else constant.window(outer, size, inner)
-    if own is not None and axis is not None and constant.repeats(outer, size, inner) != 1:
-        step = _repeats_inside(constant, own, outer, inner)
-        known = None if step is None else _leaving(layout, axis, own, step)
+    field = None if axis is None else constant.window(outer, size, inner)
+    if field is not None and axis is not None and constant.repeats(outer, size, inner) != 1:
+        step = _repeats_inside(constant, field, outer, inner)
+        known = None if step is None else _leaving(layout, axis, field, step)
         if known is not None:
             return known
     return _along(layout, constant, layout.dims[dim], outer, inner)
 
 
-def _repeats_inside(constant: Constant, own: Axis, before: int, after: int) -> int | None:
+def _repeats_inside(constant: Constant, field: Axis, before: int, after: int) -> int | None:
     """After how many samples a constant repeats where its field stays in its window.
 
-    By its geometry ``own`` alone where the values are not known. None where it does not repeat.
+    By its geometry ``field`` alone where the values are not known. None where it does not repeat.
     """
-    inside = max(runs(own.valid), key=lambda run: run[1] - run[0], default=None)
-    if inside is None or own.period is None:
+    inside = max(runs(field.valid), key=lambda run: run[1] - run[0], default=None)
+    if inside is None or field.period is None:
         return None
     start, stop = inside
-    step = constant.part(before, own.size, after, start, stop - start).repeats(
+    step = constant.part(before, field.size, after, start, stop - start).repeats(
         before, stop - start, after
     )
     if step is None:
-        step = int(own.period / abs(own.stride))
+        step = int(field.period / abs(field.stride))
     return step if step == 1 or step < stop - start else None
 
 
-def _leaving(layout: Layout, axis: int, own: Axis, step: int) -> Layout | None:
+def _leaving(layout: Layout, axis: int, field: Axis, step: int) -> Layout | None:
     """Combine with a constant that repeats but for where its field leaves its window.
 
     There the samples are as those that see padding. None where they are neither that already, nor
     see a part of the window: such a constant is another one at a fixed place.
     """
     state = layout.geometry(axis)
-    if own.size != state.size:
+    if field.size != state.size:
         return None
-    places = np.arange(own.size)
-    partly = (own.last_of(places) >= 0) & (own.first_of(places) <= own.pixels - 1)
-    if (state.valid & ~own.valid & ~partly).any():
+    places = np.arange(field.size)
+    partly = (field.last_of(places) >= 0) & (field.first_of(places) <= field.pixels - 1)
+    if (state.valid & ~field.valid & ~partly).any():
         return None
     out = _periodic(layout, axis, step) if step > 1 else layout
-    left = with_axis(out, axis, invalidate(out.geometry(axis), own.valid))
-    if not (state.valid & ~own.valid).any():
+    left = with_axis(out, axis, invalidate(out.geometry(axis), field.valid))
+    if not (state.valid & ~field.valid).any():
         return left
     detail = "a constant whose own field leaves the window there"
     return with_cause(left, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shiftcheck.lattice.layout import SPATIAL, Dim, Layout, flat, size_of, uniform
+from shiftcheck.lattice.factors import SPATIAL, Dim, flat, size_of, uniform
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.report.causes import Cause, CauseKind
 
 CROSSED = Cause(
@@ -13,7 +14,7 @@ CROSSED = Cause(
 
 
 def crossed_axes(layouts: Sequence[Layout]) -> set[int]:
-    """The axes that meet another axis, or that lie elsewhere in another of the signals.
+    """The axes that meet another axis, or that lie elsewhere in another of the layouts.
 
     There a sample is combined with one of another place, whatever the shift.
     """
@@ -27,7 +28,7 @@ def crossed_axes(layouts: Sequence[Layout]) -> set[int]:
 
 
 def _different(layouts: Sequence[Layout]) -> list[set[Dim]]:
-    """What lies along each dimension in which the signals hold different things."""
+    """What lies along each dimension in which the layouts hold different things."""
     ranks = range(1, 1 + max(len(s.dims) for s in layouts))
     given = [{s.dims[-d] for s in layouts if len(s.dims) >= d} for d in ranks]
     same = [{d for d in dims if size_of(d) > 1 and d != uniform(size_of(d))} for dims in given]
@@ -39,7 +40,7 @@ def _axes(dim: Dim) -> set[int]:
 
 
 def _places(layouts: Sequence[Layout], axis: int) -> set[tuple[int, ...]]:
-    """The dimensions, from the last one, that an axis fills in each signal that holds it."""
+    """The dimensions, from the last one, that an axis fills in each layout that holds it."""
     dims = [
         [i for i, dim in enumerate(s.dims, -len(s.dims)) if axis in _axes(dim)] for s in layouts
     ]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from shiftcheck.lattice.axis import GeometryError
+from shiftcheck.lattice.axis import GeometryError, with_break
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Factor, Layout, as_slice, by_recipe, no_longer_uniform
-from shiftcheck.rules.common import need_layout, pointwise, require_plain
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import Factor
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis
+from shiftcheck.lattice.notes import as_slice, by_recipe
+from shiftcheck.report.causes import Cause, CauseKind
+from shiftcheck.rules.common import need_layout, pointwise, require_plain, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.note_causes import STAYS
 from shiftcheck.rules.operands import Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 
 
-@keeps_uniform
 @register_rule(
     "aten::hardswish",
     "aten::hardsigmoid",
@@ -44,14 +47,20 @@ from shiftcheck.rules.registry import keeps_uniform, register_rule
     "aten::pow",
     "aten::rsub",
     law="1 -> 1",
+    keeps_uniform=True,
 )
 def untagged(*operands: object, **_: object) -> Layout:
     """Every operand broadcasts."""
     return pointwise(*operands)
 
 
-@keeps_uniform
-@register_rule("aten::copy", "aten::fill", law="1 -> 1; of one value the same everywhere: constant")
+@register_rule(
+    "aten::copy",
+    "aten::fill",
+    law="1 -> 1; of one value the same everywhere: constant",
+    keeps_uniform=True,
+    keeps_frequencies=True,
+)
 def copy(target: object, source: object, *_: object) -> Layout:
     """The values of ``source`` in the place of those of ``target``.
 
@@ -72,8 +81,7 @@ def copy(target: object, source: object, *_: object) -> Layout:
     return by_recipe(same, source.recipe)
 
 
-@keeps_uniform
-@register_rule("aten::zero", law="1 -> 1; constant")
+@register_rule("aten::zero", law="1 -> 1; constant", keeps_uniform=True)
 def filled(target: object, *_: object) -> Layout:
     """One value in the place of all: the copies stay apart, and nothing depends on an axis."""
     layout = need_layout(target, "the tensor that is filled")
@@ -119,3 +127,17 @@ def over_channels(x: object, *_: object) -> Layout:
     layout = need_layout(x, "the input")
     require_plain(layout, 1, "an operation over channels")
     return layout
+
+
+@register_rule("aten::tril", "aten::triu", law="over an axis: POSITION")
+def triangle(x: object, diagonal: int = 0) -> Layout:
+    """Zeros above or below a diagonal of the last two dimensions."""
+    layout = need_layout(x, "the tensor")
+    dims = (len(layout.dims) - 2, len(layout.dims) - 1)
+    uncoupled(layout, dims, "a triangle")
+    out = layout
+    for axis in layout.axes_in(dims):
+        out = with_axis(out, axis, with_break(layout.geometry(axis)))
+        cause = Cause(kind=CauseKind.POSITION, axis=axis, detail="zeros on one side of a diagonal")
+        out = with_cause(out, cause)
+    return out

@@ -12,44 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.lattice.axis import Axis, GeometryError, Taps, globalise, resample, window
-from shiftcheck.lattice.layout import (
-    Factor,
-    Gone,
-    Layout,
-    Waves,
-    plain,
-    with_axis,
-    with_cause,
-    with_dim,
-)
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.frequencies import with_waves
+from shiftcheck.lattice.layout import Gone, Layout, Waves, with_axis, with_dim
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
-from shiftcheck.rules.concatenation import cat, stack
-from shiftcheck.rules.elementwise import copy
 from shiftcheck.rules.filtering import filtered, multiplied, spectrum
-from shiftcheck.rules.indexing import flip, index_select, roll
-from shiftcheck.rules.matmul import matmul
+from shiftcheck.rules.indexing import roll
 from shiftcheck.rules.note_causes import note_padding
-from shiftcheck.rules.padding import constant_pad, pad
-from shiftcheck.rules.registry import Rule, keeps_uniform, register_rule
-from shiftcheck.rules.views import (
-    chunk,
-    expand,
-    flatten,
-    movedim,
-    narrow,
-    permute,
-    same,
-    slice_,
-    split,
-    squeeze,
-    t,
-    transpose,
-    unflatten,
-    unsqueeze,
-    view,
-)
+from shiftcheck.rules.registry import register_rule
 
 SOURCE = "the shift theorem; torch.fft"
 FORWARD = "global; to frequencies: exact on one turn of a circle, and only for linear maps of each"
@@ -103,7 +76,7 @@ def _forward(x: object, sizes: Ints, dim: Ints, last: int | None, *, half: bool)
 
 
 def _of_length(layout: Layout, dim: int, size: int) -> Layout:
-    """The signal as long as a transform takes it: cropped, or with zeros behind it."""
+    """The layout as long as a transform takes it: cropped, or with zeros behind it."""
     if size == layout.shape[dim]:
         return layout
     axis = layout.axis_in(dim)
@@ -118,10 +91,7 @@ def _of_length(layout: Layout, dim: int, size: int) -> Layout:
 
 def _to_waves(layout: Layout, dim: int, axis: int, bins: Sequence[int | None]) -> Layout:
     state = globalise(layout.geometry(axis))
-    axes = [Waves(state, tuple(bins)) if a == axis else s for a, s in enumerate(layout.axes)]
-    factor = Factor("frequency", len(bins), axis)
-    dims = [(factor,) if d == dim else f for d, f in enumerate(layout.dims)]
-    out = Layout(tuple(dims), tuple(axes), layout.causes)
+    out = with_waves(layout, dim, axis, Waves(state, tuple(bins)))
     if state.valid.all():
         return out
     detail = "a Fourier transform of the whole axis"
@@ -170,9 +140,7 @@ def _from_waves(layout: Layout, dim: int, axis: int, size: int, one_sided: bool)
         if frequency is not None and not same and (not one_sided or 2 * index <= size):
             raise GeometryError("frequencies that are not where the inverse transform takes them")
     state = _resampled(waves.axis, size)
-    axes = tuple(state if a == axis else s for a, s in enumerate(layout.axes))
-    dims = [(Factor("axis", size, axis),) if d == dim else f for d, f in enumerate(layout.dims)]
-    out = Layout(tuple(dims), axes, layout.causes)
+    out = layout.with_state(axis, state).with_factors(dim, (Factor("axis", size, axis),))
     if state.lattice == waves.axis.lattice:
         return out
     cause = Cause(
@@ -198,24 +166,22 @@ def _register(name: str, one: bool, half: bool, last: int | None) -> None:
     forward, back = ("rfft", "irfft") if half else ("fft", "ifft")
     default = -1 if one else None
 
-    @register_rule(f"aten::fft_{forward}{name}", law=FORWARD, source=SOURCE)
+    @register_rule(f"aten::fft_{forward}{name}", law=FORWARD, source=SOURCE, keeps_frequencies=True)
     def there(x: object, s: Ints = None, dim: Ints = default, norm: str | None = None) -> Layout:
         return _forward(x, s, dim, last, half=half)
 
-    @register_rule(f"aten::fft_{back}{name}", law=BACK, source=SOURCE)
+    @register_rule(f"aten::fft_{back}{name}", law=BACK, source=SOURCE, keeps_frequencies=True)
     def again(x: object, s: Ints = None, dim: Ints = default, norm: str | None = None) -> Layout:
         return _back(x, s, dim, last, half=half)
 
-    KEEPING.update((there, again))
 
-
-@register_rule("aten::_fft_r2c", law=FORWARD, source=SOURCE)
+@register_rule("aten::_fft_r2c", law=FORWARD, source=SOURCE, keeps_frequencies=True)
 def real_to_complex(x: object, dim: Sequence[int], normalization: int, onesided: bool) -> Layout:
     """What the transforms of real signals are made of."""
     return _forward(x, None, dim, None, half=onesided)
 
 
-@register_rule("aten::_fft_c2c", law="as fft and ifft", source=SOURCE)
+@register_rule("aten::_fft_c2c", law="as fft and ifft", source=SOURCE, keeps_frequencies=True)
 def complex_to_complex(x: object, dim: Sequence[int], normalization: int, forward: bool) -> Layout:
     """What the transforms of complex signals are made of."""
     return (
@@ -225,7 +191,7 @@ def complex_to_complex(x: object, dim: Sequence[int], normalization: int, forwar
     )
 
 
-@register_rule("aten::_fft_c2r", law=BACK, source=SOURCE)
+@register_rule("aten::_fft_c2r", law=BACK, source=SOURCE, keeps_frequencies=True)
 def complex_to_real(
     x: object, dim: Sequence[int], normalization: int, last_dim_size: int
 ) -> Layout:
@@ -277,18 +243,20 @@ def _divided(x: object, y: object, **_: object) -> Layout:
     return _scaled(x, y)
 
 
-@register_rule("aten::abs.default", law="1 -> 1; of frequencies: invariant on a circle")
+@register_rule(
+    "aten::abs.default", law="1 -> 1; of frequencies: invariant on a circle", keeps_frequencies=True
+)
 def magnitude(x: object) -> Layout:
     """The magnitude; that of a frequency does not change with a shift."""
     layout = need_layout(x, "the tensor")
     if not has_waves(layout):
         return pointwise(layout)
-    axes = [_unmoved(s) if isinstance(s, Waves) else s for s in layout.axes]
-    dims = [
+    axes = tuple(_unmoved(s) if isinstance(s, Waves) else s for s in layout.axes)
+    dims = tuple(
         tuple(Factor("plain", f.size) if f.kind == "frequency" else f for f in dim)
         for dim in layout.dims
-    ]
-    return Layout(tuple(dims), tuple(axes), layout.causes)
+    )
+    return replace(layout, dims=dims, axes=axes)
 
 
 def _unmoved(waves: Waves) -> Gone:
@@ -296,13 +264,17 @@ def _unmoved(waves: Waves) -> Gone:
     return Gone(exact=axis.one_turn, lattice=axis.lattice, broken=axis.broken)
 
 
-@register_rule("aten::fft_fftshift", law="1 -> 1 between transforms", source=SOURCE)
+@register_rule(
+    "aten::fft_fftshift", law="1 -> 1 between transforms", source=SOURCE, keeps_frequencies=True
+)
 def zero_in_the_middle(x: object, dim: Ints = None) -> Layout:
     """The frequencies in ascending order."""
     return _rolled(x, dim, lambda size: size // 2)
 
 
-@register_rule("aten::fft_ifftshift", law="1 -> 1 between transforms", source=SOURCE)
+@register_rule(
+    "aten::fft_ifftshift", law="1 -> 1 between transforms", source=SOURCE, keeps_frequencies=True
+)
 def zero_in_front(x: object, dim: Ints = None) -> Layout:
     """The frequencies in the order of the transforms again."""
     return _rolled(x, dim, lambda size: -(size // 2))
@@ -321,17 +293,17 @@ def _rolled(x: object, dim: Ints, steps: Callable[[int], int]) -> Layout:
     "aten::_conj_physical",
     law="1 -> 1; of frequencies: each one is its own opposite",
     source="torch.conj",
+    keeps_frequencies=True,
 )
 def conjugate(x: object) -> Layout:
     """The complex conjugate; that of a frequency turns the other way with a shift."""
     layout = need_layout(x, "the tensor")
-    axes = [
-        replace(s, bins=tuple(None if k is None else -k for k in s.bins))
-        if isinstance(s, Waves)
-        else s
-        for s in layout.axes
-    ]
-    return Layout(tuple(layout.dims), tuple(axes), layout.causes)
+    out = Layout(layout.dims, layout.axes, layout.causes)
+    for axis, state in enumerate(layout.axes):
+        if isinstance(state, Waves):
+            opposite = tuple(None if k is None else -k for k in state.bins)
+            out = out.with_state(axis, replace(state, bins=opposite))
+    return out
 
 
 @register_rule("aten::real", "aten::imag", law="1 -> 1; not between transforms")
@@ -361,30 +333,22 @@ def has_waves(layout: Layout) -> bool:
     return any(isinstance(state, Waves) for state in layout.axes)
 
 
-KEEPING: set[Rule] = {
-    real_to_complex,
-    complex_to_complex,
-    complex_to_real,
-    magnitude,
-    conjugate,
-    *(cat, chunk, expand, flatten, movedim, narrow, permute, slice_, split, squeeze, stack),
-    *(t, transpose, unflatten, unsqueeze, view, matmul, roll, flip, index_select),
-    *(same, copy, pad, constant_pad, zero_in_the_middle, zero_in_front),
-}
-"""The rules that may be asked about frequencies: whatever else is done to them is not followed."""
-
 for _name, _last in (("", 1), ("2", 2), ("n", None)):
     for _half in (False, True):
         _register(_name, _name == "", _half, _last)
 for _law, _names in ((_scaled, ("mul",)), (_added, ("add", "sub")), (_divided, ("div",))):
     for _name in _names:
-        register_rule(f"aten::{_name}.Tensor", law="1 -> 1; linear between transforms")(_law)
-    KEEPING.add(keeps_uniform(_law))
+        register_rule(
+            f"aten::{_name}.Tensor",
+            law="1 -> 1; linear between transforms",
+            keeps_uniform=True,
+            keeps_frequencies=True,
+        )(_law)
 
 
-def refuse_frequencies(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raise GeometryError where a rule that is not linear is asked about frequencies."""
-    if rule not in KEEPING and any(has_waves(s) for s in _layouts([*args, *kwargs.values()])):
+def refuse_frequencies(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise GeometryError where a rule that does not keep frequencies is asked about them."""
+    if any(has_waves(s) for s in _layouts([*args, *kwargs.values()])):
         raise GeometryError("only linear maps of each frequency are followed between transforms")
 
 

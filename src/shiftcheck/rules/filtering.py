@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcheck.lattice.axis import Axis, resample, window
-from shiftcheck.lattice.layout import Dim, Layout, map_axes
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Layout, map_axes
 from shiftcheck.rules.note_causes import note_edges, note_new_causes
 from shiftcheck.rules.operands import Constant
 
@@ -29,7 +30,7 @@ Lags = Mapping[int, tuple[int, int]]
 class Spectrum(Layout):
     """A transform that was multiplied by that of a kernel with few taps, and by nothing else.
 
-    ``before``: the signal that was transformed, as long as the transform. ``own``: the dimensions,
+    ``before``: the layout that was transformed, as long as the transform. ``own``: the dimensions,
     which are this very object only as long as nothing else was done to the values.
     """
 
@@ -98,8 +99,8 @@ def _lags_of(kernel: Constant, of: Spectrum) -> Lags | None:
     taps = np.abs(back(wide, s=sizes, axes=of.transformed))
     power = float(np.sqrt(np.mean(np.abs(wide) ** 2)))
     seen = taps > NOISE * _rounding(values) * power
-    found = {d: _arc(seen, d) for d in of.transformed}
-    return {d: arc for d, arc in found.items() if arc is not None} if all(found.values()) else None
+    arcs = {d: _arc(seen, d) for d in of.transformed}
+    return {d: arc for d, arc in arcs.items() if arc is not None} if all(arcs.values()) else None
 
 
 def _rounding(values: NDArray[Any]) -> float:

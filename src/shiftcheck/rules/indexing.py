@@ -1,29 +1,19 @@
-"""Samples taken at fixed places: rolls, flips, lists of indices, repetitions, sliding windows."""
+"""Samples taken at fixed places: rolls, flips, lists of indices, repetitions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.lattice.axis import Axis, GeometryError, all_valid, resample, take, window
+from shiftcheck.lattice.axis import Axis, GeometryError, all_valid
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import plain, uniform
 from shiftcheck.lattice.frequencies import at_frequencies
-from shiftcheck.lattice.layout import (
-    Dim,
-    Layout,
-    lose,
-    no_longer_uniform,
-    plain,
-    regroup,
-    uniform,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.lattice.gather import take
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis, with_dim, with_dims
 from shiftcheck.lattice.windows import opened
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
@@ -31,14 +21,14 @@ from shiftcheck.rules.common import (
     need_layout,
     no_layout,
     normal_dim,
-    pointwise,
-    reduce_over,
+    seeing_less,
     uncoupled,
 )
 from shiftcheck.rules.constants import stochastic, with_constants
+from shiftcheck.rules.embedding import looked_up
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 
 LAW = "n -> m where the indices advance by n in m samples; a seam is invalid; no pattern: INDEX"
 Places = NDArray[np.intp]
@@ -108,7 +98,11 @@ def places_of(index: object, size: int, what: str) -> Places:
     return np.where(values < 0, values + size, values).astype(np.intp)
 
 
-@register_rule("aten::roll", law="1 -> 1; a seam is invalid, on one turn of a circle exact")
+@register_rule(
+    "aten::roll",
+    law="1 -> 1; a seam is invalid, on one turn of a circle exact",
+    keeps_frequencies=True,
+)
 def roll(x: object, shifts: int | Sequence[int], dims: int | Sequence[int] = ()) -> Layout:
     """What leaves at one end enters at the other."""
     layout = need_layout(x, "the rolled tensor")
@@ -123,7 +117,7 @@ def roll(x: object, shifts: int | Sequence[int], dims: int | Sequence[int] = ())
     return layout
 
 
-@register_rule("aten::flip", law="1 -> -1; two flips restore the stride")
+@register_rule("aten::flip", law="1 -> -1; two flips restore the stride", keeps_frequencies=True)
 def flip(x: object, dims: Sequence[int] = ()) -> Layout:
     """Dimensions in reverse; two flips restore the stride."""
     layout = need_layout(x, "the flipped tensor")
@@ -154,12 +148,10 @@ def rot90(x: object, k: int = 1, dims: Sequence[int] = (0, 1)) -> Layout:
     if k % 2 == 0:
         return out
     a, b = (normal_dim(d, len(out.dims)) for d in dims)
-    order = list(out.dims)
-    order[a], order[b] = order[b], order[a]
-    return replace(out, dims=tuple(order))
+    return out.with_factors(a, out.dims[b]).with_factors(b, out.dims[a])
 
 
-@register_rule("aten::index_select", law=LAW)
+@register_rule("aten::index_select", law=LAW, keeps_frequencies=True)
 def index_select(x: object, dim: int, index: object) -> Layout:
     """The samples of a dimension at a list of indices; a table may be looked up with a signal."""
     if isinstance(index, Layout):
@@ -180,61 +172,6 @@ def _selected(layout: Layout, at: int, index: object, what: str) -> Layout:
         places = places_of(index, layout.shape[at], what)
     out = taken(layout, at, places.reshape(-1), what)
     return stochastic(out) if index.random else out
-
-
-def looked_up(table: Constant, dim: int, index: Layout) -> Layout:
-    """A constant table, indexed along ``dim`` by each sample of a signal: 1 -> 1."""
-    before = [plain(n) for n in table.shape[:dim]]
-    after = [plain(n) for n in table.shape[dim + 1 :]]
-    out = with_dims(index, [*before, *index.dims, *after])
-    return stochastic(out) if table.random else out
-
-
-@register_rule("aten::embedding", law="1 -> 1")
-def embedding(weight: object, index: object, *_: object) -> Layout:
-    """The row of a constant table for each sample of an index."""
-    layout = need_layout(index, "the index of an embedding")
-    no_layout(weight, "the table of an embedding")
-    assert isinstance(weight, Constant)
-    return looked_up(weight, 0, layout)
-
-
-BAGS = "1 -> 1; over an axis in the bag: global"
-
-
-@register_rule(
-    "aten::_embedding_bag_forward_only",
-    "aten::_embedding_bag",
-    "aten::embedding_bag",
-    law=BAGS,
-    source="torch.nn.functional.embedding_bag",
-)
-def embedding_bag(
-    weight: object,
-    index: object,
-    offsets: object,
-    scale_by_frequency: bool = False,
-    mode: int = 0,
-    sparse: bool = False,
-    weights: object = None,
-    include_last: bool = False,
-    *_: object,
-) -> tuple[object, ...]:
-    """A symmetric function of the rows of a table for each bag of a flat list of indices."""
-    no_layout(weight, "the table of an embedding")
-    no_layout(offsets, "where the bags begin")
-    assert isinstance(weight, Constant)
-    assert isinstance(offsets, Constant)
-    given = [o for o in (index, weights) if isinstance(o, Layout | Constant)]
-    flat = pointwise(*given)
-    size, starts = flat.shape[0], offsets.values()
-    known = np.asarray([-1] if starts is None else starts[:-1] if include_last else starts)
-    length = size // max(len(known), 1)
-    if known.tolist() != list(range(0, size, max(length, 1))) or length * len(known) != size:
-        raise GeometryError("bags of different sizes")
-    bags = regroup(flat, (len(known), length))
-    out = reduce_over(bags, [1], False, "a bag")
-    return with_dims(out, [*out.dims, plain(weight.shape[1])]), ...
 
 
 @register_rule(
@@ -324,7 +261,7 @@ def _columns(layout: Layout, dim: int, places: Places) -> Layout:
     if not layout.axes_in([dim]):
         out = taken(layout, dim, columns[0], what)
     else:
-        out = _seeing_less(combined([taken(layout, dim, column, what) for column in columns]), dim)
+        out = seeing_less(combined([taken(layout, dim, column, what) for column in columns]), dim)
     return with_dims(out, [*out.dims[: dim + 1], *new, *out.dims[dim + 1 :]])
 
 
@@ -345,8 +282,7 @@ def _index_grid(layout: Layout, given: Sequence[tuple[int, Constant]]) -> Layout
     return out
 
 
-@keeps_uniform
-@register_rule("aten::gather", law=LAW)
+@register_rule("aten::gather", law=LAW, keeps_uniform=True)
 def gather(x: object, dim: int, index: object, **_: object) -> Layout:
     """The sample of a dimension that an index names, for each place of the others."""
     layout = need_layout(x, "the tensor that is gathered from")
@@ -379,7 +315,7 @@ def _gathered_by_layout(layout: Layout, at: int, index: Layout) -> Layout:
 
 
 def _same_but(layout: Layout, at: int, shape: Sequence[int], what: str) -> None:
-    """Raise where ``shape`` differs from the signal's in another dimension than ``at``."""
+    """Raise where ``shape`` differs from the layout's in another dimension than ``at``."""
     for d, (n, m) in enumerate(zip(layout.shape, shape, strict=True)):
         if d != at and n != m:
             if layout.holds_copies([d]):
@@ -427,31 +363,3 @@ def _interleaved(x: object, dim: int | None, places: Callable[[int], Any]) -> La
         raise GeometryError("a repetition of the flattened tensor")
     at = normal_dim(dim or 0, len(layout.dims))
     return taken(layout, at, places(layout.shape[at]), "a repetition")
-
-
-@register_rule("aten::unfold", law="step -> 1; the window is a new dimension")
-def sliding(x: object, dimension: int, size: int, step: int) -> Layout:
-    """Windows of ``size`` samples, every ``step`` samples."""
-    layout = need_layout(x, "the unfolded tensor")
-    at = normal_dim(dimension, len(layout.dims))
-    uncoupled(layout, [at], "a sliding window")
-    layout = opened(layout, [at])
-    count = (layout.shape[at] - size) // step + 1
-    axis = layout.axis_in(at)
-    if axis is None:
-        if layout.axes_in([at]):
-            raise GeometryError("a sliding window over a dimension that holds more than an axis")
-        out = with_dim(layout, at, plain(count))
-    else:
-        state = resample(layout.geometry(axis), window(step, range(size)), count)
-        out = _seeing_less(note_new_causes(layout, with_axis(layout, axis, state)), at)
-    last: Dim = plain(size)
-    return with_dims(out, [*out.dims, last])
-
-
-def _seeing_less(layout: Layout, dim: int) -> Layout:
-    """The signal, of which some channels see less along a dimension than is known of all."""
-    axis = layout.axis_in(dim)
-    if axis is None:
-        return layout
-    return with_axis(layout, axis, replace(layout.geometry(axis), mixed=True))

@@ -1,21 +1,36 @@
-"""Linear layers and products of matrices."""
+"""Linear layers, products of matrices, bilinear maps and distances of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.broadcasting import broadcast
-from shiftcheck.lattice.layout import Layout, Waves, flat, noted, plain, with_dims
+from shiftcheck.lattice.factors import flat, plain
+from shiftcheck.lattice.layout import Layout, Waves, with_dim, with_dims
+from shiftcheck.lattice.notes import noted
 from shiftcheck.lattice.windows import as_keys, contracted
-from shiftcheck.rules.common import WINDOWS, combined, mix, need_layout, no_layout, uncoupled
+from shiftcheck.rules.common import (
+    WINDOWS,
+    combined,
+    mix,
+    moved_dims,
+    need_layout,
+    no_layout,
+    normal_dim,
+    pointwise,
+    reduce_over,
+    uncoupled,
+)
 from shiftcheck.rules.constants import with_constants
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import related as pairs_of
 from shiftcheck.rules.pairs import summed
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.scores import Done, followed
 
 LAW = "1 -> 1 over channels; over a spatial axis: none (MIXING)"
 
@@ -43,7 +58,15 @@ def addmm(bias: object, x: object, weight: object, *, beta: float = 1, alpha: fl
     return with_constants(product, [bias] if isinstance(bias, Constant) else [])
 
 
-@register_rule("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", law=LAW)
+@register_rule(
+    "aten::matmul",
+    "aten::mm",
+    "aten::bmm",
+    "aten::mv",
+    "aten::dot",
+    law=LAW,
+    keeps_frequencies=True,
+)
 def matmul(x: object, y: object) -> Layout:
     """A product of matrices, batched or not, of a signal with a constant or of two signals."""
     if isinstance(x, Layout) and isinstance(y, Layout):
@@ -53,8 +76,8 @@ def matmul(x: object, y: object) -> Layout:
     if isinstance(y, Layout) and isinstance(x, Constant):
         if len(y.dims) == 1:
             return _matmul_constant(y, _transposed(x))
-        out = _matmul_constant(_swap(y), _transposed(x))
-        return out if len(x.shape) == 1 else _swap(out)
+        out = _matmul_constant(_transposed(y), _transposed(x))
+        return out if len(x.shape) == 1 else _transposed(out)
     raise GeometryError("a product without a signal")
 
 
@@ -69,19 +92,15 @@ def _matmul_constant(x: Layout, y: Constant) -> Layout:
         out = mix(x, last, 1, "a product with a constant")
         return with_dims(out, out.dims[:-1])
     out = mix(x, last, y.shape[-1], "a product with a constant")
-    sizes = [plain(n) for n in y.shape[:-2]]
-    dims = list(out.dims)
-    for i, dim in enumerate(sizes):
-        at = last - 1 - stacked + i
-        dims[at] = dims[at] if not dim or dims[at] else dim
-    return replace(out, dims=tuple(dims))
+    for at, size in enumerate(y.shape[:-2], last - 1 - stacked):
+        out = out if out.dims[at] else out.with_factors(at, plain(size))
+    return out
 
 
 def _stacked(x: Layout, y: Constant) -> Layout:
-    """The signal after each place that ``y`` tells apart has chosen a matrix of its own."""
-    outer = replace(x, dims=(*x.dims[:-2], (), ()))
-    chosen = with_constants(outer, [y])
-    return Layout(x.dims, chosen.axes, chosen.causes)
+    """The layout after each place that ``y`` tells apart has chosen a matrix of its own."""
+    outer = x.with_factors(-2, ()).with_factors(-1, ())
+    return replace(with_constants(outer, [y]), dims=x.dims)
 
 
 def _matmul_layouts(x: Layout, y: Layout) -> Layout:
@@ -113,15 +132,62 @@ def _without_keys(layout: Layout, axes: Sequence[int]) -> Layout:
         return contracted(layout, [len(layout.dims) - 1], related=True)
     if axes:
         raise GeometryError("a product of dimensions that have only a part in common")
-    return replace(layout, dims=(*layout.dims[:-1], ()))
+    return layout.with_factors(-1, ())
 
 
-def _swap(x: Layout) -> Layout:
-    return replace(x, dims=(*x.dims[:-2], x.dims[-1], x.dims[-2]))
+def _transposed(x: Any) -> Any:
+    """The last two dimensions swapped, where there are two; what is no tensor as it is."""
+    if isinstance(x, Layout) and len(x.dims) > 1:
+        return moved_dims(x, [*range(len(x.dims) - 2), -1, -2])
+    if isinstance(x, Constant) and len(x.shape) > 1:
+        return replace(x, shape=(*x.shape[:-2], x.shape[-1], x.shape[-2]))
+    return x
 
 
-def _transposed(x: Constant) -> Constant:
-    if len(x.shape) < 2:
-        return x
-    shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
-    return replace(x, shape=shape)
+AS_A_PRODUCT = "1 -> 1 over channels; over a spatial axis: as a product"
+
+
+@register_rule("aten::baddbmm", "aten::addmv", law=AS_A_PRODUCT)
+def added(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Any:
+    """``bias + x @ y``, for stacks of matrices or a matrix and a vector."""
+    product = matmul(x, y)
+    out = pointwise(product, bias)
+    name = "aten::add" if beta == 1 else "of a multiple"
+    return followed(Done(name, (product, bias), {}), out, tagged=True)
+
+
+@register_rule("aten::addbmm", law=AS_A_PRODUCT)
+def added_sum(bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1) -> Layout:
+    """``bias`` and the sum of ``x @ y`` over the stack."""
+    return pointwise(reduce_over(matmul(x, y), [0], False, "a sum of products"), bias)
+
+
+@register_rule("aten::cdist", "aten::_cdist_forward", "aten::_euclidean_dist", law=AS_A_PRODUCT)
+def distances(x: object, y: object, *_: object) -> Layout:
+    """The distance of every row of ``x`` to every row of ``y``: contracted as ``x @ y.T`` is."""
+    return matmul(x, _transposed(y))
+
+
+@register_rule("aten::bilinear", law=AS_A_PRODUCT)
+def bilinear(x: object, y: object, weight: object, bias: object = None) -> Layout:
+    """``x @ weight @ y`` for the last dimension of both, at each place."""
+    no_layout(weight, "the weight of a bilinear map")
+    no_layout(bias, "the bias of a bilinear map")
+    assert isinstance(weight, Constant)
+    sides = [need_layout(side, "a side of a bilinear map") for side in (x, y)]
+    mixed = [mix(side, len(side.dims) - 1, 1, "a bilinear map") for side in sides]
+    out = combined(mixed)
+    return with_dim(out, len(out.dims) - 1, plain(weight.shape[0]))
+
+
+@register_rule("aten::linalg_cross", "aten::cross", law="1 -> 1 over channels")
+def cross(x: object, y: object, dim: int | None = -1) -> Layout:
+    """The vector product along a dimension of three."""
+    out = pointwise(x, y)
+    if dim is None:
+        raise GeometryError("a vector product along the first dimension of size three")
+    at = normal_dim(dim, len(out.dims))
+    uncoupled(out, [at], "a vector product")
+    if out.axes_in([at]):
+        raise GeometryError("a vector product along a spatial axis")
+    return out

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Layout, with_cause
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
 MIRRORED = Cause(
@@ -21,7 +22,8 @@ def note_mirrored(before: Sequence[Layout], after: Layout) -> Layout:
 
     Example:
         >>> from shiftcheck.lattice.axis import input_axis, resample, window
-        >>> from shiftcheck.lattice.layout import Factor, with_axis
+        >>> from shiftcheck.lattice.factors import Factor
+        >>> from shiftcheck.lattice.layout import with_axis
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Layout((row,), (input_axis(16, circular=False),))
         >>> flipped = with_axis(x, 0, resample(x.geometry(0), window(-1, [15]), 16))
@@ -47,6 +49,6 @@ def is_mirrored(state: object) -> bool:
 
 
 def without_mirror(layout: Layout, axis: int) -> Layout:
-    """The signal without the cause that an axis is mirrored."""
+    """The layout without the cause that an axis is mirrored."""
     left = tuple(c for c in layout.causes if (c.axis, c.form) != (axis, CauseForm.MIRRORED))
     return layout if len(left) == len(layout.causes) else replace(layout, causes=left)

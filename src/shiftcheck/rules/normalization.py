@@ -7,13 +7,7 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.layout import Layout
-from shiftcheck.rules.common import (
-    need_layout,
-    no_layout,
-    normal_dim,
-    spread_over,
-    uncoupled,
-)
+from shiftcheck.rules.common import need_layout, no_layout, normal_dim, spread_over, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule

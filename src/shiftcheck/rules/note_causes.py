@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shiftcheck.lattice.axis import Axis, all_valid
-from shiftcheck.lattice.layout import Layout, with_cause
+from shiftcheck.lattice.causes import with_cause
+from shiftcheck.lattice.layout import Layout, map_axes
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 
 
@@ -97,6 +98,21 @@ def note_edges(
             cause = Cause(kind=CauseKind.PADDING, axis=axis, detail=detail, form=form)
             out = with_cause(out, cause)
     return out
+
+
+def noted_change(
+    layout: Layout,
+    dims: Sequence[int],
+    change: Callable[[Axis, int], Axis],
+    sizes: Sequence[int],
+    detail: str,
+    form: CauseForm = CauseForm.PLAIN,
+    since: Layout | None = None,
+) -> Layout:
+    """What ``map_axes`` makes of the layout, with all causes that are new ``since`` another one."""
+    out = map_axes(layout, dims, change, sizes)
+    out = note_new_causes(layout if since is None else since, out)
+    return note_edges(layout, out, dims, change, detail, form)
 
 
 STAYS = (

@@ -59,6 +59,7 @@ def _cropped(axis: Axis, left: int, right: int) -> Axis:
     "aten::pad",
     law="1 -> 1; the padded samples are not valid, except circular ones on one turn of a circle",
     source="torch.nn.functional.pad",
+    keeps_frequencies=True,
 )
 def pad(
     x: object, pad: Sequence[int], mode: str = "constant", value: float | None = None
@@ -67,7 +68,7 @@ def pad(
     return _pad(x, pad, mode, value)
 
 
-@register_rule("aten::constant_pad_nd", law="as pad")
+@register_rule("aten::constant_pad_nd", law="as pad", keeps_frequencies=True)
 def constant_pad(x: object, pad: Sequence[int], value: float = 0) -> Layout:
     """Padding with a constant."""
     return _pad(x, pad, "constant", value)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from shiftcheck.lattice.axis import Axis, join
 from shiftcheck.lattice.bands import Codes, Reach, causal, reached, reaches
-from shiftcheck.lattice.layout import Dim, Layout, Pairs, merge_causes, with_cause
+from shiftcheck.lattice.causes import merge_causes, with_cause
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Layout, Pairs
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import Constant
@@ -61,8 +63,8 @@ def related(
         if len(known) < len(states) or len({s.stride for s in known}) > 1:
             return None
     sizes = tuple(f.size for f in asking)
-    told = any(s.geometry(a).broken for s in (queries, keys) for a in axes)
-    untold = by_distance_alone(queries, keys, axes, keys_last=keys_last) if told else None
+    broken = any(s.geometry(a).broken for s in (queries, keys) for a in axes)
+    untold = by_distance_alone(queries, keys, axes, keys_last=keys_last) if broken else None
     if untold is not None:
         queries, keys = untold.queries, untold.keys
     return Pairs(
@@ -261,7 +263,7 @@ def of_the_past(out: Layout, pairs: Pairs, values: Layout) -> Layout:
 
 
 def within_reach(out: Layout, pairs: Pairs, values: Layout, law: Sequence[Reach]) -> Layout:
-    """The signal with the geometry of samples that look as far as the law says, and its causes."""
+    """The layout with the geometry of samples that look as far as the law says, and its causes."""
     given = [*pairs.causes, *values.causes]
     causes = [c for c in out.causes if c in given or c.axis not in pairs.axes]
     before, after = list(out.axes), list(out.axes)

@@ -6,60 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from shiftcheck.lattice.axis import Axis, Taps, resample, window
-from shiftcheck.lattice.layout import Dim, Layout, lose, map_axes
+from shiftcheck.lattice.axis import Axis, Taps, resample
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.factors import Dim
+from shiftcheck.lattice.layout import Layout, map_axes
 from shiftcheck.lattice.windows import within_windows
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import need_layout, per_axis, reduce_over
-from shiftcheck.rules.note_causes import note_edges, note_new_causes
+from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.sliding import Ints, Window, slid, windows_of
 
-Ints = int | Sequence[int]
+SHAPE = "torch.nn.{}Pool, shape section"
 
 
-def _pool(
-    x: object, ndim: int, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil: bool
-) -> Layout:
+def _windows(
+    ndim: int, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil: bool
+) -> tuple[Window, ...]:
+    steps = stride or kernel
+    return windows_of(per_axis(kernel, ndim), steps, padding, dilation=dilation, ceil=ceil)
+
+
+def _pool(x: object, windows: Sequence[Window]) -> Layout:
     layout = need_layout(x, "the input of a pool")
-    kernels = per_axis(kernel, ndim)
-    steps = per_axis(stride or kernel, ndim)
-    pads, dilations = per_axis(padding, ndim), per_axis(dilation, ndim)
-    every = range(len(layout.dims) - ndim, len(layout.dims))
-    sides = list(zip(every, kernels, steps, pads, dilations, strict=True))
-    sides = [side for side in sides if side[1:4] != (1, 1, 0)]  # the others stay as they are
-    dims = tuple(side[0] for side in sides)
-    layout = within_windows(layout, dims)
-
-    def size(i: int) -> int:
-        dim, kernel, step, padding, dilation = sides[i]
-        span = dilation * (kernel - 1) + 1
-        return pooled_size(layout.shape[dim], span, step, padding, ceil)
-
-    def change(axis: Axis, i: int) -> Axis:
-        _, kernel, step, padding, dilation = sides[i]
-        taps = window(step, [j * dilation - padding for j in range(kernel)])
-        return resample(axis, taps, size(i))
-
-    out = map_axes(layout, dims, change, [size(i) for i in range(len(dims))])
-    out = note_new_causes(layout, out)
-    return note_edges(layout, out, dims, change, "windows that reach beyond the edge")
+    sizes = [w.count(n) for w, n in zip(windows, layout.shape[-len(windows) :], strict=True)]
+    taps = [None if w.idle else w.reads for w in windows]
+    return slid(layout, taps, sizes, "windows that reach beyond the edge")
 
 
-def pooled_size(size: int, span: int, step: int, padding: int, ceil: bool) -> int:
-    """The number of windows; with ``ceil`` one may hang over, if it starts before the end."""
-    room = size + 2 * padding - span
-    windows = room // step + 1
-    if ceil:
-        windows = -(-room // step) + 1
-        if (windows - 1) * step >= size + padding:
-            windows -= 1
-    return windows
-
-
-def _register_window_pools(ndim: int) -> None:
-    @register_rule(
-        f"aten::max_pool{ndim}d", law="stride -> 1", source="torch.nn.MaxPool, shape section"
-    )
+def _register_max_pools(ndim: int) -> None:
+    @register_rule(f"aten::max_pool{ndim}d", law="stride -> 1", source=SHAPE.format("Max"))
     def max_pool(
         x: object,
         kernel_size: Ints,
@@ -68,7 +44,7 @@ def _register_window_pools(ndim: int) -> None:
         dilation: Ints = 1,
         ceil_mode: bool = False,
     ) -> Layout:
-        return _pool(x, ndim, kernel_size, stride, padding, dilation, ceil_mode)
+        return _pool(x, _windows(ndim, kernel_size, stride, padding, dilation, ceil_mode))
 
     @register_rule(f"aten::max_pool{ndim}d_with_indices", law="stride -> 1; the indices: none")
     def max_pool_with_indices(
@@ -79,26 +55,18 @@ def _register_window_pools(ndim: int) -> None:
         dilation: Ints = 1,
         ceil_mode: bool = False,
     ) -> tuple[Layout, Layout]:
-        out = _pool(x, ndim, kernel_size, stride, padding, dilation, ceil_mode)
-        steps = kernel_size if isinstance(stride, Sequence) and not stride else stride
-        indices = _indices(out)
+        windows = _windows(ndim, kernel_size, stride, padding, dilation, ceil_mode)
+        out = _pool(x, windows)
         assert isinstance(x, Layout)
+        known = _indices(out)
+        plane = x.shape[-ndim:]
         return out, PoolIndices(
-            indices.dims,
-            indices.axes,
-            indices.causes,
-            own=indices.dims,
-            pooled=out,
-            plane=x.shape[-ndim:],
-            kernel=per_axis(kernel_size, ndim),
-            steps=per_axis(steps, ndim),
-            pads=per_axis(padding, ndim),
-            dilations=per_axis(dilation, ndim),
+            known.dims, known.axes, known.causes, known.dims, out, plane, windows
         )
 
-    @register_rule(
-        f"aten::avg_pool{ndim}d", law="stride -> 1", source="torch.nn.AvgPool, shape section"
-    )
+
+def _register_average_pool(ndim: int) -> None:
+    @register_rule(f"aten::avg_pool{ndim}d", law="stride -> 1", source=SHAPE.format("Avg"))
     def avg_pool(
         x: object,
         kernel_size: Ints,
@@ -108,8 +76,10 @@ def _register_window_pools(ndim: int) -> None:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Layout:
-        return _pool(x, ndim, kernel_size, stride, padding, 1, ceil_mode)
+        return _pool(x, _windows(ndim, kernel_size, stride, padding, 1, ceil_mode))
 
+
+def _register_adaptive_pools(ndim: int) -> None:
     @register_rule(f"aten::adaptive_avg_pool{ndim}d", f"aten::_adaptive_avg_pool{ndim}d", law=LAW)
     def adaptive_avg_pool(x: object, output_size: Ints) -> Layout:
         return _adaptive(x, ndim, output_size)
@@ -127,10 +97,7 @@ class PoolIndices(Layout):
     own: tuple[Dim, ...] = ()
     pooled: Layout | None = None
     plane: tuple[int, ...] = ()
-    kernel: tuple[int, ...] = ()
-    steps: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
+    windows: tuple[Window, ...] = ()
 
     @property
     def untouched(self) -> bool:
@@ -175,4 +142,6 @@ def _adaptive(x: object, ndim: int, output_size: Ints) -> Layout:
 
 
 for _ndim in (1, 2, 3):
-    _register_window_pools(_ndim)
+    _register_max_pools(_ndim)
+    _register_average_pool(_ndim)
+    _register_adaptive_pools(_ndim)

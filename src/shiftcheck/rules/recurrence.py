@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError, accumulate
-from shiftcheck.lattice.layout import Layout, lose, plain, with_axis, with_cause, with_dims
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, with_axis, with_dims
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import combined, mix, need_layout, no_layout, normal_dim, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Gone, Layout, lose, with_cause
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
     need_layout,
@@ -141,6 +142,4 @@ def glu(x: object, dim: int = -1) -> Layout:
     if layout.axes_in([at]) or layout.holds_copies([at]):
         raise GeometryError("a gated unit along a spatial axis or the batch")
     half = [replace(f, size=f.size // 2) for f in layout.dims[at]]
-    dims = list(layout.dims)
-    dims[at] = tuple(f for f in half if f.size > 1)
-    return replace(layout, dims=tuple(dims))
+    return layout.with_factors(at, tuple(f for f in half if f.size > 1))

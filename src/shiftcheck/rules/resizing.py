@@ -1,4 +1,4 @@
-"""Interpolation, sub-pixel rearrangement: operations that change the sampling."""
+"""Interpolation, grids, sub-pixel rearrangement: operations that change the sampling."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from shiftcheck.lattice.axis import Axis, Taps, resample, window
-from shiftcheck.lattice.layout import Layout, map_axes, no_longer_uniform, plain, uniform, with_dim
+import numpy as np
+
+from shiftcheck.lattice.axis import Axis, GeometryError, Taps, resample, window
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.factors import plain, uniform
+from shiftcheck.lattice.layout import Layout, map_axes, no_longer_uniform, with_dim, with_dims
 from shiftcheck.lattice.windows import within_windows
-from shiftcheck.report.causes import CauseForm, CauseKind
-from shiftcheck.rules.common import need_layout, require_plain
+from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.rules.common import need_layout, no_layout, require_plain
+from shiftcheck.rules.constants import stochastic
 from shiftcheck.rules.note_causes import note_edges, note_new_causes
+from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 
 SOURCE = "torch.nn.functional.interpolate; aten/src/ATen/native/UpSample.h"
@@ -212,3 +218,36 @@ def _rearrange(x: object, factor: int, *, up: bool) -> Layout:
     out = note_new_causes(layout, out)
     count = channels // factor**2 if up else channels * factor**2
     return with_dim(out, rank - 3, plain(count))
+
+
+@register_rule(
+    "aten::grid_sampler",
+    "aten::grid_sampler_2d",
+    "aten::grid_sampler_3d",
+    law="none: a constant grid is a fixed place (INDEX)",
+)
+def grid_sampler(x: object, grid: object, *_: object) -> Layout:
+    """Samples at the places that a grid ``[N, *spatial, axes]`` names."""
+    layout = need_layout(x, "the tensor that is sampled")
+    no_layout(grid, "the grid of places")
+    assert isinstance(grid, Constant)
+    if not grid.random and _regular(grid):
+        raise GeometryError("a grid that is regular, or whose values are not known")
+    cause = Cause(kind=CauseKind.INDEX, detail="samples are taken at the fixed places of a grid")
+    out = lose(layout, layout.axes_in(range(2, len(layout.dims))), cause)
+    out = with_dims(out, [*out.dims[:2], *(plain(n) for n in grid.shape[1:-1])])
+    return stochastic(out) if grid.random else out
+
+
+def _regular(grid: Constant) -> bool:
+    """Whether places may advance evenly along an axis, so that the samples may move along."""
+    values = grid.values()
+    if values is None:
+        return True
+    for dim in range(1, values.ndim - 1):
+        if values.shape[dim] < 3:
+            return True
+        steps = np.diff(values, axis=dim)
+        if float(np.ptp(steps, axis=dim).max()) < 1e-3 * float(np.abs(steps).max() or 1):
+            return True
+    return False

@@ -9,16 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import (
-    Layout,
-    Waves,
-    lose,
-    plain,
-    with_axis,
-    with_dim,
-    with_dims,
-    with_other_dims,
-)
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, Waves, with_axis, with_dim, with_dims
+from shiftcheck.lattice.notes import with_other_dims
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.canvases import Canvas, Patch, assembled
 from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
@@ -195,7 +189,7 @@ def framed_frequencies(
 
 
 def closed_by_hand(whole: Layout, patch: Patch) -> Layout | None:
-    """The signal after samples of it were written again beyond its edge, if so.
+    """The layout after samples of it were written again beyond its edge, if so.
 
     On a circle they are those whole turns away; on a plane what is there stays excused.
     """
@@ -238,9 +232,7 @@ def _beyond_the_edge(
     if not (before | after).all():
         return None
     rest = combined([without(out, dim, [axis]), without(part, dim, [axis])])
-    dims = [whole.dims[d] if d == dim else factors for d, factors in enumerate(rest.dims)]
-    states = [state if a == axis else other for a, other in enumerate(rest.axes)]
-    return Layout(tuple(dims), tuple(states), rest.causes)
+    return rest.with_state(axis, state).with_factors(dim, whole.dims[dim])
 
 
 def _once_more(out: Layout, whole: Layout, part: Layout, dim: int, at: slice) -> Layout | None:
@@ -266,7 +258,7 @@ def _once_more(out: Layout, whole: Layout, part: Layout, dim: int, at: slice) ->
 
 def more_frequencies_by_hand(whole: Layout, part: Layout, starts: Sequence[int]) -> Layout:
     """Frequencies written beside others, where there was zero or the same frequency."""
-    before, written, layout = list(whole.axes), list(part.axes), list(part.dims)
+    before, beside = whole, part
     dims = [d for d, n in enumerate(part.shape) if n != whole.shape[d]]
     if whole.holds_copies(dims):
         raise GeometryError("a part of the batch is written to")
@@ -283,7 +275,6 @@ def more_frequencies_by_hand(whole: Layout, part: Layout, starts: Sequence[int])
         if any(k not in (None, n) for k, n in zip(waves.bins[inside], new.bins, strict=True)):
             raise GeometryError("a frequency is written in the place of another")
         bins = (*waves.bins[: inside.start], *new.bins, *waves.bins[inside.stop :])
-        before[axis], written[axis] = Waves(waves.axis, bins), Waves(new.axis, bins)
-        layout[d] = factors
-    beside = Layout(tuple(layout), tuple(written), part.causes)
-    return combined([replace(whole, axes=tuple(before)), beside])
+        before = before.with_state(axis, Waves(waves.axis, bins))
+        beside = beside.with_state(axis, Waves(new.axis, bins)).with_factors(d, factors)
+    return combined([before, beside])

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from shiftcheck.lattice.layout import Dim, Layout, Made, Pairs, flat, noted
+from shiftcheck.lattice.factors import Dim, flat
+from shiftcheck.lattice.layout import Layout, Made, Pairs
+from shiftcheck.lattice.notes import noted
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import (
     with_added,

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError
-from shiftcheck.lattice.layout import Layout, lose, plain, with_dim, with_dims
+from shiftcheck.lattice.causes import lose
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, with_dim, with_dims
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import (
     need_layout,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
-from shiftcheck.lattice.layout import SPATIAL, Dim, Gone, Layout, flat, plain, size_of, uniform
+from shiftcheck.lattice.factors import SPATIAL, Dim, flat, plain, uniform
+from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.rules.operands import Constant
 
 
 def standing_still(layouts: Sequence[Layout]) -> tuple[list[Layout], list[Constant]]:
-    """The signals, without what varies along an axis that they do not move with; and that apart.
+    """The layouts, without what varies along an axis that they do not move with; and that apart.
 
     A mean over the axis times a ramp, or a token of the whole image with a table of positions, is
     at each place what it was before a shift: to the axis it meets, it is a constant.
@@ -31,20 +31,19 @@ def standing_still(layouts: Sequence[Layout]) -> tuple[list[Layout], list[Consta
 
 
 def _alike(layout: Layout, fixed: Collection[int]) -> Layout:
-    """The signal as if it were the same all along some dimensions."""
-    if not fixed:
-        return layout
-    dims = [uniform(size_of(dim)) if d in fixed else dim for d, dim in enumerate(layout.dims)]
-    return replace(layout, dims=tuple(dims))
+    """The layout as if it were the same all along some dimensions."""
+    for dim in fixed:
+        layout = layout.with_factors(dim, uniform(layout.shape[dim]))
+    return layout
 
 
 def _met(layouts: Sequence[Layout], position: int) -> list[Dim]:
-    """What the signals have in a dimension that is counted from the end."""
+    """What the layouts have in a dimension that is counted from the end."""
     return [s.dims[position] for s in layouts if len(s.dims) >= -position]
 
 
 def _stands(layout: Layout, dim: int, other: Dim) -> bool:
-    """Whether a plain dimension meets one that holds axes which the signal has not, or no more."""
+    """Whether a plain dimension meets one that holds axes which the layout has not, or no more."""
     if layout.dims[dim] != plain(layout.shape[dim]) or layout.shape[dim] == 1:
         return False
     axes = {f.axis for f in flat(other) if f.kind in SPATIAL}

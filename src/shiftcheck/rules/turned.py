@@ -43,6 +43,8 @@ MOST_VALUES = 2**24
 """Queries, keys or scores with more values than that are not looked into."""
 
 EPS = float(np.finfo(np.float64).eps)
+"""The rounding of float64."""
+
 SLACK = 8
 """How many roundings of its table an angle may be off, times the number of places."""
 
@@ -185,19 +187,15 @@ def _gap(q: torch.Tensor, k: torch.Tensor, states: Sequence[tuple[AxisState, Axi
 
 
 def _untold(layout: Layout, side: _Replay) -> Layout:
-    """The signal with what is known of the tensors that it was made of."""
-    states: list[AxisState] = list(layout.axes)
+    """The layout with what is known of the tensors that it was made of."""
+    out = layout
     for a in side.axes:
-        state = states[a]
-        assert isinstance(state, Axis)
-        told = (root.axes[a] for root in side.roots)
-        states[a] = replace(state, broken=any(isinstance(s, Axis) and s.broken for s in told))
+        before = (root.axes[a] for root in side.roots)
+        broken = any(isinstance(s, Axis) and s.broken for s in before)
+        out = out.with_state(a, replace(layout.geometry(a), broken=broken))
     known = [c for root in side.roots for c in root.causes]
-    return replace(
-        layout,
-        axes=tuple(states),
-        causes=tuple(c for c in layout.causes if c in known or not _of_places(c, side.axes)),
-    )
+    causes = tuple(c for c in layout.causes if c in known or not _of_places(c, side.axes))
+    return replace(out, causes=causes)
 
 
 def _of_places(cause: Cause, axes: Sequence[int]) -> bool:

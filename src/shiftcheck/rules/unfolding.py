@@ -1,44 +1,31 @@
-"""Windows laid out as columns and put back, values put back where a pool found them, grids."""
+"""Windows laid out and put back, and values put back where a pool found them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from shiftcheck.lattice.axis import Axis, GeometryError, resample, window, with_break
-from shiftcheck.lattice.layout import (
-    Layout,
-    lose,
-    map_axes,
-    plain,
-    regroup,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.lattice.axis import Axis, GeometryError, resample
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout, map_axes, with_axis, with_dim, with_dims
+from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened
-from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.causes import CauseForm
 from shiftcheck.rules.common import (
     combined,
     join_dims,
     need_layout,
-    no_layout,
     normal_dim,
     per_axis,
     require_plain,
+    seeing_less,
     uncoupled,
 )
-from shiftcheck.rules.constants import stochastic
-from shiftcheck.rules.convolution import spread
-from shiftcheck.rules.note_causes import note_edges, note_new_causes
-from shiftcheck.rules.operands import Constant
+from shiftcheck.rules.note_causes import note_new_causes, noted_change
 from shiftcheck.rules.pooling import PoolIndices
 from shiftcheck.rules.registry import register_rule
+from shiftcheck.rules.sliding import Ints, Window, windows_of
 
-Ints = int | Sequence[int]
 EDGE = "its edge, where fewer windows overlap"
 
 
@@ -46,23 +33,19 @@ EDGE = "its edge, where fewer windows overlap"
 def im2col(x: object, kernel: Ints, dilation: Ints, padding: Ints, stride: Ints) -> Layout:
     """Every window as a column: ``[N, C, H, W]`` becomes ``[N, C * kernel, windows]``."""
     layout = need_layout(x, "the unfolded tensor")
-    kernels, dilations = per_axis(kernel, 2), per_axis(dilation, 2)
-    pads, steps = per_axis(padding, 2), per_axis(stride, 2)
+    windows = windows_of(per_axis(kernel, 2), stride, padding, dilation=dilation)
     rank = len(layout.dims)
-    dims = (rank - 2, rank - 1)
     channels = require_plain(layout, rank - 3, "an unfolding")
     uncoupled(layout, range(rank - 3, rank), "an unfolding")
-    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True)]
-    given = zip(layout.shape[-2:], pads, spans, steps, strict=True)
-    sizes = [(n + 2 * p - span) // step + 1 for n, p, span, step in given]
+    sizes = [w.count(n) for w, n in zip(windows, layout.shape[-2:], strict=True)]
 
     def change(axis: Axis, i: int) -> Axis:
-        taps = window(steps[i], [j * dilations[i] - pads[i] for j in range(kernels[i])])
-        return replace(resample(axis, taps, sizes[i]), mixed=kernels[i] > 1 or axis.mixed)
+        out = resample(axis, windows[i].reads, sizes[i])
+        return replace(out, mixed=windows[i].kernel > 1 or axis.mixed)
 
-    out = note_new_causes(layout, map_axes(layout, dims, change, sizes))
-    out = note_edges(layout, out, dims, change, "its own padding", CauseForm.OWN_PADDING)
-    columns = plain(channels * kernels[0] * kernels[1])
+    form = CauseForm.OWN_PADDING
+    out = noted_change(layout, (rank - 2, rank - 1), change, sizes, "its own padding", form)
+    columns = plain(channels * windows[0].kernel * windows[1].kernel)
     return with_dims(out, [*out.dims[:-3], columns, join_dims(out.dims[-2], out.dims[-1])])
 
 
@@ -72,23 +55,19 @@ def col2im(
 ) -> Layout:
     """Columns put back as windows, summed where they overlap."""
     layout = need_layout(x, "the folded tensor")
-    sizes, kernels, dilations = per_axis(size, 2), per_axis(kernel, 2), per_axis(dilation, 2)
-    pads, steps = per_axis(padding, 2), per_axis(stride, 2)
+    sizes = per_axis(size, 2)
+    windows = windows_of(per_axis(kernel, 2), stride, padding, dilation=dilation)
     rank = len(layout.dims)
     rows = require_plain(layout, rank - 2, "a folding")
     uncoupled(layout, (rank - 2, rank - 1), "a folding")
-    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernels, strict=True)]
-    given = zip(sizes, pads, spans, steps, strict=True)
-    counts = [(n + 2 * p - span) // step + 1 for n, p, span, step in given]
+    counts = [w.count(n) for w, n in zip(windows, sizes, strict=True)]
     grid = regroup(layout, (*layout.shape[:-1], *counts))
 
     def change(axis: Axis, i: int) -> Axis:
-        return resample(axis, spread(steps[i], kernels[i], dilations[i], pads[i]), sizes[i])
+        return resample(axis, windows[i].adds, sizes[i])
 
-    dims = (rank - 1, rank)
-    out = note_new_causes(grid, map_axes(grid, dims, change, sizes))
-    out = note_edges(grid, out, dims, change, EDGE)
-    return with_dim(out, rank - 2, plain(rows // (kernels[0] * kernels[1])))
+    out = noted_change(grid, (rank - 1, rank), change, sizes, EDGE)
+    return with_dim(out, rank - 2, plain(rows // (windows[0].kernel * windows[1].kernel)))
 
 
 @register_rule("aten::unfold_backward", law="1 -> step", source="torch.istft, its overlap-add")
@@ -101,10 +80,9 @@ def windows_added(x: object, sizes: Sequence[int], dim: int, size: int, step: in
     windows = opened(with_dim(layout, last, ()), [at])
 
     def change(axis: Axis, i: int) -> Axis:
-        return resample(axis, spread(step, size, 1, 0), sizes[at])
+        return resample(axis, Window(kernel=size, step=step).adds, sizes[at])
 
-    out = map_axes(windows, [at], change, [sizes[at]])
-    out = note_edges(windows, note_new_causes(windows, out), [at], change, EDGE)
+    out = noted_change(windows, [at], change, [sizes[at]], EDGE)
     return with_dims(out, out.dims[:-1])
 
 
@@ -119,8 +97,8 @@ def _unpooled(layout: Layout, indices: object, sizes: Sequence[int]) -> Layout:
     """Values at the places where a pool found its maxima, zeros elsewhere."""
     if not isinstance(indices, PoolIndices) or not indices.untouched or indices.pooled is None:
         raise GeometryError("max unpooling with other indices than those of a max pool")
-    kernel, steps, pads = indices.kernel, indices.steps, indices.pads
-    if any(k > s for k, s in zip(kernel, steps, strict=True)) or set(indices.dilations) != {1}:
+    windows = indices.windows
+    if any(w.kernel > w.step or w.dilation != 1 for w in windows):
         raise GeometryError("max unpooling of windows that overlap")
     if tuple(sizes) != indices.plane:
         raise GeometryError("max unpooling to another size than that of the pool's input")
@@ -128,7 +106,7 @@ def _unpooled(layout: Layout, indices: object, sizes: Sequence[int]) -> Layout:
     dims = tuple(range(len(both.dims) - len(sizes), len(both.dims)))
 
     def change(axis: Axis, i: int) -> Axis:
-        return resample(axis, spread(steps[i], kernel[i], 1, pads[i]), sizes[i])
+        return resample(axis, windows[i].adds, sizes[i])
 
     return note_new_causes(both, map_axes(both, dims, change, sizes))
 
@@ -137,48 +115,21 @@ for _ndim in (2, 3):
     _register_unpool(_ndim)
 
 
-@register_rule(
-    "aten::grid_sampler",
-    "aten::grid_sampler_2d",
-    "aten::grid_sampler_3d",
-    law="none: a constant grid is a fixed place (INDEX)",
-)
-def grid_sampler(x: object, grid: object, *_: object) -> Layout:
-    """Samples at the places that a grid ``[N, *spatial, axes]`` names."""
-    layout = need_layout(x, "the tensor that is sampled")
-    no_layout(grid, "the grid of places")
-    assert isinstance(grid, Constant)
-    if not grid.random and _regular(grid):
-        raise GeometryError("a grid that is regular, or whose values are not known")
-    cause = Cause(kind=CauseKind.INDEX, detail="samples are taken at the fixed places of a grid")
-    out = lose(layout, layout.axes_in(range(2, len(layout.dims))), cause)
-    out = with_dims(out, [*out.dims[:2], *(plain(n) for n in grid.shape[1:-1])])
-    return stochastic(out) if grid.random else out
-
-
-def _regular(grid: Constant) -> bool:
-    """Whether places may advance evenly along an axis, so that the samples may move along."""
-    values = grid.values()
-    if values is None:
-        return True
-    for dim in range(1, values.ndim - 1):
-        if values.shape[dim] < 3:
-            return True
-        steps = np.diff(values, axis=dim)
-        if float(np.ptp(steps, axis=dim).max()) < 1e-3 * float(np.abs(steps).max() or 1):
-            return True
-    return False
-
-
-@register_rule("aten::tril", "aten::triu", law="over an axis: POSITION")
-def triangle(x: object, diagonal: int = 0) -> Layout:
-    """Zeros above or below a diagonal of the last two dimensions."""
-    layout = need_layout(x, "the tensor")
-    dims = (len(layout.dims) - 2, len(layout.dims) - 1)
-    uncoupled(layout, dims, "a triangle")
-    out = layout
-    for axis in layout.axes_in(dims):
-        out = with_axis(out, axis, with_break(layout.geometry(axis)))
-        cause = Cause(kind=CauseKind.POSITION, axis=axis, detail="zeros on one side of a diagonal")
-        out = with_cause(out, cause)
-    return out
+@register_rule("aten::unfold", law="step -> 1; the window is a new dimension")
+def sliding(x: object, dimension: int, size: int, step: int) -> Layout:
+    """Windows of ``size`` samples, every ``step`` samples."""
+    layout = need_layout(x, "the unfolded tensor")
+    at = normal_dim(dimension, len(layout.dims))
+    uncoupled(layout, [at], "a sliding window")
+    layout = opened(layout, [at])
+    windows = Window(kernel=size, step=step)
+    count = windows.count(layout.shape[at])
+    axis = layout.axis_in(at)
+    if axis is None:
+        if layout.axes_in([at]):
+            raise GeometryError("a sliding window over a dimension that holds more than an axis")
+        out = with_dim(layout, at, plain(count))
+    else:
+        state = resample(layout.geometry(axis), windows.reads, count)
+        out = seeing_less(note_new_causes(layout, with_axis(layout, axis, state)), at)
+    return with_dims(out, [*out.dims, plain(size)])

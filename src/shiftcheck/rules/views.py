@@ -1,4 +1,4 @@
-"""Views, permutations, slices, and putting tensors together."""
+"""Views, permutations and slices."""
 
 from __future__ import annotations
 
@@ -8,35 +8,19 @@ from dataclasses import replace
 
 from shiftcheck.lattice.axis import GeometryError, resample, window
 from shiftcheck.lattice.broadcasting import broadcast
+from shiftcheck.lattice.causes import lose, with_cause
+from shiftcheck.lattice.factors import plain, uniform
 from shiftcheck.lattice.frequencies import at_frequencies
 from shiftcheck.lattice.joined import pieces_in
-from shiftcheck.lattice.layout import (
-    Layout,
-    as_slice,
-    by_recipe,
-    lose,
-    no_longer_uniform,
-    plain,
-    recipe_of_part,
-    regroup,
-    uniform,
-    with_axis,
-    with_cause,
-    with_dim,
-    with_dims,
-)
+from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis, with_dim, with_dims
+from shiftcheck.lattice.notes import as_slice, by_recipe, recipe_of_part
+from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened, picked
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
-from shiftcheck.rules.common import (
-    join_dims,
-    moved_dims,
-    need_layout,
-    normal_dim,
-    uncoupled,
-)
+from shiftcheck.rules.common import join_dims, moved_dims, need_layout, normal_dim, uncoupled
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import BatchCoupledError, Constant
-from shiftcheck.rules.registry import keeps_uniform, register_rule
+from shiftcheck.rules.registry import register_rule
 
 SAME = "1 -> 1; a view that cuts across an axis loses it"
 
@@ -49,7 +33,14 @@ def full_shape(shape: Sequence[int], numel: int) -> tuple[int, ...]:
     return tuple(numel // known if known and n == -1 else n for n in shape)
 
 
-@register_rule("aten::view", "aten::reshape", "aten::_unsafe_view", "aten::view_copy", law=SAME)
+@register_rule(
+    "aten::view",
+    "aten::reshape",
+    "aten::_unsafe_view",
+    "aten::view_copy",
+    law=SAME,
+    keeps_frequencies=True,
+)
 def view(x: object, shape: Sequence[int]) -> Layout:
     """The same values in another shape; copies that get mixed up couple the batch."""
     layout = need_layout(x, "the viewed tensor")
@@ -61,7 +52,7 @@ def view(x: object, shape: Sequence[int]) -> Layout:
         raise
 
 
-@register_rule("aten::flatten", law=SAME)
+@register_rule("aten::flatten", law=SAME, keeps_frequencies=True)
 def flatten(x: object, start_dim: int = 0, end_dim: int = -1) -> Layout:
     """Several dimensions as one."""
     layout = need_layout(x, "the flattened tensor")
@@ -71,7 +62,7 @@ def flatten(x: object, start_dim: int = 0, end_dim: int = -1) -> Layout:
     return with_dims(layout, (*layout.dims[:start], merged, *layout.dims[end + 1 :]))
 
 
-@register_rule("aten::unflatten", law=SAME)
+@register_rule("aten::unflatten", law=SAME, keeps_frequencies=True)
 def unflatten(x: object, dim: int, sizes: Sequence[int]) -> Layout:
     """One dimension as several."""
     layout = need_layout(x, "the unflattened tensor")
@@ -80,14 +71,16 @@ def unflatten(x: object, dim: int, sizes: Sequence[int]) -> Layout:
     return regroup(layout, (*layout.shape[:at], *new, *layout.shape[at + 1 :]))
 
 
-@register_rule("aten::permute", law="1 -> 1")
+@register_rule("aten::permute", law="1 -> 1", keeps_frequencies=True)
 def permute(x: object, dims: Sequence[int]) -> Layout:
     """Dimensions in another order."""
     layout = need_layout(x, "the permuted tensor")
     return moved_dims(layout, [normal_dim(d, len(layout.dims)) for d in dims])
 
 
-@register_rule("aten::transpose", "aten::swapaxes", "aten::swapdims", law="1 -> 1")
+@register_rule(
+    "aten::transpose", "aten::swapaxes", "aten::swapdims", law="1 -> 1", keeps_frequencies=True
+)
 def transpose(x: object, dim0: int, dim1: int) -> Layout:
     """Two dimensions swapped."""
     layout = need_layout(x, "the transposed tensor")
@@ -97,7 +90,7 @@ def transpose(x: object, dim0: int, dim1: int) -> Layout:
     return moved_dims(layout, order)
 
 
-@register_rule("aten::t", "aten::numpy_T", law="1 -> 1")
+@register_rule("aten::t", "aten::numpy_T", law="1 -> 1", keeps_frequencies=True)
 def t(x: object) -> Layout:
     """A matrix transposed."""
     layout = need_layout(x, "the transposed tensor")
@@ -112,7 +105,7 @@ def matrix_transpose(x: object) -> Layout:
     return transpose(x, -2, -1)
 
 
-@register_rule("aten::movedim", "aten::moveaxis", law="1 -> 1")
+@register_rule("aten::movedim", "aten::moveaxis", law="1 -> 1", keeps_frequencies=True)
 def movedim(x: object, source: int | Sequence[int], destination: int | Sequence[int]) -> Layout:
     """Dimensions moved to other places, the others in their order."""
     layout = need_layout(x, "the moved tensor")
@@ -126,7 +119,7 @@ def movedim(x: object, source: int | Sequence[int], destination: int | Sequence[
     return moved_dims(layout, [placed[d] if d in placed else next(rest) for d in range(rank)])
 
 
-@register_rule("aten::unsqueeze", law="1 -> 1")
+@register_rule("aten::unsqueeze", law="1 -> 1", keeps_frequencies=True)
 def unsqueeze(x: object, dim: int) -> Layout:
     """A new dimension of size 1."""
     layout = need_layout(x, "the tensor")
@@ -134,7 +127,7 @@ def unsqueeze(x: object, dim: int) -> Layout:
     return with_dims(layout, (*layout.dims[:at], (), *layout.dims[at:]))
 
 
-@register_rule("aten::squeeze", law="1 -> 1")
+@register_rule("aten::squeeze", law="1 -> 1", keeps_frequencies=True)
 def squeeze(x: object, dim: int | Sequence[int] | None = None) -> Layout:
     """Dimensions of size 1 dropped."""
     layout = need_layout(x, "the squeezed tensor")
@@ -147,8 +140,7 @@ def squeeze(x: object, dim: int | Sequence[int] | None = None) -> Layout:
     return with_dims(layout, [f for d, f in enumerate(layout.dims) if d not in dropped])
 
 
-@keeps_uniform
-@register_rule("aten::expand", law="1 -> 1")
+@register_rule("aten::expand", law="1 -> 1", keeps_uniform=True, keeps_frequencies=True)
 def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Layout:
     """Dimensions of size 1 repeated without a copy."""
     layout = need_layout(x, "the expanded tensor")
@@ -163,21 +155,20 @@ def expand(x: object, size: Sequence[int], *, implicit: bool = False) -> Layout:
 
 
 def _one_for_all(layout: Layout, dims: Sequence[int]) -> Layout:
-    """The signal after the only sample of an axis along each of ``dims`` came to stand for all."""
+    """The layout after the only sample of an axis along each of ``dims`` came to stand for all."""
     cause = Cause(kind=CauseKind.INDEX, detail="one sample stands for the whole axis")
     out = lose(layout, layout.axes_in(dims), cause)
     return with_dims(out, [() if d in dims else dim for d, dim in enumerate(out.dims)])
 
 
-@keeps_uniform
-@register_rule("aten::expand_as", law="1 -> 1")
+@register_rule("aten::expand_as", law="1 -> 1", keeps_uniform=True)
 def expand_as(x: object, other: object) -> Layout | Constant:
     """Expanded to the shape of ``other``; a constant stays one."""
     assert isinstance(other, Layout | Constant)
     return x if isinstance(x, Constant) else expand(x, other.shape)
 
 
-@register_rule("aten::slice", law="step -> 1")
+@register_rule("aten::slice", law="step -> 1", keeps_frequencies=True)
 def slice_(
     x: object, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Layout:
@@ -227,7 +218,7 @@ def take_range(layout: Layout, dim: int, chosen: range) -> Layout:
     return with_dim(lose(layout, layout.axes_in([dim]), cause), dim, plain(len(chosen)))
 
 
-@register_rule("aten::narrow", law="1 -> 1")
+@register_rule("aten::narrow", law="1 -> 1", keeps_frequencies=True)
 def narrow(x: object, dim: int, start: int, length: int) -> Layout:
     """``length`` samples from ``start``."""
     layout = need_layout(x, "the narrowed tensor")
@@ -261,7 +252,13 @@ def _pieces(layout: Layout, dim: int, sizes: Sequence[int]) -> tuple[Layout, ...
     )
 
 
-@register_rule("aten::split", "aten::split_with_sizes", "aten::unsafe_split", law="1 -> 1")
+@register_rule(
+    "aten::split",
+    "aten::split_with_sizes",
+    "aten::unsafe_split",
+    law="1 -> 1",
+    keeps_frequencies=True,
+)
 def split(x: object, split_size: int | Sequence[int], dim: int = 0) -> tuple[Layout, ...]:
     """Pieces of a size, or of sizes."""
     layout = need_layout(x, "the split tensor")
@@ -273,7 +270,7 @@ def split(x: object, split_size: int | Sequence[int], dim: int = 0) -> tuple[Lay
     return _pieces(layout, dim, sizes)
 
 
-@register_rule("aten::chunk", "aten::unsafe_chunk", law="1 -> 1")
+@register_rule("aten::chunk", "aten::unsafe_chunk", law="1 -> 1", keeps_frequencies=True)
 def chunk(x: object, chunks: int, dim: int = 0) -> tuple[Layout, ...]:
     """Pieces of equal size but for the last."""
     layout = need_layout(x, "the chunked tensor")
@@ -289,7 +286,6 @@ def unbind(x: object, dim: int = 0) -> tuple[Layout, ...]:
     return tuple(select(layout, dim, i) for i in range(count))
 
 
-@keeps_uniform
 @register_rule(
     "aten::contiguous",
     "aten::clone.default",  # torch calls it pointwise
@@ -301,13 +297,14 @@ def unbind(x: object, dim: int = 0) -> tuple[Layout, ...]:
     "aten::resolve_conj",
     "aten::resolve_neg",
     law="1 -> 1",
+    keeps_uniform=True,
+    keeps_frequencies=True,
 )
 def same(x: object, *_: object, **__: object) -> Layout | Constant:
     """The same values in this or another memory."""
     return x if isinstance(x, Constant) else need_layout(x, "the tensor")
 
 
-@keeps_uniform
 @register_rule(
     "aten::to",
     "aten::_to_copy",
@@ -318,6 +315,7 @@ def same(x: object, *_: object, **__: object) -> Layout | Constant:
     "aten::bfloat16",
     "aten::view_as",
     law="1 -> 1",
+    keeps_uniform=True,
 )
 def converted(x: object, *options: object, **_: object) -> Layout | Constant:
     """The same values, of another type, or in the shape of another tensor."""

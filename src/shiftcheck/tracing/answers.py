@@ -12,26 +12,20 @@ from typing import Any
 import torch
 
 from shiftcheck.errors import ModelError
-from shiftcheck.lattice.layout import (
-    Layout,
-    Recipe,
-    Site,
-    no_longer_uniform,
-    noted,
-    opaque,
-    with_cause,
-)
+from shiftcheck.lattice.causes import Site, opaque, with_cause
+from shiftcheck.lattice.layout import Layout, Recipe, no_longer_uniform
+from shiftcheck.lattice.notes import noted
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.rules import BatchCoupledError, Constant
 from shiftcheck.rules.fft import refuse_frequencies
 from shiftcheck.rules.mirrored import note_mirrored
 from shiftcheck.rules.note_causes import note_missing_causes
-from shiftcheck.rules.registry import is_told_uniform
+from shiftcheck.rules.registry import Entry as Rule
 from shiftcheck.rules.scores import Done, followed
 from shiftcheck.tracing.leaving.leaks import Leaks
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.memory import TensorMemory
-from shiftcheck.tracing.operations import Operation, pointwise_rule
+from shiftcheck.tracing.operations import POINTWISE, Operation
 from shiftcheck.tracing.origins import Origins
 from shiftcheck.tracing.passes import Manner
 from shiftcheck.tracing.probing.laws import NoAnswerError
@@ -65,7 +59,7 @@ class Answers:
     def about(self, operation: Operation) -> Any:
         """The layouts of what the operation gives, or the cause for which there are none."""
         rule = operation.rule
-        if not self.how.geometry and (rule is pointwise_rule or operation.packet in LOCAL):
+        if not self.how.geometry and (rule is POINTWISE or operation.packet in LOCAL):
             return NOT_ASKED
         if rule is None:
             if operation.draws:
@@ -128,12 +122,13 @@ class Answers:
         return subject_of(func, leaves, structure, str(func), self.memory)
 
 
-def ask(rule: Callable[..., Any], given: Sequence[Any], named: Any) -> Any:
+def ask(rule: Rule, given: Sequence[Any], named: Any) -> Any:
     """What a rule says of operands that stand for tensors."""
-    if not is_told_uniform(rule):
+    if not rule.keeps_uniform:
         given, named = tree_map(_not_uniform, (list(given), dict(named)))
-    refuse_frequencies(rule, given, named)
-    return rule(*given, **named)
+    if not rule.keeps_frequencies:
+        refuse_frequencies(given, named)
+    return rule.rule(*given, **named)
 
 
 def _not_uniform(operand: Any) -> Any:

@@ -15,27 +15,17 @@ import torch
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.rules.common import per_axis
+from shiftcheck.rules.sliding import Window, paddings, windows_of
 
 Twin = Callable[[], Any]
-Ints = int | Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
+class Side(Window):
     """What an operation reads along one dimension, and how much it pads there by itself."""
 
     dim: int
-    kernel: int
-    step: int
-    dilation: int
-    before: int
-    after: int
     circular: bool
-
-    @property
-    def span(self) -> int:
-        """How many samples there are from the first that is read to the last."""
-        return self.dilation * (self.kernel - 1) + 1
 
 
 def twin_of(
@@ -69,42 +59,27 @@ def _is_circle(layout: Layout, dim: int) -> bool:
     return isinstance(state, Axis) and state.circular
 
 
-def _continued(x: torch.Tensor, sides: Sequence[Side], counts: Sequence[int]) -> torch.Tensor:
-    """The signal, long enough around each circle for ``counts`` windows."""
+def _continued(x: torch.Tensor, sides: Sequence[Side]) -> torch.Tensor:
+    """The signal, long enough around each circle for as many windows as with padding."""
     out = x
-    for side, count in zip(sides, counts, strict=True):
+    for side in sides:
         if side.circular:
             size = x.shape[side.dim]
-            after = (count - 1) * side.step + side.span - size - side.before
+            after = side.extent(side.count(size)) + side.after - size
             out = around(out, side.dim, side.before, max(after, 0))
     return out
 
 
-def _sides(
-    layout: Layout, kernel: Sequence[int], steps: Ints, dilations: Ints, before: Ints, after: Ints
-) -> list[Side]:
-    ndim, rank = len(kernel), len(layout.dims)
-    each = [per_axis(v, ndim) for v in (steps, dilations, before, after)]
+def _sides(layout: Layout, windows: Sequence[Window]) -> list[Side]:
+    first = len(layout.dims) - len(windows)
     return [
-        Side(
-            dim=rank - ndim + i,
-            kernel=kernel[i],
-            step=each[0][i],
-            dilation=each[1][i],
-            before=each[2][i],
-            after=each[3][i],
-            circular=_is_circle(layout, rank - ndim + i),
-        )
-        for i in range(ndim)
+        Side(**vars(w), dim=dim, circular=_is_circle(layout, dim))
+        for dim, w in enumerate(windows, first)
     ]
 
 
 def _pads_a_circle(sides: Sequence[Side]) -> bool:
     return any(side.circular and (side.before or side.after) for side in sides)
-
-
-def _count(side: Side, size: int) -> int:
-    return (size + side.before + side.after - side.span) // side.step + 1
 
 
 def _rest(sides: Sequence[Side]) -> list[int]:
@@ -124,34 +99,20 @@ def _convolution(name: str, layout: Layout, args: list[Any]) -> Twin | None:
         given = [*given[:6], given[8]]
     x, weight, bias, stride, padding, dilation, groups = given
     kernel = weight.shape[2:]
-    before, after = _paddings(padding, kernel, dilation)
-    sides = _sides(layout, kernel, stride, dilation, before, after)
+    before, after = paddings(padding, kernel, dilation)
+    sides = _sides(layout, windows_of(kernel, stride, before, after, dilation))
     uneven = any(not s.circular and s.before != s.after for s in sides)
     if not _pads_a_circle(sides) or uneven:
         return None
     run = getattr(torch, f"conv{len(kernel)}d")
-    counts = [_count(side, x.shape[side.dim]) for side in sides]
-    return lambda: run(
-        _continued(x, sides, counts), weight, bias, stride, _rest(sides), dilation, groups
-    )
-
-
-def _paddings(padding: Any, kernel: Sequence[int], dilation: Ints) -> tuple[Any, Any]:
-    if not isinstance(padding, str):
-        return padding, padding
-    total = [
-        (k - 1) * d if padding == "same" else 0
-        for k, d in zip(kernel, per_axis(dilation, len(kernel)), strict=True)
-    ]
-    before = [t // 2 for t in total]
-    return before, [t - b for t, b in zip(total, before, strict=True)]
+    return lambda: run(_continued(x, sides), weight, bias, stride, _rest(sides), dilation, groups)
 
 
 def _transposed(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     """What a transposed convolution writes beyond one edge comes in again at the other."""
     given = [*args, *[None, 1, 0, 0, 1, 1][len(args) - 2 :]]
     x, weight, bias, stride, padding, extra, groups, dilation = given
-    sides = _sides(layout, weight.shape[2:], stride, dilation, padding, padding)
+    sides = _sides(layout, windows_of(weight.shape[2:], stride, padding, dilation=dilation))
     reach = [-(-(s.span - 1) // s.step) if s.circular else 0 for s in sides]
     if not any(reach):
         return None
@@ -179,23 +140,15 @@ def _pool(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     steps = kernel if isinstance(stride, Sequence) and not stride else per_axis(stride, ndim)
     dilation = 1 if average else given[4]
     ceil = given[4] if average else given[5]
-    sides = _sides(layout, kernel, steps, dilation, padding, padding)
+    windows = windows_of(kernel, steps, padding, dilation=dilation, ceil=bool(ceil))
+    sides = _sides(layout, windows)
     if average and not given[5] and any(s.before and not s.circular for s in sides):
         return None
     if not _pads_a_circle(sides):
         return None
-    counts = [_windows(side, x.shape[side.dim], ceil) for side in sides]
     rest: list[Any] = [ceil, True, given[6]] if average else [dilation, ceil]
     run = getattr(torch.nn.functional if average else torch, f"{name[:3]}_pool{ndim}d")
-    return lambda: run(_continued(x, sides, counts), kernel, steps, _rest(sides), *rest)
-
-
-def _windows(side: Side, size: int, ceil: bool) -> int:
-    room = size + 2 * side.before - side.span
-    if not ceil:
-        return room // side.step + 1
-    count = -(-room // side.step) + 1
-    return count - 1 if (count - 1) * side.step >= size + side.before else count
+    return lambda: run(_continued(x, sides), kernel, steps, _rest(sides), *rest)
 
 
 def _pad(name: str, layout: Layout, args: list[Any]) -> Twin | None:
@@ -226,12 +179,11 @@ def _pad(name: str, layout: Layout, args: list[Any]) -> Twin | None:
 
 def _unfold(name: str, layout: Layout, args: list[Any]) -> Twin | None:
     x, kernel, dilation, padding, stride = args
-    sides = _sides(layout, per_axis(kernel, 2), stride, dilation, padding, padding)
+    sides = _sides(layout, windows_of(per_axis(kernel, 2), stride, padding, dilation=dilation))
     if not _pads_a_circle(sides):
         return None
-    counts = [_count(side, x.shape[side.dim]) for side in sides]
     return lambda: torch.nn.functional.unfold(
-        _continued(x, sides, counts), kernel, dilation, tuple(_rest(sides)), stride
+        _continued(x, sides), kernel, dilation, tuple(_rest(sides)), stride
     )
 
 

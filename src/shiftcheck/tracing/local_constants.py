@@ -16,7 +16,8 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.lattice.axis import Axis, input_axis
-from shiftcheck.lattice.layout import AxisState, Factor, Layout, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import AxisState, Layout
 from shiftcheck.rules import Constant
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import FakeTensor, tensors_of, tree_map

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from shiftcheck.lattice.layout import Layout, Recipe, Site, as_slice, by_recipe, causes_at, noted
+from shiftcheck.lattice.causes import Site, causes_at
+from shiftcheck.lattice.layout import Layout, Recipe
+from shiftcheck.lattice.notes import as_slice, by_recipe, noted
 from shiftcheck.lattice.windows import settled
 from shiftcheck.tracing.draws import States
 from shiftcheck.tracing.memory import TensorMemory

@@ -11,15 +11,9 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.lattice.layout import (
-    Layout,
-    Waves,
-    as_mask,
-    causes_at,
-    opaque,
-    with_causes,
-    with_other_dims,
-)
+from shiftcheck.lattice.causes import causes_at, opaque, with_causes
+from shiftcheck.lattice.layout import Layout, Waves
+from shiftcheck.lattice.notes import as_mask, with_other_dims
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError, Constant, GeometryError
 from shiftcheck.rules.canvases import Canvas, Patch, assembled

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from shiftcheck.rules import find_rule, pointwise
-from shiftcheck.rules.registry import keeps_uniform
+from shiftcheck.rules import pointwise
+from shiftcheck.rules.registry import Entry as Rule
+from shiftcheck.rules.registry import find_entry
 from shiftcheck.tracing.torch_internals import (
     arguments_of,
     is_fake,
@@ -66,10 +67,10 @@ class Operation:
         return self.packet.removeprefix("aten::").rstrip("_")
 
     @functools.cached_property
-    def rule(self) -> Callable[..., Any] | None:
+    def rule(self) -> Rule | None:
         """What says what becomes of the geometry; None where nothing does."""
-        rule = find_rule(self.packet, overload_name(self.func), tagged=self.is_pointwise)
-        return rule or (pointwise_rule if self.is_pointwise else None)
+        rule = find_entry(self.packet, overload_name(self.func), tagged=self.is_pointwise)
+        return rule or (POINTWISE if self.is_pointwise else None)
 
     @property
     def is_pointwise(self) -> bool:
@@ -126,8 +127,10 @@ def _out_of_place(func: Any) -> Any:
     return getattr(packet, overload_name(func), None)
 
 
-@keeps_uniform
 def pointwise_rule(*operands: Any, **named: Any) -> Any:
     """The law of everything that carries torch's tag for pointwise operations."""
     named.pop("out", None)
     return pointwise(*operands, *named.values())
+
+
+POINTWISE = Rule(rule=pointwise_rule, law="1 -> 1", source="", keeps_uniform=True)

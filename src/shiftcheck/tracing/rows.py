@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from shiftcheck.lattice.layout import AxisState, opaque, valid_everywhere
+from shiftcheck.lattice.causes import opaque
+from shiftcheck.lattice.layout import AxisState, valid_everywhere
 from shiftcheck.tracing.answers import Results
 from shiftcheck.tracing.choosing import Entry, chosen, output_places
 from shiftcheck.tracing.containers import leaves_of

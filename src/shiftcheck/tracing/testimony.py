@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shiftcheck.lattice.layout import opaque
+from shiftcheck.lattice.causes import opaque
 from shiftcheck.report.causes import Cause
 from shiftcheck.tracing.leaving.leaks import ELSEWHERE, UNKNOWN, leak
 from shiftcheck.tracing.origins import Place

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from shiftcheck.lattice.layout import Layout, Site, opaque
+from shiftcheck.lattice.causes import Site, opaque
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.windows import settled
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError

@@ -15,8 +15,11 @@ from torch.nn import functional as F
 import shiftcheck
 from shiftcheck.checks.equivariance.guilt import Evidence
 from shiftcheck.lattice.axis import Axis, input_axis, invalidate, with_break
-from shiftcheck.lattice.layout import Layout, Site, causes_at, merge_causes, plain, with_cause
-from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult, Verdict
+from shiftcheck.lattice.causes import Site, causes_at, merge_causes, with_cause
+from shiftcheck.lattice.factors import plain
+from shiftcheck.lattice.layout import Layout
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
 from shiftcheck.rules import GeometryError, note_padding, registry, with_axis
 
 SIZE = 24

@@ -18,7 +18,8 @@ from shiftcheck.checks.equivariance.judge import (
 )
 from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.tolerance import Tolerance
-from shiftcheck.report.equivariance import Cause, LayerResult, ShiftResult, Verdict
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
 
 EPS = 2.0**-23
 FINE = Gap(error=0.0, relative=0.0, null=1.0, scale=1.0, share=0.5)

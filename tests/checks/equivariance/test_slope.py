@@ -11,9 +11,10 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import ShiftResult, Verdict
-from shiftcheck.checks.equivariance.second_look import COARSEST, EPS, ROUNDING, most_eps
+from shiftcheck.checks.equivariance.second_look import COARSEST, ROUNDING, most_eps
 from shiftcheck.checks.equivariance.slope import ALIKE, settled_by_slope
 from shiftcheck.measuring.gaps.regions import Gap
+from shiftcheck.measuring.in_another_type import EPS
 from shiftcheck.rules import registry
 from shiftcheck.tracing.precision import SINGLE
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from shiftcheck.lattice.axis import Axis, coarsen, input_axis, invalidate, with_break
-from shiftcheck.lattice.layout import Factor, Layout, Lost, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout, Lost
 from shiftcheck.measuring.gaps import compare
 from shiftcheck.measuring.gaps.arrange import valid_spans
 from shiftcheck.measuring.gaps.compare import Base, measure

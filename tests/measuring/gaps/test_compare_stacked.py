@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from shiftcheck.lattice.axis import input_axis
-from shiftcheck.lattice.layout import Factor, Layout, plain
+from shiftcheck.lattice.factors import Factor, plain
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps import compare_stacked as differences
 from shiftcheck.measuring.gaps.compare_stacked import maps
 from shiftcheck.measuring.gaps.regions import Gap, Planner, Region, Scene

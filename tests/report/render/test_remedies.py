@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck.report.equivariance import Cause, Report, Verdict
+from shiftcheck.report.causes import Cause
+from shiftcheck.report.equivariance import Report, Verdict
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(1))

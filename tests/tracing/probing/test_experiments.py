@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 import shiftcheck
 from shiftcheck import Report, Verdict
-from shiftcheck.lattice.axis import runs
+from shiftcheck.lattice.gather import runs
 from shiftcheck.tracing.probing.experiments import measure_law
 from shiftcheck.tracing.probing.laws import Law, NoAnswerError, Operand
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shiftcheck.checks.prepare import prepared
 from shiftcheck.errors import InputError
-from shiftcheck.lattice.axis import runs
+from shiftcheck.lattice.gather import runs
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
 from shiftcheck.measuring.gaps.compare_between import moved
 from shiftcheck.measuring.gaps.regions import Placed, Planner, Region, whole_index

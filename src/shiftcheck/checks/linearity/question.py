@@ -16,7 +16,7 @@ from shiftcheck.checks.linearity.impulses import placed
 from shiftcheck.checks.linearity.superposition import unit_of
 from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.lattice.axis import smallest_size
+from shiftcheck.lattice.sizes import smallest_size
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.required_size import LARGER
 from shiftcheck.measuring.signals.arguments import Inputs

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from shiftcheck.lattice.axis import Axis, runs
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.factors import Dim, Factor, size_of
+from shiftcheck.lattice.gather import runs
 from shiftcheck.lattice.joined import main_piece, narrowed
-from shiftcheck.lattice.layout import Dim, Factor, Layout, Lost, size_of
+from shiftcheck.lattice.layout import Layout, Lost
 
 
 def arranged(tensor: torch.Tensor, layout: Layout, places: dict[int, int]) -> torch.Tensor:

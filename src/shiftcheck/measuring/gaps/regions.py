@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.lattice.axis import (
-    Axis,
-    Indices,
-    Pairing,
-    pair,
-    pair_between,
-    pair_lost,
-    runs,
-    whole_axis,
-)
+from shiftcheck.lattice.axis import Axis, Indices
+from shiftcheck.lattice.gather import runs
 from shiftcheck.lattice.layout import Layout
+from shiftcheck.lattice.pairing import Pairing, pair, pair_between, pair_lost, whole_axis
 from shiftcheck.lattice.shares import is_fair, leaves_room
 from shiftcheck.measuring.gaps.arrange import (
     all_factors,

@@ -15,7 +15,8 @@ import torch
 
 from shiftcheck.errors import InputError
 from shiftcheck.lattice.axis import Axis, scaled_axis
-from shiftcheck.lattice.layout import Dim, Factor, Layout, plain
+from shiftcheck.lattice.factors import Dim, Factor, plain
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.signals.interpolation import fourier_shift, is_whole
 from shiftcheck.measuring.signals.shifting import fresh_between, fresh_shift, fresh_shifts
 from shiftcheck.measuring.tolerance import CLEARLY, Tolerance

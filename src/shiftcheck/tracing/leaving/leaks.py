@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from shiftcheck.lattice.layout import Site
+from shiftcheck.lattice.causes import Site
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.tracing.frames import Frames
 from shiftcheck.tracing.leaving.sized_by_values import tensors_deciding

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from shiftcheck.lattice.axis import Axis, Taps, coarsen, join, resample
-from shiftcheck.lattice.layout import Dim, Factor, Layout, merge_causes, plain, size_of
+from shiftcheck.lattice.causes import merge_causes
+from shiftcheck.lattice.factors import Dim, Factor, plain, size_of
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
