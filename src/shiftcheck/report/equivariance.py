@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from shiftcheck.errors import InputError
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.reasons import Reason, Reasoned
-from shiftcheck.report.serialization import known_fields, number, read_record, to_strict_json
-
-SCHEMA_VERSION = 1
 
 
 class Verdict(StrEnum):
@@ -225,7 +220,7 @@ class Draw(Reasoned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Reasoned):
+class Report(AnyReport):
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
     ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
@@ -250,6 +245,8 @@ class Report(Reasoned):
         True
     """
 
+    called: ClassVar[str] = "shiftcheck report"
+
     verdict: Verdict | None
     reason: Reason
     layers: tuple[LayerResult, ...]
@@ -273,7 +270,7 @@ class Report(Reasoned):
     draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
     @property
     def relative_error(self) -> float | None:
@@ -290,89 +287,6 @@ class Report(Reasoned):
     def __iter__(self) -> Iterator[LayerResult]:
         return iter(self.layers)
 
-    def __str__(self) -> str:
-        return renderers["text"](self) if "text" in renderers else repr(self)
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the report to one HTML file that needs no network.
-
-        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
-        file cannot be written.
-        """
-        page = renderers["html"](self)
-        try:
-            Path(path).write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
-
-    def _repr_html_(self) -> str:
-        return renderers["notebook"](self)
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as strict JSON: infinite numbers and fractions are strings."""
-        return to_strict_json(self, indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> Report:
-        """The report that ``to_json`` wrote.
-
-        Raises InputError for text that is no report, or one of a newer schema.
-        """
-        data = read_record(text, SCHEMA_VERSION)
-        try:
-            return _report_from(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"text is no complete shiftcheck report: {error!r}") from error
-
-
-renderers: dict[str, Callable[[Report], str]] = {}
-"""How reports are shown; filled by the renderers, which live above this module."""
-
 
 def _largest(values: Iterator[float | None]) -> float | None:
     return max((v for v in values if v is not None), default=None)
-
-
-def cause_from(data: Mapping[str, Any]) -> Cause:
-    """A cause from its fields in JSON."""
-    return Cause(**known_fields(Cause, data))
-
-
-def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
-    values = known_fields(ShiftResult, data)
-    return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
-
-
-def _layer_from(data: Mapping[str, Any]) -> LayerResult:
-    values = known_fields(LayerResult, data)
-    values["stride"] = tuple(None if s is None else Fraction(s) for s in data["stride"])
-    values["receptive_field"] = tuple(number(r) for r in data["receptive_field"])
-    values["halo"] = tuple(None if h is None else (float(h[0]), float(h[1])) for h in data["halo"])
-    values["causes"] = tuple(cause_from(c) for c in data["causes"])
-    values["shifts"] = tuple(_shift_from(s) for s in data["shifts"])
-    values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
-    return LayerResult(**values)
-
-
-def _trial_from(data: Mapping[str, Any]) -> Trial:
-    values = known_fields(Trial, data)
-    values["change"] = Change(**known_fields(Change, data["change"]))
-    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
-    return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
-
-
-def _draw_from(data: Mapping[str, Any]) -> Draw:
-    return Draw(**(known_fields(Draw, data) | {"verdict": Verdict(data["verdict"])}))
-
-
-def _report_from(data: Mapping[str, Any]) -> Report:
-    values = known_fields(Report, data)
-    values["layers"] = tuple(_layer_from(row) for row in data["layers"])
-    values["outputs"] = tuple(_layer_from(row) for row in data["outputs"])
-    values["causes"] = tuple(cause_from(c) for c in data["causes"])
-    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
-    values["versions"] = dict(data["versions"])
-    values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
-    values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
-    values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
-    return Report(**values)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
-from shiftcheck.errors import InputError
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.causes import Cause
-from shiftcheck.report.equivariance import Change, cause_from
+from shiftcheck.report.equivariance import Change
 from shiftcheck.report.reasons import Reason, Reasoned
-from shiftcheck.report.serialization import known_fields, read_record, to_strict_json
-
-SCHEMA_VERSION = 1
 
 Shift = tuple[float, ...]
 
@@ -24,7 +21,7 @@ class InvarianceVerdict(StrEnum):
 
     Example:
         >>> import shiftcheck
-        >>> [str(verdict) for verdict in shiftcheck.InvarianceVerdict]
+        >>> [str(verdict) for verdict in shiftcheck.report.InvarianceVerdict]
         ['invariant', 'not invariant', 'inconclusive']
     """
 
@@ -194,7 +191,7 @@ class InvarianceTrial(Reasoned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvarianceReport(Reasoned):
+class InvarianceReport(AnyReport):
     """The result of ``check_invariance``: the verdict, its reason, and every output.
 
     ``verdict`` is None where nothing was to be judged: on an open axis, without a bound.
@@ -216,6 +213,8 @@ class InvarianceReport(Reasoned):
         >>> report.verdict, report.outputs[0].period, report.outputs[0].proven
         (<InvarianceVerdict.INVARIANT: 'invariant'>, (1, 1), True)
     """
+
+    called: ClassVar[str] = "report of invariance"
 
     verdict: InvarianceVerdict | None
     reason: Reason
@@ -241,7 +240,7 @@ class InvarianceReport(Reasoned):
     seed: int = 0
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
     def __getitem__(self, name: str) -> InvariantOutput:
         """The output called ``name``; raises KeyError with the names there are."""
@@ -262,29 +261,6 @@ class InvarianceReport(Reasoned):
     def relative_error(self) -> float | None:
         """The relative error of the worst output under its worst shift."""
         return max(_known(o.relative_error for o in self.outputs), default=None)
-
-    def __str__(self) -> str:
-        return renderers["text"](self) if "text" in renderers else repr(self)
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as strict JSON: infinite numbers are strings."""
-        return to_strict_json(self, indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> InvarianceReport:
-        """The report that ``to_json`` wrote.
-
-        Raises InputError for text that is no such report, or one of a newer schema.
-        """
-        data = read_record(text, SCHEMA_VERSION)
-        try:
-            return _report_from(data)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"text is no complete report of invariance: {error!r}") from error
-
-
-renderers: dict[str, Callable[[InvarianceReport], str]] = {}
-"""How these reports are shown; filled by the renderers, which live above this module."""
 
 
 def worst_of(results: Sequence[InvarianceShift]) -> InvarianceShift | None:
@@ -314,31 +290,3 @@ def _nested(
     if len(shift) == len(along):
         return errors[shift]
     return tuple(_nested(along, (*shift, v), errors) for v in along[len(shift)])
-
-
-def _verdict(value: str | None) -> InvarianceVerdict | None:
-    return None if value is None else InvarianceVerdict(value)
-
-
-def _judged(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
-    return known_fields(cls, data) | {"verdict": _verdict(data["verdict"])}
-
-
-def _output_from(data: Mapping[str, Any]) -> InvariantOutput:
-    shifts = tuple(InvarianceShift(**_judged(InvarianceShift, s)) for s in data["shifts"])
-    return InvariantOutput(**(_judged(InvariantOutput, data) | {"shifts": shifts}))
-
-
-def _trial_from(data: Mapping[str, Any]) -> InvarianceTrial:
-    change = Change(**known_fields(Change, data["change"]))
-    return InvarianceTrial(**(_judged(InvarianceTrial, data) | {"change": change}))
-
-
-def _report_from(data: Mapping[str, Any]) -> InvarianceReport:
-    values = _judged(InvarianceReport, data)
-    values["outputs"] = tuple(_output_from(o) for o in data["outputs"])
-    values["causes"] = tuple(cause_from(c) for c in data["causes"])
-    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
-    values["trials"] = tuple(_trial_from(t) for t in data["trials"])
-    values["versions"] = dict(data["versions"])
-    return InvarianceReport(**values)

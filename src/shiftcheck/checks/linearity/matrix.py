@@ -18,7 +18,7 @@ from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, opera
 from shiftcheck.checks.linearity.superposition import unit_of
 from shiftcheck.errors import InconclusiveError, InputError, ShiftcheckError
 from shiftcheck.measuring.structure_pass import Model
-from shiftcheck.report.linearity import renderers
+from shiftcheck.report.base import rendered
 from shiftcheck.tracing.torch_internals import uncompiled
 
 MOST = 2**22
@@ -69,7 +69,7 @@ class OperatorMatrix:
         return f"{text}, in a block for each pair of channels" if blocks else text
 
     def __str__(self) -> str:
-        return renderers["matrix"](self) if "matrix" in renderers else repr(self)
+        return rendered("text", self)
 
 
 def operator_matrix(
