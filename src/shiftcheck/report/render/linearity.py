@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 from shiftcheck.report.equivariance import Verdict
@@ -15,27 +13,15 @@ from shiftcheck.report.linearity import (
     Theorem,
 )
 from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.contents import Contents, Sheet, packages, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
-from shiftcheck.report.render.sentences import COLUMNS, explain
-
-
-def wrapped(lines: Sequence[str]) -> str:
-    """Lines of text that fit, what is continued moved in."""
-    found = []
-    for line in lines:
-        found += textwrap.wrap(
-            line,
-            COLUMNS,
-            subsequent_indent="    ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    return "\n".join(found)
+from shiftcheck.report.render.sentences import sentences
+from shiftcheck.report.render.table import layers_of
 
 
 def explain_linearity(report: LinearityReport) -> str:
     """The verdict on linearity and the numbers that it rests on."""
-    return wrapped(_linearity(report))
+    return "\n".join(wrapped(_linearity(report)))
 
 
 def _linearity(report: LinearityReport) -> list[str]:
@@ -92,8 +78,11 @@ def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
 
 def explain_convolution(report: ConvolutionReport) -> str:
     """The theorem: the premises, and the conclusion or the property that fails."""
-    lines = [*_first_premise(report), *_second_premise(report), *_conclusion(report)]
-    return wrapped(lines)
+    return "\n".join(wrapped(_theorem(report)))
+
+
+def _theorem(report: ConvolutionReport) -> list[str]:
+    return [*_first_premise(report), *_second_premise(report), *_conclusion(report)]
 
 
 def _first_premise(report: ConvolutionReport) -> list[str]:
@@ -105,10 +94,10 @@ def _first_premise(report: ConvolutionReport) -> list[str]:
     constant = ""
     if linear.verdict is Linearity.AFFINE:
         constant = f", but for a constant part phi(0) of up to {gap(linear.outputs[0].constant)}"
-    found = (
+    measured = (
         "" if worst is None else f": largest gap {gap(worst.error)}, allowed {gap(worst.allowance)}"
     )
-    return [lines[0], f"linear{constant}{found}"]
+    return [lines[0], f"linear{constant}{measured}"]
 
 
 def _second_premise(report: ConvolutionReport) -> list[str]:
@@ -116,7 +105,7 @@ def _second_premise(report: ConvolutionReport) -> list[str]:
     if checked is None:
         return []
     if checked.verdict is not Verdict.EQUIVARIANT:
-        return explain(checked).splitlines()
+        return sentences(checked)
     moved = f"{checked.shifts[0]} and {count(len(checked.shifts) - 1, 'shift')} more"
     return [
         f"equivariant at multiples of the period {each(report.structure_period)}: checked {moved},"
@@ -164,6 +153,69 @@ def _convolution(report: ConvolutionReport) -> list[str]:
         f" {gap(report.relative_error)} (allowed {gap(report.allowance)}), over {where},"
         f" {report.share or 0:.0%} of the output",
     ]
+
+
+def contents_of_linearity(report: LinearityReport) -> Contents:
+    """What a page shows of a check of linearity."""
+    first, *rest = _linearity(report)
+    return Contents(
+        headline=first,
+        verdict=str(report.verdict),
+        sentences=tuple(rest),
+        sheets=_sheets(report),
+        made=_made(report),
+    )
+
+
+def contents_of_convolution(report: ConvolutionReport) -> Contents:
+    """What a page shows of the theorem: the premises with their tables, and the conclusion."""
+    first, *rest = _theorem(report)
+    checked = report.equivariance
+    return Contents(
+        headline=first,
+        verdict=str(report.verdict),
+        sentences=tuple(rest),
+        sheets=(*_sheets(report.linearity), *([] if checked is None else [layers_of(checked)])),
+        made=(*_made(report.linearity), ("boundary", ", ".join(report.boundary))),
+    )
+
+
+def _sheets(report: LinearityReport) -> tuple[Sheet, ...]:
+    outputs = Sheet(
+        title="outputs",
+        head=("output", "shape", "verdict", "reason", "constant part", "linear part"),
+        rows=tuple(
+            (
+                o.name,
+                "x".join(map(str, o.shape)),
+                str(o.verdict),
+                o.reason,
+                gap(o.constant),
+                gap(o.scale),
+            )
+            for o in report.outputs
+        ),
+    )
+    comparisons = Sheet(
+        title="comparisons",
+        head=("output", "law", "gap", "allowed", "largest at"),
+        rows=tuple(
+            (o.name, s.law, gap(s.error), gap(s.allowance), str(list(s.index)))
+            for o in report.outputs
+            for s in o.superpositions
+        ),
+    )
+    return outputs, comparisons
+
+
+def _made(report: LinearityReport) -> tuple[tuple[str, str], ...]:
+    return (
+        ("input", " x ".join(map(str, report.input_shape))),
+        ("type", f"{report.dtype}, compared in {report.precision}"),
+        ("seed", str(report.seed)),
+        ("versions", packages(report.versions)),
+        *(("note", note) for note in report.notes),
+    )
 
 
 LARGEST = 12

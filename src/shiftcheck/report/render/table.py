@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.contents import Sheet, drawn
 from shiftcheck.report.render.folding import Group, folded
 from shiftcheck.report.render.numbers import each, gap, halo, size, spans
 from shiftcheck.report.render.sentences import explain, headline
@@ -47,12 +46,18 @@ def _default_width() -> int:
 
 def render_table(report: Report, *, width: int = WIDTH, most: int | None = None) -> str:
     """The rows of a report alone."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    console.print(table_of(report, width=width, most=most))
-    file = console.file
-    assert isinstance(file, io.StringIO)
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
-    return "\n".join(lines).strip("\n")
+    return "\n".join(drawn(table_of(report, width=width, most=most), width)).strip("\n")
+
+
+def layers_of(report: Report) -> Sheet:
+    """The rows of a report for a page, which has room for all columns."""
+    shown = columns(any(row.shifts for row in report.layers), WIDTH)
+    cells = [cells_of(row) for row in report.layers]
+    return Sheet(
+        title="layers",
+        head=tuple(shown),
+        rows=tuple(tuple(row[column] for column in shown) for row in cells),
+    )
 
 
 def table_of(report: Report, *, width: int = WIDTH, most: int | None = None) -> Table:
@@ -154,13 +159,13 @@ def _cells_of_group(group: Group) -> dict[str, str]:
     if len(group.rows) == 1:
         return cells_of(group.last)
     cells, worst = cells_of(group.last), cells_of(group.worst)
-    told = {name: worst[name] for name in ("error", "border", "compared", "verdict")}
+    worst_cells = {name: worst[name] for name in ("error", "border", "compared", "verdict")}
     kinds = dict.fromkeys(
         c.kind for r in group.rows for c in r.causes if c.kind != CauseKind.MEASURED
     )
     remarks = [*kinds, *([group.worst.reason] if group.worst.reason else [])]
     name = f"{group.name} ({len(group.rows)} layers)"
-    return {**cells, **told, "layer": name, "remarks": "; ".join(remarks)}
+    return {**cells, **worst_cells, "layer": name, "remarks": "; ".join(remarks)}
 
 
 def _compared(row: LayerResult) -> str:
