@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+from shiftcheck.report.equivariance import Report
+from shiftcheck.report.invariance import InvarianceReport
+from shiftcheck.report.linearity import LinearityReport
+
 COLUMNS = 100
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +27,14 @@ class Sheet:
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(
+        cls, title: str, records: Iterable[R], columns: Mapping[str, Callable[[R], str]]
+    ) -> Sheet:
+        """A row for each record, by what each column shows of it."""
+        rows = tuple(tuple(show(record) for show in columns.values()) for record in records)
+        return cls(title=title, head=tuple(columns), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,16 @@ def drawn(table: Table, width: int) -> list[str]:
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
-def packages(versions: Mapping[str, str]) -> str:
-    """What a report was made with."""
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+def how_made(
+    report: Report | InvarianceReport | LinearityReport, **more: str
+) -> tuple[tuple[str, str], ...]:
+    """How a report was made; ``more``: what its check was asked beside."""
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    return (
+        ("input", " x ".join(map(str, report.input_shape))),
+        ("type", report.dtype),
+        *more.items(),
+        ("seed", str(report.seed)),
+        ("versions", versions),
+        *(("note", note) for note in report.notes),
+    )

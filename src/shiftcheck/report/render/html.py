@@ -8,7 +8,7 @@ from typing import Any
 
 from shiftcheck.errors import MissingExtraError
 from shiftcheck.report.equivariance import LayerResult, Report
-from shiftcheck.report.render.contents import Contents, packages
+from shiftcheck.report.render.contents import Contents, how_made
 from shiftcheck.report.render.numbers import each, halo, size, spans
 from shiftcheck.report.render.sentences import headline, reproduce, sentences
 from shiftcheck.report.render.table import layers_of
@@ -66,12 +66,20 @@ def _missing(error: ImportError) -> MissingExtraError:
 
 def contents_of_report(report: Report) -> Contents:
     """What a page shows of a check of equivariance, beside its charts."""
+    output = report.outputs[0] if report.outputs else None
+    again = "" if output is None or report.verdict is None else reproduce(report, output)
+    made = how_made(
+        report,
+        device=report.device,
+        boundary=", ".join(report.boundary),
+        shifts=str(len(report.shifts)),
+    )
     return Contents(
         headline=headline(report),
         verdict="structure only" if report.verdict is None else str(report.verdict),
         sentences=tuple(sentences(report)[1:]),
         sheets=(layers_of(report),),
-        made=_made(report),
+        made=(*made, ("again", again)),
     )
 
 
@@ -79,22 +87,6 @@ def as_script(data: Any) -> str:
     """JSON that can stand inside a script element whatever its strings hold."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _made(report: Report) -> tuple[tuple[str, str], ...]:
-    """How the report was made."""
-    output = report.outputs[0] if report.outputs else None
-    line = "" if output is None or report.verdict is None else reproduce(report, output)
-    return (
-        ("input", " x ".join(map(str, report.input_shape))),
-        ("type and device", f"{report.dtype} on {report.device}"),
-        ("boundary", ", ".join(report.boundary)),
-        ("seed", str(report.seed)),
-        ("shifts", str(len(report.shifts))),
-        ("versions", packages(report.versions)),
-        *(("note", note) for note in report.notes),
-        ("again", line),
-    )
 
 
 def _data(report: Report) -> dict[str, Any]:

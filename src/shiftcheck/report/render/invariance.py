@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.table import Table
@@ -18,7 +18,7 @@ from shiftcheck.report.invariance import (
     worst_of,
 )
 from shiftcheck.report.reasons import Reason
-from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, packages, wrapped
+from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
 from shiftcheck.report.render.sentences import asked_for
 
@@ -257,50 +257,33 @@ def _as_text(sheet: Sheet) -> list[str]:
 def contents_of_invariance(report: InvarianceReport) -> Contents:
     """What a page shows of it."""
     first, *rest = _sentences(report)
-    output = report.decisive
-    over = _map(report) or Sheet(
-        title=MAP,
-        head=("shift", "relative error", "gap", "top-1 agreement"),
-        rows=tuple(
-            (str(s.shift), gap(s.relative_error), gap(s.gap), _percent(s.top1_agreement))
-            for s in output.shifts
-        ),
-    )
+    over = _map(report) or Sheet.of(MAP, report.decisive.shifts, OF_A_SHIFT)
     return Contents(
         headline=first,
         verdict="measured" if report.verdict is None else str(report.verdict),
         sentences=tuple(rest),
-        sheets=(_outputs(report), over),
-        made=(
-            ("input", " x ".join(map(str, report.input_shape))),
-            ("type and device", f"{report.dtype} on {report.device}"),
-            ("fill", ", ".join(report.fill)),
-            ("seed", str(report.seed)),
-            ("versions", packages(report.versions)),
-            *(("note", note) for note in report.notes),
-        ),
-    )
-
-
-def _outputs(report: InvarianceReport) -> Sheet:
-    return Sheet(
-        title="outputs",
-        head=("output", "shape", "verdict", "reason", "period", "worst", "mean", "top-1 agreement"),
-        rows=tuple(
-            (
-                o.name,
-                "x".join(map(str, o.shape)),
-                _verdict(o),
-                o.reason,
-                each(o.period),
-                gap(o.relative_error),
-                gap(o.mean_relative_error),
-                _percent(o.top1_agreement),
-            )
-            for o in report.outputs
-        ),
+        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
+        made=how_made(report, device=report.device, fill=", ".join(report.fill)),
     )
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+OF_AN_OUTPUT: dict[str, Callable[[InvariantOutput], str]] = {
+    "output": lambda o: o.name,
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "verdict": _verdict,
+    "reason": lambda o: o.reason,
+    "period": lambda o: each(o.period),
+    "worst": lambda o: gap(o.relative_error),
+    "mean": lambda o: gap(o.mean_relative_error),
+    "top-1 agreement": lambda o: _percent(o.top1_agreement),
+}
+OF_A_SHIFT: dict[str, Callable[[InvarianceShift], str]] = {
+    "shift": lambda s: str(s.shift),
+    "relative error": lambda s: gap(s.relative_error),
+    "gap": lambda s: gap(s.gap),
+    "top-1 agreement": lambda s: _percent(s.top1_agreement),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from shiftcheck.report.equivariance import Verdict
@@ -10,10 +11,11 @@ from shiftcheck.report.linearity import (
     Linearity,
     LinearityReport,
     LinearOutput,
+    Superposition,
     Theorem,
 )
 from shiftcheck.report.reasons import Reason
-from shiftcheck.report.render.contents import Contents, Sheet, packages, wrapped
+from shiftcheck.report.render.contents import Contents, Sheet, how_made, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
 from shiftcheck.report.render.sentences import sentences
 from shiftcheck.report.render.table import layers_of
@@ -176,46 +178,37 @@ def contents_of_convolution(report: ConvolutionReport) -> Contents:
         verdict=str(report.verdict),
         sentences=tuple(rest),
         sheets=(*_sheets(report.linearity), *([] if checked is None else [layers_of(checked)])),
-        made=(*_made(report.linearity), ("boundary", ", ".join(report.boundary))),
+        made=_made(report.linearity, boundary=", ".join(report.boundary)),
     )
 
 
 def _sheets(report: LinearityReport) -> tuple[Sheet, ...]:
-    outputs = Sheet(
-        title="outputs",
-        head=("output", "shape", "verdict", "reason", "constant part", "linear part"),
-        rows=tuple(
-            (
-                o.name,
-                "x".join(map(str, o.shape)),
-                str(o.verdict),
-                o.reason,
-                gap(o.constant),
-                gap(o.scale),
-            )
-            for o in report.outputs
-        ),
-    )
-    comparisons = Sheet(
-        title="comparisons",
-        head=("output", "law", "gap", "allowed", "largest at"),
-        rows=tuple(
-            (o.name, s.law, gap(s.error), gap(s.allowance), str(list(s.index)))
-            for o in report.outputs
-            for s in o.superpositions
-        ),
-    )
-    return outputs, comparisons
-
-
-def _made(report: LinearityReport) -> tuple[tuple[str, str], ...]:
+    comparisons = [(o, s) for o in report.outputs for s in o.superpositions]
     return (
-        ("input", " x ".join(map(str, report.input_shape))),
-        ("type", f"{report.dtype}, compared in {report.precision}"),
-        ("seed", str(report.seed)),
-        ("versions", packages(report.versions)),
-        *(("note", note) for note in report.notes),
+        Sheet.of("outputs", report.outputs, OF_AN_OUTPUT),
+        Sheet.of("comparisons", comparisons, OF_A_COMPARISON),
     )
+
+
+def _made(report: LinearityReport, **more: str) -> tuple[tuple[str, str], ...]:
+    return how_made(report, precision=report.precision, **more)
+
+
+OF_AN_OUTPUT: dict[str, Callable[[LinearOutput], str]] = {
+    "output": lambda o: o.name,
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "verdict": lambda o: str(o.verdict),
+    "reason": lambda o: o.reason,
+    "constant part": lambda o: gap(o.constant),
+    "linear part": lambda o: gap(o.scale),
+}
+OF_A_COMPARISON: dict[str, Callable[[tuple[LinearOutput, Superposition]], str]] = {
+    "output": lambda pair: pair[0].name,
+    "law": lambda pair: pair[1].law,
+    "gap": lambda pair: gap(pair[1].error),
+    "allowed": lambda pair: gap(pair[1].allowance),
+    "largest at": lambda pair: str(list(pair[1].index)),
+}
 
 
 LARGEST = 12
