@@ -161,7 +161,7 @@ SHARED = ("inconclusive", "not linear")
 def test_a_report_with_another_verdict_is_refused(report: AnyReport) -> None:
     for cls in (LinearityReport, ConvolutionReport, InvarianceReport):
         if not isinstance(report, cls) and report.verdict not in (None, *SHARED):
-            with pytest.raises(shiftcheck.InputError, match=cls.called):
+            with pytest.raises(shiftcheck.InputError, match=cls._called):
                 cls.from_json(report.to_json())
 
 

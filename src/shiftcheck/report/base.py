@@ -24,7 +24,7 @@ class AnyReport(Reasoned):
     """The base of a report: a frozen record of plain numbers and strings."""
 
     schema_version: int
-    called: ClassVar[str]
+    _called: ClassVar[str]
     """What it is, in the messages."""
 
     def __str__(self) -> str:
@@ -55,5 +55,5 @@ class AnyReport(Reasoned):
 
         Raises InputError for text that is no such report, or one of a newer schema.
         """
-        report: Self = from_strict_json(cls, text, cls.called)
+        report: Self = from_strict_json(cls, text, cls._called)
         return report

@@ -118,6 +118,11 @@ class CauseForm(Word):
 
     ``remedy`` takes the place of that of the kind. ``tells_all``: the detail says what the meaning
     of the kind would say.
+
+    Example:
+        >>> from shiftcheck.report import CauseForm
+        >>> CauseForm.MIRRORED, CauseForm.MIRRORED.remedy
+        ('mirrored', 'turn the output back, by another flip of the same axis')
     """
 
     remedy: str

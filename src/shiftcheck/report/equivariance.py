@@ -245,7 +245,7 @@ class Report(AnyReport):
         True
     """
 
-    called: ClassVar[str] = "shiftcheck report"
+    _called: ClassVar[str] = "shiftcheck report"
 
     verdict: Verdict | None
     reason: Reason

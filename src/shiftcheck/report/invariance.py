@@ -214,7 +214,7 @@ class InvarianceReport(AnyReport):
         (<InvarianceVerdict.INVARIANT: 'invariant'>, (1, 1), True)
     """
 
-    called: ClassVar[str] = "report of invariance"
+    _called: ClassVar[str] = "report of invariance"
 
     verdict: InvarianceVerdict | None
     reason: Reason

@@ -126,7 +126,7 @@ class LinearityReport(AnyReport):
         ('linear', (1, 1, 8, 8))
     """
 
-    called: ClassVar[str] = "report of linearity"
+    _called: ClassVar[str] = "report of linearity"
 
     verdict: Linearity
     reason: Reason
@@ -165,7 +165,7 @@ class ConvolutionReport(AnyReport):
         ((2, 2), (2, 2))
     """
 
-    called: ClassVar[str] = "report of the convolution theorem"
+    _called: ClassVar[str] = "report of the convolution theorem"
 
     verdict: Theorem
     reason: Reason

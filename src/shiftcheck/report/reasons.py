@@ -8,7 +8,13 @@ from shiftcheck.report.words import Word
 
 
 class Hints(NamedTuple):
-    """What may help, for each check in which a reason occurs; None in those where it does not."""
+    """What may help, for each check in which a reason occurs; None in those where it does not.
+
+    Example:
+        >>> from shiftcheck.report import Reason
+        >>> Reason.TOO_LITTLE.hints.equivariance, Reason.TOO_LITTLE.hints.linearity
+        ('give a larger input, or smaller shifts', None)
+    """
 
     equivariance: str | None = None
     invariance: str | None = None

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 import shiftcheck
-from shiftcheck import ShiftResult, Verdict
+from shiftcheck import Verdict
 from shiftcheck.checks.equivariance.in_float64 import ALIKE, settled_by_slope
 from shiftcheck.checks.equivariance.second_look import COARSEST, EPS, ROUNDING, most_eps
 from shiftcheck.measuring.gaps.plan import Gap
 from shiftcheck.measuring.run import SINGLE
+from shiftcheck.report import ShiftResult
 from shiftcheck.rules import registry
 
 AGAINST, NOISE = "disagrees with the structure", "within noise of a break"
