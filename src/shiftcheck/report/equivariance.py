@@ -77,12 +77,12 @@ class LayerResult(Reasoned):
     """One layer: its geometry along each spatial axis, and what was measured.
 
     ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
-    spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
-    (start, stop), ``different`` those that nothing beyond an edge excuses: where pieces of other
-    laws are joined, or samples exchanged. ``causes`` are those that arise in this layer itself.
-    ``reduced``: every axis that is missing was reduced at all places alike, as by a global mean.
-    ``measured``: the geometry rests on experiments with an operation that has no rule, in this
-    layer or before it.
+    spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs (start,
+    stop), ``different`` those that are compared as if they were valid, though the structure does
+    not promise that they agree: where pieces that obey other laws are joined, or samples exchanged.
+    ``causes`` are those that arise in this layer itself. ``reduced``: every axis that is missing
+    was reduced at all places alike, as by a global mean. ``measured``: the geometry rests on
+    experiments with an operation that has no rule, in this layer or before it.
 
     Example:
         >>> import torch, shiftcheck
@@ -147,13 +147,14 @@ class LayerResult(Reasoned):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a check was repeated with; what is empty stayed as it was.
+    """What was changed when a check was repeated; an empty field was not changed.
 
-    ``circular_padding``: whatever pads a circle, as if it padded circularly. ``multiples``: shifts
-    by these pixels along each axis. ``shifts``: these. ``layer``: up to this layer. ``size``: noise
-    of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
-    ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
-    eval mode. ``fixed``: these arguments still, too.
+    ``circular_padding``: layers that pad a circular axis padded circularly. ``multiples``: the
+    shifts were multiples of these pixels, one number for each axis. ``shifts``: they were these.
+    ``layer``: the check ended at this layer. ``size``: the input was noise of this spatial size.
+    ``boundary``: the axes were read in this way. ``signal``: the input was noise of its own size.
+    ``dtype``: model and input were in this type. ``tolerances``: rtol and atol were left out.
+    ``evaluation``: the model was in eval mode. ``fixed``: these arguments stood still as well.
 
     Example:
         >>> import torch, shiftcheck
@@ -178,7 +179,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Reasoned):
-    """What the same check gives after a change: the largest relative error, and what is left.
+    """The verdict of the same check after a change; ``guilty`` is the cause that then remains.
 
     Example:
         >>> import torch, shiftcheck
@@ -225,15 +226,13 @@ class Report(AnyReport):
 
     ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
-    outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
-    spatial size that leaves something to compare, where this one does not and one was found.
-    ``sensitivity``: the smallest relative break that this run would have caught in any channel that
-    is more than rounding beside the largest; ``notes`` tell how many are not. ``fixed``,
-    ``chosen_outputs``: the arguments that stood still and the outputs that counted, as they were
-    asked for.
-    ``trials``: what was tried to make the check pass; a remedy is one that did. ``draws``: where
-    the weights were randomised, what each draw gave; the rest of the report is of the draw that
-    decided.
+    outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: where nothing is
+    left to compare, the smallest spatial size that would do, if one was found. ``sensitivity``: the
+    smallest relative break that this run would have caught in any channel. Channels of nothing but
+    rounding do not count; a note says how many there are. ``fixed``, ``chosen_outputs``: the
+    arguments that stood still and the outputs that counted, as they were asked for. ``trials``:
+    what was tried to make the check pass; a remedy is one that did. ``draws``: where the weights
+    were randomised, what each draw gave; the rest of the report is of the draw that decided.
 
     Example:
         >>> import torch, shiftcheck

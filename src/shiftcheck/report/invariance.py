@@ -73,11 +73,11 @@ class InvariantOutput(Reasoned):
     """One output: what its structure guarantees, and what was measured.
 
     ``period``: along each axis, the smallest shift in pixels for whose multiples the structure
-    guarantees invariance, None where it guarantees it for none. ``measured``: what is known of the
-    structure rests on experiments with an operation that has no rule. ``variation``: the median
-    distance between the outputs for different signals, over ``pairs`` of them. ``magnitude``: the
-    norm of the largest magnitudes of its entries. ``top1_between``: the share of these pairs that
-    have the same largest entry; where it is 1, top-1 agreement tells nothing.
+    guarantees invariance, None where it guarantees it for none. ``measured``: an operation has no
+    rule, and its part of the structure was found by experiments. ``variation``: the median distance
+    between the outputs for different signals, over ``pairs`` of them. ``magnitude``: the norm of
+    the largest magnitudes of its entries. ``top1_between``: the share of these pairs that have the
+    same largest entry; where it is 1, top-1 agreement tells nothing.
 
     Example:
         >>> import torch, shiftcheck
@@ -142,14 +142,14 @@ class InvariantOutput(Reasoned):
 
         The zero shift may be missing.
         """
-        found = {s.shift for s in self.shifts}
-        if not found:
+        measured = {s.shift for s in self.shifts}
+        if not measured:
             return None
-        rank = len(next(iter(found)))
+        rank = len(next(iter(measured)))
         zero = (0,) * rank
-        along = tuple(tuple(sorted({s[a] for s in found})) for a in range(rank))
+        along = tuple(tuple(sorted({s[a] for s in measured})) for a in range(rank))
         full = set(itertools.product(*along))
-        return along if full - {zero} <= found else None
+        return along if full - {zero} <= measured else None
 
     def map(self) -> Any:
         """The relative errors over the grid, as nested tuples: in 2-D, rows m and columns n.
@@ -194,13 +194,13 @@ class InvarianceTrial(Reasoned):
 class InvarianceReport(AnyReport):
     """The result of ``check_invariance``: the verdict, its reason, and every output.
 
-    ``verdict`` is None where nothing was to be judged: on an open axis, without a bound.
-    ``fill``: what enters along each axis, ``"canvas"`` where the input is a ``crop`` of a larger
-    signal. ``signals``: where the different signals come from, ``"batch"`` or ``"drawn"``.
-    ``sensitivity``: the smallest relative error that this run would have caught. ``same_from``: the
-    first layer from which on all signals give the same, where they do. ``causes``, ``guilty``: what
-    in the structure breaks invariance, and the first that explains the worst shift. ``trials``:
-    what was tried to make the check pass.
+    ``verdict`` is None where nothing was to be judged: on an open axis, without a bound. ``fill``:
+    what enters along each axis, ``"canvas"`` where the input is a ``crop`` of a larger signal.
+    ``signals``: where the different signals come from, ``"batch"`` or ``"drawn"``. ``sensitivity``:
+    the smallest relative error that this run would have caught. ``same_from``: the first layer from
+    which on all signals give the same, where they do. ``causes``, ``guilty``: what in the structure
+    breaks invariance, and the first that explains the worst shift. ``trials``: what was tried to
+    make the check pass.
 
     Example:
         >>> import torch, shiftcheck

@@ -255,7 +255,7 @@ def _as_text(sheet: Sheet) -> list[str]:
 
 
 def contents_of_invariance(report: InvarianceReport) -> Contents:
-    """What a page shows of it."""
+    """What a page shows of a check of invariance."""
     first, *rest = _sentences(report)
     over = _map(report) or Sheet.of(MAP, report.decisive.shifts, OF_A_SHIFT)
     return Contents(

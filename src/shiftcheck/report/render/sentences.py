@@ -169,9 +169,9 @@ def _percent(share: float) -> str:
 
 def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
     windowed = guilty.kind == CauseKind.STRIDE and guilty.period and guilty.detail
-    told = windowed or guilty.form.tells_all
-    meaning = guilty.detail if told else guilty.kind.meaning
-    new = guilty.detail and not told and guilty.form is not CauseForm.OWN_PADDING
+    detail_says_all = windowed or guilty.form.tells_all
+    meaning = guilty.detail if detail_says_all else guilty.kind.meaning
+    new = guilty.detail and not detail_says_all and guilty.form is not CauseForm.OWN_PADDING
     detail = f" ({guilty.detail})" if new else ""
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"

@@ -21,7 +21,7 @@ from shiftcheck.report.render.sentences import explain, headline
 
 WIDTH = 120
 LONG = 60
-"""Rows beyond which a table in a terminal is folded."""
+"""A table of more rows is folded in a terminal."""
 
 
 def render_report(report: Report, *, width: int | None = None, most: int | None = None) -> str:
@@ -85,9 +85,9 @@ def table_of(report: Report, *, width: int = WIDTH, most: int | None = None) -> 
 
 
 REMARKS = 15
-"""The width of the remarks below which their words would break."""
+"""The width of the remarks; in less of it their words would break."""
 NAMES = 32
-"""How wide names should at least be before a column is left out for them, where they are long."""
+"""Where long names have less room than this, a column is left out for them."""
 SHORTEST = 12
 """How wide names are at least, even where the table then is too wide."""
 SPARE = ("compared", "field", "border")
@@ -155,7 +155,7 @@ def cells_of(row: LayerResult) -> dict[str, str]:
 
 
 def _cells_of_group(group: Group) -> dict[str, str]:
-    """A row of its own, or the geometry of the last row of a module with the worst verdict."""
+    """The cells of a row; of several rows, the geometry of the last and the worst verdict."""
     if len(group.rows) == 1:
         return cells_of(group.last)
     cells, worst = cells_of(group.last), cells_of(group.worst)
