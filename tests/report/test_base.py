@@ -212,6 +212,9 @@ def test_a_page_without_charts_needs_no_script(report: AnyReport, tmp_path: Path
 
 
 def test_the_map_over_the_shifts_is_a_table(tmp_path: Path) -> None:
+    line = page_of(REPORTS["line"](), tmp_path)
+    assert '<th scope="col">shift</th><th scope="col">' in line
+    assert '<th scope="row"></th>' not in line
     page = page_of(REPORTS["not invariant"](), tmp_path)
     assert 'm \\ n</th><th scope="col">-' in page
     assert "Relative error over the shifts" in page

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -38,7 +38,7 @@ def from_strict_json(cls: Any, text: str, called: str) -> Any:
             f" to {cls.schema_version}: upgrade with 'pip install -U torch-shiftcheck'"
         )
     try:
-        return _value(cls, data)
+        return _reader(cls)(data)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"text is no complete {called}: {error!r}") from error
 
@@ -55,48 +55,57 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _value(kind: Any, data: Any) -> Any:
-    """What stands in JSON, as the type of a field wants it; TypeError where it cannot be that."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return _one_of(parts, data)
-    if origin is tuple:
-        return _entries(parts, _checked(list, data))
-    if origin is not None and issubclass(origin, Mapping):
-        return {k: _value(parts[1], v) for k, v in _checked(dict, data).items()}
-    if is_dataclass(kind):
-        return _record(kind, _checked(dict, data))
-    if kind is float and isinstance(data, str):
-        return float(data)
-    if kind is Fraction or issubclass(kind, Enum):
-        return kind(_checked(str, data))
-    return _checked((int, float) if kind is float else kind, data)
-
-
-def _one_of(kinds: tuple[Any, ...], data: Any) -> Any:
-    """A value that may be None, or of several plain types."""
-    if data is None and NoneType in kinds:
-        return None
-    others = [kind for kind in kinds if kind is not NoneType]
-    return _value(others[0], data) if len(others) == 1 else _checked(tuple(others), data)
-
-
-def _entries(kinds: tuple[Any, ...], data: list[Any]) -> tuple[Any, ...]:
-    if kinds[-1] is ...:
-        return tuple(_value(kinds[0], entry) for entry in data)
-    return tuple(_value(kind, entry) for kind, entry in zip(kinds, data, strict=True))
-
-
-def _record(cls: Any, data: dict[str, Any]) -> Any:
-    kinds = _kinds(cls)
-    return cls(**{name: _value(kind, data[name]) for name, kind in kinds.items() if name in data})
+Read = Callable[[Any], Any]
+"""From what stands in JSON to a value of a type; TypeError where it cannot be that."""
 
 
 @cache
-def _kinds(cls: Any) -> dict[str, Any]:
-    """The type of each field."""
+def _reader(kind: Any) -> Read:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _one_of(parts)
+    if origin is tuple:
+        return _entries(parts)
+    if origin is not None and issubclass(origin, Mapping):
+        read = _reader(parts[1])
+        return lambda data: {k: read(v) for k, v in _checked(dict, data).items()}
+    if is_dataclass(kind):
+        return _record(kind)
+    if kind is float:
+        return lambda data: float(data) if isinstance(data, str) else _checked((int, float), data)
+    if kind is Fraction or issubclass(kind, Enum):
+        return lambda data: kind(_checked(str, data))
+    return partial(_checked, kind)
+
+
+def _one_of(kinds: tuple[Any, ...]) -> Read:
+    """Of a value that may be None, or of several plain types."""
+    others = tuple(kind for kind in kinds if kind is not NoneType)
+    read = _reader(others[0]) if len(others) == 1 else partial(_checked, others)
+    if others == kinds:
+        return read
+    return lambda data: None if data is None else read(data)
+
+
+def _entries(kinds: tuple[Any, ...]) -> Read:
+    if kinds[-1] is ...:
+        read = _reader(kinds[0])
+        return lambda data: tuple(read(entry) for entry in _checked(list, data))
+    each = tuple(map(_reader, kinds))
+    return lambda data: tuple(
+        read(entry) for read, entry in zip(each, _checked(list, data), strict=True)
+    )
+
+
+def _record(cls: Any) -> Read:
     hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
+    by_name = {field.name: _reader(hints[field.name]) for field in fields(cls)}
+
+    def read(data: Any) -> Any:
+        known = _checked(dict, data)
+        return cls(**{name: one(known[name]) for name, one in by_name.items() if name in known})
+
+    return read
 
 
 def _checked(kinds: Any, data: Any) -> Any:
