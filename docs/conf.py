@@ -31,7 +31,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|contextlib|fractions|hypothesis|numpy|os|pathlib)\..*"),
     ("py:.*", r"(torch|types|typing)\..*"),
-    ("py:class", r"shiftcheck\.(shifts\.ArrayT|rules\.registry\.SomeRule)"),  # type variables
+    (
+        "py:class",
+        r"shiftcheck\.(measuring\.signals\.shifting\.ArrayT|rules\.registry\.SomeRule)",
+    ),  # type variables
     ("py:class", r"Axes|Model"),  # of matplotlib, which is imported for types alone, and beside it
 ]
 

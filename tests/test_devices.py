@@ -128,7 +128,10 @@ def test_linear_operators_as_on_the_cpu(boundary: str) -> None:
     there = shiftcheck.as_convolution(copy.deepcopy(model).cuda(), x.cuda(), boundary=boundary)
     assert all(p.is_cuda for p in there.parameters())
     assert torch.allclose(there.weight.cpu(), here.weight, rtol=1e-6, atol=1e-7)
-    assert shiftcheck.check_linear(torch.relu, x.cuda()).verdict is shiftcheck.Linearity.NOT_LINEAR
+    assert (
+        shiftcheck.check_linear(torch.relu, x.cuda()).verdict
+        is shiftcheck.report.Linearity.NOT_LINEAR
+    )
     view = shiftcheck.operator_matrix(nn.AvgPool1d(2).cuda(), torch.randn(1, 1, 8).cuda())
     assert view.toeplitz == (2,)
 

@@ -20,7 +20,7 @@ OPTIONAL = ("strategies", "plot")
 def public_modules() -> list[ModuleType]:
     named = [getattr(shiftcheck, name) for name in shiftcheck.__all__]
     there = [m.name for m in pkgutil.iter_modules(shiftcheck.__path__) if m.name in OPTIONAL]
-    extra = [importlib.import_module(f"shiftcheck.{name}") for name in (*there, "rules")]
+    extra = [importlib.import_module(f"shiftcheck.{name}") for name in (*there, "report", "rules")]
     return [shiftcheck, *(m for m in named if inspect.ismodule(m)), *extra]
 
 
@@ -42,7 +42,12 @@ NAMES = {
 
 
 def test_there_are_public_names() -> None:
-    assert {"shiftcheck.Report", "shiftcheck.datasets.mnist", "shiftcheck.rules.Axis"} <= set(NAMES)
+    assert {
+        "shiftcheck.Report",
+        "shiftcheck.report.Cause",
+        "shiftcheck.datasets.mnist",
+        "shiftcheck.rules.Axis",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,3 +68,14 @@ SILENT = (
     "shiftcheck.rules.register_rule",
 )
 """Names whose example shows nothing but that it runs."""
+
+
+@pytest.mark.parametrize("name", shiftcheck.report.__all__)
+def test_a_record_is_found_at_its_earlier_place(name: str) -> None:
+    assert getattr(shiftcheck, name) is getattr(shiftcheck.report, name)
+    assert name in ("Report", "Verdict") or name not in shiftcheck.__all__
+
+
+def test_a_name_that_there_is_not_is_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Reports'"):
+        _ = shiftcheck.Reports

@@ -30,7 +30,7 @@ def test_receptive_field_and_stride_as_published(name: str) -> None:
     assert out.period == (stride, stride)
 
 
-def invalid_sides(row: shiftcheck.LayerResult) -> tuple[int, int]:
+def invalid_sides(row: shiftcheck.report.LayerResult) -> tuple[int, int]:
     """The samples before the first valid one and after the last, along the first axis."""
     runs = row.valid[0]
     assert runs is not None

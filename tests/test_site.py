@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -110,6 +111,18 @@ def test_what_a_rule_needs_comes_from_one_place() -> None:
     for name in ("Layout", "Constant", "GeometryError", "Axis", "Taps", "window", "resample"):
         assert f"shiftcheck.rules.{name}" in check_site.public_names()
     assert rules.register_rule is shiftcheck.register_rule
+
+
+def test_records_are_listed_where_they_live() -> None:
+    names = check_site.public_names()
+    assert {"shiftcheck.report.Cause", "shiftcheck.report.Hints", "shiftcheck.Report"} <= names
+    assert not {"shiftcheck.Cause", "shiftcheck.report.Report"} & names
+
+
+def test_a_heading_stands_once() -> None:
+    lines = (DOCS / "api.rst").read_text(encoding="utf-8").splitlines()
+    headings = [a for a, b in pairwise(lines) if b and set(b) <= set("=-~")]
+    assert len(headings) == len(set(headings)) > 10
 
 
 SITE = {

@@ -10,17 +10,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import shiftcheck
-from shiftcheck import plot, rules, strategies
+from shiftcheck import plot, report, rules, strategies
 
 
 def public_names() -> set[str]:
     """Where the reference has to have an entry; what several modules offer is listed once."""
     top = set(shiftcheck.__all__)
-    names = {f"rules.{name}" for name in set(rules.__all__) - top}
+    names = {f"shiftcheck.{name}" for name in top}
+    for module in (report, rules):
+        names |= {f"{module.__name__}.{name}" for name in set(module.__all__) - top}
     for module in (strategies, plot):
-        own = module.__name__.removeprefix("shiftcheck.")
-        names |= {f"{own}.{name}" for name in module.__all__}
-    return {f"shiftcheck.{name}" for name in top | names}
+        names |= {f"{module.__name__}.{name}" for name in module.__all__}
+    return names
 
 
 @dataclass

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from shiftcheck import datasets, models
+from shiftcheck import datasets, models, report
 from shiftcheck.checks.equivariance.check import check_equivariance
-from shiftcheck.checks.figures.lie_derivative import LieDerivative, lie_derivatives
-from shiftcheck.checks.figures.metrics import Metrics, equivariance_metrics
+from shiftcheck.checks.figures.lie_derivative import lie_derivatives
+from shiftcheck.checks.figures.metrics import equivariance_metrics
 from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.checks.linearity.check import check_linear
 from shiftcheck.checks.linearity.impulses import ImpulseResponse
@@ -26,31 +26,7 @@ from shiftcheck.errors import (
     ShiftcheckError,
 )
 from shiftcheck.measuring.signals.shifting import shift
-from shiftcheck.report.causes import Cause
-from shiftcheck.report.equivariance import (
-    Change,
-    Draw,
-    LayerResult,
-    Report,
-    ShiftResult,
-    Trial,
-    Verdict,
-)
-from shiftcheck.report.invariance import (
-    InvarianceReport,
-    InvarianceShift,
-    InvarianceTrial,
-    InvarianceVerdict,
-    InvariantOutput,
-)
-from shiftcheck.report.linearity import (
-    ConvolutionReport,
-    Linearity,
-    LinearityReport,
-    LinearOutput,
-    Superposition,
-    Theorem,
-)
+from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.rules import register_rule
 from shiftcheck.testing.assertions import assert_equivariant
 from shiftcheck.testing.budgets import budget_file
@@ -61,25 +37,10 @@ from shiftcheck.testing.linearity import assert_linear
 __version__ = "0.1.0"
 
 __all__ = [
-    "Cause",
-    "Change",
-    "ConvolutionReport",
-    "Draw",
     "ImpulseResponse",
     "InconclusiveError",
     "InfiniteSupportError",
     "InputError",
-    "InvarianceReport",
-    "InvarianceShift",
-    "InvarianceTrial",
-    "InvarianceVerdict",
-    "InvariantOutput",
-    "LayerResult",
-    "LieDerivative",
-    "LinearOutput",
-    "Linearity",
-    "LinearityReport",
-    "Metrics",
     "MissingExtraError",
     "ModelError",
     "NotEquivariantError",
@@ -88,11 +49,7 @@ __all__ = [
     "OperatorMatrix",
     "PolyphaseConvolution",
     "Report",
-    "ShiftResult",
     "ShiftcheckError",
-    "Superposition",
-    "Theorem",
-    "Trial",
     "Verdict",
     "as_convolution",
     "assert_equivariant",
@@ -117,9 +74,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs an extra is imported when asked for: strategies hypothesis, plot matplotlib."""
+    """What needs an extra is imported when asked for: strategies hypothesis, plot matplotlib.
+
+    The records of ``shiftcheck.report`` are found here too, which is their earlier place.
+    """
     if name in ("strategies", "plot"):
         from importlib import import_module
 
         return import_module(f"shiftcheck.{name}")
+    if name in report.__all__:
+        return getattr(report, name)
     raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")

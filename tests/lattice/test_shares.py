@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck import InconclusiveError, Report, ShiftResult, Verdict
+from shiftcheck import InconclusiveError, Report, Verdict
 from shiftcheck.checks.equivariance.judge import judge_layer
 from shiftcheck.lattice.shares import is_fair
+from shiftcheck.report import ShiftResult
 from shiftcheck.report.reasons import Reason
 
 CONV = nn.Conv2d(1, 1, 3, padding=1)

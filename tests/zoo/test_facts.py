@@ -83,7 +83,7 @@ def test_segformer_stage_by_stage() -> None:
     assert strides == [(4, 4), (8, 8), (16, 16), (32, 32)]
 
 
-def swin(name: str) -> shiftcheck.LayerResult:
+def swin(name: str) -> shiftcheck.report.LayerResult:
     return geometry("Swin")[name]
 
 

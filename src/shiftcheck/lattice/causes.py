@@ -19,7 +19,7 @@ def with_cause(layout: Layout, cause: Cause) -> Layout:
         >>> from shiftcheck.rules import Factor, Layout, with_cause
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Layout((row,), (input_axis(16, circular=False),))
-        >>> from shiftcheck import Cause
+        >>> from shiftcheck.report import Cause
         >>> [cause.kind for cause in with_cause(x, Cause(kind="DATA_DEPENDENT")).causes]
         ['DATA_DEPENDENT']
     """
@@ -62,7 +62,7 @@ def lose(layout: Layout, axes: Iterable[int], cause: Cause) -> Layout:
         >>> from shiftcheck.rules import Factor, Layout, lose
         >>> row = (Factor("axis", 16, axis=0),)
         >>> x = Layout((row,), (input_axis(16, circular=False),))
-        >>> from shiftcheck import Cause
+        >>> from shiftcheck.report import Cause
         >>> out = lose(x, [0], Cause(kind="INDEX"))
         >>> out.axes, out.axis_in(0)
         ((Lost(kind='INDEX'),), None)

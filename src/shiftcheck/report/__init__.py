@@ -10,6 +10,7 @@ from shiftcheck.report.equivariance import (
     Trial,
     Verdict,
 )
+from shiftcheck.report.figures import LieDerivative, Metrics
 from shiftcheck.report.invariance import (
     InvarianceReport,
     InvarianceShift,
@@ -41,9 +42,11 @@ __all__ = [
     "InvarianceVerdict",
     "InvariantOutput",
     "LayerResult",
+    "LieDerivative",
     "LinearOutput",
     "Linearity",
     "LinearityReport",
+    "Metrics",
     "Reason",
     "Report",
     "ShiftResult",

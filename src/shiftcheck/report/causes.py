@@ -13,8 +13,8 @@ class CauseKind(Word):
     """What breaks equivariance, or hides it; a kind equals its text.
 
     ``meaning`` completes "cause KIND: ...". ``remedy`` may help where equivariance fails, and
-    ``remedy_of_invariance`` where invariance does. ``hides``: the reason for which nothing can be
-    told behind such a cause.
+    ``remedy_of_invariance`` where invariance fails. ``hides``: nothing can be said of what follows
+    such a cause, and this is the reason that is given there.
 
     Example:
         >>> from shiftcheck.report import CauseKind
@@ -114,10 +114,15 @@ class CauseKind(Word):
 
 
 class CauseForm(Word):
-    """A form that a cause takes, where more is known than its kind.
+    """What is known of a cause beside its kind.
 
-    ``remedy`` takes the place of that of the kind. ``tells_all``: the detail says what the meaning
-    of the kind would say.
+    ``remedy`` stands in the place of that of the kind. ``tells_all``: the detail of the cause is
+    shown alone, without the meaning of the kind.
+
+    Example:
+        >>> from shiftcheck.report import CauseForm
+        >>> CauseForm.MIRRORED, CauseForm.MIRRORED.remedy
+        ('mirrored', 'turn the output back, by another flip of the same axis')
     """
 
     remedy: str
@@ -145,7 +150,7 @@ class CauseForm(Word):
 
 STATISTICS = "use running statistics, as in eval mode"
 REMEDY_OF_OP = {"batch_norm": STATISTICS, "instance_norm": STATISTICS}
-"""What helps against an operation, whatever the cause that it is."""
+"""Remedies by operation; they come before those of kinds and forms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +161,9 @@ class Cause:
     STOCHASTIC, BATCH_COUPLED, UNSUPPORTED_OP, MEASURED (no reason of a break, but what is known of
     the layer comes from experiments), ALIASING (a shift between samples) and UNEXPLAINED (the run
     contradicts the structure). ``axis`` is the spatial axis (0 first), None where it concerns all
-    of them. ``period`` in pixels: its multiples are not affected. ``latent``: it would break at
-    other parameter values, but does not at the present ones. ``operation``: the qualified name of
-    the operation in torch. ``form``: what more is known than the kind, as that values leave torch.
+    of them. ``period`` in pixels: its multiples are not affected. ``latent``: it breaks nothing
+    with the present parameters, and would with others. ``operation``: the qualified name of the
+    operation in torch. ``form``: what is known beside the kind.
 
     Raises:
         InputError: for a ``kind`` or a ``form`` that there is not.

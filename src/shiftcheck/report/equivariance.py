@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from shiftcheck.errors import InputError
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.reasons import Reason, Reasoned
-from shiftcheck.report.serialization import known_fields, number, read_record, to_strict_json
-
-SCHEMA_VERSION = 1
 
 
 class Verdict(StrEnum):
@@ -82,12 +77,12 @@ class LayerResult(Reasoned):
     """One layer: its geometry along each spatial axis, and what was measured.
 
     ``stride``, ``period``, ``halo`` and ``receptive_field`` are in input pixels, one entry for each
-    spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs
-    (start, stop), ``different`` those that nothing beyond an edge excuses: where pieces of other
-    laws are joined, or samples exchanged. ``causes`` are those that arise in this layer itself.
-    ``reduced``: every axis that is missing was reduced at all places alike, as by a global mean.
-    ``measured``: the geometry rests on experiments with an operation that has no rule, in this
-    layer or before it.
+    spatial axis, None where the axis has none. ``valid`` holds the valid samples as runs (start,
+    stop), ``different`` those that are compared as if they were valid, though the structure does
+    not promise that they agree: where pieces that obey other laws are joined, or samples exchanged.
+    ``causes`` are those that arise in this layer itself. ``reduced``: every axis that is missing
+    was reduced at all places alike, as by a global mean. ``measured``: the geometry rests on
+    experiments with an operation that has no rule, in this layer or before it.
 
     Example:
         >>> import torch, shiftcheck
@@ -152,13 +147,14 @@ class LayerResult(Reasoned):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a check was repeated with; what is empty stayed as it was.
+    """What was changed when a check was repeated; an empty field was not changed.
 
-    ``circular_padding``: whatever pads a circle, as if it padded circularly. ``multiples``: shifts
-    by these pixels along each axis. ``shifts``: these. ``layer``: up to this layer. ``size``: noise
-    of this spatial size. ``boundary``: this one. ``signal``: noise in the place of the input.
-    ``dtype``: model and input in this type. ``tolerances``: without the user's. ``evaluation``: in
-    eval mode. ``fixed``: these arguments still, too.
+    ``circular_padding``: layers that pad a circular axis padded circularly. ``multiples``: the
+    shifts were multiples of these pixels, one number for each axis. ``shifts``: they were these.
+    ``layer``: the check ended at this layer. ``size``: the input was noise of this spatial size.
+    ``boundary``: the axes were read in this way. ``signal``: the input was noise of its own size.
+    ``dtype``: model and input were in this type. ``tolerances``: rtol and atol were left out.
+    ``evaluation``: the model was in eval mode. ``fixed``: these arguments stood still as well.
 
     Example:
         >>> import torch, shiftcheck
@@ -183,7 +179,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Reasoned):
-    """What the same check gives after a change: the largest relative error, and what is left.
+    """The verdict of the same check after a change; ``guilty`` is the cause that then remains.
 
     Example:
         >>> import torch, shiftcheck
@@ -225,20 +221,18 @@ class Draw(Reasoned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Reasoned):
+class Report(AnyReport):
     """The result of a check: the verdict, its reason, and every layer in the order of execution.
 
     ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
-    outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: the smallest
-    spatial size that leaves something to compare, where this one does not and one was found.
-    ``sensitivity``: the smallest relative break that this run would have caught in any channel that
-    is more than rounding beside the largest; ``notes`` tell how many are not. ``fixed``,
-    ``chosen_outputs``: the arguments that stood still and the outputs that counted, as they were
-    asked for.
-    ``trials``: what was tried to make the check pass; a remedy is one that did. ``draws``: where
-    the weights were randomised, what each draw gave; the rest of the report is of the draw that
-    decided.
+    outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: where nothing is
+    left to compare, the smallest spatial size that would do, if one was found. ``sensitivity``: the
+    smallest relative break that this run would have caught in any channel. Channels of nothing but
+    rounding do not count; a note says how many there are. ``fixed``, ``chosen_outputs``: the
+    arguments that stood still and the outputs that counted, as they were asked for. ``trials``:
+    what was tried to make the check pass; a remedy is one that did. ``draws``: where the weights
+    were randomised, what each draw gave; the rest of the report is of the draw that decided.
 
     Example:
         >>> import torch, shiftcheck
@@ -249,6 +243,8 @@ class Report(Reasoned):
         >>> shiftcheck.Report.from_json(report.to_json()) == report
         True
     """
+
+    _called: ClassVar[str] = "shiftcheck report"
 
     verdict: Verdict | None
     reason: Reason
@@ -273,7 +269,7 @@ class Report(Reasoned):
     draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
     @property
     def relative_error(self) -> float | None:
@@ -290,89 +286,6 @@ class Report(Reasoned):
     def __iter__(self) -> Iterator[LayerResult]:
         return iter(self.layers)
 
-    def __str__(self) -> str:
-        return renderers["text"](self) if "text" in renderers else repr(self)
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the report to one HTML file that needs no network.
-
-        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
-        file cannot be written.
-        """
-        page = renderers["html"](self)
-        try:
-            Path(path).write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
-
-    def _repr_html_(self) -> str:
-        return renderers["notebook"](self)
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as strict JSON: infinite numbers and fractions are strings."""
-        return to_strict_json(self, indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> Report:
-        """The report that ``to_json`` wrote.
-
-        Raises InputError for text that is no report, or one of a newer schema.
-        """
-        data = read_record(text, SCHEMA_VERSION)
-        try:
-            return _report_from(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"text is no complete shiftcheck report: {error!r}") from error
-
-
-renderers: dict[str, Callable[[Report], str]] = {}
-"""How reports are shown; filled by the renderers, which live above this module."""
-
 
 def _largest(values: Iterator[float | None]) -> float | None:
     return max((v for v in values if v is not None), default=None)
-
-
-def cause_from(data: Mapping[str, Any]) -> Cause:
-    """A cause from its fields in JSON."""
-    return Cause(**known_fields(Cause, data))
-
-
-def _shift_from(data: Mapping[str, Any]) -> ShiftResult:
-    values = known_fields(ShiftResult, data)
-    return ShiftResult(**(values | {"verdict": Verdict(data["verdict"])}))
-
-
-def _layer_from(data: Mapping[str, Any]) -> LayerResult:
-    values = known_fields(LayerResult, data)
-    values["stride"] = tuple(None if s is None else Fraction(s) for s in data["stride"])
-    values["receptive_field"] = tuple(number(r) for r in data["receptive_field"])
-    values["halo"] = tuple(None if h is None else (float(h[0]), float(h[1])) for h in data["halo"])
-    values["causes"] = tuple(cause_from(c) for c in data["causes"])
-    values["shifts"] = tuple(_shift_from(s) for s in data["shifts"])
-    values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
-    return LayerResult(**values)
-
-
-def _trial_from(data: Mapping[str, Any]) -> Trial:
-    values = known_fields(Trial, data)
-    values["change"] = Change(**known_fields(Change, data["change"]))
-    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
-    return Trial(**(values | {"verdict": Verdict(data["verdict"])}))
-
-
-def _draw_from(data: Mapping[str, Any]) -> Draw:
-    return Draw(**(known_fields(Draw, data) | {"verdict": Verdict(data["verdict"])}))
-
-
-def _report_from(data: Mapping[str, Any]) -> Report:
-    values = known_fields(Report, data)
-    values["layers"] = tuple(_layer_from(row) for row in data["layers"])
-    values["outputs"] = tuple(_layer_from(row) for row in data["outputs"])
-    values["causes"] = tuple(cause_from(c) for c in data["causes"])
-    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
-    values["versions"] = dict(data["versions"])
-    values["trials"] = tuple(_trial_from(t) for t in data.get("trials", ()))
-    values["draws"] = tuple(_draw_from(d) for d in data.get("draws", ()))
-    values["verdict"] = None if data["verdict"] is None else Verdict(data["verdict"])
-    return Report(**values)

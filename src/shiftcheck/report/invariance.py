@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
-from shiftcheck.errors import InputError
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.causes import Cause
-from shiftcheck.report.equivariance import Change, cause_from
+from shiftcheck.report.equivariance import Change
 from shiftcheck.report.reasons import Reason, Reasoned
-from shiftcheck.report.serialization import known_fields, read_record, to_strict_json
-
-SCHEMA_VERSION = 1
 
 Shift = tuple[float, ...]
 
@@ -24,7 +21,7 @@ class InvarianceVerdict(StrEnum):
 
     Example:
         >>> import shiftcheck
-        >>> [str(verdict) for verdict in shiftcheck.InvarianceVerdict]
+        >>> [str(verdict) for verdict in shiftcheck.report.InvarianceVerdict]
         ['invariant', 'not invariant', 'inconclusive']
     """
 
@@ -76,11 +73,11 @@ class InvariantOutput(Reasoned):
     """One output: what its structure guarantees, and what was measured.
 
     ``period``: along each axis, the smallest shift in pixels for whose multiples the structure
-    guarantees invariance, None where it guarantees it for none. ``measured``: what is known of the
-    structure rests on experiments with an operation that has no rule. ``variation``: the median
-    distance between the outputs for different signals, over ``pairs`` of them. ``magnitude``: the
-    norm of the largest magnitudes of its entries. ``top1_between``: the share of these pairs that
-    have the same largest entry; where it is 1, top-1 agreement tells nothing.
+    guarantees invariance, None where it guarantees it for none. ``measured``: an operation has no
+    rule, and its part of the structure was found by experiments. ``variation``: the median distance
+    between the outputs for different signals, over ``pairs`` of them. ``magnitude``: the norm of
+    the largest magnitudes of its entries. ``top1_between``: the share of these pairs that have the
+    same largest entry; where it is 1, top-1 agreement tells nothing.
 
     Example:
         >>> import torch, shiftcheck
@@ -145,14 +142,14 @@ class InvariantOutput(Reasoned):
 
         The zero shift may be missing.
         """
-        found = {s.shift for s in self.shifts}
-        if not found:
+        measured = {s.shift for s in self.shifts}
+        if not measured:
             return None
-        rank = len(next(iter(found)))
+        rank = len(next(iter(measured)))
         zero = (0,) * rank
-        along = tuple(tuple(sorted({s[a] for s in found})) for a in range(rank))
+        along = tuple(tuple(sorted({s[a] for s in measured})) for a in range(rank))
         full = set(itertools.product(*along))
-        return along if full - {zero} <= found else None
+        return along if full - {zero} <= measured else None
 
     def map(self) -> Any:
         """The relative errors over the grid, as nested tuples: in 2-D, rows m and columns n.
@@ -194,16 +191,16 @@ class InvarianceTrial(Reasoned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvarianceReport(Reasoned):
+class InvarianceReport(AnyReport):
     """The result of ``check_invariance``: the verdict, its reason, and every output.
 
-    ``verdict`` is None where nothing was to be judged: on an open axis, without a bound.
-    ``fill``: what enters along each axis, ``"canvas"`` where the input is a ``crop`` of a larger
-    signal. ``signals``: where the different signals come from, ``"batch"`` or ``"drawn"``.
-    ``sensitivity``: the smallest relative error that this run would have caught. ``same_from``: the
-    first layer from which on all signals give the same, where they do. ``causes``, ``guilty``: what
-    in the structure breaks invariance, and the first that explains the worst shift. ``trials``:
-    what was tried to make the check pass.
+    ``verdict`` is None where nothing was to be judged: on an open axis, without a bound. ``fill``:
+    what enters along each axis, ``"canvas"`` where the input is a ``crop`` of a larger signal.
+    ``signals``: where the different signals come from, ``"batch"`` or ``"drawn"``. ``sensitivity``:
+    the smallest relative error that this run would have caught. ``same_from``: the first layer from
+    which on all signals give the same, where they do. ``causes``, ``guilty``: what in the structure
+    breaks invariance, and the first that explains the worst shift. ``trials``: what was tried to
+    make the check pass.
 
     Example:
         >>> import torch, shiftcheck
@@ -216,6 +213,8 @@ class InvarianceReport(Reasoned):
         >>> report.verdict, report.outputs[0].period, report.outputs[0].proven
         (<InvarianceVerdict.INVARIANT: 'invariant'>, (1, 1), True)
     """
+
+    _called: ClassVar[str] = "report of invariance"
 
     verdict: InvarianceVerdict | None
     reason: Reason
@@ -241,7 +240,7 @@ class InvarianceReport(Reasoned):
     seed: int = 0
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
     def __getitem__(self, name: str) -> InvariantOutput:
         """The output called ``name``; raises KeyError with the names there are."""
@@ -262,29 +261,6 @@ class InvarianceReport(Reasoned):
     def relative_error(self) -> float | None:
         """The relative error of the worst output under its worst shift."""
         return max(_known(o.relative_error for o in self.outputs), default=None)
-
-    def __str__(self) -> str:
-        return renderers["text"](self) if "text" in renderers else repr(self)
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as strict JSON: infinite numbers are strings."""
-        return to_strict_json(self, indent)
-
-    @classmethod
-    def from_json(cls, text: str) -> InvarianceReport:
-        """The report that ``to_json`` wrote.
-
-        Raises InputError for text that is no such report, or one of a newer schema.
-        """
-        data = read_record(text, SCHEMA_VERSION)
-        try:
-            return _report_from(data)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"text is no complete report of invariance: {error!r}") from error
-
-
-renderers: dict[str, Callable[[InvarianceReport], str]] = {}
-"""How these reports are shown; filled by the renderers, which live above this module."""
 
 
 def worst_of(results: Sequence[InvarianceShift]) -> InvarianceShift | None:
@@ -314,31 +290,3 @@ def _nested(
     if len(shift) == len(along):
         return errors[shift]
     return tuple(_nested(along, (*shift, v), errors) for v in along[len(shift)])
-
-
-def _verdict(value: str | None) -> InvarianceVerdict | None:
-    return None if value is None else InvarianceVerdict(value)
-
-
-def _judged(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
-    return known_fields(cls, data) | {"verdict": _verdict(data["verdict"])}
-
-
-def _output_from(data: Mapping[str, Any]) -> InvariantOutput:
-    shifts = tuple(InvarianceShift(**_judged(InvarianceShift, s)) for s in data["shifts"])
-    return InvariantOutput(**(_judged(InvariantOutput, data) | {"shifts": shifts}))
-
-
-def _trial_from(data: Mapping[str, Any]) -> InvarianceTrial:
-    change = Change(**known_fields(Change, data["change"]))
-    return InvarianceTrial(**(_judged(InvarianceTrial, data) | {"change": change}))
-
-
-def _report_from(data: Mapping[str, Any]) -> InvarianceReport:
-    values = _judged(InvarianceReport, data)
-    values["outputs"] = tuple(_output_from(o) for o in data["outputs"])
-    values["causes"] = tuple(cause_from(c) for c in data["causes"])
-    values["guilty"] = None if data["guilty"] is None else cause_from(data["guilty"])
-    values["trials"] = tuple(_trial_from(t) for t in data["trials"])
-    values["versions"] = dict(data["versions"])
-    return InvarianceReport(**values)

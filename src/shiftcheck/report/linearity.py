@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import ClassVar
 
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.equivariance import Report
 from shiftcheck.report.reasons import Reason, Reasoned
 
@@ -109,7 +110,7 @@ class LinearOutput(Reasoned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearityReport(Reasoned):
+class LinearityReport(AnyReport):
     """The result of ``check_linear``; only the outputs decide.
 
     ``precision``: the type in which was compared, float64 where the model has a copy in it.
@@ -125,6 +126,8 @@ class LinearityReport(Reasoned):
         ('linear', (1, 1, 8, 8))
     """
 
+    _called: ClassVar[str] = "report of linearity"
+
     verdict: Linearity
     reason: Reason
     outputs: tuple[LinearOutput, ...]
@@ -139,13 +142,11 @@ class LinearityReport(Reasoned):
     seed: int = 0
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return _shown("linearity", self)
+    schema_version: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvolutionReport(Reasoned):
+class ConvolutionReport(AnyReport):
     """The theorem for one operator: linear? equivariant? therefore a convolution, with an error.
 
     ``linearity`` and ``equivariance`` are the two premises, None where one was not reached.
@@ -163,6 +164,8 @@ class ConvolutionReport(Reasoned):
         >>> report.period, report.taps
         ((2, 2), (2, 2))
     """
+
+    _called: ClassVar[str] = "report of the convolution theorem"
 
     verdict: Theorem
     reason: Reason
@@ -184,14 +187,4 @@ class ConvolutionReport(Reasoned):
     share: float | None = None
     needed: tuple[int, ...] | None = None
     guilty: str = ""
-
-    def __str__(self) -> str:
-        return _shown("convolution", self)
-
-
-renderers: dict[str, Callable[[Any], str]] = {}
-"""How these reports are shown; filled by the renderers, which live above this module."""
-
-
-def _shown(name: str, record: Any) -> str:
-    return renderers[name](record) if name in renderers else repr(record)
+    schema_version: int = 1

@@ -8,7 +8,13 @@ from shiftcheck.report.words import Word
 
 
 class Hints(NamedTuple):
-    """What may help, for each check in which a reason occurs; None in those where it does not."""
+    """What may help, for each check; None for a check in which the reason does not occur.
+
+    Example:
+        >>> from shiftcheck.report import Reason
+        >>> Reason.TOO_LITTLE.hints.equivariance, Reason.TOO_LITTLE.hints.linearity
+        ('give a larger input, or smaller shifts', None)
+    """
 
     equivariance: str | None = None
     invariance: str | None = None
@@ -16,7 +22,7 @@ class Hints(NamedTuple):
 
 
 NOTHING = ""
-"""It occurs, and no hint helps beside what was tried."""
+"""The reason occurs in the check, and has no hint."""
 
 FLOAT64 = "run the check with the model and the input in float64"
 FINER = "compute this part of the model in a finer type"
@@ -259,7 +265,7 @@ class Reasoned:
 
 
 SKIPPED = frozenset({Reason.IDENTITY, Reason.OFF_LATTICE})
-"""Of a shift: it counts neither for a layer nor against it."""
+"""A shift with such a reason is passed over when its layer is judged."""
 
 TOO_FEW = frozenset({Reason.NO_REGION, Reason.TOO_LITTLE})
 """Too few samples were compared, or none."""

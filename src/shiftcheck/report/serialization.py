@@ -1,13 +1,16 @@
-"""Frozen records as strict JSON, and back."""
+"""Frozen records as strict JSON, and back by the types of their fields."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
 from fractions import Fraction
-from typing import Any
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from shiftcheck.errors import InputError
 
@@ -17,10 +20,11 @@ def to_strict_json(record: Any, indent: int | None) -> str:
     return json.dumps(_plain(asdict(record)), indent=indent, allow_nan=False)
 
 
-def read_record(text: str, newest: int) -> dict[str, Any]:
-    """The fields of a record, as they stand in its JSON.
+def from_strict_json(cls: Any, text: str, called: str) -> Any:
+    """The record of a class that ``to_strict_json`` wrote, with a ``schema_version``.
 
-    Raises InputError for text that is no record, or one of a schema above ``newest``.
+    A field that the text lacks has its default; what the text holds beside is passed over. Raises
+    InputError for text that is no such record, or one of a newer schema than that of the class.
     """
     try:
         data = json.loads(text)
@@ -28,25 +32,15 @@ def read_record(text: str, newest: int) -> dict[str, Any]:
         raise InputError(f"text is no JSON: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
         raise InputError("text is no shiftcheck report: it has no schema_version")
-    if data["schema_version"] > newest:
+    if data["schema_version"] > cls.schema_version:
         raise InputError(
             f"this report has schema_version {data['schema_version']}, this shiftcheck reads up"
-            f" to {newest}: upgrade with 'pip install -U torch-shiftcheck'"
+            f" to {cls.schema_version}: upgrade with 'pip install -U torch-shiftcheck'"
         )
-    return data
-
-
-def known_fields(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the fields that a record has, with lists as tuples and its numbers as floats."""
-    numbers = {f.name for f in fields(cls) if f.type == "float | None"}
-    names = {f.name for f in fields(cls)}
-    found = {k: _tuples(v) for k, v in data.items() if k in names}
-    return {k: number(v) if k in numbers else v for k, v in found.items()}
-
-
-def number(value: Any) -> float | None:
-    """A number that may have been written as a string, as infinity is."""
-    return None if value is None else float(value)
+    try:
+        return _reader(cls)(data)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"text is no complete {called}: {error!r}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -61,5 +55,60 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+Read = Callable[[Any], Any]
+"""From what stands in JSON to a value of a type; TypeError where it cannot be that."""
+
+
+@cache
+def _reader(kind: Any) -> Read:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _one_of(parts)
+    if origin is tuple:
+        return _entries(parts)
+    if origin is not None and issubclass(origin, Mapping):
+        read = _reader(parts[1])
+        return lambda data: {k: read(v) for k, v in _checked(dict, data).items()}
+    if is_dataclass(kind):
+        return _record(kind)
+    if kind is float:
+        return lambda data: float(data) if isinstance(data, str) else _checked((int, float), data)
+    if kind is Fraction or issubclass(kind, Enum):
+        return lambda data: kind(_checked(str, data))
+    return partial(_checked, kind)
+
+
+def _one_of(kinds: tuple[Any, ...]) -> Read:
+    """Of a value that may be None, or of several plain types."""
+    others = tuple(kind for kind in kinds if kind is not NoneType)
+    read = _reader(others[0]) if len(others) == 1 else partial(_checked, others)
+    if others == kinds:
+        return read
+    return lambda data: None if data is None else read(data)
+
+
+def _entries(kinds: tuple[Any, ...]) -> Read:
+    if kinds[-1] is ...:
+        read = _reader(kinds[0])
+        return lambda data: tuple(read(entry) for entry in _checked(list, data))
+    each = tuple(map(_reader, kinds))
+    return lambda data: tuple(
+        read(entry) for read, entry in zip(each, _checked(list, data), strict=True)
+    )
+
+
+def _record(cls: Any) -> Read:
+    hints = get_type_hints(cls)
+    by_name = {field.name: _reader(hints[field.name]) for field in fields(cls)}
+
+    def read(data: Any) -> Any:
+        known = _checked(dict, data)
+        return cls(**{name: one(known[name]) for name, one in by_name.items() if name in known})
+
+    return read
+
+
+def _checked(kinds: Any, data: Any) -> Any:
+    if not isinstance(data, kinds):
+        raise TypeError(f"{data!r} is no {getattr(kinds, '__name__', kinds)}")
+    return data

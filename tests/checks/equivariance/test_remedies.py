@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck import Change, Report, Trial, Verdict
+from shiftcheck import Report, Verdict
+from shiftcheck.report import Change, Trial
 
 RING: dict[str, Any] = {"boundary": "circular"}
 

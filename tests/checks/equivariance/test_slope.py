@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 import shiftcheck
-from shiftcheck import ShiftResult, Verdict
+from shiftcheck import Verdict
 from shiftcheck.checks.equivariance.second_look import COARSEST, ROUNDING, most_eps
 from shiftcheck.checks.equivariance.slope import ALIKE, settled_by_slope
 from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.in_another_type import EPS
+from shiftcheck.report import ShiftResult
 from shiftcheck.rules import registry
 from shiftcheck.tracing.precision import SINGLE
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck import LieDerivative
+from shiftcheck.report import LieDerivative
 
 STEP = 1e-4
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import shiftcheck
-from shiftcheck import InputError, Metrics
+from shiftcheck import InputError
+from shiftcheck.report import Metrics
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from tests.checks.invariance.networks import Polyphase, classifier, perceptron, 
 from torch import nn
 
 import shiftcheck
-from shiftcheck import InvarianceReport
+from shiftcheck.report import InvarianceReport
 from shiftcheck.report.render import explain_invariance
 
 REPORTS = {
@@ -53,7 +53,7 @@ def test_message_is_short_and_ends_with_the_line_to_reproduce_it(report):
     lines = explain_invariance(report).splitlines()
     assert len(lines) <= 30
     assert all(len(line) <= 100 for line in lines)
-    if report.verdict is not shiftcheck.InvarianceVerdict.INVARIANT:
+    if report.verdict is not shiftcheck.report.InvarianceVerdict.INVARIANT:
         assert any(line.startswith("reproduce: shiftcheck.assert_invariant(") for line in lines)
     assert str(report).startswith(lines[0])
 

@@ -9,7 +9,7 @@ from tests.checks.invariance.networks import Polyphase, classifier, perceptron, 
 from torch import nn
 
 import shiftcheck
-from shiftcheck import InvarianceVerdict
+from shiftcheck.report import InvarianceVerdict
 
 INVARIANT = InvarianceVerdict.INVARIANT
 NOT_INVARIANT = InvarianceVerdict.NOT_INVARIANT

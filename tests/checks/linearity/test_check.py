@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import shiftcheck
-from shiftcheck import Linearity
 from shiftcheck.checks.linearity.superposition import signals
+from shiftcheck.report import Linearity
 
 X = torch.randn(2, 3, 9, 10, generator=torch.Generator().manual_seed(0))
 WEIGHT = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(1))

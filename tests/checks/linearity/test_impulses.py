@@ -218,8 +218,8 @@ def test_a_model_of_a_fixed_batch_is_given_its_own() -> None:
 def test_the_report_says_what_was_found() -> None:
     conv = nn.Conv2d(1, 2, 3, stride=2, padding=1)
     report = shiftcheck.check_convolution(conv, torch.randn(1, 1, 16, 16))
-    assert report.verdict is shiftcheck.Theorem.CONVOLUTION
-    assert report.linearity.verdict is shiftcheck.Linearity.AFFINE
+    assert report.verdict is shiftcheck.report.Theorem.CONVOLUTION
+    assert report.linearity.verdict is shiftcheck.report.Linearity.AFFINE
     assert report.equivariance is not None
     assert report.equivariance.verdict is shiftcheck.Verdict.EQUIVARIANT
     assert (report.stride, report.period, report.taps) == ((2, 2), (2, 2), (3, 3))

@@ -276,7 +276,7 @@ def test_a_signal_that_is_too_small_is_told_how_large_it_must_be(
         words = str(error)
         least = tuple(int(n) for n in words.split(" on.")[0].split("from ")[1].split(" x "))
     else:
-        assert report.verdict is shiftcheck.Theorem.INCONCLUSIVE
+        assert report.verdict is shiftcheck.report.Theorem.INCONCLUSIVE
         assert report.needed is not None
         least = report.needed
         with pytest.raises(
@@ -296,7 +296,7 @@ def test_a_signal_that_is_too_small_is_told_how_large_it_must_be(
 def test_a_circle_of_one_period_is_too_small() -> None:
     conv = nn.Conv1d(1, 1, 3, stride=4, padding=1, padding_mode="circular")
     report = shiftcheck.check_convolution(conv, torch.randn(1, 1, 4), boundary="circular")
-    assert report.verdict is shiftcheck.Theorem.INCONCLUSIVE
+    assert report.verdict is shiftcheck.report.Theorem.INCONCLUSIVE
     assert report.needed == (8,)
 
 
@@ -339,7 +339,7 @@ def test_a_kernel_that_would_not_fit_in_memory_is_not_measured() -> None:
     )
     report = shiftcheck.check_convolution(model, torch.randn(1, 1, 300, 300))
     assert (report.verdict, report.reason) == (
-        shiftcheck.Theorem.INCONCLUSIVE,
+        shiftcheck.report.Theorem.INCONCLUSIVE,
         "kernel too large",
     )
     assert "earlier layer" in str(report)

@@ -158,3 +158,29 @@ def test_it_can_be_read_by_all(chromium: Any, small: Path, scheme: str) -> None:
     assert [
         (v["id"], [node["target"] for node in v["nodes"]][:3]) for v in found["violations"]
     ] == []
+
+
+class Plain(Opened):
+    ready = "#made"
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a report that has no charts."""
+    path = tmp_path_factory.mktemp("page") / "plain.html"
+    shiftcheck.check_invariance(torch.nn.ReLU(), torch.randn(2, 1, 12, 13)).to_html(path)
+    return path
+
+
+def test_a_page_without_charts_fits_a_phone(chromium: Any, plain: Path) -> None:
+    opened = Plain(chromium, plain, viewport={"width": 375, "height": 812})
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 375
+    assert opened.said == []
+
+
+@pytest.mark.skipif("SHIFTCHECK_AXE" not in os.environ, reason="needs axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_without_charts_can_be_read_by_all(chromium: Any, plain: Path, scheme: str) -> None:
+    opened = Plain(chromium, plain, color_scheme=scheme)
+    opened.page.add_script_tag(path=os.environ["SHIFTCHECK_AXE"])
+    assert [v["id"] for v in opened.page.evaluate("axe.run()")["violations"]] == []

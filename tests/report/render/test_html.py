@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 import shiftcheck
-from shiftcheck import LayerResult, Report, ShiftResult, Verdict
+from shiftcheck import Report, Verdict
+from shiftcheck.report import LayerResult, ShiftResult
 
 pytest.importorskip("plotly", reason="needs the extra html")
 pytest.importorskip("jinja2", reason="needs the extra html")

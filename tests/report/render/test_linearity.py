@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shiftcheck import (
+from shiftcheck.report import (
     ConvolutionReport,
     Linearity,
     LinearityReport,

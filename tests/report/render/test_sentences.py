@@ -52,7 +52,7 @@ def _(x: torch.Tensor) -> torch.Tensor:
 
 
 def rule_of_largest(x: Layout) -> Layout:
-    cause = shiftcheck.Cause(kind="DATA_DEPENDENT", detail="the largest sample of each row")
+    cause = shiftcheck.report.Cause(kind="DATA_DEPENDENT", detail="the largest sample of each row")
     return shiftcheck.rules.lose(x, [1], cause)
 
 

@@ -27,6 +27,7 @@ from shiftcheck.measuring.model_errors import raised
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.measuring.structure_pass import read_structure
+from shiftcheck.report.figures import LieDerivative
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import flat_outputs, is_leaf, modules_of, named_modules_of
 from shiftcheck.tracing.passes import Row
@@ -35,31 +36,6 @@ from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
 
 NO_MOTION = "its output does not change along the shift"
 BY_KEYWORD = "it is given tensors by keyword"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LieDerivative:
-    """The local equivariance error of one layer, or of an output of the whole model.
-
-    ``mean_square``: for each axis the mean of ``|L h(z)|^2`` over the compared samples, per square
-    pixel of shift (the local equivariance error of Gruver et al.). ``relative``: its root over the
-    root mean square of ``D h(z)``, so that 0 is exact and an output that stays where it is has 1.
-    ``share``: of the samples, compared. None along an axis where ``reason`` says why.
-
-    Example:
-        >>> import torch, shiftcheck
-        >>> net = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Tanh())
-        >>> rows = shiftcheck.lie_derivatives(net.double(), torch.randn(1, 1, 30).double())
-        >>> [(row.name, row.relative[0] < 1e-9) for row in rows[:1]]
-        [('0', True)]
-    """
-
-    name: str
-    op: str
-    mean_square: tuple[float | None, ...]
-    relative: tuple[float | None, ...]
-    share: tuple[float | None, ...]
-    reason: str = ""
 
 
 def lie_derivatives(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from shiftcheck.checks.equivariance.examine import Examination, examine
@@ -15,52 +15,11 @@ from shiftcheck.measuring.gaps.regions import Sums
 from shiftcheck.measuring.model_errors import needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Shift, check_shifts
+from shiftcheck.report.figures import Metrics
 from shiftcheck.report.reasons import BLIND, Reason
 
 LARGEST = 8
 """Shifts are drawn from up to this part of a size, as in StyleGAN3."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """Figures of one output over a set of shifts; None where nothing could be compared.
-
-    With the error ``e_v = phi(S_v f) - S_v phi(f)`` over the samples that are compared:
-
-    ``max_gap``: the largest ``|e_v|`` of all. ``relative_l2``: ``||e|| / ||S phi(f)||``, the sums
-    of squares taken over all shifts. ``mean_squared_error``: of all shifts together. ``psnr``:
-    ``10 log10(peak^2 / mean_squared_error)`` in decibels, infinite where there is no error.
-    ``peak``: the range that this is relative to. ``relative_l2_of_shifts``: ``||e_v|| / ||S_v
-    phi(f)||`` of each; ``mean_error`` is their mean and ``worst_error`` their largest, at
-    ``worst_shift`` (what an adversary would choose). ``samples``: how many were compared.
-    ``reason``: why there is nothing to tell, or empty.
-
-    For shifts drawn by ``equivariance_metrics`` and ``peak=2`` the PSNR is EQ-T, or EQ-T_frac where
-    they are fractional, of T. Karras et al., *Alias-Free Generative Adversarial Networks* (2021):
-    its mean is taken over shifts, samples and channels before the logarithm.
-
-    Example:
-        >>> import torch, shiftcheck
-        >>> conv, x = torch.nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 24, 26)
-        >>> (found,) = shiftcheck.equivariance_metrics(conv, x, peak=2.0)
-        >>> found.psnr > 120, found.peak
-        (True, 2.0)
-    """
-
-    name: str
-    shifts: tuple[tuple[float, ...], ...]
-    margin: bool
-    samples: int = 0
-    max_gap: float | None = None
-    relative_l2: float | None = None
-    mean_squared_error: float | None = None
-    psnr: float | None = None
-    peak: float | None = None
-    relative_l2_of_shifts: tuple[float | None, ...] = ()
-    mean_error: float | None = None
-    worst_error: float | None = None
-    worst_shift: tuple[float, ...] | None = None
-    reason: str = ""
 
 
 def equivariance_metrics(

@@ -18,7 +18,7 @@ from shiftcheck.checks.prepare import prepared
 from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import InconclusiveError, InputError, ShiftcheckError
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.linearity import renderers
+from shiftcheck.report.base import rendered
 
 MOST = 2**22
 """The largest number of entries of a matrix."""
@@ -68,7 +68,7 @@ class OperatorMatrix:
         return f"{text}, in a block for each pair of channels" if blocks else text
 
     def __str__(self) -> str:
-        return renderers["matrix"](self) if "matrix" in renderers else repr(self)
+        return rendered("text", self)
 
 
 def operator_matrix(

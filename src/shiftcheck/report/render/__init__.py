@@ -1,23 +1,49 @@
 """Showing a report; nothing here computes a result."""
 
-from shiftcheck.report.equivariance import renderers
-from shiftcheck.report.invariance import renderers as invariance_renderers
-from shiftcheck.report.linearity import renderers as linear_renderers
-from shiftcheck.report.render.html import render_page
-from shiftcheck.report.render.invariance import explain_invariance, render_invariance
-from shiftcheck.report.render.linearity import explain_convolution, explain_linearity, show_matrix
+from collections.abc import Callable
+from typing import Any
+
+from shiftcheck.report.base import renderers
+from shiftcheck.report.render.contents import Contents
+from shiftcheck.report.render.html import contents_of_report, render_page, render_plain_page
+from shiftcheck.report.render.invariance import (
+    contents_of_invariance,
+    explain_invariance,
+    render_invariance,
+)
+from shiftcheck.report.render.linearity import (
+    contents_of_convolution,
+    contents_of_linearity,
+    explain_convolution,
+    explain_linearity,
+    show_matrix,
+)
 from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain
 from shiftcheck.report.render.table import render_report, render_table
 
-renderers["text"] = render_report
-linear_renderers["linearity"] = explain_linearity
-linear_renderers["convolution"] = explain_convolution
-linear_renderers["matrix"] = show_matrix
+CONTENTS: dict[str, Callable[[Any], Contents]] = {
+    "Report": contents_of_report,
+    "InvarianceReport": contents_of_invariance,
+    "LinearityReport": contents_of_linearity,
+    "ConvolutionReport": contents_of_convolution,
+}
 
-renderers["html"] = render_page
-renderers["notebook"] = render_notebook
-invariance_renderers["text"] = render_invariance
+
+def render_from_contents(form: str, render: Callable[[Contents], str]) -> None:
+    """Show every report in a format by its contents."""
+    for name in CONTENTS:
+        renderers[form, name] = lambda report: render(CONTENTS[type(report).__name__](report))
+
+
+render_from_contents("notebook", render_notebook)
+render_from_contents("html", render_plain_page)
+renderers["html", "Report"] = render_page
+renderers["text", "Report"] = render_report
+renderers["text", "InvarianceReport"] = render_invariance
+renderers["text", "LinearityReport"] = explain_linearity
+renderers["text", "ConvolutionReport"] = explain_convolution
+renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
     "explain",

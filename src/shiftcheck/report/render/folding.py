@@ -21,7 +21,7 @@ class Group:
 
     @property
     def last(self) -> LayerResult:
-        """The row whose geometry is that of what the module gives."""
+        """The row with the output of the module, and so with its geometry."""
         return self.rows[-1]
 
     @property
@@ -61,6 +61,6 @@ def _by_module(rows: Sequence[LayerResult], kept: set[str], depth: int) -> list[
 
     groups = []
     for (name, _), part in groupby(rows, key):
-        own = tuple(part)
-        groups.append(Group(name if len(own) > 1 else own[0].name, own))
+        members = tuple(part)
+        groups.append(Group(name if len(members) > 1 else members[0].name, members))
     return groups

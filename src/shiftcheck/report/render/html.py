@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: a table, charts, how it was made."""
+"""Reports as one HTML file that needs nothing else: tables, charts, how they were made."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from shiftcheck.errors import MissingExtraError
 from shiftcheck.report.equivariance import LayerResult, Report
+from shiftcheck.report.render.contents import Contents, how_made
 from shiftcheck.report.render.numbers import each, halo, size, spans
 from shiftcheck.report.render.sentences import headline, reproduce, sentences
+from shiftcheck.report.render.table import layers_of
 
 DIGITS = 3
 """Of the numbers behind the charts; the JSON of a report has them all."""
@@ -21,24 +23,63 @@ def render_page(report: Report) -> str:
     Raises MissingExtraError where jinja2 or plotly is not installed.
     """
     try:
-        import jinja2
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise MissingExtraError(
-            f"a page needs {error.name}: install it with pip install 'torch-shiftcheck[html]'"
-        ) from error
-    folder = files("shiftcheck.report.render").joinpath("templates")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(folder.joinpath("report.html.j2").read_text("utf-8"))
-    return template.render(
-        report=report,
-        headline=headline(report),
-        sentences=sentences(report)[1:],
-        made=_made(report),
-        style=folder.joinpath("report.css").read_text("utf-8"),
-        script=folder.joinpath("report.js").read_text("utf-8"),
+        raise _missing(error) from error
+    return _filled(
+        "report.html.j2",
+        contents_of_report(report),
+        script=_template("report.js"),
         plotly=get_plotlyjs(),
         data=as_script(_data(report)),
+    )
+
+
+def render_plain_page(contents: Contents) -> str:
+    """A page of sentences and tables, without scripts; raises MissingExtraError without jinja2."""
+    return _filled("plain.html.j2", contents)
+
+
+def _filled(template: str, contents: Contents, **more: str) -> str:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise _missing(error) from error
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(_template),
+    )
+    style = _template("report.css")
+    return environment.get_template(template).render(contents=contents, style=style, **more)
+
+
+def _template(name: str) -> str:
+    return files("shiftcheck.report.render").joinpath("templates", name).read_text("utf-8")
+
+
+def _missing(error: ImportError) -> MissingExtraError:
+    return MissingExtraError(
+        f"a page needs {error.name}: install it with pip install 'torch-shiftcheck[html]'"
+    )
+
+
+def contents_of_report(report: Report) -> Contents:
+    """What a page shows of a check of equivariance, beside its charts."""
+    output = report.outputs[0] if report.outputs else None
+    again = "" if output is None or report.verdict is None else reproduce(report, output)
+    made = how_made(
+        report,
+        device=report.device,
+        boundary=", ".join(report.boundary),
+        shifts=str(len(report.shifts)),
+    )
+    return Contents(
+        headline=headline(report),
+        verdict="structure only" if report.verdict is None else str(report.verdict),
+        sentences=tuple(sentences(report)[1:]),
+        sheets=(layers_of(report),),
+        made=(*made, ("again", again)),
     )
 
 
@@ -46,23 +87,6 @@ def as_script(data: Any) -> str:
     """JSON that can stand inside a script element whatever its strings hold."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _made(report: Report) -> list[tuple[str, str]]:
-    """How the report was made."""
-    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    output = report.outputs[0] if report.outputs else None
-    line = "" if output is None or report.verdict is None else reproduce(report, output)
-    return [
-        ("input", " x ".join(map(str, report.input_shape))),
-        ("type and device", f"{report.dtype} on {report.device}"),
-        ("boundary", ", ".join(report.boundary)),
-        ("seed", str(report.seed)),
-        ("shifts", str(len(report.shifts))),
-        ("versions", versions),
-        *(("note", note) for note in report.notes),
-        ("again", line),
-    ]
 
 
 def _data(report: Report) -> dict[str, Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from shiftcheck.report.causes import Cause, CauseKind
@@ -21,8 +18,9 @@ from shiftcheck.report.invariance import (
     worst_of,
 )
 from shiftcheck.report.reasons import Reason
-from shiftcheck.report.render.numbers import count, gap
-from shiftcheck.report.render.sentences import COLUMNS, asked_for
+from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
+from shiftcheck.report.render.numbers import count, each, gap
+from shiftcheck.report.render.sentences import asked_for
 
 LINES = 30
 
@@ -50,26 +48,20 @@ def _where(report: InvarianceReport) -> str:
 
 def explain_invariance(report: InvarianceReport) -> str:
     """The headline and what explains it, in at most 30 lines of 100 columns."""
+    *lines, last = _sentences(report)
+    end = wrapped([last])
+    return "\n".join([*wrapped(lines)[: LINES - len(end)], *end])
+
+
+def _sentences(report: InvarianceReport) -> list[str]:
+    """The headline and what explains it, a sentence each."""
     output = report.decisive
     lines = [headline_of(report), *_evidence(report, output)]
     if report.verdict is not InvarianceVerdict.INVARIANT:
         lines += _blame(report, output)
         lines += [f"note: {note}" for note in report.notes]
         lines.append(f"reproduce: {_reproduce(report, output)}")
-    last = _wrapped(lines[-1])
-    return "\n".join(
-        [*[p for line in lines[:-1] for p in _wrapped(line)][: LINES - len(last)], *last]
-    )
-
-
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(
-        line,
-        COLUMNS,
-        subsequent_indent="    ",
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return lines
 
 
 def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
@@ -217,35 +209,81 @@ def render_invariance(report: InvarianceReport) -> str:
     lines += [_one_line(o) for o in others]
     if report.verdict is InvarianceVerdict.INVARIANT:
         lines += [f"note: {note}" for note in report.notes]
-    table = [] if report.reason in TELL_NOTHING else _map(report.decisive)
-    return "\n".join([*lines, *(["", *table] if table else [])])
+    sheet = _map(report)
+    return "\n".join([*lines, *([] if sheet is None else ["", *_as_text(sheet)])])
 
 
 def _one_line(output: InvariantOutput) -> str:
-    verdict = "not judged" if output.verdict is None else str(output.verdict)
     reason = f" ({output.reason})" if output.reason else ""
     return (
-        f"output {output.name!r} {list(output.shape)}: {verdict}{reason}, relative error"
+        f"output {output.name!r} {list(output.shape)}: {_verdict(output)}{reason}, relative error"
         f" {gap(output.relative_error)}"
     )
 
 
-def _map(output: InvariantOutput) -> list[str]:
+def _verdict(output: InvariantOutput) -> str:
+    return "not judged" if output.verdict is None else str(output.verdict)
+
+
+MAP = "relative error over the shifts"
+
+
+def _map(report: InvarianceReport) -> Sheet | None:
     """The relative errors over (m, n), or over the only axis."""
+    output = report.decisive
     along = output.grid
-    if along is None or len(along) > 2 or output.relative_error is None:
-        return []
-    rows: Sequence[Sequence[float | None]] = output.map() if len(along) == 2 else [output.map()]
-    names = [str(m) for m in along[0]] if len(along) == 2 else [""]
-    corner = "m \\ n" if len(along) == 2 else "shift"
+    nothing = report.reason in TELL_NOTHING or output.relative_error is None
+    if along is None or len(along) > 2 or nothing:
+        return None
+    flat = len(along) == 1
+    rows: Sequence[Sequence[float | None]] = [output.map()] if flat else output.map()
+    names = [""] if flat else [str(m) for m in along[0]]
+    return Sheet(
+        title=MAP,
+        head=("shift" if flat else "m \\ n", *map(str, along[-1])),
+        rows=tuple((name, *map(gap, row)) for name, row in zip(names, rows, strict=True)),
+    )
+
+
+def _as_text(sheet: Sheet) -> list[str]:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
-    for name in (corner, *map(str, along[-1])):
+    for name in sheet.head:
         table.add_column(name, no_wrap=True, justify="right")
-    for name, row in zip(names, rows, strict=True):
-        table.add_row(name, *(gap(v) for v in row))
-    console = Console(file=io.StringIO(), width=COLUMNS, color_system=None, legacy_windows=False)
-    console.print(table)
-    file = console.file
-    assert isinstance(file, io.StringIO)
-    shown = [line.rstrip() for line in file.getvalue().splitlines()]
-    return ["relative error over the shifts:", *[line for line in shown if line]]
+    for row in sheet.rows:
+        table.add_row(*row)
+    return [f"{sheet.title}:", *(line for line in drawn(table, COLUMNS) if line)]
+
+
+def contents_of_invariance(report: InvarianceReport) -> Contents:
+    """What a page shows of a check of invariance."""
+    first, *rest = _sentences(report)
+    over = _map(report) or Sheet.of(MAP, report.decisive.shifts, OF_A_SHIFT)
+    return Contents(
+        headline=first,
+        verdict="measured" if report.verdict is None else str(report.verdict),
+        sentences=tuple(rest),
+        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
+        made=how_made(report, device=report.device, fill=", ".join(report.fill)),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+OF_AN_OUTPUT: dict[str, Callable[[InvariantOutput], str]] = {
+    "output": lambda o: o.name,
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "verdict": _verdict,
+    "reason": lambda o: o.reason,
+    "period": lambda o: each(o.period),
+    "worst": lambda o: gap(o.relative_error),
+    "mean": lambda o: gap(o.mean_relative_error),
+    "top-1 agreement": lambda o: _percent(o.top1_agreement),
+}
+OF_A_SHIFT: dict[str, Callable[[InvarianceShift], str]] = {
+    "shift": lambda s: str(s.shift),
+    "relative error": lambda s: gap(s.relative_error),
+    "gap": lambda s: gap(s.gap),
+    "top-1 agreement": lambda s: _percent(s.top1_agreement),
+}

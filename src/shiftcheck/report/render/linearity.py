@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from shiftcheck.report.equivariance import Verdict
@@ -12,30 +11,19 @@ from shiftcheck.report.linearity import (
     Linearity,
     LinearityReport,
     LinearOutput,
+    Superposition,
     Theorem,
 )
 from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.contents import Contents, Sheet, how_made, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
-from shiftcheck.report.render.sentences import COLUMNS, explain
-
-
-def wrapped(lines: Sequence[str]) -> str:
-    """Lines of text that fit, what is continued moved in."""
-    found = []
-    for line in lines:
-        found += textwrap.wrap(
-            line,
-            COLUMNS,
-            subsequent_indent="    ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    return "\n".join(found)
+from shiftcheck.report.render.sentences import sentences
+from shiftcheck.report.render.table import layers_of
 
 
 def explain_linearity(report: LinearityReport) -> str:
     """The verdict on linearity and the numbers that it rests on."""
-    return wrapped(_linearity(report))
+    return "\n".join(wrapped(_linearity(report)))
 
 
 def _linearity(report: LinearityReport) -> list[str]:
@@ -92,8 +80,11 @@ def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
 
 def explain_convolution(report: ConvolutionReport) -> str:
     """The theorem: the premises, and the conclusion or the property that fails."""
-    lines = [*_first_premise(report), *_second_premise(report), *_conclusion(report)]
-    return wrapped(lines)
+    return "\n".join(wrapped(_theorem(report)))
+
+
+def _theorem(report: ConvolutionReport) -> list[str]:
+    return [*_first_premise(report), *_second_premise(report), *_conclusion(report)]
 
 
 def _first_premise(report: ConvolutionReport) -> list[str]:
@@ -105,10 +96,10 @@ def _first_premise(report: ConvolutionReport) -> list[str]:
     constant = ""
     if linear.verdict is Linearity.AFFINE:
         constant = f", but for a constant part phi(0) of up to {gap(linear.outputs[0].constant)}"
-    found = (
+    measured = (
         "" if worst is None else f": largest gap {gap(worst.error)}, allowed {gap(worst.allowance)}"
     )
-    return [lines[0], f"linear{constant}{found}"]
+    return [lines[0], f"linear{constant}{measured}"]
 
 
 def _second_premise(report: ConvolutionReport) -> list[str]:
@@ -116,7 +107,7 @@ def _second_premise(report: ConvolutionReport) -> list[str]:
     if checked is None:
         return []
     if checked.verdict is not Verdict.EQUIVARIANT:
-        return explain(checked).splitlines()
+        return sentences(checked)
     moved = f"{checked.shifts[0]} and {count(len(checked.shifts) - 1, 'shift')} more"
     return [
         f"equivariant at multiples of the period {each(report.structure_period)}: checked {moved},"
@@ -164,6 +155,60 @@ def _convolution(report: ConvolutionReport) -> list[str]:
         f" {gap(report.relative_error)} (allowed {gap(report.allowance)}), over {where},"
         f" {report.share or 0:.0%} of the output",
     ]
+
+
+def contents_of_linearity(report: LinearityReport) -> Contents:
+    """What a page shows of a check of linearity."""
+    first, *rest = _linearity(report)
+    return Contents(
+        headline=first,
+        verdict=str(report.verdict),
+        sentences=tuple(rest),
+        sheets=_sheets(report),
+        made=_made(report),
+    )
+
+
+def contents_of_convolution(report: ConvolutionReport) -> Contents:
+    """What a page shows of the theorem: the premises with their tables, and the conclusion."""
+    first, *rest = _theorem(report)
+    checked = report.equivariance
+    return Contents(
+        headline=first,
+        verdict=str(report.verdict),
+        sentences=tuple(rest),
+        sheets=(*_sheets(report.linearity), *([] if checked is None else [layers_of(checked)])),
+        made=_made(report.linearity, boundary=", ".join(report.boundary)),
+    )
+
+
+def _sheets(report: LinearityReport) -> tuple[Sheet, ...]:
+    comparisons = [(o, s) for o in report.outputs for s in o.superpositions]
+    return (
+        Sheet.of("outputs", report.outputs, OF_AN_OUTPUT),
+        Sheet.of("comparisons", comparisons, OF_A_COMPARISON),
+    )
+
+
+def _made(report: LinearityReport, **more: str) -> tuple[tuple[str, str], ...]:
+    return how_made(report, precision=report.precision, **more)
+
+
+OF_AN_OUTPUT: dict[str, Callable[[LinearOutput], str]] = {
+    "output": lambda o: o.name,
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "verdict": lambda o: str(o.verdict),
+    "reason": lambda o: o.reason,
+    "constant part": lambda o: gap(o.constant),
+    "linear part": lambda o: gap(o.scale),
+}
+OF_A_COMPARISON: dict[str, Callable[[tuple[LinearOutput, Superposition]], str]] = {
+    "output": lambda pair: pair[0].name,
+    "law": lambda pair: pair[1].law,
+    "gap": lambda pair: gap(pair[1].error),
+    "allowed": lambda pair: gap(pair[1].allowance),
+    "largest at": lambda pair: str(list(pair[1].index)),
+}
 
 
 LARGEST = 12

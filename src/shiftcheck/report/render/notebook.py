@@ -1,27 +1,22 @@
-"""A report as it shows in a notebook: a table of HTML, nothing that has to be installed."""
+"""What a notebook shows: tables of HTML, nothing that has to be installed."""
 
 from __future__ import annotations
 
 from html import escape
 
-from shiftcheck.report.equivariance import Report
-from shiftcheck.report.render.sentences import explain, headline
-from shiftcheck.report.render.table import cells_of, columns
-
-WIDE = 120
+from shiftcheck.report.render.contents import Contents, Sheet
 
 
-def render_notebook(report: Report) -> str:
-    """The headline, a table with a row for each layer, and what explains the verdict."""
-    shown = columns(any(row.shifts for row in report.layers), WIDE)
-    head = "".join(f"<th>{escape(column)}</th>" for column in shown)
-    rows = [cells_of(row) for row in report.layers]
+def render_notebook(contents: Contents) -> str:
+    """The headline, the tables, and what explains the verdict."""
+    tables = "".join(map(_table, contents.sheets))
+    rest = "".join(f"{escape(line)}<br>" for line in contents.sentences)
+    return f"<p><strong>{escape(contents.headline)}</strong></p>{tables}<p>{rest}</p>"
+
+
+def _table(sheet: Sheet) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in sheet.head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(row[column])}</td>" for column in shown) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in sheet.rows
     )
-    rest = "".join(f"{escape(line)}<br>" for line in explain(report).splitlines()[1:])
-    return (
-        f"<p><strong>{escape(headline(report))}</strong></p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{rest}</p>"
-    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

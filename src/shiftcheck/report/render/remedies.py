@@ -1,4 +1,4 @@
-"""What to do about a verdict: what was tried and passes; else what may help."""
+"""What to do about a verdict: the changes that were tried and pass, else hints."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ WITHOUT_RULE = (
 
 
 def remedies(report: Report, output: LayerResult) -> list[str]:
-    """The remedies that were found, what else the trials tell, and hints where there are none."""
+    """The changes that pass; where none does, those that were tried, and hints."""
     lines = _circular_padding(report, output)
-    found = [f"remedy: {_words(t.change, report, output)}" for t in report.trials if t.works]
+    working = [f"remedy: {_words(t.change, report, output)}" for t in report.trials if t.works]
     if report.needed is not None:
         size = " x ".join(map(str, report.needed))
-        found = [f"remedy: give a larger input: at least {size}"]
-    if not found and report.trials:
+        working = [f"remedy: give a larger input: at least {size}"]
+    if not working and report.trials:
         tried = "; ".join(_words(t.change, report, output) for t in report.trials)
         lines.append(f"tried in vain: {tried}")
-    lines += found
+    lines += working
     if report.reason is Reason.NOT_SPATIAL:
         lines.append("or: assert_invariant checks outputs that have no spatial axes")
         others = [o.name for o in report.outputs if o.verdict is Verdict.EQUIVARIANT]
         lines += [f"or: outputs={others} leaves it out"] if others else []
     if lacks_rule(report):
         return lines + _rule_to_add(report)
-    return lines if found else lines + _hint(report)
+    return lines if working else lines + _hint(report)
 
 
 def _circular_padding(report: Report, output: LayerResult) -> list[str]:
-    """What circular padding alone would change, where it does not mend all."""
+    """The error that circular padding alone would leave, where it leaves one."""
     alone = Change(circular_padding=True)
     trial = next((t for t in report.trials if t.change == alone and not t.works), None)
     if trial is None or trial.relative_error is None:
@@ -64,8 +64,8 @@ def _words(change: Change, report: Report, output: LayerResult) -> str:
         circular = "pad circularly (padding_mode='circular')"
         parts.append("pad circularly first and crop then" if crops else circular)
     if change.multiples:
-        own = ", the period of this output" if change.multiples == output.period else ""
-        parts.append(f"use shifts that are multiples of {change.multiples}{own}")
+        whose = ", the period of this output" if change.multiples == output.period else ""
+        parts.append(f"use shifts that are multiples of {change.multiples}{whose}")
     if change.shifts:
         what = SHIFTS.get(report.reason, "use other shifts")
         parts.append(f"{what}: shifts={list(change.shifts)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
@@ -11,10 +10,9 @@ from itertools import takewhile
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.report.reasons import BLIND, NOTHING_VARIES, TOO_FEW, Reason
+from shiftcheck.report.render.contents import COLUMNS, wrapped
 from shiftcheck.report.render.numbers import count, each, gap, spans
 from shiftcheck.report.render.remedies import remedies, unsupported
-
-COLUMNS = 100
 
 
 def headline(report: Report) -> str:
@@ -45,18 +43,7 @@ def sentences(report: Report) -> list[str]:
 
 def explain(report: Report, *, columns: int = COLUMNS) -> str:
     """The headline and what explains it, in at most 30 lines."""
-    wrapped = [
-        part
-        for line in sentences(report)
-        for part in textwrap.wrap(
-            line,
-            min(columns, COLUMNS),
-            subsequent_indent="    ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    ]
-    return "\n".join(wrapped[:30])
+    return "\n".join(wrapped(sentences(report), columns)[:30])
 
 
 def _left_out(report: Report) -> list[str]:
@@ -182,9 +169,9 @@ def _percent(share: float) -> str:
 
 def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]:
     windowed = guilty.kind == CauseKind.STRIDE and guilty.period and guilty.detail
-    told = windowed or guilty.form.tells_all
-    meaning = guilty.detail if told else guilty.kind.meaning
-    new = guilty.detail and not told and guilty.form is not CauseForm.OWN_PADDING
+    detail_says_all = windowed or guilty.form.tells_all
+    meaning = guilty.detail if detail_says_all else guilty.kind.meaning
+    new = guilty.detail and not detail_says_all and guilty.form is not CauseForm.OWN_PADDING
     detail = f" ({guilty.detail})" if new else ""
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.contents import Sheet, drawn
 from shiftcheck.report.render.folding import Group, folded
 from shiftcheck.report.render.numbers import each, gap, halo, size, spans
 from shiftcheck.report.render.sentences import explain, headline
 
 WIDTH = 120
 LONG = 60
-"""Rows beyond which a table in a terminal is folded."""
+"""A table of more rows is folded in a terminal."""
 
 
 def render_report(report: Report, *, width: int | None = None, most: int | None = None) -> str:
@@ -47,12 +46,18 @@ def _default_width() -> int:
 
 def render_table(report: Report, *, width: int = WIDTH, most: int | None = None) -> str:
     """The rows of a report alone."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    console.print(table_of(report, width=width, most=most))
-    file = console.file
-    assert isinstance(file, io.StringIO)
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
-    return "\n".join(lines).strip("\n")
+    return "\n".join(drawn(table_of(report, width=width, most=most), width)).strip("\n")
+
+
+def layers_of(report: Report) -> Sheet:
+    """The rows of a report for a page, which has room for all columns."""
+    shown = columns(any(row.shifts for row in report.layers), WIDTH)
+    cells = [cells_of(row) for row in report.layers]
+    return Sheet(
+        title="layers",
+        head=tuple(shown),
+        rows=tuple(tuple(row[column] for column in shown) for row in cells),
+    )
 
 
 def table_of(report: Report, *, width: int = WIDTH, most: int | None = None) -> Table:
@@ -80,9 +85,9 @@ def table_of(report: Report, *, width: int = WIDTH, most: int | None = None) -> 
 
 
 REMARKS = 15
-"""The width of the remarks below which their words would break."""
+"""The width of the remarks; in less of it their words would break."""
 NAMES = 32
-"""How wide names should at least be before a column is left out for them, where they are long."""
+"""Where long names have less room than this, a column is left out for them."""
 SHORTEST = 12
 """How wide names are at least, even where the table then is too wide."""
 SPARE = ("compared", "field", "border")
@@ -150,17 +155,17 @@ def cells_of(row: LayerResult) -> dict[str, str]:
 
 
 def _cells_of_group(group: Group) -> dict[str, str]:
-    """A row of its own, or the geometry of the last row of a module with the worst verdict."""
+    """The cells of a row; of several rows, the geometry of the last and the worst verdict."""
     if len(group.rows) == 1:
         return cells_of(group.last)
     cells, worst = cells_of(group.last), cells_of(group.worst)
-    told = {name: worst[name] for name in ("error", "border", "compared", "verdict")}
+    worst_cells = {name: worst[name] for name in ("error", "border", "compared", "verdict")}
     kinds = dict.fromkeys(
         c.kind for r in group.rows for c in r.causes if c.kind != CauseKind.MEASURED
     )
     remarks = [*kinds, *([group.worst.reason] if group.worst.reason else [])]
     name = f"{group.name} ({len(group.rows)} layers)"
-    return {**cells, **told, "layer": name, "remarks": "; ".join(remarks)}
+    return {**cells, **worst_cells, "layer": name, "remarks": "; ".join(remarks)}
 
 
 def _compared(row: LayerResult) -> str:

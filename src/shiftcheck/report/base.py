@@ -1,0 +1,59 @@
+"""What every report can: text, JSON there and back, a page, and what a notebook shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from shiftcheck.errors import InputError
+from shiftcheck.report.reasons import Reasoned
+from shiftcheck.report.serialization import from_strict_json, to_strict_json
+
+renderers: dict[tuple[str, str], Callable[[Any], str]] = {}
+"""By format and class of what is shown; filled by the renderers, which live above this module."""
+
+
+def rendered(form: str, record: Any) -> str:
+    """A record in a format, such as ``"text"``."""
+    return renderers[form, type(record).__name__](record)
+
+
+class AnyReport(Reasoned):
+    """The base of a report: a frozen record of plain numbers and strings."""
+
+    schema_version: int
+    _called: ClassVar[str]
+    """What it is, in the messages."""
+
+    def __str__(self) -> str:
+        return rendered("text", self)
+
+    def _repr_html_(self) -> str:
+        return rendered("notebook", self)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the report to one HTML file that needs no network.
+
+        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
+        file cannot be written.
+        """
+        page = rendered("html", self)
+        try:
+            Path(path).write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The report as strict JSON: infinite numbers and fractions are strings."""
+        return to_strict_json(self, indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The report that ``to_json`` wrote.
+
+        Raises InputError for text that is no such report, or one of a newer schema.
+        """
+        report: Self = from_strict_json(cls, text, cls._called)
+        return report
