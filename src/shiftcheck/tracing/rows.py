@@ -25,19 +25,19 @@ NONE: frozenset[int] = frozenset()
 
 
 class Strays:
-    """For each tensor that has any, the numbers of such copies."""
+    """The copies of each tensor, by number, that are no exact shifts of the base any more."""
 
     def __init__(self, memory: TensorMemory) -> None:
         self.memory = memory
         self.known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def of(self, tensor: torch.Tensor) -> frozenset[int]:
-        """The copies in a tensor that are none."""
+        """Those of a tensor."""
         strayed: frozenset[int] = self.known.get(tensor, NONE)
         return strayed
 
     def note(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
-        """Know which copies in a tensor are none."""
+        """Know those of a tensor."""
         if strayed:
             self.known[tensor] = strayed
         else:
