@@ -115,8 +115,8 @@ class _Tracer(TorchDispatchMode):
         modules = named_modules_of(model)
         memo.watch(modules.values())
         leaves = [leaf for _, leaf in leaves_of([list(given.args), dict(given.kwargs)])]
-        tensors = (t for m in modules.values() for t in (*m.parameters(False), *m.buffers(False)))
-        self.from_before = [*(t for t in leaves if isinstance(t, torch.Tensor)), *tensors]
+        arguments = (leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+        self.from_before = [*arguments, *memo.of_model.values()]
         self.given, self.how, self.memo, self.on_write = given, how, memo, on_write
         self.circular_padding = how.circular_padding
         self.memory = TensorMemory(without_modes)
