@@ -10,7 +10,7 @@ from shiftcheck.measuring.signals.arguments import read_inputs
 from shiftcheck.tracing.answers import Answers
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.operations import Operation
-from shiftcheck.tracing.passes import Given, Manner
+from shiftcheck.tracing.traced import Given, Manner
 from shiftcheck.tracing.tracer import run
 
 

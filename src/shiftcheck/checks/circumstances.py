@@ -10,7 +10,7 @@ import torch
 
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.report.causes import Cause
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 
 def causes_of(rows: Sequence[Row]) -> tuple[Cause, ...]:

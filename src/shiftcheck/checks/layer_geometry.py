@@ -9,7 +9,7 @@ from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.gather import runs
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 
 def layer_result(row: Row) -> LayerResult:

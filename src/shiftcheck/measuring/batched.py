@@ -20,7 +20,7 @@ from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.measuring.unbatched import Alone, agreement_with_alone, compare_alone, run_alone
 from shiftcheck.report.reasons import Reason
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 
 def measure(passes: Passes) -> Measurements:

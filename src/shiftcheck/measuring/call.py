@@ -15,10 +15,10 @@ from shiftcheck.measuring.signals.arguments import Leaf
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.passes import Given, Manner, OnRow, Row, Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
 from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
 from shiftcheck.tracing.torch_internals import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from shiftcheck.tracing.traced import Given, Manner, OnRow, Row, Traced
 from shiftcheck.tracing.tracer import run
 from shiftcheck.tracing.without_values import quiet
 

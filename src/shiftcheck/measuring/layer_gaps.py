@@ -18,7 +18,7 @@ from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 
 def compare_stacked(

@@ -24,8 +24,8 @@ from shiftcheck.measuring.signals.arguments import Leaf, Shift
 from shiftcheck.report.causes import Cause
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.black_box import BlackBox
-from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import Originals
+from shiftcheck.tracing.traced import Row
 
 
 @dataclass(frozen=True, kw_only=True)

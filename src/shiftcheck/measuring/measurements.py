@@ -9,7 +9,7 @@ import torch
 
 from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.tracing.leaving.ways_out import OUT, TEXT
-from shiftcheck.tracing.passes import Row, Traced
+from shiftcheck.tracing.traced import Row, Traced
 
 LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
 """How values leave torch for another library; a single value that is read decides something."""

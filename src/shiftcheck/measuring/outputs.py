@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shiftcheck.lattice.causes import lose
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.tracing.passes import Row, Traced
+from shiftcheck.tracing.traced import Row, Traced
 
 
 def output_rows(traced: Traced) -> list[Row]:

@@ -11,10 +11,10 @@ from shiftcheck.measuring.call import call_guarded
 from shiftcheck.measuring.gaps.regions import Planner
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.tracing.memo import Memo
-from shiftcheck.tracing.passes import OnRow, Traced
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
 from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.restoring.state import Originals
+from shiftcheck.tracing.traced import OnRow, Traced
 
 
 class Passes:

@@ -17,7 +17,7 @@ from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.causes import CauseKind
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 LARGER = 64
 """How many times larger an input is looked for that leaves a valid region."""

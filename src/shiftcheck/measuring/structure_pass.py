@@ -14,9 +14,9 @@ from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.passes import Row, Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
 from shiftcheck.tracing.torch_internals import fake_mode
+from shiftcheck.tracing.traced import Row, Traced
 from shiftcheck.tracing.without_values import quiet
 
 

@@ -24,9 +24,9 @@ from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.passes import Row, Traced
 from shiftcheck.tracing.precision import SINGLE, eps_of
 from shiftcheck.tracing.restoring.state import exchanged, weights_of
+from shiftcheck.tracing.traced import Row, Traced
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,7 +27,6 @@ from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import POINTWISE, Operation
 from shiftcheck.tracing.origins import Origins
-from shiftcheck.tracing.passes import Manner
 from shiftcheck.tracing.probing.laws import NoAnswerError
 from shiftcheck.tracing.probing.prober import Prober, Subject, subject_of
 from shiftcheck.tracing.torch_internals import (
@@ -38,6 +37,7 @@ from shiftcheck.tracing.torch_internals import (
     without_modes,
     without_torch_function,
 )
+from shiftcheck.tracing.traced import Manner
 
 LOCAL = frozenset(
     f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "batch_norm", "linear", "layer_norm")

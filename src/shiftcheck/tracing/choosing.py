@@ -118,12 +118,12 @@ def input_places(
     if kind == "single":
         return [_input_place(steps, 0, parameters[:1], kind) for steps in paths]
     order = _positions(whole)
-    found = []
+    places = []
     for steps in paths:
         position = order[steps[0]]
-        own = [steps[0].key] if kind == "dict" else parameters[position : position + 1]
-        found.append(_input_place(steps[1:], position, own, kind))
-    return found
+        names = [steps[0].key] if kind == "dict" else parameters[position : position + 1]
+        places.append(_input_place(steps[1:], position, names, kind))
+    return places
 
 
 def _input_place(inside: Steps, position: int, names: Sequence[str], kind: str) -> Place:

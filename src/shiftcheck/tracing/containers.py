@@ -220,8 +220,9 @@ def _attributes(value: Any) -> dict[str, Any]:
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         names |= dict.fromkeys((slots,) if isinstance(slots, str) else slots)
-    own = [name for name in names if name not in ("__dict__", "__weakref__")]
-    return {name: getattr(value, name) for name in own if hasattr(value, name)}
+    for name in ("__dict__", "__weakref__"):
+        names.pop(name, None)
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _attribute(name: str) -> Step:

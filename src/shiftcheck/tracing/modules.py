@@ -28,15 +28,15 @@ def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
         return named_modules_of(model.function)
     if isinstance(model, torch.nn.Module):
         return dict(model.named_modules())
-    found: dict[str, torch.nn.Module] = {}
+    modules: dict[str, torch.nn.Module] = {}
     for variable, value in _referred(model):
         if isinstance(value, torch.nn.Module):
             for name, module in value.named_modules():
                 label = f"{variable}.{name}" if name and variable else name or variable
-                while label in found and found[label] is not module:
+                while label in modules and modules[label] is not module:
                     label += "'"
-                found[label] = module
-    return found
+                modules[label] = module
+    return modules
 
 
 def _referred(function: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
@@ -71,8 +71,8 @@ def names_of(model: Any, tensors: Iterable[torch.Tensor]) -> list[str]:
     return [
         f"{path}.{name}" if path else name
         for path, module in named_modules_of(model).items()
-        for name, own in tensors_in(module)
-        if own is not None and id(own) in wanted
+        for name, tensor in tensors_in(module)
+        if tensor is not None and id(tensor) in wanted
     ]
 
 
@@ -84,8 +84,8 @@ def is_leaf(module: torch.nn.Module) -> bool:
 
 def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
     """Every leaf of a nested output with its path; containers of any class are looked into."""
-    found = leaves_of(returned, hidden=True)
-    return [("".join(step.written for step in steps), leaf) for steps, leaf in found]
+    leaves = leaves_of(returned, hidden=True)
+    return [("".join(step.written for step in steps), leaf) for steps, leaf in leaves]
 
 
 def in_dtype(model: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:

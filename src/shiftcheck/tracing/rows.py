@@ -18,27 +18,27 @@ from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.modules import flat_outputs
 from shiftcheck.tracing.operations import Operation
-from shiftcheck.tracing.passes import OnRow, Row, Traced
 from shiftcheck.tracing.subclasses import plain_of
 from shiftcheck.tracing.torch_internals import tensors_of, without_modes, without_torch_function
+from shiftcheck.tracing.traced import OnRow, Row, Traced
 
 NONE: frozenset[int] = frozenset()
 
 
 class Strays:
-    """For each tensor that has any, the numbers of such copies."""
+    """The copies of each tensor, by number, that are no exact shifts of the base any more."""
 
     def __init__(self, memory: TensorMemory) -> None:
         self.memory = memory
         self.known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def of(self, tensor: torch.Tensor) -> frozenset[int]:
-        """The copies in a tensor that are none."""
+        """Those of a tensor."""
         strayed: frozenset[int] = self.known.get(tensor, NONE)
         return strayed
 
     def note(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
-        """Know which copies in a tensor are none."""
+        """Know those of a tensor."""
         if strayed:
             self.known[tensor] = strayed
         else:

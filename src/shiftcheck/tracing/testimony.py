@@ -11,8 +11,8 @@ from shiftcheck.lattice.causes import opaque
 from shiftcheck.report.causes import Cause
 from shiftcheck.tracing.leaving.leaks import ELSEWHERE, UNKNOWN, leak
 from shiftcheck.tracing.origins import Place
-from shiftcheck.tracing.passes import Traced
 from shiftcheck.tracing.torch_internals import FakeTensorMode
+from shiftcheck.tracing.traced import Traced
 
 
 @dataclass(frozen=True, kw_only=True)

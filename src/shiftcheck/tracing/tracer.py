@@ -32,7 +32,6 @@ from shiftcheck.tracing.memory import TensorMemory, is_same_view
 from shiftcheck.tracing.modules import named_modules_of
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.origins import Origins
-from shiftcheck.tracing.passes import Given, Manner, OnRow, Stop, Traced
 from shiftcheck.tracing.precision import coarse_products
 from shiftcheck.tracing.probing.prober import Prober
 from shiftcheck.tracing.recipes import Recipes
@@ -48,6 +47,7 @@ from shiftcheck.tracing.torch_internals import (
     without_modes,
     without_torch_function,
 )
+from shiftcheck.tracing.traced import Given, Manner, OnRow, Stop, Traced
 
 
 def run(
@@ -116,8 +116,8 @@ class _Tracer(TorchDispatchMode):
         modules = named_modules_of(model)
         memo.watch(modules.values())
         leaves = [leaf for _, leaf in leaves_of([list(given.args), dict(given.kwargs)])]
-        tensors = (t for m in modules.values() for t in (*m.parameters(False), *m.buffers(False)))
-        self.from_before = [*(t for t in leaves if isinstance(t, torch.Tensor)), *tensors]
+        arguments = (leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+        self.from_before = [*arguments, *memo.of_model.values()]
         self.given, self.how, self.memo, self.on_write = given, how, memo, on_write
         self.circular_padding = how.circular_padding
         self.memory = TensorMemory(without_modes)

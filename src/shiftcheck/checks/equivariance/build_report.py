@@ -15,7 +15,7 @@ from shiftcheck.measuring.local_error import causes_alone
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.passes import Row
+from shiftcheck.tracing.traced import Row
 
 
 def build_report(judged: Judged, notes: Sequence[str]) -> Report:

@@ -22,8 +22,8 @@ from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, check_shifts
 from shiftcheck.measuring.signals.shifting import shift
 from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import preserved
+from shiftcheck.tracing.traced import Row
 
 Values = NDArray[np.float64]
 

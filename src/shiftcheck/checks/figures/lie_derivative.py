@@ -30,9 +30,9 @@ from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.figures import LieDerivative
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import flat_outputs, is_leaf, modules_of, named_modules_of
-from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
+from shiftcheck.tracing.traced import Row
 
 NO_MOTION = "its output does not change along the shift"
 BY_KEYWORD = "it is given tensors by keyword"

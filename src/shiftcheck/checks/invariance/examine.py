@@ -49,9 +49,9 @@ from shiftcheck.report.invariance import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of, names_of
-from shiftcheck.tracing.passes import Row
 from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.restoring.state import preserved
+from shiftcheck.tracing.traced import Row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -30,8 +30,8 @@ from shiftcheck.measuring.signals.surrogates import surrogate
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.measuring.unbatched import compare_alone, run_alone
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.passes import Row, Traced
 from shiftcheck.tracing.precision import eps_of
+from shiftcheck.tracing.traced import Row, Traced
 
 MOST_OTHERS = 8
 """How many different signals each one is compared with, at most."""

@@ -22,8 +22,8 @@ from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import flat_outputs, modules_of
-from shiftcheck.tracing.passes import Traced
 from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.traced import Traced
 
 EXACT = torch.float64
 

@@ -80,12 +80,12 @@ def _functions(names: Iterable[str]) -> frozenset[Any]:
 
     A property of Python is read by its getter.
     """
-    found = []
+    values = []
     for name in names:
         for owner in OWNERS_OF_METHODS:
             value = getattr(owner, name, None)
-            found += [value, getattr(value, "__get__", None)]
-    return frozenset(f for f in found if callable(f))
+            values += [value, getattr(value, "__get__", None)]
+    return frozenset(f for f in values if callable(f))
 
 
 HARMLESS_FUNCTIONS = _functions(HARMLESS)

@@ -81,20 +81,13 @@ def measure_law(
         return Law(shape=shape, axes=tuple(axes))
 
 
-def same_alone(
-    operation: Operation,
-    shapes: Sequence[Sequence[int]],
-    copies: int,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> bool:
-    """Whether each of the copies along the first dimension gives what it gives alone."""
+def same_alone(operation: Operation, like: Sequence[torch.Tensor], copies: int) -> bool:
+    """Whether copies along the first dimension of noise like tensors give what they give alone."""
     with undisturbed():
         generator = torch.Generator().manual_seed(1)
         for size in (1.0, 1e3):
-            drawn = [torch.randn(list(s), generator=generator, device="cpu") for s in shapes]
-            whole = [(size * noise).to(device, dtype) for noise in drawn]
+            drawn = [torch.randn(t.shape, generator=generator, device="cpu") for t in like]
+            whole = [(size * noise).to(like[0].device, like[0].dtype) for noise in drawn]
             together = operation([t.clone() for t in whole])
             if together.ndim == 0 or together.shape[0] % copies:
                 return False
@@ -165,14 +158,14 @@ class _AxisProbe:
         """
         one, other = self.along(y, start, start + length), self.along(z, ahead, ahead + length)
         if slack == 0:
-            unequal = one != other
+            unlike = one != other
         else:
             dims = tuple(d for d in range(y.ndim) if d > 1 or d == self.dim)
             scale = torch.maximum(
                 y.abs().amax(dims, keepdim=True), z.abs().amax(dims, keepdim=True)
             )
-            unequal = ~((one - other).abs() <= slack * torch.finfo(y.dtype).eps * scale)
-        return unequal.movedim(self.dim, 0).flatten(1).any(1) if y.ndim > 1 else unequal
+            unlike = ~((one - other).abs() <= slack * torch.finfo(y.dtype).eps * scale)
+        return unlike.movedim(self.dim, 0).flatten(1).any(1) if y.ndim > 1 else unlike
 
     def _find_canvas(self, alone: torch.Tensor) -> None:
         """The shift that moves the output, on the smallest canvas on which no border is seen."""

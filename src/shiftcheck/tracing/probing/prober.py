@@ -64,51 +64,33 @@ class Prober:
         Raises NoAnswerError where no law can be measured, BatchCoupledError where the stacked
         copies do not stay apart.
         """
-        known = self.laws
         operands, copies = _operands(subject)
         states = [[s.geometry(a) for a in range(len(s.axes))] for s in subject.layouts]
         rings = [all(s[a].one_turn for s in states) for a in range(len(states[0]))]
         dtype = subject.tensors[0].dtype
         key = (subject.key, tuple(operands), tuple(rings), dtype)
-        if key not in known:
+        if key not in self.laws:
             with self.untraced():
-                known[key] = _measure(subject, operands, rings, dtype)
-        answer = known[key]
+                self.laws[key] = _measure(subject, operands, rings, dtype)
+        answer = self.laws[key]
         if isinstance(answer, NoAnswerError):
             raise answer
-        if copies > 1:
-            self._check_apart(subject, answer, operands, copies, known, key)
+        if copies > 1 and (key, copies) not in self.laws:
+            with self.untraced():
+                self.laws[key, copies] = _stay_apart(subject, answer, operands, copies)
+        if copies > 1 and not self.laws[key, copies]:
+            raise BatchCoupledError("an operation without a rule mixes the elements of the batch")
         return [_layout(law, operands, subject.layouts, copies) for law in answer]
 
-    def _check_apart(
-        self,
-        subject: Subject,
-        laws: Sequence[Law],
-        operands: Sequence[Operand],
-        copies: int,
-        known: dict[Any, Any],
-        key: Any,
-    ) -> None:
-        """Raise BatchCoupledError where a copy in the batch gives something else than alone."""
-        shapes = [tuple(t.shape) for t in subject.tensors]
-        first = subject.tensors[0]
-        if (key, copies) not in known:
-            apart = all(law.shape[:1] == operands[0].shape[:1] for law in laws)
-            apart = apart and all(axis.dim != 0 for law in laws for axis in law.axes)
-            with self.untraced():
-                apart = apart and all(
-                    same_alone(
-                        _output(subject.call, i),
-                        shapes,
-                        copies,
-                        dtype=first.dtype,
-                        device=first.device,
-                    )
-                    for i in range(len(laws))
-                )
-            known[key, copies] = apart
-        if not known[key, copies]:
-            raise BatchCoupledError("an operation without a rule mixes the elements of the batch")
+
+def _stay_apart(
+    subject: Subject, laws: Sequence[Law], operands: Sequence[Operand], copies: int
+) -> bool:
+    """Whether each copy in the batch gives what it gives alone."""
+    apart = all(law.shape[:1] == operands[0].shape[:1] for law in laws)
+    apart = apart and all(axis.dim != 0 for law in laws for axis in law.axes)
+    ones = (_output(subject.call, i) for i in range(len(laws)))
+    return apart and all(same_alone(one, subject.tensors, copies) for one in ones)
 
 
 def _operands(subject: Subject) -> tuple[list[Operand], int]:

@@ -202,9 +202,9 @@ class Reach:
         kind = type(value)
         if kind in PLAIN:
             return
-        own = getattr if issubclass(kind, threading.local) else object.__getattribute__
+        look = getattr if issubclass(kind, threading.local) else object.__getattribute__
         try:
-            held = own(value, "__dict__")
+            held = look(value, "__dict__")
         except AttributeError:
             held = None
         if type(held) is dict:

@@ -45,13 +45,14 @@ class Originals:
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
         memory = memory_of(tensor)
-        for own in self.watched.values():
-            if memory_of(own) == memory and not any(own is kept for kept, _ in self.saved):
-                self.saved.append((own, own.detach().clone()))
+        for watched in self.watched.values():
+            known = any(watched is saved for saved, _ in self.saved)
+            if memory_of(watched) == memory and not known:
+                self.saved.append((watched, watched.detach().clone()))
 
     def changed(self) -> list[torch.Tensor]:
         """The tensors that hold other values than the kept ones."""
-        return [own for own, values in self.saved if not _same_values(own, values)]
+        return [t for t, values in self.saved if not _same_values(t, values)]
 
     def differs(self) -> bool:
         """Whether the model holds something else than it did: it may remember what it saw."""
@@ -70,12 +71,12 @@ class Originals:
             except Exception as error:  # whatever the classes of other people may raise
                 holder = type(getattr(kept, "holder", None)).__name__
                 self._leave(name_of(kept.place), "" if holder == "NoneType" else holder, error)
-        for own, values in self.saved:
+        for tensor, values in self.saved:
             try:
-                with writable(own):
-                    own.data.copy_(values)
+                with writable(tensor):
+                    tensor.data.copy_(values)
             except Exception as error:
-                self._leave(f"a tensor of shape {tuple(own.shape)}", "", error)
+                self._leave(f"a tensor of shape {tuple(tensor.shape)}", "", error)
 
     def _leave(self, name: str, kind: str, error: Exception) -> None:
         what = f"{name!r} ({kind})" if kind else repr(name)
@@ -134,15 +135,15 @@ def exchanged(
 ) -> Iterator[int]:
     """Have other values, in other memory, in every floating tensor; gives how many there are."""
     with one_at_a_time():
-        own = {id(t): t for t in tensors if t.is_floating_point()}
-        before = {key: t.data for key, t in own.items()}
+        floating = {id(t): t for t in tensors if t.is_floating_point()}
+        before = {key: t.data for key, t in floating.items()}
         try:
-            for t in own.values():
+            for t in floating.values():
                 with writable(t):
                     t.data = change(t.data)
-            yield len(own)
+            yield len(floating)
         finally:
-            for key, t in own.items():
+            for key, t in floating.items():
                 with torch.inference_mode(before[key].is_inference()):
                     t.data = before[key]
 
