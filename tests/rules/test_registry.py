@@ -14,7 +14,7 @@ from shiftcheck.lattice.factors import Factor, uniform
 from shiftcheck.lattice.frequencies import with_waves
 from shiftcheck.lattice.layout import Layout, Waves
 from shiftcheck.rules import registry
-from shiftcheck.strategies.accepted_sizes import _answer
+from shiftcheck.tracing.answers import ask
 
 AXIS = input_axis(8, circular=True)
 
@@ -53,7 +53,7 @@ def test_only_a_rule_that_keeps_uniform_dimensions_is_told_them(keeps: bool) -> 
     entry = registry.find_entry("registry::mine", "default")
     assert entry is not None
     layout = Layout((uniform(3), (Factor("axis", 8, axis=0),)), (AXIS,))
-    assert (_answer(entry, [layout], {}).dims[0] == uniform(3)) is keeps
+    assert (ask(entry, [layout], {}).dims[0] == uniform(3)) is keeps
 
 
 def test_only_a_rule_that_keeps_frequencies_is_asked_about_them() -> None:
@@ -64,6 +64,6 @@ def test_only_a_rule_that_keeps_frequencies_is_asked_about_them() -> None:
     linear, other = (registry.find_entry(f"registry::{n}", "default") for n in ("linear", "other"))
     assert linear is not None
     assert other is not None
-    assert _answer(linear, [waves], {}) is waves
+    assert ask(linear, [waves], {}) is waves
     with pytest.raises(shiftcheck.rules.GeometryError, match="only linear maps of each frequency"):
-        _answer(other, [waves], {})
+        ask(other, [waves], {})
