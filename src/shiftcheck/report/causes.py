@@ -187,8 +187,10 @@ class Cause:
     form: CauseForm = CauseForm.PLAIN
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", CauseKind(self.kind))
-        object.__setattr__(self, "form", CauseForm(self.form))
+        if type(self.kind) is not CauseKind:
+            object.__setattr__(self, "kind", CauseKind(self.kind))
+        if type(self.form) is not CauseForm:
+            object.__setattr__(self, "form", CauseForm(self.form))
 
     @property
     def hides(self) -> Reason:

@@ -261,7 +261,8 @@ class Reasoned:
     reason: Reason
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", Reason(self.reason))
+        if type(self.reason) is not Reason:
+            object.__setattr__(self, "reason", Reason(self.reason))
 
 
 SKIPPED = frozenset({Reason.IDENTITY, Reason.OFF_LATTICE})
