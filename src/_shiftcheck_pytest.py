@@ -86,7 +86,7 @@ SETTINGS = ("rtol", "atol", "boundary", "seed")
 
 def ini_defaults(config: pytest.Config) -> dict[str, Any]:
     """What the ini file sets; raises UsageError for a value that cannot be used."""
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for name in SETTINGS:
         valid, meant = OPTIONS[name]
         text = config.getini(f"shiftcheck_{name}")
@@ -96,14 +96,14 @@ def ini_defaults(config: pytest.Config) -> dict[str, Any]:
         if not valid(value):
             shown = " ".join(text) if name == "boundary" else text
             raise pytest.UsageError(f"shiftcheck_{name} = {shown}: give {meant}")
-        found[name] = value[0] if name == "boundary" and len(value) == 1 else value
-    if ("rtol" in found) != ("atol" in found):
-        alone = "rtol" if "rtol" in found else "atol"
+        defaults[name] = value[0] if name == "boundary" and len(value) == 1 else value
+    if ("rtol" in defaults) != ("atol" in defaults):
+        alone = "rtol" if "rtol" in defaults else "atol"
         raise pytest.UsageError(
-            f"shiftcheck_{alone} = {found[alone]}: give shiftcheck_rtol and shiftcheck_atol, or"
+            f"shiftcheck_{alone} = {defaults[alone]}: give shiftcheck_rtol and shiftcheck_atol, or"
             " neither"
         )
-    return found
+    return defaults
 
 
 def number(text: Any, kind: Callable[[Any], Any]) -> Any:
@@ -116,13 +116,13 @@ def number(text: Any, kind: Callable[[Any], Any]) -> Any:
 
 def marker_defaults(item: pytest.Item) -> dict[str, Any]:
     """What the markers of a test set, the closest one first; fails for what cannot be used."""
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for mark in item.iter_markers("shiftcheck"):
         problem = problem_of(mark)
         if problem:
             pytest.fail(f"@pytest.mark.shiftcheck: {problem}", pytrace=False)
-        found = {**mark.kwargs, **found}
-    return found
+        defaults = {**mark.kwargs, **defaults}
+    return defaults
 
 
 def problem_of(mark: pytest.Mark) -> str:
@@ -275,13 +275,13 @@ class Session:
 
     def _own_rulings(self) -> dict[str, tuple[set[str], Any]]:
         """The tests that use each budget of the run's file, and what was measured for it."""
-        found: dict[str, tuple[set[str], Any]] = {}
+        rulings: dict[str, tuple[set[str], Any]] = {}
         for record in self.records:
             ruling = record["budget"]
             if record["own_budget"]:
-                tests, new = found.get(ruling["name"], (set(), None))
-                found[ruling["name"]] = tests | {record["test"]}, ruling["stored"] or new
-        return found
+                tests, new = rulings.get(ruling["name"], (set(), None))
+                rulings[ruling["name"]] = tests | {record["test"]}, ruling["stored"] or new
+        return rulings
 
     def _store(self, measured: Mapping[str, Any]) -> list[str]:
         """Write what was measured; returns the problems."""

@@ -34,9 +34,9 @@ TO_PLACES = (CauseKind.POSITION, CauseKind.MIXING, CauseKind.INDEX)
 def what_tells_places_apart(layout: Layout, shifts: Iterable[Shift]) -> Cause | None:
     """Why an output that was reduced is not left out; None where no cause says more."""
     causes = [c for c in layout.causes if not c.latent]
-    told = next((c for c in causes if c.kind in TO_PLACES), None)
-    if told is not None:
-        return told
+    placed = next((c for c in causes if c.kind in TO_PLACES), None)
+    if placed is not None:
+        return placed
     gone = [(a, s.lattice) for a, s in enumerate(layout.axes) if isinstance(s, Gone)]
     coarse = [a for a, lattice in gone if any(v[a] % lattice for v in shifts)]
     return next((c for c in causes if c.period and c.axis in coarse), None)

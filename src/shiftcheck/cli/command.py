@@ -17,7 +17,8 @@ import torch
 from shiftcheck import __version__
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.checks.read_geometry import geometry
-from shiftcheck.cli import options
+from shiftcheck.cli.arguments import add_check, add_model, add_results, add_signal
+from shiftcheck.cli.options import NAMES
 from shiftcheck.cli.signal_files import read_signal
 from shiftcheck.cli.target import load_target, own_error, parse_arguments
 from shiftcheck.errors import InputError, ShiftcheckError
@@ -30,7 +31,6 @@ STATUS = {
     Verdict.BROKEN: BROKEN,
     Verdict.INCONCLUSIVE: INCONCLUSIVE,
 }
-NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,16 +162,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"shiftcheck {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     check = _command(commands, "check", "check a model of your own", CHECK, CHECK_END)
-    _add_model(check)
-    _add_check(check)
-    _add_results(check)
+    add_model(check)
+    add_signal(check)
+    add_check(check)
+    add_results(check)
     check.set_defaults(run=_check)
-    told = _command(
+    structure = _command(
         commands, "geometry", "what every layer does to a shift", GEOMETRY, GEOMETRY_END
     )
-    _add_model(told)
-    _add_results(told)
-    told.set_defaults(run=_geometry)
+    add_model(structure)
+    add_signal(structure)
+    add_results(structure)
+    structure.set_defaults(run=_geometry)
     shown = _command(commands, "render", "show a report from its JSON", RENDER, RENDER_END)
     shown.add_argument("file", metavar="FILE", help="what --json wrote")
     shown.add_argument("--html", metavar="FILE", type=Path, help="write the report as a page")
@@ -200,135 +202,6 @@ def _command(
         allow_abbrev=False,
     )
     return parser
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="TARGET", help="package.module:name or file.py:name")
-    model = parser.add_argument_group("the model")
-    model.add_argument(
-        "--arg",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a keyword argument of the factory, a literal of Python or a word; may be repeated",
-    )
-    model.add_argument(
-        "--function",
-        action="store_true",
-        help="TARGET is itself the model, a function of the input, and not a factory",
-    )
-    model.add_argument(
-        "--training",
-        action="store_true",
-        help="leave the training flags of the modules; else the model is checked in eval mode",
-    )
-    model.add_argument("--layer", metavar="NAME", help="up to this layer; the rest is not run")
-    signal = parser.add_argument_group("the input")
-    signal.add_argument(
-        "--shape",
-        dest="inputs",
-        metavar="B,C,H,W",
-        action="append",
-        type=options.shape,
-        help="white noise of this shape: batch, channels, then one to three spatial sizes",
-    )
-    signal.add_argument(
-        "--input",
-        dest="inputs",
-        metavar="FILE",
-        action="append",
-        type=Path,
-        help="an array [batch, channels, *spatial] in a .npy file, or a picture (.png, .jpg, ...;"
-        " needs 'torch-shiftcheck[image]'), its values from 0 to 1",
-    )
-    signal.add_argument(
-        "--boundary",
-        metavar="KIND",
-        type=options.boundary,
-        default="valid",
-        help="valid (a window onto an infinite plane) or circular, once or for each spatial axis,"
-        " such as valid,circular (default: valid)",
-    )
-    signal.add_argument(
-        "--fixed",
-        metavar="NAMES",
-        action="extend",
-        default=[],
-        type=options.entries,
-        help="inputs that stand still while the others move: names of arguments, or positions from"
-        " 0, such as template or 1; several with commas, or the option repeated",
-    )
-    model.add_argument(
-        "--outputs",
-        metavar="NAMES",
-        action="extend",
-        type=options.entries,
-        help="the outputs that count, of several: names as in the report, keys, or positions from"
-        " 0, such as 'output[0]', map or 0 (default: all)",
-    )
-    signal.add_argument(
-        "--device",
-        metavar="NAME",
-        type=options.device,
-        help="cpu, cuda, ... (default: that of the model)",
-    )
-    signal.add_argument(
-        "--dtype", choices=NAMES, help="of the model and the input (default: that of the model)"
-    )
-    signal.add_argument(
-        "--seed",
-        metavar="N",
-        type=options.seed,
-        default=0,
-        help="of the weights, of the noise, and of what a shift brings in (default: 0)",
-    )
-
-
-def _add_check(parser: argparse.ArgumentParser) -> None:
-    how = parser.add_argument_group("the check")
-    chosen = how.add_mutually_exclusive_group()
-    chosen.add_argument(
-        "--shifts",
-        metavar="LIST",
-        type=options.shifts,
-        help="shifts in whole pixels, such as '4,0 0,4'; from the geometry when left out",
-    )
-    chosen.add_argument(
-        "--reach",
-        metavar="N",
-        type=options.positive,
-        help="every shift of at most N pixels along each axis",
-    )
-    how.add_argument(
-        "--weights",
-        choices=("own", "randomized"),
-        default="own",
-        help="the model's own (default), or drawn ones: then the architecture is checked",
-    )
-    how.add_argument(
-        "--rtol",
-        metavar="X",
-        type=float,
-        help="with --atol: what passes, instead of"
-        " the noise of the dtype: atol + rtol * max|y| of a channel",
-    )
-    how.add_argument("--atol", metavar="X", type=float, help="with --rtol")
-    how.add_argument(
-        "--max-batch",
-        metavar="N",
-        type=options.positive,
-        help="copies in one pass at most",
-    )
-
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
-    results = parser.add_argument_group("the report")
-    results.add_argument(
-        "--json",
-        metavar="FILE",
-        help="write the report as JSON; - for the output, where nothing else is then printed",
-    )
-    results.add_argument("--html", metavar="FILE", type=Path, help="write the report as a page")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -426,9 +299,9 @@ def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
 def _home(model: Any, options: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
     """Where the input belongs: the device and dtype asked for, or else those of the model."""
     parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    own = next((p for p in parameters if p.dtype in DTYPES), torch.zeros((), device="cpu"))
-    device = own.device if options.device is None else torch.device(options.device)
-    return device, own.dtype if options.dtype is None else NAMES[options.dtype]
+    of_model = next((p for p in parameters if p.dtype in DTYPES), torch.zeros((), device="cpu"))
+    device = of_model.device if options.device is None else torch.device(options.device)
+    return device, of_model.dtype if options.dtype is None else NAMES[options.dtype]
 
 
 def _signal(entry: Any, seed: int, dtype: torch.dtype) -> torch.Tensor:

@@ -8,6 +8,10 @@ import re
 import torch
 
 from _shiftcheck_options import OPTIONS
+from shiftcheck.measuring.signals.samples import DTYPES
+
+NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
+"""The types of signals, by their names."""
 
 
 def shape(text: str) -> tuple[int, ...]:

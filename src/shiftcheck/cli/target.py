@@ -118,15 +118,15 @@ def _from_path(place: str) -> ModuleType:
 
 
 def _attribute(module: ModuleType, place: str, name: str) -> Any:
-    found: Any = module
+    value: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
-            public = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
+        if not hasattr(value, part):
+            public = [n for n, v in vars(value).items() if callable(v) and not n.startswith("_")]
             near = difflib.get_close_matches(part, public, n=3, cutoff=0.4) or public[:10]
             known = f"; it has {', '.join(near)}" if near else ""
             raise InputError(f"TARGET: {place} has no {part!r}{known}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _built(factory: Callable[..., Any], name: str, given: Mapping[str, Any]) -> Callable[..., Any]:
@@ -156,12 +156,12 @@ def _check_arguments(factory: Callable[..., Any], name: str, given: Mapping[str,
     missing = fixed + [key for key in wanted if key not in given]
     if missing:
         how = " ".join(f"--arg {key}=..." for key in missing)
-        own = (
+        hint = (
             ""
             if isinstance(factory, type)
             else ("; if it is itself the model, a function of the input, give --function")
         )
-        raise InputError(f"TARGET: {name} wants {', '.join(missing)}: give {how}{own}")
+        raise InputError(f"TARGET: {name} wants {', '.join(missing)}: give {how}{hint}")
 
 
 def own_error(error: BaseException) -> str:
@@ -189,15 +189,15 @@ def parse_arguments(entries: Sequence[str]) -> dict[str, Any]:
         >>> parse_arguments(["width=64", "kernel=(3, 5)", "mode=circular", "bias=False"])
         {'width': 64, 'kernel': (3, 5), 'mode': 'circular', 'bias': False}
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not equals or not name.isidentifier():
             raise InputError(f"--arg {entry}: give name=value, such as width=64")
-        if name in found:
+        if name in arguments:
             raise InputError(f"--arg {entry}: {name} is given twice")
-        found[name] = _literal(entry, value)
-    return found
+        arguments[name] = _literal(entry, value)
+    return arguments
 
 
 WORD = re.compile(r"[A-Za-z][\w./-]*")

@@ -88,13 +88,13 @@ def moving_digit(digit: int = 0) -> Film:
 def path() -> tuple[Shift, ...]:
     """The shifts of one round: from the middle to the edge, around, and back, pixel by pixel."""
     stops = (*CORNERS, CORNERS[1], CORNERS[0])
-    found = [stops[0]]
+    places = [stops[0]]
     for start, stop in pairwise(stops):
         steps = max(abs(b - a) for a, b in zip(start, stop, strict=True))
         for k in range(1, steps + 1):
             m, n = (a + (b - a) * k // steps for a, b in zip(start, stop, strict=True))
-            found.append((m, n))
-    return tuple(found)
+            places.append((m, n))
+    return tuple(places)
 
 
 def _track(

@@ -37,12 +37,12 @@ def panels_of(track: Track, i: int) -> list[Pixels]:
 def sheets(track: Track, columns: int) -> list[Pixels]:
     """The frames of each panel, ``columns`` of them in a row, as one picture."""
     every = [panels_of(track, i) for i in range(len(track.maps))]
-    found = []
+    panels = []
     for frames in zip(*every, strict=True):
         starts = range(0, len(frames), columns)
         rows = [np.concatenate(frames[k : k + columns], axis=1) for k in starts]
-        found.append(np.concatenate(rows, axis=0))
-    return found
+        panels.append(np.concatenate(rows, axis=0))
+    return panels
 
 
 def _grey(values: Values) -> Pixels:

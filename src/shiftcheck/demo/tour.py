@@ -127,14 +127,14 @@ def steadiness(
     """How far the logits and the classes of the central crop change, by the reach of the shift."""
     margin = (CANVAS[0] - 28) // 2
     background = canvas.min()
-    found: dict[int, list[tuple[float, float, float]]] = {}
+    figures: dict[int, list[tuple[float, float, float]]] = {}
     with torch.inference_mode():
         base = model(_crop(canvas, margin))
         apart = torch.cdist(base, base).sum() / (len(base) * (len(base) - 1))
         for offset in SHIFTS:
             moved = shift(canvas - background, offset, fill="zeros") + background
             logits = model(_crop(moved, margin))
-            found.setdefault(max(map(abs, offset)), []).append(
+            figures.setdefault(max(map(abs, offset)), []).append(
                 (
                     float((logits.argmax(1) == base.argmax(1)).float().mean()),
                     float((logits.argmax(1) == labels).float().mean()),
@@ -142,8 +142,8 @@ def steadiness(
                 )
             )
     lines = []
-    for reach in sorted(found):
-        kept, right, change = (sum(c) / len(c) for c in zip(*found[reach], strict=True))
+    for reach in sorted(figures):
+        kept, right, change = (sum(c) / len(c) for c in zip(*figures[reach], strict=True))
         lines.append(Steadiness(reach=reach, agreement=kept, accuracy=right, change=change))
     return lines
 

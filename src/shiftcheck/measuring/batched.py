@@ -128,8 +128,8 @@ def _one_by_one(passes: Passes, alone: Alone) -> _Compared:
             entries = _with_shift(passes, shift, entries, bases)
         again = plan.inputs.shifted(plan.zero, plan.seed)
         repeat = passes.run(again, lambda row, tensor: None)
-        own, others = ([t for _, t, _ in run.outputs] for run in (traced, repeat))
-        doubt = alone.doubt.then(compare_alone(passes, own, others, Reason.UNSTEADY))
+        first, others = ([t for _, t, _ in run.outputs] for run in (traced, repeat))
+        doubt = alone.doubt.then(compare_alone(passes, first, others, Reason.UNSTEADY))
     rows = {name: entry for (kind, name), entry in entries.items() if kind == "row"}
     outputs = {name: entry for (kind, name), entry in entries.items() if kind == "output"}
     return _Compared(rows, outputs, doubt)

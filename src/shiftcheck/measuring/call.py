@@ -122,8 +122,8 @@ def _testify(plan: Plan) -> Testimony:
 def home_of(model: Model) -> torch.device:
     """Where a signal belongs of which only the shape is given: the device of the model."""
     parameters = (p for module in modules_of(model) for p in module.parameters(False))
-    own = next((p.device for p in parameters), torch.get_default_device())
-    return torch.device("cpu") if own.type == "meta" else own
+    device = next((p.device for p in parameters), torch.get_default_device())
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def faked(leaf: Any, mode: FakeTensorMode, home: torch.device) -> Any:

@@ -30,14 +30,16 @@ def choose_shifts(plan: Plan) -> tuple[tuple[Shift, ...], list[str]]:
     steps_of = [_unit(spatial, inputs, a) for a in range(axes)]
     room = [_room(spatial, inputs, a, steps_of[a]) for a in range(axes)]
     draw = random.Random(plan.seed)
-    found: list[Shift] = []
+    steps_along: list[Shift] = []
     for axis in range(axes):
         steps = [1, -1, *(s * draw.randint(2, room[axis]) for s in (1, -1) if room[axis] >= 2)]
         for step in steps:
-            found.append(tuple(step * steps_of[a] if a == axis else 0 for a in range(axes)))
+            steps_along.append(tuple(step * steps_of[a] if a == axis else 0 for a in range(axes)))
     if axes > 1:
-        found.append(tuple(steps_of))
-    fitting = [s for s in found if all(abs(v) < n for v, n in zip(s, inputs.pixels, strict=True))]
+        steps_along.append(tuple(steps_of))
+    fitting = [
+        s for s in steps_along if all(abs(v) < n for v, n in zip(s, inputs.pixels, strict=True))
+    ]
     chosen = tuple(dict.fromkeys(fitting)) or ((0,) * axes,)
     return chosen, [note for note in notes if LEFT in note]
 

@@ -50,12 +50,12 @@ def smallest_input(plan: Plan, shifts: Sequence[Shift]) -> tuple[int, ...] | Non
 
         guess = next((n for n in sizes[:axis] if n > size), None)
         if guess is not None and works(guess) and not works(guess - 1):
-            found: int | None = guess
+            least: int | None = guess
         else:
-            found = smallest_size(works, size, LARGER * size)
-        if found is None:
+            least = smallest_size(works, size, LARGER * size)
+        if least is None:
             return None
-        sizes[axis] = found
+        sizes[axis] = least
     return tuple(sizes)
 
 

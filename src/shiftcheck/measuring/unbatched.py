@@ -144,21 +144,21 @@ def compare_alone(
     if len(again) != len(alone):
         return Doubt(reason)
     far = [
-        (i, own, other)
-        for i, (own, other) in enumerate(zip(alone, again, strict=True))
-        if own.shape != other.shape or not _close(other, own, 0.0)
+        (i, before, other)
+        for i, (before, other) in enumerate(zip(alone, again, strict=True))
+        if before.shape != other.shape or not _close(other, before, 0.0)
     ]
     if not far:
         return Doubt()
-    alike = all(own.shape == other.shape for _, own, other in far)
+    alike = all(before.shape == other.shape for _, before, other in far)
     if reason is Reason.BATCH_COUPLED and passes.products and alike:
         return Doubt(unsure=True)  # exact products will tell
     floors = list(noise_floor(passes).values())
     noisy = all(
-        own.shape == other.shape
+        before.shape == other.shape
         and i < len(floors)
-        and _close(other, own, NOISE_MARGIN * floors[i])
-        for i, own, other in far
+        and _close(other, before, NOISE_MARGIN * floors[i])
+        for i, before, other in far
     )
     reason = reason if floors else Reason.UNSTEADY  # x alone gives something else each time
     return Doubt(Reason.NONE if noisy else reason, unsure=passes.eps > SINGLE)
@@ -213,15 +213,15 @@ def _agreeing(
         if len(ends) != len(alone.outputs):
             return None
         measured = dict(outputs)
-        for row, (_, tensor, _), own in zip(ends, traced.outputs, alone.outputs, strict=True):
+        for row, (_, tensor, _), unbatched in zip(ends, traced.outputs, alone.outputs, strict=True):
             require_copies(row.layout)
             layout = without_copies(row.layout)
             dense = tensor.layout == torch.strided
-            if not dense or layout.shape != own.shape or tensor.dtype != own.dtype:
+            if not dense or layout.shape != unbatched.shape or tensor.dtype != unbatched.dtype:
                 return None
             axes = len(plan.zero)
             copies = arranged(tensor, row.layout, spatial_places(row.layout, axes))
-            base = arranged(own, layout, spatial_places(layout, axes))[0]
+            base = arranged(unbatched, layout, spatial_places(layout, axes))[0]
             known = measured.get(row.name, LayerGaps(row=row))
             entry = compare_copies(passes, known, row, base, copies, chunk, ends=True)
             gaps = entry.gaps[len(known.gaps) :]

@@ -52,13 +52,18 @@ def layers(report: Report, *, ax: Axes | None = None) -> Axes:
     places = range(len(rows))
     inner = [max(row.relative_error or 0.0, FLOOR) for row in rows]
     outer = [row.relative_border_error or 0.0 for row in rows]
-    told = [row.verdict or Verdict.INCONCLUSIVE for row in rows]
+    verdicts = [row.verdict or Verdict.INCONCLUSIVE for row in rows]
     if any(outer):
         ax.barh(places, outer, 0.7, left=FLOOR, color="#d9d9d9", label="on the border")
-    for verdict in dict.fromkeys(told):
-        own = [i for i in places if told[i] is verdict]
+    for verdict in dict.fromkeys(verdicts):
+        chosen = [i for i in places if verdicts[i] is verdict]
         ax.barh(
-            own, [inner[i] for i in own], 0.4, left=FLOOR, color=COLOURS[verdict], label=verdict
+            chosen,
+            [inner[i] for i in chosen],
+            0.4,
+            left=FLOOR,
+            color=COLOURS[verdict],
+            label=verdict,
         )
     allowed = [s.allowance for row in rows for s in row.shifts if s.allowance is not None]
     if allowed:

@@ -44,13 +44,13 @@ def shifts(
     """
     row = row_of(report, layer)
     drawn = _chosen(axes, len(row.stride))
-    told: dict[tuple[float, ...], float | None] = {}
+    errors: dict[tuple[float, ...], float | None] = {}
     for s in row.shifts:
         at = tuple(s.shift[a] for a in drawn)
-        both = [e for e in (told.get(at), s.relative_error) if e is not None]
-        told[at] = max(both, default=None)
-    known = {at: e for at, e in told.items() if e is not None}
-    unknown = [at for at in told if told[at] is None]
+        both = [e for e in (errors.get(at), s.relative_error) if e is not None]
+        errors[at] = max(both, default=None)
+    known = {at: e for at, e in errors.items() if e is not None}
+    unknown = [at for at in errors if errors[at] is None]
     ax = axes_or_new(ax, (6.0, 4.0) if len(drawn) == 1 else (6.0, 5.0))
     draw = _stems if len(drawn) == 1 else _map
     draw(ax, known, unknown)

@@ -205,33 +205,33 @@ def find_sizes(question: Question, channels: Sequence[int], room: Sequence[int] 
     """
     bases = _candidates(question)
     base, first, comparable = _find_base(question, channels, bases)
-    found = _answer(question, base, first, channels, comparable)
-    square = question.ndim > 1 and _only_squares(question, first, base, found.lattice)
+    accepted = _answer(question, base, first, channels, comparable)
+    square = question.ndim > 1 and _only_squares(question, first, base, accepted.lattice)
     lost = question.loses(first, base)
     lengths = []
     for axis in range(question.ndim):
-        asked = room[axis] if room is not None else 4 * found.lattice[axis]
+        asked = room[axis] if room is not None else 4 * accepted.lattice[axis]
 
         def works(n: int, axis: int = axis) -> bool:
             sizes = (n,) * question.ndim if square else _with(base, axis, n)
             if not lost and question.loses(first, sizes):
                 return False  # as where an axis of size 1 is stretched
             if comparable:
-                return question.leaves(first, sizes, axis, found.lattice[axis])
+                return question.leaves(first, sizes, axis, accepted.lattice[axis])
             return question.accepts(first, sizes)
 
-        start = _estimate(question, found, axis)
+        start = _estimate(question, accepted, axis)
         lengths.append(_lengths(works, start, base[axis], asked, REACH[question.ndim]))
     common = sorted(set(lengths[0]).intersection(*lengths))
     whole = tuple((n,) * question.ndim for n in common) if square else None
-    return replace(found, lengths=tuple(lengths), whole=whole)
+    return replace(accepted, lengths=tuple(lengths), whole=whole)
 
 
 def listed_sizes(question: Question, channels: Sequence[int], sizes: Sequence[Sizes]) -> Accepted:
     """The answer where the sizes are given; raises InputError where the model accepts none."""
     base, first, comparable = _find_base(question, channels, sizes)
-    found = _answer(question, base, first, channels, comparable)
-    return replace(found, whole=tuple(sizes))
+    accepted = _answer(question, base, first, channels, comparable)
+    return replace(accepted, whole=tuple(sizes))
 
 
 def _answer(
@@ -315,11 +315,11 @@ def _lattice(report: Report, axis: int, pixels: int) -> int:
     return math.lcm(*numbers)
 
 
-def _estimate(question: Question, found: Accepted, axis: int) -> int:
+def _estimate(question: Question, accepted: Accepted, axis: int) -> int:
     """A size below which nothing is left, from what is left at the base size."""
-    report = question.ask(found.probed, found.base)
+    report = question.ask(accepted.probed, accepted.base)
     assert isinstance(report, Report)
-    pixels, start = found.base[axis], 1
+    pixels, start = accepted.base[axis], 1
     for output in report.outputs:
         stride, valid = output.stride[axis], output.valid[axis]
         if report.boundary[axis] == "circular" or stride is None or not valid:
@@ -336,8 +336,8 @@ def _lengths(
     """All of some candidates that work, from the smallest on; ``base`` where there is no other."""
     smallest = next(n for n in range(start, base + 1) if n == base or works(n))
     more = (smallest + n for n in _spread(room, span))
-    found = [smallest, *(n for n in more if works(n))]
-    return tuple(found if len(found) > 1 else dict.fromkeys([smallest, base]))
+    lengths = [smallest, *(n for n in more if works(n))]
+    return tuple(lengths if len(lengths) > 1 else dict.fromkeys([smallest, base]))
 
 
 DENSE = 20
@@ -380,10 +380,10 @@ def number_of_axes(model: Any) -> int:
     """
     modules = model.modules() if isinstance(model, torch.nn.Module) else ()
     names = [type(module).__name__.removeprefix("Lazy") for module in modules]
-    found = {int(match[1]) for name in names if (match := KINDS_OF_LAYERS.search(name))}
-    if len(found) == 1:
-        return found.pop()
-    said = f"layers for {_listed(sorted(found))} axes" if found else "no layer that tells"
+    numbers = {int(match[1]) for name in names if (match := KINDS_OF_LAYERS.search(name))}
+    if len(numbers) == 1:
+        return numbers.pop()
+    said = f"layers for {_listed(sorted(numbers))} axes" if numbers else "no layer that tells"
     raise InputError(
         f"ndim=None: the model has {said}; give the number of spatial axes, such as ndim=2"
     )

@@ -198,24 +198,24 @@ def sizes(
     )
     moved = None if shift is None else shift_of(shift, dims)
     room = None if moved is None else [abs(v) for v in moved]
-    found = find_sizes(question, channels_of(channels, model), room)
-    if not found.comparable:
+    accepted = find_sizes(question, channels_of(channels, model), room)
+    if not accepted.comparable:
         raise InputError(
-            f"model: no size up to {found.base} was found that leaves something to compare;"
+            f"model: no size up to {accepted.base} was found that leaves something to compare;"
             " shiftcheck.geometry(model, shape) says at which layer the valid region ends"
         )
-    moved = moved or found.lattice
-    if not found.has_room(moved):
+    moved = moved or accepted.lattice
+    if not accepted.has_room(moved):
         raise InputError(f"shift={shift!r}: no size was found that leaves room for it")
-    candidates = sizes_for(found, moved)
-    return candidates.filter(lambda chosen: question.accepts(found.probed, chosen))
+    candidates = sizes_for(accepted, moved)
+    return candidates.filter(lambda chosen: question.accepts(accepted.probed, chosen))
 
 
-def sizes_for(found: Accepted, shift: Shift) -> SearchStrategy[tuple[int, ...]]:
+def sizes_for(accepted: Accepted, shift: Shift) -> SearchStrategy[tuple[int, ...]]:
     """The sizes at which ``shift`` leaves something to compare, each axis by itself."""
-    if found.whole is not None:
-        return st.sampled_from(found.whole_for(shift))
-    lengths = (st.sampled_from(found.lengths_for(axis, v)) for axis, v in enumerate(shift))
+    if accepted.whole is not None:
+        return st.sampled_from(accepted.whole_for(shift))
+    lengths = (st.sampled_from(accepted.lengths_for(axis, v)) for axis, v in enumerate(shift))
     return st.tuples(*lengths)
 
 

@@ -63,14 +63,14 @@ class Promise:
         counts = self.channels or channels_of(None, model)
         room = None if self.farthest is None else per_axis("max", self.farthest, axes, least=0)
         if self.sizes is None:
-            found = find_sizes(question, counts, room)
+            accepted = find_sizes(question, counts, room)
         else:
-            found = listed_sizes(question, counts, self.sizes)
-        return self._scene(found, room)
+            accepted = listed_sizes(question, counts, self.sizes)
+        return self._scene(accepted, room)
 
-    def _scene(self, found: Accepted, room: tuple[int, ...] | None) -> Scene:
-        axes = len(found.base)
-        lattice = found.lattice
+    def _scene(self, accepted: Accepted, room: tuple[int, ...] | None) -> Scene:
+        axes = len(accepted.base)
+        lattice = accepted.lattice
         if self.lattice is not None:
             lattice = per_axis("lattice", self.lattice, axes, least=1)
         farthest = []
@@ -81,7 +81,7 @@ class Promise:
                     f"max={self.farthest!r}: along axis {axis} the lattice is {step}; give at least"
                     " that, or 0 to leave the axis alone"
                 )
-            reached = found.farthest(axis, step, most) if most else 0
+            reached = accepted.farthest(axis, step, most) if most else 0
             if most and not reached:
                 raise InputError(
                     f"lattice={lattice}: no size was found at which a shift by {step} along axis"
@@ -92,7 +92,7 @@ class Promise:
             raise InputError(f"max={self.farthest!r}: no axis is moved")
         made = _name(self.model).replace("<lambda>", "factory")
         return Scene(
-            found=found,
+            found=accepted,
             lattice=lattice,
             farthest=tuple(farthest),
             kinds=self.kinds,

@@ -130,8 +130,8 @@ class Search:
 
     def _message(self, example: Example, seen: Report) -> str:
         report = self.scene.run(example, "layers")
-        told = report if _alike(report, seen) else seen
-        return f"{explain(told)}\n{self.scene.written(example)}"
+        shown = report if _alike(report, seen) else seen
+        return f"{explain(shown)}\n{self.scene.written(example)}"
 
 
 def _alike(one: Report, other: Report) -> bool:

@@ -71,8 +71,8 @@ def _output_from(data: Any) -> OutputBudget:
 def _check_keys(data: Any, cls: type[Budget] | type[OutputBudget]) -> None:
     expected = sorted(f.name for f in fields(cls))
     if not isinstance(data, dict) or sorted(data) != expected:
-        found = sorted(data) if isinstance(data, dict) else data
-        raise ValueError(f"{expected} expected, not {found!r}")
+        keys = sorted(data) if isinstance(data, dict) else data
+        raise ValueError(f"{expected} expected, not {keys!r}")
 
 
 def read_budgets(path: Path) -> dict[str, Budget] | None:
@@ -121,12 +121,12 @@ def _budgets_from(data: Any, path: Path) -> dict[str, Budget]:
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in entries:
             raise ValueError(f"{key!r} is there twice")
-        found[key] = value
-    return found
+        entries[key] = value
+    return entries
 
 
 def _no_number(text: str) -> float:

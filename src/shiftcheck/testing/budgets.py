@@ -63,8 +63,8 @@ class OpenBudgets:
         if not isinstance(name, str) or not name.strip():
             raise InputError(f"budget={name!r}: give the name of a budget")
         if self._read is None:
-            found = read_budgets(self.path)
-            self._read, self._there = found or {}, found is not None
+            budgets = read_budgets(self.path)
+            self._read, self._there = budgets or {}, budgets is not None
         stored = self._read.get(name)
         if stored is None and not self.update:
             lacking = f"has no {name!r}" if self._there else "does not exist"
@@ -260,10 +260,12 @@ def _noise(report: Report, name: str) -> float:
     given = getattr(torch, report.dtype)
     of_whole_numbers = torch.float32  # what the network makes of them
     compared = given if given.is_floating_point else of_whole_numbers
-    own = Tolerance(eps=float(torch.finfo(compared).eps)).relative(None)
+    noise = Tolerance(eps=float(torch.finfo(compared).eps)).relative(None)
     shifts = next(o.shifts for o in report.outputs if o.name == name)
-    found = (s.allowance for s in shifts if s.allowance is not None and s.float64_error is None)
-    return max((own, *found))
+    allowances = (
+        s.allowance for s in shifts if s.allowance is not None and s.float64_error is None
+    )
+    return max((noise, *allowances))
 
 
 def _rounded(budget: Budget) -> Budget:

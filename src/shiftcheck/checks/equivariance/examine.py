@@ -55,8 +55,8 @@ def examine(plan: Plan, notes: Sequence[str] = ()) -> Examination:
         if plan.tolerances is None and doubtful((*judged.outputs, *judged.layers)):
             look = look_again(passes, measured)
             judged = judge_run(replace(judged.findings, look=look))
-        told = judged.verdict is Verdict.EQUIVARIANT or plan.between_pixels
-        if plan.every_layer and not told:
+        settled = judged.verdict is Verdict.EQUIVARIANT or plan.between_pixels
+        if plan.every_layer and not settled:
             local = measure_local(plan, originals)
             judged = judge_run(replace(judged.findings, local=local))
     report = build_report(judged, (*notes, *originals.left))

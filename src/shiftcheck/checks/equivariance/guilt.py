@@ -40,15 +40,15 @@ class Evidence:
         if cause.form is CauseForm.MIRRORED:
             return math.inf
         shifts = [s for s in self.shifts if affects(cause, s)]
-        found = [
+        errors = [
             s.local_border if cause.kind == CauseKind.PADDING else s.local_interior
             for row in self.layers
             if _is_of(row, cause.layer)
             for s in row.shifts
             if s.shift in shifts
         ]
-        known = [error for error in found if error is not None]
-        return max(known) if known and len(known) == len(found) else None
+        known = [error for error in errors if error is not None]
+        return max(known) if known and len(known) == len(errors) else None
 
     def allowed(self, cause: Cause) -> float:
         """The largest error of a cause's layer that tells nothing."""

@@ -23,7 +23,7 @@ from shiftcheck.measuring.in_another_type import EPS
 from shiftcheck.measuring.local_error import LocalErrors
 from shiftcheck.measuring.measurements import LayerGaps, Measurements, OddOutput
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.signals.arguments import varies_somewhere
+from shiftcheck.measuring.signals.variation import varies_somewhere
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
 from shiftcheck.report.reasons import Reason

@@ -25,13 +25,13 @@ def check_randomized(
     for number in range(seed, seed + draws):
         with randomized_weights(modules, number):
             reports.append(check())
-    found = tuple(
+    outcomes = tuple(
         Draw(seed=number, verdict=verdict, reason=r.reason, relative_error=r.relative_error)
         for number, r in enumerate(reports, seed)
         if (verdict := r.verdict) is not None
     )
     decisive = min(reports, key=lambda r: ORDER.index(r.verdict or Verdict.INCONCLUSIVE))
-    return replace(decisive, draws=found)
+    return replace(decisive, draws=outcomes)
 
 
 @contextmanager

@@ -237,9 +237,9 @@ def _along_each_axis(steps: tuple[int, ...], plan: Plan) -> tuple[tuple[int, ...
     """One step forth along each axis that the plan moves, and all of them together."""
     axes = range(len(steps))
     moved = {a for s in plan.shifts for a, v in enumerate(s) if v} or set(axes)
-    found = [tuple(steps[a] if a == b else 0 for b in axes) for a in axes if a in moved]
+    shifts = [tuple(steps[a] if a == b else 0 for b in axes) for a in axes if a in moved]
     together = tuple(steps[a] if a in moved else 0 for a in axes)
-    return tuple(dict.fromkeys([*found, together]))
+    return tuple(dict.fromkeys([*shifts, together]))
 
 
 def _noise(inputs: Inputs, size: tuple[int, ...]) -> Inputs:

@@ -42,9 +42,9 @@ def what_leaves_too_little(layout: Layout, shifts: Sequence[Shift], reason: Reas
     for axis, state in axes:
         kinds = (CauseKind.RESIZE,) if reason == Reason.NO_REGION else PERIODIC
         if not _leaves_enough(state, state.size):
-            own = [c for c in layout.causes if c.axis == axis and c.kind in kinds and c.period]
-            if own:
-                return max(own, key=lambda c: c.period or 0)
+            periodic = [c for c in layout.causes if c.axis == axis and c.kind in kinds and c.period]
+            if periodic:
+                return max(periodic, key=lambda c: c.period or 0)
         single = [c for c in layout.causes if (c.axis, c.form) == (axis, CauseForm.SINGLE)]
         if state.size == 1 and single and math.inf not in state.halo:
             return single[-1]
@@ -62,7 +62,7 @@ def what_leaves_too_little(layout: Layout, shifts: Sequence[Shift], reason: Reas
 def smaller_shifts(report: Report, shifts: Sequence[Shift]) -> tuple[Shift, ...]:
     """One period along each axis that is moved, where a shift moves one by more; else none."""
     periods = [[o.period[a] for o in report.outputs] for a in range(len(report.boundary))]
-    steps = [math.lcm(*(p for p in own if p is not None)) for own in periods]
+    steps = [math.lcm(*(p for p in along if p is not None)) for along in periods]
     moved = [a for a in range(len(steps)) if any(v[a] for v in shifts)]
     if all(abs(v[a]) <= steps[a] for v in shifts for a in moved):
         return ()

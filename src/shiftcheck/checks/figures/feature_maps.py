@@ -112,7 +112,7 @@ def _parts(
     whole = arranged(tensor, row.layout, places).double().cpu()
     signals = _signals(plan.inputs, values, len(plan.shifts) + 1)
     planner = Planner(without_copies(row.layout), plan.scene)
-    found = []
+    parts = []
     for i, by in enumerate(plan.shifts, 1):
         region = planner.region(by)
         if not isinstance(region, Region):
@@ -125,7 +125,7 @@ def _parts(
         expected[here] = (
             moved(whole[0], region.along, every=True) if region.between else whole[0][there]
         )
-        found.append(
+        parts.append(
             FeatureMaps(
                 layer=row.name,
                 shift=by,
@@ -137,7 +137,7 @@ def _parts(
                 valid=tuple(map(_runs_of, region.along)),
             )
         )
-    return tuple(found)
+    return tuple(parts)
 
 
 def _filled(inputs: Inputs, shifts: Sequence[Shift], fill: str) -> list[Any]:

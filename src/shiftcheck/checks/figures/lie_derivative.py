@@ -76,14 +76,16 @@ def lie_derivatives(
     model, inputs = given.model, given.inputs
     rows, outputs, _ = read_structure(model, inputs, layer=None, training=False)
     field = Field(inputs.circular)
-    found: dict[tuple[str, str], list[_Along]] = {}
+    along: dict[Name, list[_Along]] = {}
     with preserved(modules_of(model), inputs.tensors, training=False, model=model), torch.no_grad():
         for axis in range(len(inputs.pixels)):
             fed = _by_path(rows)
-            with _measuring(model, field, axis, fed, found):
+            with _measuring(model, field, axis, fed) as measured:
                 _run(model, inputs)
-            _whole_model(model, inputs, field, axis, outputs, found)
-    return tuple(_record(name, op, along) for (name, op), along in found.items())
+            measured += _whole_model(model, inputs, field, axis, outputs)
+            for name, result in measured:
+                along.setdefault(name, []).append(result)
+    return tuple(_record(name, op, results) for (name, op), results in along.items())
 
 
 def _run(model: Model, inputs: Inputs) -> None:
@@ -116,21 +118,25 @@ def _record(name: str, op: str, along: Sequence[_Along]) -> LieDerivative:
 
 
 def _by_path(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    by_path: dict[str, list[Row]] = {}
     for row in rows:
         if row.fed:
-            found.setdefault(row.path, []).append(row)
-    return found
+            by_path.setdefault(row.path, []).append(row)
+    return by_path
 
 
-Found = dict[tuple[str, str], list[_Along]]
+Name = tuple[str, str]
+"""What a layer is called, and its operation."""
+
+Measured = list[tuple[Name, _Along]]
 
 
 @contextmanager
 def _measuring(
-    model: Model, field: Field, axis: int, fed: Mapping[str, list[Row]], found: Found
-) -> Iterator[None]:
+    model: Model, field: Field, axis: int, fed: Mapping[str, list[Row]]
+) -> Iterator[Measured]:
     """Measure every leaf module just before it runs, on what it is about to be given."""
+    measured: Measured = []
     calls: dict[str, int] = {}
     thread = threading.get_ident()
 
@@ -142,7 +148,7 @@ def _measuring(
             name = path if calls[path] == 1 else f"{path}#{calls[path]}"
             rows = fed.get(name)
             if rows:
-                _measure_call(module.forward, args, kwargs, field, axis, rows, found)
+                measured.extend(_measured(module.forward, args, kwargs, field, axis, rows))
 
         return before
 
@@ -151,18 +157,17 @@ def _measuring(
             if is_leaf(module) and path:
                 handle = module.register_forward_pre_hook(hook(path, module), with_kwargs=True)
                 handles.callback(handle.remove)
-        yield
+        yield measured
 
 
-def _measure_call(
+def _measured(
     forward: Callable[..., Any],
     args: Any,
     kwargs: Any,
     field: Field,
     axis: int,
     rows: Sequence[Row],
-    found: Found,
-) -> None:
+) -> Measured:
     """One call of a leaf module, each of its outputs along one axis."""
     try:
         if any(isinstance(v, torch.Tensor) for v in tree_leaves(kwargs)):
@@ -172,8 +177,7 @@ def _measure_call(
         results = _each(outputs, rows, signals, field, axis)
     except NotMeasuredError as error:
         results = [_Along(reason=str(error))] * len(rows)
-    for row, result in zip(rows, results, strict=True):
-        found.setdefault((row.name, row.op), []).append(result)
+    return [((row.name, row.op), each) for row, each in zip(rows, results, strict=True)]
 
 
 Dual = tuple[torch.Tensor, torch.Tensor]
@@ -195,10 +199,10 @@ def _with_velocity(
             if not isinstance(value, torch.Tensor):
                 return value
             signal = next(signals, None)
-            own = value.detach().clone()
-            if signal is None or not own.is_floating_point():
-                return own
-            return forward_ad.make_dual(own, field.of(own, signal, axis))
+            copy = value.detach().clone()
+            if signal is None or not copy.is_floating_point():
+                return copy
+            return forward_ad.make_dual(copy, field.of(copy, signal, axis))
 
         given = tree_map(moving, args)
         return _unpacked(_called(forward, given, kwargs))
@@ -225,13 +229,13 @@ def _called(forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _unpacked(returned: Any) -> list[Dual]:
-    found = []
+    duals = []
     for _, leaf in flat_outputs(returned):
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
             primal, tangent = forward_ad.unpack_dual(leaf)
             still = torch.zeros_like(primal) if tangent is None else tangent
-            found.append((primal.detach(), still.detach()))
-    return found
+            duals.append((primal.detach(), still.detach()))
+    return duals
 
 
 def _each(
@@ -240,13 +244,13 @@ def _each(
     """The outputs of one call, each against its own geometry."""
     if len(duals) != len(rows):
         raise NotMeasuredError(NOT_FOLLOWED)
-    found = []
+    results = []
     for (primal, tangent), row in zip(duals, rows, strict=True):
         try:
-            found.append(_compared(primal, tangent, row.layout, fed, field, axis))
+            results.append(_compared(primal, tangent, row.layout, fed, field, axis))
         except NotMeasuredError as error:
-            found.append(_Along(reason=str(error)))
-    return found
+            results.append(_Along(reason=str(error)))
+    return results
 
 
 def _compared(
@@ -282,8 +286,7 @@ def _whole_model(
     field: Field,
     axis: int,
     outputs: Sequence[Row],
-    found: Found,
-) -> None:
+) -> Measured:
     """The outputs of the whole model, whose errors have travelled."""
     values = inputs.shifted((0,) * len(inputs.pixels), 0)
     leaves = [
@@ -297,8 +300,7 @@ def _whole_model(
         results = _each(duals, outputs, moved, field, axis)
     except NotMeasuredError as error:
         results = [_Along(reason=str(error))] * len(outputs)
-    for row, result in zip(outputs, results, strict=True):
-        found.setdefault((row.name, "output"), []).append(result)
+    return [((row.name, "output"), each) for row, each in zip(outputs, results, strict=True)]
 
 
 def _outputs_of(

@@ -106,19 +106,19 @@ def equivariance_metrics(
 def _drawn(pixels: Sequence[int], draws: int, seed: int, fractional: bool) -> list[Shift]:
     """Uniform shifts of at most an eighth of each size, none of which is zero."""
     draw = random.Random(seed)
-    found: list[Shift] = []
+    shifts: list[Shift] = []
     reach = [n / LARGEST for n in pixels]
     if all(math.floor(r) < 1 for r in reach) and not fractional:
         raise InputError(
             f"x has spatial sizes {tuple(pixels)}: an eighth of them is less than a pixel; give"
             " shifts, or fractional=True"
         )
-    while len(found) < draws:
+    while len(shifts) < draws:
         shift = tuple(draw.uniform(-r, r) for r in reach)
         shift = shift if fractional else tuple(round(v) for v in shift)
         if any(shift):
-            found.append(shift)
-    return found
+            shifts.append(shift)
+    return shifts
 
 
 def _metrics(
@@ -156,8 +156,8 @@ def _figures(
     error, signal = math.fsum(s.error for s in sums), math.fsum(s.signal for s in sums)
     top = peak if peak is not None else sums[0].high - sums[0].low
     of_shifts = tuple(None if s is None else _ratio(s.error, s.signal) for s in each)
-    told = [(e, v) for e, v in zip(of_shifts, known["shifts"], strict=True) if e is not None]
-    worst = max(told, key=lambda pair: pair[0], default=(None, None))
+    measured = [(e, v) for e, v in zip(of_shifts, known["shifts"], strict=True) if e is not None]
+    worst = max(measured, key=lambda pair: pair[0], default=(None, None))
     return Metrics(
         **known,
         samples=samples,
@@ -167,7 +167,7 @@ def _figures(
         psnr=_decibels(top, error / samples),
         peak=top,
         relative_l2_of_shifts=of_shifts,
-        mean_error=math.fsum(e for e, _ in told) / len(told) if told else None,
+        mean_error=math.fsum(e for e, _ in measured) / len(measured) if measured else None,
         worst_error=worst[0],
         worst_shift=worst[1],
     )

@@ -60,12 +60,12 @@ class Field:
             return index
         ok = _readable(state)
         for given in fed:
-            own, _ = self.known(given, axis)
-            good = np.flatnonzero(_readable(own))
+            field, _ = self.known(given, axis)
+            good = np.flatnonzero(_readable(field))
             if not len(good):
                 raise NotMeasuredError(NO_REGION)
-            ok &= state.first_of(index) >= own.first_of(good).min()
-            ok &= state.last_of(index) <= own.last_of(good).max()
+            ok &= state.first_of(index) >= field.first_of(good).min()
+            ok &= state.last_of(index) <= field.last_of(good).max()
         inside: Indices = index[ok]
         return inside
 

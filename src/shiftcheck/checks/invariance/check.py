@@ -223,6 +223,6 @@ def _tried(question: Question, change: Change) -> InvarianceTrial | None:
 def _multiples(steps: Sequence[int], room: Sequence[int]) -> tuple[Shift, ...]:
     """One step each way along each axis, and one along all of them."""
     axes = range(len(steps))
-    found = [tuple(s * steps[b] if a == b else 0 for b in axes) for a in axes for s in (1, -1)]
-    found.append(tuple(steps))
-    return tuple(s for s in found if all(abs(v) <= r for v, r in zip(s, room, strict=True)))
+    shifts = [tuple(s * steps[b] if a == b else 0 for b in axes) for a in axes for s in (1, -1)]
+    shifts.append(tuple(steps))
+    return tuple(s for s in shifts if all(abs(v) <= r for v, r in zip(s, room, strict=True)))

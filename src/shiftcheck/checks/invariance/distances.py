@@ -65,12 +65,12 @@ def values_of(tensor: torch.Tensor, lead: int) -> Values | None:
     """A copy of an output's values; None for a tensor that is not dense."""
     if tensor.layout != torch.strided or tensor.is_nested:
         return None
-    own = tensor.detach()
-    if own.is_complex():
-        own = torch.view_as_real(own.resolve_conj())
-    own = own.cpu()
-    own = own.double() if own.is_floating_point() else own.long()
-    return Values(own.clone(), lead)
+    values = tensor.detach()
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())
+    values = values.cpu()
+    values = values.double() if values.is_floating_point() else values.long()
+    return Values(values.clone(), lead)
 
 
 def distances(one: Values, other: Values) -> torch.Tensor:

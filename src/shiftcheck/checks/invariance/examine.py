@@ -34,10 +34,11 @@ from shiftcheck.measuring.in_another_type import EPS, in_float64
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.progress import tracked
-from shiftcheck.measuring.signals.arguments import Shift, varies_somewhere
+from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.measuring.signals.canvas import (
     Surroundings,
 )
+from shiftcheck.measuring.signals.variation import varies_somewhere
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.measuring.unbatched import noise_floor
 from shiftcheck.report.causes import Cause, CauseKind
@@ -180,28 +181,28 @@ def _periods(row: Row | None, circles: Sequence[bool]) -> tuple[int | None, ...]
 
 def _judged_shift(findings: Findings, name: str, i: int) -> InvarianceShift:
     measured, look = findings.measured, findings.looks.get((name, i))
-    shift, found = findings.question.plan.shifts[i], measured.distances[name][i]
+    shift, distance = findings.question.plan.shifts[i], measured.distances[name][i]
     variation = measured.variations[name]
     promise, demand = _promise(findings, name, shift), _demand(findings.question, shift)
-    answer = judge_shift(found, variation, promise, demand, measured.visible[i])
+    answer = judge_shift(distance, variation, promise, demand, measured.visible[i])
     if look is not None and doubtful(answer, promise, demand):
-        answer = settled(answer, found, variation, promise, look)
+        answer = settled(answer, distance, variation, promise, look)
     else:
         look = None
     if not any(shift):
         answer = InvarianceVerdict.INCONCLUSIVE, Reason.IDENTITY
-    relative = found.distance / variation.distance if variation.distance else None
+    relative = distance.distance / variation.distance if variation.distance else None
     return InvarianceShift(
         shift=shift,
         verdict=answer[0],
         reason=answer[1],
-        distance=found.distance if found.finite else None,
-        mean_distance=found.mean_distance if found.finite else None,
-        relative_error=relative if found.finite else None,
-        gap=found.gap if found.finite else None,
+        distance=distance.distance if distance.finite else None,
+        mean_distance=distance.mean_distance if distance.finite else None,
+        relative_error=relative if distance.finite else None,
+        gap=distance.gap if distance.finite else None,
         allowance=demand.allowance if demand.exact and demand.bound is None else None,
         float64_gap=None if look is None else look.gap,
-        top1_agreement=found.agreement,
+        top1_agreement=distance.agreement,
         proven=promise is Promise.INVARIANT and demand.exact,
     )
 
@@ -264,8 +265,8 @@ def _sensitivity(findings: Findings, outputs: Sequence[InvariantOutput]) -> floa
         return question.bound
     allowances = [_demand(question, s.shift).allowance for o in outputs for s in o.moved]
     most = max(allowances, default=0.0)
-    told = (InvarianceVerdict.INVARIANT, InvarianceVerdict.NOT_INVARIANT)
-    variations = [findings.measured.variations[o.name] for o in outputs if o.verdict in told]
+    decided = (InvarianceVerdict.INVARIANT, InvarianceVerdict.NOT_INVARIANT)
+    variations = [findings.measured.variations[o.name] for o in outputs if o.verdict in decided]
     known = [least for v in variations if (least := sensitivity(v, most))]
     return max(known, default=None)
 

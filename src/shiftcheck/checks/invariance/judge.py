@@ -112,13 +112,13 @@ class SecondLook:
 
 
 def judge_shift(
-    found: Found, variation: Variation, promise: Promise, demand: Demand, visible: bool
+    distance: Found, variation: Variation, promise: Promise, demand: Demand, visible: bool
 ) -> Answer:
     """The verdict on one output under one shift, before a second look."""
-    if not (found.finite and variation.finite):
+    if not (distance.finite and variation.finite):
         return INCONCLUSIVE, Reason.NOT_FINITE
     judged = demand.bound is None and demand.exact
-    if judged and found.gap > _noise(demand, variation):
+    if judged and distance.gap > _noise(demand, variation):
         return NOT_INVARIANT, Reason.AGAINST_RULES if promise is Promise.INVARIANT else Reason.NONE
     if not visible:
         return INCONCLUSIVE, Reason.INVISIBLE
@@ -127,7 +127,7 @@ def judge_shift(
         return INCONCLUSIVE, nothing
     proven = promise is Promise.INVARIANT and demand.exact
     if demand.bound is not None:
-        answer = _bounded(found, variation, demand, demand.bound)
+        answer = _bounded(distance, variation, demand, demand.bound)
         hides = variation.saturated and not proven and answer[0] is INVARIANT
         return (INCONCLUSIVE, Reason.SATURATED) if hides else answer
     if not demand.exact:
@@ -171,10 +171,10 @@ def _why_nothing(variation: Variation, demand: Demand) -> Reason:
     return Reason.INSENSITIVE if demand.bound is None and clear <= demand.allowance else Reason.NONE
 
 
-def _bounded(found: Found, variation: Variation, demand: Demand, bound: float) -> Answer:
-    if found.distance <= bound * (variation.distance or 0.0):
+def _bounded(distance: Found, variation: Variation, demand: Demand, bound: float) -> Answer:
+    if distance.distance <= bound * (variation.distance or 0.0):
         return INVARIANT, Reason.NONE
-    noise = not variation.labels and found.gap <= demand.allowance
+    noise = not variation.labels and distance.gap <= demand.allowance
     return (INCONCLUSIVE, Reason.BELOW_NOISE) if noise else (NOT_INVARIANT, Reason.NONE)
 
 
@@ -188,37 +188,37 @@ def doubtful(answer: Answer, promise: Promise, demand: Demand) -> bool:
 
 
 def settled(
-    answer: Answer, found: Found, variation: Variation, promise: Promise, look: SecondLook
+    answer: Answer, distance: Found, variation: Variation, promise: Promise, look: SecondLook
 ) -> Answer:
     """The verdict after the second look: a break keeps its size, rounding shrinks with eps."""
     verdict, _ = answer
     if look.gap is None:
-        return _by_noise(answer, found, variation, promise, look)
+        return _by_noise(answer, distance, variation, promise, look)
     if verdict is not NOT_INVARIANT:
         return (NOT_INVARIANT, Reason.NONE) if look.gap > BREAK else answer
-    if look.gap > most_rounding(found.gap, look.eps):
+    if look.gap > most_rounding(distance.gap, look.eps):
         return answer
-    if _hides(found, variation):
+    if _hides(distance, variation):
         return NOT_INVARIANT, Reason.LOW_PRECISION
     return _agreed(variation, promise)
 
 
-def _hides(found: Found, variation: Variation) -> bool:
+def _hides(distance: Found, variation: Variation) -> bool:
     """Whether rounding moves the output about as much as different signals do."""
-    return CLEARLY * found.distance > (variation.distance or 0.0)
+    return CLEARLY * distance.distance > (variation.distance or 0.0)
 
 
 def _by_noise(
-    answer: Answer, found: Found, variation: Variation, promise: Promise, look: SecondLook
+    answer: Answer, distance: Found, variation: Variation, promise: Promise, look: SecondLook
 ) -> Answer:
     """Where float64 says nothing: whether a gap is one that rounding makes."""
     verdict, reason = answer
     if verdict is not NOT_INVARIANT:
         return answer
-    if found.error <= NOISE_MARGIN * look.noise:
-        hidden = _hides(found, variation)
+    if distance.error <= NOISE_MARGIN * look.noise:
+        hidden = _hides(distance, variation)
         return (INCONCLUSIVE, Reason.INSENSITIVE) if hidden else _agreed(variation, promise)
-    far = look.eps <= EPS and found.gap > COARSEST * EPS  # no rounding of float64 is as large
+    far = look.eps <= EPS and distance.gap > COARSEST * EPS  # no rounding of float64 is as large
     return (
         (INCONCLUSIVE, Reason.UNCONFIRMED) if reason == Reason.AGAINST_RULES and not far else answer
     )

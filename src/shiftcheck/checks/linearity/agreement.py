@@ -37,10 +37,10 @@ FRESH = 2
 """Random signals, not seen before, on which the convolution is held against the operator."""
 
 
-def agreement_of(operator: Operator, found: Polyphase, case: Question, eps: float) -> Agreement:
+def agreement_of(operator: Operator, polyphase: Polyphase, case: Question, eps: float) -> Agreement:
     """The convolution against the operator on the valid region, channel by channel."""
     module = as_module(
-        found, constant=case.linear.verdict is Linearity.AFFINE, dtype=EXACT
+        polyphase, constant=case.linear.verdict is Linearity.AFFINE, dtype=EXACT
     ).requires_grad_(False)
     x = case.inputs.main.tensor
     zero = operator(torch.zeros(x.shape, dtype=EXACT, device="cpu")).tensors.popitem()[1]
@@ -50,7 +50,9 @@ def agreement_of(operator: Operator, found: Polyphase, case: Question, eps: floa
     for _ in range(FRESH):
         signal = torch.randn(x.shape, generator=draw, device="cpu").to(EXACT) * unit_of(x)
         (response,) = operator(signal).tensors.values()
-        constant, is_, ours = (_on_valid(t, found.spans) for t in (zero, response, module(signal)))
+        constant, is_, ours = (
+            _on_valid(t, polyphase.spans) for t in (zero, response, module(signal))
+        )
         gap = peaks(is_ - ours)
         size = torch.maximum(peaks(is_), peaks(constant))
         alive = peaks(is_ - constant)
@@ -65,8 +67,8 @@ def agreement_of(operator: Operator, found: Polyphase, case: Question, eps: floa
 
 def _on_valid(tensor: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
     """The valid samples; on a circle all of them, as none may be excused there."""
-    for axis, own in enumerate(spans):
-        if not own.circular:
-            index = torch.from_numpy(np.flatnonzero(own.valid))
+    for axis, span in enumerate(spans):
+        if not span.circular:
+            index = torch.from_numpy(np.flatnonzero(span.valid))
             tensor = tensor.index_select(axis + 2, index)
     return tensor

@@ -188,16 +188,16 @@ def _output(
             name=name, shape=shape, verdict=Linearity.INCONCLUSIVE, reason=Reason.SHAPES
         )
     known = [s for s in sides if s is not None]
-    found = [_judged(name, law, side, run, witness) for law, side in zip(laws, known, strict=True)]
+    judged = [_judged(name, law, side, run, witness) for law, side in zip(laws, known, strict=True)]
     zero = run.found["0"].tensors[name]
     constant, scale = _peak(zero), max(_peak(run.found[k].tensors[name] - zero) for k in "fgx")
-    verdict, reason = _decide(found, known, zero, run, _steady(tensor, again, run.eps))
+    verdict, reason = _decide(judged, known, zero, run, _steady(tensor, again, run.eps))
     return LinearOutput(
         name=name,
         shape=shape,
         verdict=verdict,
         reason=reason,
-        superpositions=tuple(one.superposition for one in found),
+        superpositions=tuple(one.superposition for one in judged),
         constant=constant if math.isfinite(constant) else None,
         scale=scale if math.isfinite(scale) else None,
     )
@@ -284,7 +284,7 @@ def _shown(law: Law, sides: Sides, allowed: torch.Tensor) -> Superposition:
 
 
 def _decide(
-    found: Sequence[_Judged],
+    judged: Sequence[_Judged],
     sides: Sequence[Sides],
     zero: torch.Tensor,
     run: Responses,
@@ -292,9 +292,9 @@ def _decide(
 ) -> tuple[Linearity, Reason]:
     if not steady:
         return Linearity.INCONCLUSIVE, Reason.UNSTEADY
-    if any(one.broken for one in found):
+    if any(one.broken for one in judged):
         return Linearity.NOT_LINEAR, Reason.NONE
-    for one in found:
+    for one in judged:
         if one.doubt:
             return Linearity.INCONCLUSIVE, one.doubt
     constant = peaks(zero)

@@ -123,8 +123,8 @@ def measure_polyphase(
     weight = table.reshape(*table.shape[:2], *(n for s in spans for n in (s.phases, s.taps)))
     axes = len(spans)
     order = (*range(2, 2 + 2 * axes, 2), 0, 1, *range(3, 3 + 2 * axes, 2))
-    found = Polyphase(weight=weight.permute(order), constant=constant, spans=tuple(spans))
-    return _shortest(found, eps)
+    polyphase = Polyphase(weight=weight.permute(order), constant=constant, spans=tuple(spans))
+    return _shortest(polyphase, eps)
 
 
 def _responses(
@@ -146,64 +146,64 @@ def _responses(
             pixel = [p.impulses[i] for p, i in zip(placements, at, strict=True)]
             signal[tuple([n, channel, *pixel])] = height
         try:
-            found = _response(operator, signal, spans)
+            response = _response(operator, signal, spans)
         except ModelError as error:
             if len(signal) == least or isinstance(error, OrderError):
                 raise
             most = least
             continue
-        yield part, found[: len(part)]
+        yield part, response[: len(part)]
         start += len(part)
 
 
 def _response(operator: Operator, signal: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
     """The one output, ``[batch, out, *spatial]``."""
-    (found,) = operator(signal).tensors.values()
+    (output,) = operator(signal).tensors.values()
     sizes = tuple(s.size for s in spans)
-    if found.ndim != len(spans) + 2 or found.shape[2:] != sizes or len(found) != len(signal):
+    if output.ndim != len(spans) + 2 or output.shape[2:] != sizes or len(output) != len(signal):
         raise OrderError(
-            f"the output has shape {tuple(found.shape)}, with spatial sizes {sizes}: it has to be"
+            f"the output has shape {tuple(output.shape)}, with spatial sizes {sizes}: it has to be"
             " [batch, channels, *spatial]; move its channels to dimension 1"
         )
-    return found
+    return output
 
 
-def _shortest(found: Polyphase, eps: float) -> Polyphase:
+def _shortest(polyphase: Polyphase, eps: float) -> Polyphase:
     """The same operator with the shortest period that its taps have, along each axis."""
-    for axis, span in enumerate(found.spans):
+    for axis, span in enumerate(polyphase.spans):
         for period in range(span.stride.numerator, span.period, span.stride.numerator):
-            if span.period % period == 0 and _repeats(found, axis, period, eps):
-                found = _reduced(found, axis, period)
+            if span.period % period == 0 and _repeats(polyphase, axis, period, eps):
+                polyphase = _reduced(polyphase, axis, period)
                 break
-        if span.whole or found.spans[axis].period < span.period:
-            found = _narrowed(found, axis, eps)
-    return found
+        if span.whole or polyphase.spans[axis].period < span.period:
+            polyphase = _narrowed(polyphase, axis, eps)
+    return polyphase
 
 
-def _narrowed(found: Polyphase, axis: int, eps: float) -> Polyphase:
+def _narrowed(polyphase: Polyphase, axis: int, eps: float) -> Polyphase:
     """The same operator with the fewest taps along one axis, on a circle across its seam too."""
-    span, dim = found.spans[axis], found.axes + 2 + axis
-    taps = found.weight.abs().movedim(dim, 0).flatten(1).amax(1)
+    span, dim = polyphase.spans[axis], polyphase.axes + 2 + axis
+    taps = polyphase.weight.abs().movedim(dim, 0).flatten(1).amax(1)
     there = (taps > ROUNDING * eps * taps.max()).nonzero().flatten().tolist()
     if not there:
-        return found
+        return polyphase
     start, count = there[0], there[-1] - there[0] + 1
     if span.whole:
         ends = [(b - a, b) for a, b in itertools.pairwise([*there, there[0] + span.taps])]
         gap, start = max(ends)
         count = span.taps - gap + 1
-    weight = found.weight.roll(-start, dim).narrow(dim, 0, count)
-    spans = (*found.spans[:axis], span.with_taps(start, count), *found.spans[axis + 1 :])
-    return replace(found, weight=weight, spans=spans)
+    weight = polyphase.weight.roll(-start, dim).narrow(dim, 0, count)
+    spans = (*polyphase.spans[:axis], span.with_taps(start, count), *polyphase.spans[axis + 1 :])
+    return replace(polyphase, weight=weight, spans=spans)
 
 
-def _repeats(found: Polyphase, axis: int, period: int, eps: float) -> bool:
+def _repeats(polyphase: Polyphase, axis: int, period: int, eps: float) -> bool:
     """Whether the taps and the constant are the same one shorter period further on."""
-    span, axes = found.spans[axis], found.axes
+    span, axes = polyphase.spans[axis], polyphase.axes
     step = int(period / span.stride)
-    weight = found.weight.movedim((axis, axes + 2 + axis), (0, 1))
-    constant = found.constant.movedim(axis + 1, 0)
-    largest = found.weight.abs().amax([d for d in range(2 * axes + 2) if d != axes])
+    weight = polyphase.weight.movedim((axis, axes + 2 + axis), (0, 1))
+    constant = polyphase.constant.movedim(axis + 1, 0)
+    largest = polyphase.weight.abs().amax([d for d in range(2 * axes + 2) if d != axes])
     bound = ROUNDING * eps * (largest + constant.abs().amax([0, *range(2, constant.ndim)]))
     for r in range(span.phases):
         carry, other = divmod(r + step, span.phases)
@@ -228,20 +228,20 @@ def _moved(taps: torch.Tensor, by: int, span: Span) -> torch.Tensor:
     return out
 
 
-def _reduced(found: Polyphase, axis: int, period: int) -> Polyphase:
-    span = found.spans[axis].with_period(period)
-    weight = found.weight.narrow(axis, 0, span.phases)
-    weight = weight.narrow(found.axes + 2 + axis, 0, span.taps)
-    constant = found.constant.narrow(axis + 1, 0, span.phases)
-    spans = (*found.spans[:axis], span, *found.spans[axis + 1 :])
-    return replace(found, weight=weight, constant=constant, spans=spans)
+def _reduced(polyphase: Polyphase, axis: int, period: int) -> Polyphase:
+    span = polyphase.spans[axis].with_period(period)
+    weight = polyphase.weight.narrow(axis, 0, span.phases)
+    weight = weight.narrow(polyphase.axes + 2 + axis, 0, span.taps)
+    constant = polyphase.constant.narrow(axis + 1, 0, span.phases)
+    spans = (*polyphase.spans[:axis], span, *polyphase.spans[axis + 1 :])
+    return replace(polyphase, weight=weight, constant=constant, spans=spans)
 
 
-def response_kernel(found: Polyphase) -> torch.Tensor:
+def response_kernel(polyphase: Polyphase) -> torch.Tensor:
     """The impulse response ``[*phases, out, in, *offsets]`` from the taps of every phase."""
-    kernel = found.weight
-    for axis, span in enumerate(found.spans):
-        kernel = _along_offsets(kernel, axis, found.axes + 2 + axis, span)
+    kernel = polyphase.weight
+    for axis, span in enumerate(polyphase.spans):
+        kernel = _along_offsets(kernel, axis, polyphase.axes + 2 + axis, span)
     return kernel
 
 
@@ -265,18 +265,20 @@ def support_of(
     kernel: torch.Tensor, spans: Sequence[Span], eps: float
 ) -> tuple[tuple[int, int], ...]:
     """The first and one past the last offset, along each axis, of a tap that is not zero."""
-    found = []
+    supports = []
     seen = kernel.abs() > ROUNDING * eps * kernel.abs().max()
     for axis, span in enumerate(spans):
         dim = kernel.ndim - len(spans) + axis
         along = seen.movedim(dim, 0).flatten(1).any(1).nonzero().flatten()
         first, _ = span.offsets
-        found.append((first + int(along[0]), first + int(along[-1]) + 1) if len(along) else (0, 0))
-    return tuple(found)
+        supports.append(
+            (first + int(along[0]), first + int(along[-1]) + 1) if len(along) else (0, 0)
+        )
+    return tuple(supports)
 
 
 def placed(spans: Sequence[Span]) -> list[Placement] | None:
     """The placement of the impulses along every axis; None where the signal is too small."""
-    found = [place(span) for span in spans]
-    known = [one for one in found if one is not None]
-    return known if len(known) == len(found) else None
+    placements = [place(span) for span in spans]
+    known = [one for one in placements if one is not None]
+    return known if len(known) == len(placements) else None

@@ -66,10 +66,10 @@ def impulse_response(
         (tensor([[[0.5000, 0.5000]]]), (0,))
     """
     __tracebackhide__ = True
-    found = investigate(model, x, layer=layer, boundary=boundary, seed=seed)
-    if found.response is None:
-        raise failure(found.report)
-    return found.response
+    investigation = investigate(model, x, layer=layer, boundary=boundary, seed=seed)
+    if investigation.response is None:
+        raise failure(investigation.report)
+    return investigation.response
 
 
 def as_convolution(
@@ -109,11 +109,13 @@ def as_convolution(
         Conv2d(1, 2, kernel_size=(5, 5), stride=(1, 1))
     """
     __tracebackhide__ = True
-    found = investigate(model, x, layer=layer, boundary=boundary, seed=seed)
-    if found.polyphase is None or found.like is None:
-        raise failure(found.report)
-    module = as_module(found.polyphase, constant=found.constant, dtype=found.like.dtype)
-    return module.to(found.like.device)
+    investigation = investigate(model, x, layer=layer, boundary=boundary, seed=seed)
+    if investigation.polyphase is None or investigation.like is None:
+        raise failure(investigation.report)
+    module = as_module(
+        investigation.polyphase, constant=investigation.constant, dtype=investigation.like.dtype
+    )
+    return module.to(investigation.like.device)
 
 
 def failure(report: ConvolutionReport) -> ShiftcheckError:

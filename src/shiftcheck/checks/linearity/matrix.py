@@ -117,21 +117,21 @@ def operator_matrix(
             f" smaller signal, for at most {MOST}"
         )
     seen = given.seen(given.inputs, x)
-    with operated(seen.model, seen.inputs, layer=layer) as own:
-        operator = in_type(own, EXACT) or own
+    with operated(seen.model, seen.inputs, layer=layer) as given_operator:
+        operator = in_type(given_operator, EXACT) or given_operator
         eps = float(torch.finfo(getattr(torch, linear.precision)).eps)
         matrix, constant = _measured(operator, signal)
         _check(operator, matrix, constant, signal, seed, eps)
     strides = _strides(seen.model, x, layer, signal, shape)
-    found = [_structure(matrix, axis, s, eps) for axis, s in enumerate(strides)]
+    structures = [_structure(matrix, axis, s, eps) for axis, s in enumerate(strides)]
     return OperatorMatrix(
         matrix=matrix.reshape(math.prod(shape[1:]), -1).to(signal.dtype),
         constant=constant.flatten().to(signal.dtype),
         input_shape=tuple(signal.shape[1:]),
         output_shape=tuple(shape[1:]),
-        circulant=tuple(one[0] for one in found),
-        toeplitz=tuple(one[1] for one in found),
-        departure=tuple(one[2] for one in found),
+        circulant=tuple(one[0] for one in structures),
+        toeplitz=tuple(one[1] for one in structures),
+        departure=tuple(one[2] for one in structures),
     )
 
 

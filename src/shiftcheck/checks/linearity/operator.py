@@ -107,9 +107,9 @@ class Operator:
 
 
 def _response(traced: Traced) -> Response:
-    found = {"output" + path: tensor for path, tensor, _ in traced.outputs}
-    dense = {name: t for name, t in found.items() if t.layout == torch.strided}
-    unread = [name for name in found if name not in dense]
+    tensors = {"output" + path: tensor for path, tensor, _ in traced.outputs}
+    dense = {name: t for name, t in tensors.items() if t.layout == torch.strided}
+    unread = [name for name in tensors if name not in dense]
     return Response(
         {name: comparable(t) for name, t in dense.items()},
         tuple("output" + path for path, _ in traced.ignoring),
@@ -159,21 +159,21 @@ def in_type(operator: Operator, dtype: torch.dtype) -> Operator | None:
     """
     signal = operator.inputs.main.tensor
     if signal.dtype == dtype:
-        found = operator
+        chosen = operator
     else:
         try:
             model = converted(operator.model, dtype)
             inputs = with_signal(operator.inputs, signal.to(dtype))
-            found = Operator(model, inputs, operator.layer, operator.originals)
+            chosen = Operator(model, inputs, operator.layer, operator.originals)
         except Exception:  # what cannot be copied has no second witness, and the report says so
             return None
     try:
-        dtypes = found(found.inputs.main.tensor).dtypes
+        dtypes = chosen(chosen.inputs.main.tensor).dtypes
     except ModelError:
-        if found is operator:
+        if chosen is operator:
             raise
         return None
-    return found if all(t == dtype for t in dtypes if _counts(t, dtype)) else None
+    return chosen if all(t == dtype for t in dtypes if _counts(t, dtype)) else None
 
 
 def _counts(one: torch.dtype, wanted: torch.dtype) -> bool:

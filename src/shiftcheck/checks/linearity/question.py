@@ -56,8 +56,8 @@ class Question:
     def like_x(self, signal: torch.Tensor) -> Any:
         """The caller's arguments with another signal."""
         arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(self.x))
-        own = signal.numpy() if arrays else signal
-        leaves = [own if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
+        values = signal.numpy() if arrays else signal
+        leaves = [values if leaf is self.inputs.main else leaf for leaf in self.inputs.leaves]
         return with_leaves(self.inputs.structure, leaves)
 
     def structure(self, signal: torch.Tensor) -> Report:
@@ -102,7 +102,7 @@ def in_order(output: LayerResult) -> bool:
 
 def spans_of(output: LayerResult, inputs: Inputs) -> tuple[Span, ...]:
     """Every axis of an output whose geometry is known."""
-    found = []
+    spans = []
     for axis, pixels in enumerate(inputs.pixels):
         stride, period, halo = output.stride[axis], output.period[axis], output.halo[axis]
         valid = output.valid[axis]
@@ -110,7 +110,7 @@ def spans_of(output: LayerResult, inputs: Inputs) -> tuple[Span, ...]:
         assert period is not None
         assert halo is not None
         assert valid is not None
-        found.append(
+        spans.append(
             span(
                 pixels=pixels,
                 size=output.shape[2 + axis],
@@ -121,18 +121,18 @@ def spans_of(output: LayerResult, inputs: Inputs) -> tuple[Span, ...]:
                 circular=inputs.circular[axis],
             )
         )
-    return tuple(found)
+    return tuple(spans)
 
 
 def shifts_of(spans: Sequence[Span]) -> list[tuple[int, ...]]:
     """One period forth and back along each axis, of which all others consist, and a diagonal."""
-    found = []
-    for axis, own in enumerate(spans):
-        for step in (own.period, -own.period):
-            found.append(tuple(step if a == axis else 0 for a in range(len(spans))))
+    shifts = []
+    for axis, each in enumerate(spans):
+        for step in (each.period, -each.period):
+            shifts.append(tuple(step if a == axis else 0 for a in range(len(spans))))
     if len(spans) > 1:
-        found.append(tuple(own.period for own in spans))
-    return found
+        shifts.append(tuple(each.period for each in spans))
+    return shifts
 
 
 def needed_size(case: Question) -> tuple[int, ...] | None:

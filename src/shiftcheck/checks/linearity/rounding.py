@@ -38,8 +38,8 @@ class Witness:
         """The same responses in a coarser type, where the model computes in one."""
         if not self.exact:
             return None
-        own = self.own.inputs.main.tensor.dtype
-        coarser = in_type(self.best, torch.float32) if own == EXACT else self.own
+        dtype = self.own.inputs.main.tensor.dtype
+        coarser = in_type(self.best, torch.float32) if dtype == EXACT else self.own
         return None if coarser is None else respond(coarser, self.given)
 
     def explained(
@@ -82,13 +82,13 @@ DRAWS, ALIKE = 8, 0.5
 
 def moved(given: Signals, law: Law, step: float, draw: torch.Generator) -> Signals:
     """The signals of one law, each value of each off by ``step``, relatively."""
-    own = {}
+    perturbed = {}
     for _, key in law.terms:
         signs = torch.randint(0, 2, given[key].shape, generator=draw, device="cpu") * 2 - 1
-        own[key] = given[key] * (1 + step * signs.to(EXACT))
-    total = torch.stack([a * own[key] for a, key in law.terms]).sum(0)
-    first = next(iter(own.values()))
-    return {"0": torch.zeros_like(first), "f": first, **own, law.signal: total}
+        perturbed[key] = given[key] * (1 + step * signs.to(EXACT))
+    total = torch.stack([a * perturbed[key] for a, key in law.terms]).sum(0)
+    first = next(iter(perturbed.values()))
+    return {"0": torch.zeros_like(first), "f": first, **perturbed, law.signal: total}
 
 
 def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:

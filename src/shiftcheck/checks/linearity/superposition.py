@@ -82,11 +82,11 @@ class Responses:
 
 def respond(operator: Operator, given: Signals) -> Responses:
     """What an operator makes of every signal, one after the other, and of f once more."""
-    found = {key: operator(signal) for key, signal in given.items()}
+    responses = {key: operator(signal) for key, signal in given.items()}
     again = operator(given["f"])
-    dtypes = frozenset(t for r in found.values() for t in r.dtypes)
+    dtypes = frozenset(t for r in responses.values() for t in r.dtypes)
     least = coarsest(dtypes | {operator.inputs.main.tensor.dtype})
-    return Responses(found, again, float(torch.finfo(least).eps))
+    return Responses(responses, again, float(torch.finfo(least).eps))
 
 
 def coarsest(dtypes: frozenset[torch.dtype]) -> torch.dtype:

@@ -198,28 +198,28 @@ def _convolution(case: Question, spans: tuple[Span, ...], known: dict[str, Any])
     if placements is None:
         return Investigation(report=_too_small(case, known))
     model = seen_as(case.model, case.inputs, case.x, training=False)
-    with operated(model, case.inputs, layer=case.layer) as own:
-        exact = in_type(own, EXACT)
-        operator = own if exact is None else exact
+    with operated(model, case.inputs, layer=case.layer) as given_operator:
+        exact = in_type(given_operator, EXACT)
+        operator = given_operator if exact is None else exact
         eps = float(torch.finfo(getattr(torch, case.linear.precision)).eps)
         try:
-            found = measure_polyphase(operator, spans, placements, eps)
+            polyphase = measure_polyphase(operator, spans, placements, eps)
         except OrderError:
             return Investigation(
                 report=case.report(Theorem.INCONCLUSIVE, Reason.OTHER_ORDER, **known)
             )
-        agreement = agreement_of(operator, found, case, eps)
-    kernel = response_kernel(found)
-    constant = float(found.constant.abs().max())
+        agreement = agreement_of(operator, polyphase, case, eps)
+    kernel = response_kernel(polyphase)
+    constant = float(polyphase.constant.abs().max())
     report = case.report(
         Theorem.CONVOLUTION if agreement.holds else Theorem.INCONCLUSIVE,
         Reason.NONE if agreement.holds else Reason.DIFFERS,
-        period=tuple(s.period for s in found.spans),
-        phases=tuple(s.phases for s in found.spans),
-        taps=tuple(kernel.shape[-found.axes :]),
-        origin=tuple(-s.offsets[0] for s in found.spans),
-        support=support_of(kernel, found.spans, eps),
-        channels=(kernel.shape[found.axes], kernel.shape[found.axes + 1]),
+        period=tuple(s.period for s in polyphase.spans),
+        phases=tuple(s.phases for s in polyphase.spans),
+        taps=tuple(kernel.shape[-polyphase.axes :]),
+        origin=tuple(-s.offsets[0] for s in polyphase.spans),
+        support=support_of(kernel, polyphase.spans, eps),
+        channels=(kernel.shape[polyphase.axes], kernel.shape[polyphase.axes + 1]),
         constant=constant if case.linear.verdict is Linearity.AFFINE else 0.0,
         error=agreement.error,
         relative_error=agreement.relative,
@@ -231,8 +231,8 @@ def _convolution(case: Question, spans: tuple[Span, ...], known: dict[str, Any])
         return Investigation(report=report)
     return Investigation(
         report=report,
-        polyphase=found,
-        response=_response_record(found, kernel, report, case.inputs.main.tensor),
+        polyphase=polyphase,
+        response=_response_record(polyphase, kernel, report, case.inputs.main.tensor),
         like=case.inputs.main.tensor,
     )
 
@@ -247,14 +247,14 @@ def _entries(case: Question, spans: Sequence[Span]) -> int:
 
 
 def _response_record(
-    found: Polyphase, kernel: torch.Tensor, report: ConvolutionReport, x: torch.Tensor
+    polyphase: Polyphase, kernel: torch.Tensor, report: ConvolutionReport, x: torch.Tensor
 ) -> ImpulseResponse:
-    single = all(n == 1 for n in kernel.shape[: found.axes])
+    single = all(n == 1 for n in kernel.shape[: polyphase.axes])
     return ImpulseResponse(
-        kernel=(kernel[(0,) * found.axes] if single else kernel).to(x.dtype).contiguous(),
+        kernel=(kernel[(0,) * polyphase.axes] if single else kernel).to(x.dtype).contiguous(),
         origin=report.origin,
         support=report.support,
-        constant=(found.constant if report.constant else found.constant * 0).to(x.dtype),
+        constant=(polyphase.constant if report.constant else polyphase.constant * 0).to(x.dtype),
         stride=report.stride,
         period=report.period,
         boundary=report.boundary,

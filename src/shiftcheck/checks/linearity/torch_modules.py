@@ -103,21 +103,21 @@ def extended(x: torch.Tensor, dim: int, before: int, after: int, *, circular: bo
     return nn.functional.pad(x, pads)
 
 
-def as_module(found: Polyphase, *, constant: bool, dtype: torch.dtype) -> nn.Module:
+def as_module(polyphase: Polyphase, *, constant: bool, dtype: torch.dtype) -> nn.Module:
     """The simplest module of torch that is the operator, aligned with it index by index.
 
     Without ``constant``, its constant part is left out as it is mere rounding.
     """
-    bias = found.constant if constant else None
-    if all(span.phases == 1 for span in found.spans):
-        plain = _plain(found, bias, dtype)
+    bias = polyphase.constant if constant else None
+    if all(span.phases == 1 for span in polyphase.spans):
+        plain = _plain(polyphase, bias, dtype)
         if plain is not None:
             return plain
-    elif all(span.period == 1 and not span.circular for span in found.spans):
-        transposed = _transposed(found, bias, dtype)
+    elif all(span.period == 1 and not span.circular for span in polyphase.spans):
+        transposed = _transposed(polyphase, bias, dtype)
         if transposed is not None:
             return transposed
-    return _polyphase(found, bias, dtype)
+    return _polyphase(polyphase, bias, dtype)
 
 
 def _filled(
@@ -130,25 +130,25 @@ def _filled(
     return module
 
 
-def _plain(found: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype) -> nn.Module | None:
+def _plain(polyphase: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype) -> nn.Module | None:
     """A convolution with symmetric padding, where that is enough."""
-    padding = [_symmetric(span) for span in found.spans]
-    around = {s.circular for s, p in zip(found.spans, padding, strict=True) if p}
+    padding = [_symmetric(span) for span in polyphase.spans]
+    around = {s.circular for s, p in zip(polyphase.spans, padding, strict=True) if p}
     if (
         None in padding
         or len(around) > 1
-        or any(span.whole or span.endless for span in found.spans)
+        or any(span.whole or span.endless for span in polyphase.spans)
     ):
         return None
-    weight = found.weight[(0,) * found.axes]
-    weight, dilation = _undilated(weight, found.axes)
+    weight = polyphase.weight[(0,) * polyphase.axes]
+    weight, dilation = _undilated(weight, polyphase.axes)
     weight, groups = _grouped(weight)
     module = skip_init(
-        CONVOLUTIONS[found.axes - 1],
+        CONVOLUTIONS[polyphase.axes - 1],
         weight.shape[1] * groups,
         weight.shape[0],
         tuple(weight.shape[2:]),
-        stride=tuple(span.period for span in found.spans),
+        stride=tuple(span.period for span in polyphase.spans),
         padding=tuple(padding),
         dilation=dilation,
         groups=groups,
@@ -188,22 +188,22 @@ def _grouped(weight: torch.Tensor) -> tuple[torch.Tensor, int]:
             continue
         rows = torch.arange(outputs, device=weight.device) // (outputs // groups)
         columns = torch.arange(inputs, device=weight.device) // (inputs // groups)
-        own = rows[:, None] == columns
-        if not bool(there[~own].any()):
+        same_group = rows[:, None] == columns
+        if not bool(there[~same_group].any()):
             blocks = weight.unflatten(0, (groups, -1)).unflatten(2, (groups, -1))
             return torch.cat([blocks[g, :, g] for g in range(groups)]), groups
     return weight, 1
 
 
 def _transposed(
-    found: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype
+    polyphase: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype
 ) -> nn.Module | None:
     """A transposed convolution, where the constant is the same for every phase and sizes fit."""
     if bias is not None and not _uniform(bias):
         return None
-    weight = response_kernel(found)[(0,) * found.axes].transpose(0, 1)
+    weight = response_kernel(polyphase)[(0,) * polyphase.axes].transpose(0, 1)
     padding, more = [], []
-    for axis, span in enumerate(found.spans):
+    for axis, span in enumerate(polyphase.spans):
         first, taps = span.offsets
         if first > 0:
             weight = extended(weight, axis + 2, first, 0, circular=False)
@@ -211,14 +211,14 @@ def _transposed(
         given = (span.pixels - 1) * span.phases + 2 * first + taps
         padding.append(-first)
         more.append(span.size - given)
-    if any(not 0 <= m < s.phases for m, s in zip(more, found.spans, strict=True)):
+    if any(not 0 <= m < s.phases for m, s in zip(more, polyphase.spans, strict=True)):
         return None
     module = skip_init(
-        TRANSPOSED[found.axes - 1],
+        TRANSPOSED[polyphase.axes - 1],
         weight.shape[0],
         weight.shape[1],
         tuple(weight.shape[2:]),
-        stride=tuple(span.phases for span in found.spans),
+        stride=tuple(span.phases for span in polyphase.spans),
         padding=tuple(padding),
         output_padding=tuple(more),
         bias=bias is not None,
@@ -231,9 +231,9 @@ def _uniform(constant: torch.Tensor) -> bool:
     return bool((flat == flat[:, :1]).all())
 
 
-def _polyphase(found: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype) -> nn.Module:
-    axes, spans = found.axes, found.spans
-    weight = found.weight.movedim(axes, 0).flatten(0, axes)
+def _polyphase(polyphase: Polyphase, bias: torch.Tensor | None, dtype: torch.dtype) -> nn.Module:
+    axes, spans = polyphase.axes, polyphase.spans
+    weight = polyphase.weight.movedim(axes, 0).flatten(0, axes)
     convolution = skip_init(
         CONVOLUTIONS[axes - 1],
         weight.shape[1],

@@ -125,6 +125,6 @@ def valid_spans(layout: Layout, axes: int) -> list[tuple[int, int]]:
     for axis in sorted(places):
         state = layout.axes[axis]
         size = size_at(layout, places[axis])
-        found = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
-        spans.append((found[0][0], found[-1][1]) if found else (0, size))
+        spans_of_axis = runs(state.valid) if isinstance(state, Axis) and not state.circular else ()
+        spans.append((spans_of_axis[0][0], spans_of_axis[-1][1]) if spans_of_axis else (0, size))
     return spans

@@ -203,13 +203,13 @@ def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
     if channels == 0 or values.numel() == 0:
         return torch.zeros(channels, dtype=torch.float64, device="cpu")
     step = max(1, block_of(values) * channels // values.numel())
-    found = []
+    largest_of = []
     for start in range(0, channels, step):
         part = _wide(values[start : start + step])
         if other is not None:
             part = part - _wide(other[start : start + step])
-        found.append(part.abs().reshape(part.shape[0], -1).amax(1))
-    return torch.cat(found).cpu()
+        largest_of.append(part.abs().reshape(part.shape[0], -1).amax(1))
+    return torch.cat(largest_of).cpu()
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:

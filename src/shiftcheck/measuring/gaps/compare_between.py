@@ -80,12 +80,12 @@ def moved(
 
 def _with_null(gap: Gap, base: Base, expected: torch.Tensor, along: Sequence[Placed]) -> Gap:
     """How far the moved base is from one that has stayed: the smallest, over the moved axes."""
-    found = []
+    nulls = []
     for i, p in enumerate(along):
         if p.moved:
             errors = largest(expected, moved(base.values, along, stays=i))
-            found.append((relative_to(errors, base)[0], excess_of(errors, base)))
-    relative, excess = min(found, key=lambda pair: pair[0])
+            nulls.append((relative_to(errors, base)[0], excess_of(errors, base)))
+    relative, excess = min(nulls, key=lambda pair: pair[0])
     if not math.isfinite(relative):
         return gap
     return replace(gap, null=relative, null_excess=excess)

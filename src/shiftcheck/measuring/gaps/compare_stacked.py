@@ -46,8 +46,8 @@ def maps(
         met = {i: step for i in group if (step := steps[i]) is not None}
         at: dict[int, Map] = {}
         if met:
-            found = _differences([parts[i] for i in met], origin, list(met.values()), room)
-            at = dict(zip(met, found.reshape(len(met), *sizes).cpu().numpy(), strict=True))
+            differences = _differences([parts[i] for i in met], origin, list(met.values()), room)
+            at = dict(zip(met, differences.reshape(len(met), *sizes).cpu().numpy(), strict=True))
         yield from (at.get(i) for i in group)
 
 

@@ -19,11 +19,9 @@ from shiftcheck.lattice.factors import Dim, Factor, plain
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.signals.interpolation import fourier_shift, is_whole
 from shiftcheck.measuring.signals.shifting import fresh_between, fresh_shift, fresh_shifts
-from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.choosing import Entry, chosen, input_places, read_entries
 from shiftcheck.tracing.containers import leaves_of, with_leaves
-from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.subclasses import dressed, is_plain, plain_of, require_values
 
 Shift = tuple[float, ...]
@@ -85,8 +83,8 @@ class Inputs:
     @property
     def dtype(self) -> torch.dtype:
         """The floating type in which results are compared."""
-        own = self.main.tensor.dtype
-        return own if own.is_floating_point else self.computed_in
+        given = self.main.tensor.dtype
+        return given if given.is_floating_point else self.computed_in
 
     def mapped(self, change: Callable[[Leaf], Leaf]) -> Inputs:
         """The same arguments with every tensor changed, of which nothing was measured yet."""
@@ -177,11 +175,15 @@ class Inputs:
         out = leaf.tensor.detach()
         on_plane = []
         for v, n, dim, ring in zip(shift, self.pixels, leaf.spatial, self.circular, strict=True):
-            own = Fraction(v) * leaf.tensor.shape[dim] / n
-            on_plane.append(Fraction(0) if ring else own)
+            samples = Fraction(v) * leaf.tensor.shape[dim] / n
+            on_plane.append(Fraction(0) if ring else samples)
             if ring:
-                whole = own.denominator == 1
-                turned = out.roll(int(own), dim) if whole else fourier_shift(out, float(own), dim)
+                whole = samples.denominator == 1
+                turned = (
+                    out.roll(int(samples), dim)
+                    if whole
+                    else fourier_shift(out, float(samples), dim)
+                )
                 out = turned.to(out.dtype)
         if any(on_plane):
             generator = torch.Generator().manual_seed(seed_of(seed, shift))
@@ -192,14 +194,14 @@ class Inputs:
         """The shift of one leaf, in its own samples; raises InputError where it is not whole."""
         offset = []
         for v, n, dim in zip(shift, self.pixels, leaf.spatial, strict=True):
-            own = Fraction(v) * leaf.tensor.shape[dim] / n
-            if own.denominator != 1:
+            samples = Fraction(v) * leaf.tensor.shape[dim] / n
+            if samples.denominator != 1:
                 raise InputError(
                     f"shifts={shift} would move the input of shape {tuple(leaf.tensor.shape)} by"
-                    f" {own} samples: use shifts that move every input by whole samples, or keep"
-                    f" this one still, fixed=({leaf.entry!r},)"
+                    f" {samples} samples: use shifts that move every input by whole samples, or"
+                    f" keep this one still, fixed=({leaf.entry!r},)"
                 )
-            offset.append(int(own))
+            offset.append(int(samples))
         return tuple(offset)
 
     def stacked(self, shifts: Sequence[Shift], seed: int, *, base: bool = True) -> list[Any]:
@@ -452,19 +454,3 @@ def _one_shift(shift: Any, inputs: Inputs, between: bool) -> Shift:
                 " of it would be left"
             )
     return tuple(int(v) if v == int(v) else float(v) for v in entries)
-
-
-def varies_somewhere(inputs: Inputs) -> bool:
-    """Whether something that is shifted varies over space, beyond rounding."""
-    moved = [leaf for leaf in inputs.leaves if isinstance(leaf, Leaf) and leaf.role == "shifted"]
-    return any(varies(leaf) for leaf in moved)
-
-
-def varies(leaf: Leaf) -> bool:
-    """Whether a signal varies over space, beyond rounding."""
-    x = leaf.tensor.detach()
-    noise = CLEARLY * Tolerance(eps=eps_of(x.dtype)).relative(None)
-    if not x.is_floating_point():
-        x = x.double()
-    spread = x.amax(leaf.spatial) - x.amin(leaf.spatial)
-    return bool((spread > noise * x.abs().amax(leaf.spatial)).any())

@@ -52,14 +52,14 @@ class Surroundings:
             return leaf
         if leaf.role != "shifted" or not any(offset):
             return leaf.tensor.detach().clone()
-        own = self.inputs.offset_of(leaf, offset)
+        by = self.inputs.offset_of(leaf, offset)
         if self.canvas is not None:
             larger = self.canvas.leaves[i]
             middle = _starts(larger, self.canvas.pixels, self.inputs.pixels)
-            starts = [m - v for m, v in zip(middle, own, strict=True)]
+            starts = [m - v for m, v in zip(middle, by, strict=True)]
             return _window(larger, leaf.tensor.shape, starts)
         out = leaf.tensor.detach()
-        for v, dim, fill in zip(own, leaf.spatial, self.fills, strict=True):
+        for v, dim, fill in zip(by, leaf.spatial, self.fills, strict=True):
             if v:
                 entering = seed_of(seed, (*offset, dim))
                 out = shift(out, (v,), fill=fill, spatial_dims=(dim,), seed=entering)
