@@ -215,3 +215,14 @@ def test_new_tensors_name_their_device(module: str) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("torch."):
             made = ast.unparse(node.func).split(".")[-1] in CONSTRUCTORS
             assert not made or any(k.arg == "device" for k in node.keywords), ast.unparse(node)
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", (ROOT / "tests" / "slow.txt").read_text("utf-8").splitlines())
+def test_what_is_listed_as_slow_is_there(name: str) -> None:
+    file, _, rest = name.partition("::")
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    assert rest.partition("[")[0].split("::")[-1] in defined
