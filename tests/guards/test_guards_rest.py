@@ -25,7 +25,7 @@ from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.in_another_type import EPS
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.equivariance import LayerResult, ShiftResult

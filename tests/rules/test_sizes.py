@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import shiftcheck
 from shiftcheck.lattice.layout import Lost
-from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.measuring.structure_pass import read_structure
 
 Layer = Callable[[torch.Tensor], object]

@@ -16,7 +16,7 @@ from shiftcheck.measuring.batched import measure
 from shiftcheck.measuring.call import call
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.tracing.circular_padding import around, twin_of
 from shiftcheck.tracing.modules import modules_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.tracing.answers import Answers
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.operations import Operation

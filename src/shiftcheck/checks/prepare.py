@@ -13,7 +13,8 @@ from shiftcheck.checks.black_boxes import NOTE, seen_as
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
 from shiftcheck.measuring.plan import Model
-from shiftcheck.measuring.signals.arguments import Inputs, read_inputs
+from shiftcheck.measuring.signals.arguments import Inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.choosing import parameters_of, read_outputs
 from shiftcheck.tracing.modules import modules_of

@@ -23,7 +23,7 @@ from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.measurements import Measurements
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.signals.arguments import read_inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.report.equivariance import LayerResult, ShiftResult, Verdict
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import preserved

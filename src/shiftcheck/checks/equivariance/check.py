@@ -18,7 +18,7 @@ from shiftcheck.checks.prepare import (
     with_gradients_if_needed,
 )
 from shiftcheck.measuring.plan import Model, Plan
-from shiftcheck.measuring.signals.arguments import check_shifts
+from shiftcheck.measuring.signals.read_arguments import check_shifts
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of

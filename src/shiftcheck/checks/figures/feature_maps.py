@@ -19,7 +19,8 @@ from shiftcheck.measuring.gaps.regions import Placed, Planner, Region, whole_ind
 from shiftcheck.measuring.layer_gaps import require_copies, without_copies
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Model, Plan
-from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift, check_shifts
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift
+from shiftcheck.measuring.signals.read_arguments import check_shifts
 from shiftcheck.measuring.signals.shifting import shift
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import preserved

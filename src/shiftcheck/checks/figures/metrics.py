@@ -14,7 +14,8 @@ from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.gaps.regions import Sums
 from shiftcheck.measuring.model_errors import needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
-from shiftcheck.measuring.signals.arguments import Shift, check_shifts
+from shiftcheck.measuring.signals.arguments import Shift
+from shiftcheck.measuring.signals.read_arguments import check_shifts
 from shiftcheck.report.figures import Metrics
 from shiftcheck.report.reasons import BLIND, Reason
 

@@ -20,7 +20,7 @@ from shiftcheck.checks.prepare import (
 from shiftcheck.checks.trials import until_one_works
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.plan import Model, Plan
-from shiftcheck.measuring.signals.arguments import Inputs, Shift, check_shifts
+from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.signals.canvas import (
     Surroundings,
     boundary_of,
@@ -29,6 +29,7 @@ from shiftcheck.measuring.signals.canvas import (
     read_fill,
     surrounded,
 )
+from shiftcheck.measuring.signals.read_arguments import check_shifts
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import Change
 from shiftcheck.report.invariance import (

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from shiftcheck.checks.black_boxes import seen_as
-from shiftcheck.checks.linearity.agreement import agreement_of
+from shiftcheck.checks.linearity.agreement import Agreement, agreement_of
 from shiftcheck.checks.linearity.check import check_linear
 from shiftcheck.checks.linearity.impulse_placement import Span
 from shiftcheck.checks.linearity.impulses import (
@@ -210,8 +210,29 @@ def _convolution(case: Question, spans: tuple[Span, ...], known: dict[str, Any])
             )
         agreement = agreement_of(operator, polyphase, case, eps)
     kernel = response_kernel(polyphase)
+    share = math.prod(1.0 if s.circular else float(s.valid.mean()) for s in spans)
+    report = _concluded(case, polyphase, kernel, agreement, eps, {**known, "share": share})
+    if not agreement.holds:
+        return Investigation(report=report)
+    return Investigation(
+        report=report,
+        polyphase=polyphase,
+        response=_response_record(polyphase, kernel, report, case.inputs.main.tensor),
+        like=case.inputs.main.tensor,
+    )
+
+
+def _concluded(
+    case: Question,
+    polyphase: Polyphase,
+    kernel: torch.Tensor,
+    agreement: Agreement,
+    eps: float,
+    known: dict[str, Any],
+) -> ConvolutionReport:
+    """The report of a kernel that was measured."""
     constant = float(polyphase.constant.abs().max())
-    report = case.report(
+    return case.report(
         Theorem.CONVOLUTION if agreement.holds else Theorem.INCONCLUSIVE,
         Reason.NONE if agreement.holds else Reason.DIFFERS,
         period=tuple(s.period for s in polyphase.spans),
@@ -224,16 +245,7 @@ def _convolution(case: Question, spans: tuple[Span, ...], known: dict[str, Any])
         error=agreement.error,
         relative_error=agreement.relative,
         allowance=agreement.allowance,
-        share=math.prod(1.0 if s.circular else float(s.valid.mean()) for s in spans),
         **known,
-    )
-    if not agreement.holds:
-        return Investigation(report=report)
-    return Investigation(
-        report=report,
-        polyphase=polyphase,
-        response=_response_record(polyphase, kernel, report, case.inputs.main.tensor),
-        like=case.inputs.main.tensor,
     )
 
 

@@ -1,16 +1,14 @@
-"""The caller's arguments, checked, and stacked with their shifted copies."""
+"""The caller's arguments, stacked with their shifted copies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from shiftcheck.errors import InputError
@@ -20,9 +18,9 @@ from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.signals.interpolation import fourier_shift, is_whole
 from shiftcheck.measuring.signals.shifting import fresh_between, fresh_shift, fresh_shifts
 from shiftcheck.rules import BatchCoupledError
-from shiftcheck.tracing.choosing import Entry, chosen, input_places, read_entries
-from shiftcheck.tracing.containers import leaves_of, with_leaves
-from shiftcheck.tracing.subclasses import dressed, is_plain, plain_of, require_values
+from shiftcheck.tracing.choosing import Entry
+from shiftcheck.tracing.containers import with_leaves
+from shiftcheck.tracing.subclasses import dressed
 
 Shift = tuple[float, ...]
 """Pixels along each axis: int where they are whole, float between them."""
@@ -245,212 +243,3 @@ def seed_of(seed: int, shift: Shift) -> int:
         part = entry if isinstance(entry, int) else hash(entry)
         value = (value * 1_000_003 + part + 4_096) % (2**62)
     return value
-
-
-def read_inputs(
-    x: Any,
-    *,
-    boundary: Any,
-    spatial_dims: Sequence[int] | None,
-    fixed: Any = (),
-    parameters: Sequence[str] = (),
-    whole_numbers: bool = False,
-) -> Inputs:
-    """Check the arguments; raises InputError for what cannot be shifted.
-
-    ``fixed``: the names or positions of those that stand still; ``parameters``: what the model
-    calls those that are given by position. ``whole_numbers``: they may be signals, too, and truth
-    values as well.
-    """
-    kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else "single"
-    whole = dict(x) if isinstance(x, Mapping) else x
-    found = leaves_of(whole)
-    given = [_from_numpy(v) if isinstance(v, np.ndarray) else v for _, v in found]
-    values = [plain_of(v) if isinstance(v, torch.Tensor) else v for v in given]
-    if not any(isinstance(v, torch.Tensor) for v in values):
-        raise InputError(
-            f"x={type(x).__name__} holds no tensor: give a tensor or a NumPy array of shape"
-            " [batch, channels, *spatial], or a tuple or dict of arguments"
-        )
-    entries = read_entries("fixed", fixed)
-    places = input_places([steps for steps, _ in found], whole, kind, parameters)
-    still = chosen("fixed", entries, places)
-    pairs = list(zip(values, still, strict=True))
-    moving = [v for v, stays in pairs if isinstance(v, torch.Tensor) and not stays]
-    if not moving:
-        raise InputError(f"fixed={entries!r}: no tensor of x is left that could be shifted")
-    main = _main_of(moving)
-    _check_main(main, whole_numbers)
-    spatial = _spatial_dims(main, spatial_dims)
-    circular = _circular(boundary, len(spatial))
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            require_values(value)
-            _check_finite(value)
-    moves = partial(_is_signal, main=main, spatial=spatial, whole_numbers=whole_numbers)
-    leaves = [_leaf(v, main, spatial, stays, moves) for v, stays in pairs]
-    leaves = [
-        replace(leaf, given=None if is_plain(own) else own, entry=place.entry)
-        if isinstance(leaf, Leaf)
-        else leaf
-        for leaf, own, place in zip(leaves, given, places, strict=True)
-    ]
-    first = next(v for v in leaves if isinstance(v, Leaf) and v.tensor is main and v.spatial)
-    return Inputs(tuple(leaves), whole, kind, circular, first, fixed=entries)
-
-
-def _from_numpy(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    try:
-        return torch.from_numpy(array.copy())
-    except (TypeError, ValueError) as error:
-        raise InputError(f"x is an array of dtype {array.dtype}: {error}") from error
-
-
-def _main_of(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The first signal of floating numbers, unless one with more dimensions comes before it."""
-    ranked = [t for t in tensors if t.ndim >= 3 and not t.is_complex()]
-    first = (*ranked, *tensors)[0]
-    floating = next((t for t in ranked if t.is_floating_point()), first)
-    return first if first.ndim > floating.ndim else floating
-
-
-def _leaf(
-    value: Any,
-    main: torch.Tensor,
-    spatial: tuple[int, ...],
-    stays: bool,
-    moves: Callable[[torch.Tensor], bool],
-) -> Any:
-    """A tensor of the arguments with what happens to it; anything else as it is."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    if stays:
-        return Leaf(value, "still")
-    same_batch = value.ndim > 0 and value.shape[0] == main.shape[0]
-    if value is main or (same_batch and moves(value)):
-        return Leaf(value, "shifted", spatial)
-    return Leaf(value, "repeated" if same_batch else "fixed")
-
-
-def _is_signal(
-    tensor: torch.Tensor, *, main: torch.Tensor, spatial: tuple[int, ...], whole_numbers: bool
-) -> bool:
-    """Whether a tensor has spatial axes as the main one has; of size 1, it holds one value."""
-    real = not tensor.is_complex() if whole_numbers else tensor.is_floating_point()
-    if tensor.ndim != main.ndim or not real:
-        return False
-    return any(tensor.shape[d] > 1 or main.shape[d] == 1 for d in spatial)
-
-
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def _check_main(x: torch.Tensor, whole_numbers: bool) -> None:
-    shape = tuple(x.shape)
-    if x.layout != torch.strided:
-        raise InputError(f"x has layout {x.layout}: give a dense tensor, x.to_dense()")
-    if x.dtype not in FLOATING and x.is_floating_point():
-        raise InputError(f"x has dtype {x.dtype}, which torch only stores; use x.float()")
-    if x.is_complex() or not (whole_numbers or x.is_floating_point()):
-        kind = "real" if whole_numbers else "real and floating"
-        raise InputError(f"x has dtype {x.dtype}: a signal is {kind}; convert it with x.float()")
-    if x.ndim < 3:
-        raise InputError(
-            f"x has shape {shape}: give [batch, channels, *spatial], with a batch dimension"
-            " (x[None]) and a channel dimension (x[:, None])"
-        )
-    if x.numel() == 0:
-        raise InputError(f"x has shape {shape} and no values: every dimension must be at least 1")
-
-
-def _check_finite(x: torch.Tensor) -> None:
-    if x.is_floating_point() and x.device.type != "meta" and not torch.isfinite(x).all():
-        count = int((~torch.isfinite(x)).sum())
-        raise InputError(
-            f"x has {count} values that are NaN or infinite: nothing can be compared with them;"
-            " replace them, for example with torch.nan_to_num"
-        )
-
-
-def _spatial_dims(x: torch.Tensor, given: Sequence[int] | None) -> tuple[int, ...]:
-    if given is None:
-        if x.ndim > 5:
-            raise InputError(
-                f"x has rank {x.ndim}: up to three spatial axes are supported; name them with"
-                " spatial_dims=(...)"
-            )
-        return tuple(range(2, x.ndim))
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise InputError(f"spatial_dims={given!r}: give a tuple of dimensions, such as (1, 2)")
-    dims = []
-    for d in given:
-        if isinstance(d, bool) or not isinstance(d, int) or not -x.ndim <= d < x.ndim:
-            raise InputError(f"spatial_dims={tuple(given)}: {d!r} is no dimension of rank {x.ndim}")
-        dims.append(d % x.ndim)
-    if len(set(dims)) != len(dims) or not 1 <= len(dims) <= 3 or 0 in dims:
-        raise InputError(
-            f"spatial_dims={tuple(given)}: give one to three different dimensions, not the batch"
-            " (dimension 0)"
-        )
-    return tuple(dims)
-
-
-def _circular(boundary: Any, axes: int) -> tuple[bool, ...]:
-    several = isinstance(boundary, list | tuple)
-    entries = tuple(boundary) if several else (boundary,) * axes
-    bad = [b for b in entries if b not in ("valid", "circular")]
-    if bad or len(entries) != axes:
-        raise InputError(
-            f"boundary={boundary!r}: give 'valid' or 'circular', or one of them for each of the"
-            f" {axes} spatial axes"
-        )
-    return tuple(b == "circular" for b in entries)
-
-
-def check_shifts(shifts: Any, inputs: Inputs, *, between: bool = False) -> tuple[Shift, ...]:
-    """The shifts as tuples of pixels; raises InputError for what does not fit the signal.
-
-    ``between``: they may be fractions of pixels.
-    """
-    if isinstance(shifts, str) or not isinstance(shifts, Iterable):
-        raise InputError(f"shifts={shifts!r}: give a list of shifts, such as [(1, 0), (0, 1)]")
-    checked = tuple(_one_shift(shift, inputs, between) for shift in shifts)
-    if not all(map(is_whole, checked)):
-        _check_values_between(checked, inputs)
-    if not checked:
-        raise InputError("shifts=[] is empty: give at least one shift, or None to have them chosen")
-    return checked
-
-
-def _check_values_between(shifts: Sequence[Shift], inputs: Inputs) -> None:
-    for leaf in inputs.leaves:
-        moves = isinstance(leaf, Leaf) and leaf.role == "shifted"
-        if moves and not leaf.tensor.is_floating_point():
-            raise InputError(
-                f"shifts={list(shifts)} are fractional, and an input has dtype"
-                f" {leaf.tensor.dtype}, which has no values between whole numbers: convert it with"
-                " x.float(), or give whole pixels"
-            )
-
-
-def _one_shift(shift: Any, inputs: Inputs, between: bool) -> Shift:
-    entries = tuple(shift) if isinstance(shift, Sequence | np.ndarray) else (shift,)
-    pixels = inputs.pixels
-    numbers = int | float | np.integer | np.floating | Fraction
-    if not all(isinstance(v, numbers) and math.isfinite(v) for v in entries):
-        kind = "pixels" if between else "whole pixels"
-        raise InputError(f"shifts: {shift!r} is no tuple of {kind}, such as (1, 0)")
-    if len(entries) != len(pixels):
-        raise InputError(
-            f"shifts: {shift!r} has {len(entries)} entries, the signal has {len(pixels)} spatial"
-            f" axes of size {pixels}"
-        )
-    for v, n in zip(entries, pixels, strict=True):
-        if not between and float(v) != math.floor(float(v)):
-            raise InputError(f"shifts: {shift!r} is fractional; give whole pixels")
-        if abs(v) >= n:
-            raise InputError(
-                f"shifts: {shift!r} is larger than the signal, which has {pixels} pixels; nothing"
-                " of it would be left"
-            )
-    return tuple(int(v) if v == int(v) else float(v) for v in entries)
