@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -226,3 +227,12 @@ def test_what_is_listed_as_slow_is_there(name: str) -> None:
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     assert rest.partition("[")[0].split("::")[-1] in defined
+
+
+def test_mutation_testing_names_files_that_are_there() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "mutmut"
+    ]
+    files = settings["only_mutate"] + settings["pytest_add_cli_args_test_selection"]
+    assert files
+    assert not [file for file in files if not (ROOT / file).exists()]
