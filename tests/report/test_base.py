@@ -229,3 +229,15 @@ def test_a_file_that_cannot_be_written(report: AnyReport, tmp_path: Path) -> Non
     page_of(report, tmp_path)
     with pytest.raises(shiftcheck.InputError, match=r"report\.html' cannot be written: No such"):
         report.to_html(tmp_path / "missing" / "report.html")
+
+
+def test_the_json_of_another_report_is_refused_by_name() -> None:
+    text = shiftcheck.check_equivariance(torch.nn.ReLU(), torch.zeros(1, 1, 8, 8)).to_json()
+    with pytest.raises(
+        shiftcheck.InputError, match=r"but a Report: read it with shiftcheck\.report\.Report"
+    ):
+        shiftcheck.report.InvarianceReport.from_json(text)
+    with pytest.raises(shiftcheck.InputError, match="of linearity but a Report"):
+        shiftcheck.report.LinearityReport.from_json(text)
+    older = {k: v for k, v in json.loads(text).items() if k != "kind"}
+    assert shiftcheck.Report.from_json(json.dumps(older)).reason == "constant input"

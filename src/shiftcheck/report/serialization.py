@@ -16,8 +16,13 @@ from shiftcheck.errors import InputError
 
 
 def to_strict_json(record: Any, indent: int | None) -> str:
-    """A record as JSON in which infinite numbers, NaN and fractions are strings."""
-    return json.dumps(_plain(asdict(record)), indent=indent, allow_nan=False)
+    """A record as JSON that names its class; infinite numbers, NaN and fractions are strings."""
+    data = {KIND: type(record).__name__, **_plain(asdict(record))}
+    return json.dumps(data, indent=indent, allow_nan=False)
+
+
+KIND = "kind"
+"""The key of the class that a record is of; what was written before there was one lacks it."""
 
 
 def from_strict_json(cls: Any, text: str, called: str) -> Any:
@@ -36,6 +41,11 @@ def from_strict_json(cls: Any, text: str, called: str) -> Any:
         raise InputError(
             f"this report has schema_version {data['schema_version']}, this shiftcheck reads up"
             f" to {cls.schema_version}: upgrade with 'pip install -U torch-shiftcheck'"
+        )
+    kind = data.get(KIND, cls.__name__)
+    if kind != cls.__name__:
+        raise InputError(
+            f"text is no {called} but a {kind}: read it with shiftcheck.report.{kind}.from_json"
         )
     try:
         return _reader(cls)(data)
