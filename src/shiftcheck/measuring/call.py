@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.errors import ModelError, ShiftcheckError
-from shiftcheck.measuring.model_errors import check_traced, raised
+from shiftcheck.measuring.model_errors import check_traced
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Leaf
 from shiftcheck.tracing.black_box import BlackBox
@@ -63,34 +62,6 @@ def call(
         return traced
     testimony = memo.again(("testimony", plan.layer), [plan.model], lambda: _testify(plan))
     return cleared(traced, testimony)
-
-
-def call_guarded(
-    plan: Plan,
-    values: list[Any],
-    *,
-    copies: int,
-    originals: Originals,
-    on_row: OnRow,
-    memo: Memo | None = None,
-    geometry: bool = True,
-) -> Traced:
-    """The same; what the model raises gets our sentence above it, and so does nothing returned."""
-    rows: list[Row] = []
-
-    def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
-        rows.append(row)
-        return on_row(row, tensor)
-
-    how: dict[str, Any] = {"copies": copies, "originals": originals, "on_row": seen}
-    try:
-        traced = call(plan, values, memo=memo, geometry=geometry, **how)
-    except ShiftcheckError:
-        raise
-    except Exception as error:
-        raise ModelError(raised(error, plan.inputs.main.tensor.shape, rows)) from error
-    check_traced(traced, plan.layer, rows)
-    return traced
 
 
 def rows_of(plan: Plan, values: list[Any], originals: Originals) -> tuple[list[Row], Traced]:

@@ -6,15 +6,17 @@ from typing import Any
 
 import torch
 
+from shiftcheck.errors import ModelError, ShiftcheckError
 from shiftcheck.lattice.layout import Layout
-from shiftcheck.measuring.call import call_guarded
+from shiftcheck.measuring.call import call
 from shiftcheck.measuring.gaps.regions import Planner
+from shiftcheck.measuring.model_errors import check_traced, raised
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
 from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.restoring.state import Originals
-from shiftcheck.tracing.traced import OnRow, Traced
+from shiftcheck.tracing.traced import OnRow, Row, Traced
 
 
 class Passes:
@@ -36,15 +38,28 @@ class Passes:
         self, values: list[Any], on_row: OnRow, *, copies: int = 1, geometry: bool = True
     ) -> Traced:
         """One pass; what the model raises gets our sentence above it."""
-        traced = call_guarded(
-            self.plan,
-            values,
-            copies=copies,
-            originals=self.originals,
-            on_row=on_row,
-            memo=self._memo,
-            geometry=geometry,
-        )
+        rows: list[Row] = []
+
+        def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
+            rows.append(row)
+            return on_row(row, tensor)
+
+        try:
+            traced = call(
+                self.plan,
+                values,
+                copies=copies,
+                originals=self.originals,
+                on_row=seen,
+                memo=self._memo,
+                geometry=geometry,
+            )
+        except ShiftcheckError:
+            raise
+        except Exception as error:
+            shape = self.plan.inputs.main.tensor.shape
+            raise ModelError(raised(error, shape, rows)) from error
+        check_traced(traced, self.plan.layer, rows)
         self.leak = self.leak or traced.leak
         self.dtypes |= traced.dtypes
         self.products |= traced.products

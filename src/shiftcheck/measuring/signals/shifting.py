@@ -206,8 +206,8 @@ def _fresh_places(
     total = prod(sizes)
     if total > 1:
         other = torch.empty_like(rolled)
-        for i, own in enumerate(other):
-            torch.randint(1, total, own.shape, generator=generator(i), out=own, device="cpu")
+        for i, copy in enumerate(other):
+            torch.randint(1, total, copy.shape, generator=generator(i), out=copy, device="cpu")
         other += rolled
         rolled = torch.where(entered, other - total * (other >= total), rolled)
     return rolled
