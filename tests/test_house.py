@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import shiftcheck
+from shiftcheck import rules
 
 FLOORS = (
     {"errors"},
@@ -236,3 +237,89 @@ def test_mutation_testing_names_files_that_are_there() -> None:
     files = settings["only_mutate"] + settings["pytest_add_cli_args_test_selection"]
     assert files
     assert not [file for file in files if not (ROOT / file).exists()]
+
+
+MOST_LINES_OF_A_FILE = 450
+MOST_LINES_OF_A_FUNCTION = 40
+LONGER = {
+    "checks.equivariance.check.check_equivariance",
+    "checks.figures.metrics.equivariance_metrics",
+    "checks.invariance.check.check_invariance",
+    "strategies.property_test.equivariant",
+    "testing.assertions.assert_equivariant",
+}
+"""What users call: nearly all of it is its keywords, once as they are given and once passed on."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_and_functions_can_be_seen_as_a_whole(module: str) -> None:
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES_OF_A_FILE
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.FunctionDef) and f"{module}.{node.name}" not in LONGER:
+            assert node.end_lineno is not None
+            told = ast.get_docstring(node, clean=False) or ""
+            lines = node.end_lineno - node.lineno + 1 - (len(told.splitlines()) if told else 0)
+            assert lines <= MOST_LINES_OF_A_FUNCTION, f"{node.name} has {lines} lines"
+
+
+HOLD_STATE = ("tracing.restoring", "checks.linearity.operator", "strategies.search", "rules.turned")
+"""Where records are filled step by step: what is put back, and searches."""
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith(HOLD_STATE)])
+def test_records_are_frozen(module: str) -> None:
+    for node in ast.walk(tree_of(module)):
+        for how in getattr(node, "decorator_list", []):
+            if ast.unparse(how).startswith("dataclass"):
+                assert "frozen=True" in ast.unparse(how), node.name
+
+
+CHANGING = {"append", "extend", "add", "update", "setdefault", "pop", "clear", "insert", "remove"}
+WRITERS = {
+    "_keep",  # makes the hook that fills what its caller made
+    "_stay",  # a cache of the base
+    "_room_for_names",
+    "shortened",  # the traceback of an error that is raised again
+    "_tensor",  # what a memo has to hold
+    "_cell",  # puts back
+    "_set_flag",  # puts back
+}
+"""Functions that write to an argument, each for the reason beside it."""
+
+
+def root_of(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def written_by(function: ast.FunctionDef) -> Iterator[str]:
+    given = {a.arg for a in (*function.args.args, *function.args.kwonlyargs)} - {"self", "cls"}
+    nodes = list(ast.walk(function))
+    names = [n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    given -= {n.id for n in names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            yield from given & {root_of(node)}
+        method = node.func if isinstance(node, ast.Call) else None
+        if isinstance(method, ast.Attribute) and method.attr in CHANGING:
+            yield from given & {root_of(method)}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_function_writes_to_its_argument(module: str) -> None:
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.FunctionDef) and node.name not in WRITERS:
+            assert not list(written_by(node)), node.name
+
+
+@pytest.mark.parametrize("body", ["a.append(1)", "a.b = 1", "a[0] += 1", "del a.b", "a.b.add(1)"])
+def test_the_search_for_writing_functions_finds_one(body: str) -> None:
+    (function,) = ast.parse(f"def f(a):\n    {body}").body
+    assert isinstance(function, ast.FunctionDef)
+    assert list(written_by(function)) == ["a"]
+
+
+def test_the_earlier_name_of_a_layout_is_found() -> None:
+    assert rules.Signal is rules.Layout

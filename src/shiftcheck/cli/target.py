@@ -35,7 +35,7 @@ def load_target(
         function: the name is itself the model, a function of the input.
 
     Raises:
-        InputError: where the target cannot be found, imported or built; the target's own error
+        InputError: where the target cannot be named, imported or built; the target's own error
             follows the sentence.
 
     Example:
@@ -45,18 +45,18 @@ def load_target(
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise InputError(f"TARGET {target!r}: give {FORMS}{_offers(target)}")
-    found = _attribute(_imported(place), place, name)
+    named = _attribute(_imported(place), place, name)
     given = dict(arguments or {})
-    if isinstance(found, torch.nn.Module) or function:
+    if isinstance(named, torch.nn.Module) or function:
         if given:
             what = "a function of the input" if function else "a module already"
             raise InputError(f"--arg {next(iter(given))}: {name} is {what} and takes no arguments")
-        if not callable(found):
-            raise InputError(f"TARGET {target!r} is a {type(found).__name__}: {MEANT}")
-        return found  # type: ignore[no-any-return]
-    if not callable(found):
-        raise InputError(f"TARGET {target!r} is a {type(found).__name__}: {MEANT}")
-    return _built(found, name, given)
+        if not callable(named):
+            raise InputError(f"TARGET {target!r} is a {type(named).__name__}: {MEANT}")
+        return named  # type: ignore[no-any-return]
+    if not callable(named):
+        raise InputError(f"TARGET {target!r} is a {type(named).__name__}: {MEANT}")
+    return _built(named, name, given)
 
 
 MEANT = "give a torch.nn.Module, or a class or function that makes one"

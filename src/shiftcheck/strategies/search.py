@@ -103,9 +103,9 @@ class Search:
             for simpler in self.scene.simpler(example):
                 if simpler in others:
                     continue
-                found = self._measured(simpler)
-                if found is not None and _alike(found, report):
-                    example, report = simpler, found
+                smaller = self._measured(simpler)
+                if smaller is not None and _alike(smaller, report):
+                    example, report = simpler, smaller
                     break
                 others.add(simpler)
             else:

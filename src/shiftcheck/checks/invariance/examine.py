@@ -118,7 +118,9 @@ def _second_looks(
     """By output and number of the shift: the gap in float64, or the noise of the output."""
     plan, eps = passes.plan, max(EPS, measured.eps)
     around = question.surroundings.mapped(lambda inputs: inputs.in_dtype(torch.float64))
-    exact = in_float64(plan, lambda own: measure(own, around, plan.shifts)) if eps > EPS else None
+    exact = (
+        in_float64(plan, lambda again: measure(again, around, plan.shifts)) if eps > EPS else None
+    )
     noise = noise_floor(passes) if exact is None else {}
     looks = {}
     for name in exact.distances if exact is not None else noise:

@@ -290,8 +290,8 @@ def _differing(inputs: Inputs, values: Sequence[Any]) -> list[bool]:
         if isinstance(leaf, Leaf) and leaf.role == "shifted":
             other = value.tensor if isinstance(value, Leaf) else value
             noise = Tolerance(eps=eps_of(leaf.tensor.dtype)).relative(None)
-            own, others = (_wide(t).flatten(1) for t in (leaf.tensor, other))
-            apart = (own - others).abs().amax(1) > noise * own.abs().amax(1)
+            one, others = (_wide(t).flatten(1) for t in (leaf.tensor, other))
+            apart = (one - others).abs().amax(1) > noise * one.abs().amax(1)
             out = [known or bool(a) for known, a in zip(out, apart, strict=True)]
     return out
 

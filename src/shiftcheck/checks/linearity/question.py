@@ -46,11 +46,11 @@ class Question:
         assert self.linearity is not None
         return self.linearity
 
-    def report(self, verdict: Theorem, reason: Reason, **found: Any) -> ConvolutionReport:
+    def report(self, verdict: Theorem, reason: Reason, **known: Any) -> ConvolutionReport:
         """The record of this case."""
         names = tuple("circular" if ring else "valid" for ring in self.inputs.circular)
         return ConvolutionReport(
-            verdict=verdict, reason=reason, linearity=self.linear, boundary=names, **found
+            verdict=verdict, reason=reason, linearity=self.linear, boundary=names, **known
         )
 
     def like_x(self, signal: torch.Tensor) -> Any:
