@@ -60,7 +60,10 @@ OPTIONS = {
     "training": Option(_flag, "True or False"),
     "fractional": Option(_flag, "True or False"),
     "margin": Option(_flag, "True or False"),
-    "measure": Option(lambda v: v in ("layers", "outputs"), "'layers' or 'outputs'"),
+    "measure": Option(
+        lambda v: v in ("layers", "outputs", "failing"), "'layers', 'outputs' or 'failing'"
+    ),
+    "effort": Option(lambda v: v in ("bounded", "full"), "'bounded' or 'full'"),
     "weights": Option(lambda v: v in ("own", "randomized"), "'own' or 'randomized'"),
     "draws": Option(lambda v: is_whole(v) and v >= 1, "a whole number of at least 1"),
     "interpolation": Option(lambda v: v in ("lanczos", "linear"), "'lanczos' or 'linear'"),

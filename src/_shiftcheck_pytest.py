@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shiftcheck.testing.pytest_session import Checks
 
 MARKER = (
-    "shiftcheck(rtol, atol, boundary, seed): defaults of the fixture `shiftcheck` in this test; an"
-    " argument comes before them, and they come before the ini file"
+    "shiftcheck(rtol, atol, boundary, seed, effort): defaults of the fixture `shiftcheck` in this"
+    " test; an argument comes before them, and they come before the ini file"
 )
 INI = {
     "seed": "the seed of shifts and of the content that they bring in",
@@ -31,6 +31,7 @@ INI = {
     "boundary": "'valid' or 'circular', or one of them for each spatial axis",
     "rtol": "the tolerance relative to the largest magnitude of a channel; with shiftcheck_atol",
     "atol": "the absolute tolerance; with shiftcheck_rtol",
+    "effort": "'bounded' or 'full': what may be spent on explaining a check that does not pass",
     "budgets": "the file of error budgets, seen from the root folder",
 }
 BUDGETS = "shiftcheck-budgets.json"
@@ -80,7 +81,7 @@ def shiftcheck(request: pytest.FixtureRequest) -> Iterator[Checks]:
     session.checks = None
 
 
-SETTINGS = ("rtol", "atol", "boundary", "seed")
+SETTINGS = ("rtol", "atol", "boundary", "seed", "effort")
 """The options of checks that a marker or the ini file may set."""
 
 
@@ -92,7 +93,8 @@ def ini_defaults(config: pytest.Config) -> dict[str, Any]:
         text = config.getini(f"shiftcheck_{name}")
         if text in ("", []):
             continue
-        value = text if name == "boundary" else number(text, int if name == "seed" else float)
+        kind = {"seed": int, "rtol": float, "atol": float}.get(name)
+        value = text if kind is None else number(text, kind)
         if not valid(value):
             shown = " ".join(text) if name == "boundary" else text
             raise pytest.UsageError(f"shiftcheck_{name} = {shown}: give {meant}")

@@ -138,6 +138,13 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         help="copies in one pass at most",
     )
+    how.add_argument(
+        "--effort",
+        choices=("bounded", "full"),
+        default="bounded",
+        help="what may be spent on explaining a check that does not pass: at most three times what"
+        " measuring has cost, or whatever it costs",
+    )
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:

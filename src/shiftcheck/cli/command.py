@@ -230,6 +230,7 @@ def _check(options: argparse.Namespace) -> int:
             outputs=options.outputs,
             training=options.training,
             weights=options.weights,
+            effort=options.effort,
             progress=sys.stderr.isatty(),
         )
     _deliver(report, options)

@@ -8,6 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 
 from shiftcheck.errors import InputError, ModelError
+from shiftcheck.measuring.agreement import (
+    Agreement,
+    agreement_with_alone,
+    is_against_rules,
+    several_whole_shifts,
+)
+from shiftcheck.measuring.alone_in_a_batch import doubt_in_a_batch
+from shiftcheck.measuring.beside_nothing import against_alone
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places, valid_spans
 from shiftcheck.measuring.gaps.compare import Base
 from shiftcheck.measuring.gaps.regions import Gap
@@ -17,22 +25,50 @@ from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.progress import tracked
 from shiftcheck.measuring.signals.arguments import Shift
-from shiftcheck.measuring.unbatched import Alone, agreement_with_alone, compare_alone, run_alone
+from shiftcheck.measuring.unbatched import Alone, compare_alone, run_alone
 from shiftcheck.report.reasons import Reason
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.traced import Row
+
+
+def measure_agreeing(passes: Passes) -> Measurements | None:
+    """The outputs at every shift, where all agree with those for x alone, or nearly.
+
+    None where one is off by more than rounding, unless the user allows for more.
+    """
+    plan = passes.plan
+    try:
+        alone = run_alone(passes, geometry=not plan.between_pixels)
+        agreement = agreement_with_alone(passes, alone, only_exact=plan.tolerances is None)
+        compared = _accepted(passes, alone, agreement)
+    except BatchCoupledError:
+        return None
+    return None if compared is None else _measurements(passes, alone, compared)
+
+
+def _accepted(passes: Passes, alone: Alone, agreement: Agreement | None) -> _Compared | None:
+    """What the copies gave without x beside them, and what to doubt; None where x is needed."""
+    plan = passes.plan
+    if agreement is None:
+        return None
+    entries = agreement.outputs.values()
+    if any(len(entry.gaps) < len(plan.shifts) for entry in entries):
+        return None
+    if agreement.exact or plan.alike_in_a_batch:
+        return _Compared(agreement.rows, agreement.outputs, alone.doubt)
+    if plan.tolerances is None and any(is_against_rules(passes, entry) for entry in entries):
+        return None
+    doubt = alone.doubt.then(doubt_in_a_batch(passes, alone))
+    return _Compared(agreement.rows, agreement.outputs, doubt)
 
 
 def measure(passes: Passes) -> Measurements:
     """Every layer at every shift, stacked, or one by one where the copies interfere."""
     alone = Alone()
     try:
-        alone = run_alone(passes)
-        agreeing = agreement_with_alone(passes, alone)
-        if agreeing is not None:
-            compared = _Compared(*agreeing, alone.doubt)
-        else:
-            compared = _in_chunks(passes, alone)
+        several, layers = several_whole_shifts(passes.plan), passes.plan.every_layer
+        alone = run_alone(passes, geometry=several and not layers, keep_layers=several and layers)
+        compared = _beside_nothing(passes, alone) or _in_chunks(passes, alone)
         return _measurements(passes, alone, compared)
     except BatchCoupledError as error:
         reason = str(error)
@@ -65,6 +101,14 @@ def _measurements(passes: Passes, alone: Alone, compared: _Compared, *notes: str
         products=frozenset(passes.products),
         eps=passes.eps,
     )
+
+
+def _beside_nothing(passes: Passes, alone: Alone) -> _Compared | None:
+    """The copies against what x gave alone; None where x has to run beside them."""
+    if passes.plan.every_layer:
+        against = against_alone(passes, alone)
+        return None if against is None else _Compared(*against)
+    return _accepted(passes, alone, agreement_with_alone(passes, alone))
 
 
 def _in_chunks(passes: Passes, alone: Alone) -> _Compared:

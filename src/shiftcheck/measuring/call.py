@@ -12,9 +12,11 @@ from shiftcheck.measuring.model_errors import check_traced
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Leaf
 from shiftcheck.tracing.black_box import BlackBox
+from shiftcheck.tracing.follower import go_again
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.rows import tensors_at
 from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
 from shiftcheck.tracing.torch_internals import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from shiftcheck.tracing.traced import Given, Manner, OnRow, Row, Traced
@@ -62,6 +64,21 @@ def call(
         return traced
     testimony = memo.again(("testimony", plan.layer), [plan.model], lambda: _testify(plan))
     return cleared(traced, testimony)
+
+
+def again(
+    plan: Plan, values: list[Any], traced: Traced, originals: Originals
+) -> list[torch.Tensor] | None:
+    """The outputs for other values, on the way of a pass that was traced, without rules."""
+    args, kwargs = plan.inputs.call(values)
+    paths = [path for path, _, _ in traced.outputs]
+    return go_again(
+        plan.model,
+        Given(args=args, kwargs=kwargs, layouts=()),
+        traced,
+        originals.before_write,
+        lambda returned: tensors_at(returned, plan.inputs.outputs, paths),
+    )
 
 
 def rows_of(plan: Plan, values: list[Any], originals: Originals) -> tuple[list[Row], Traced]:

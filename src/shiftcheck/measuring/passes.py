@@ -8,7 +8,8 @@ import torch
 
 from shiftcheck.errors import ModelError, ShiftcheckError
 from shiftcheck.lattice.layout import Layout
-from shiftcheck.measuring.call import call
+from shiftcheck.measuring.call import again, call
+from shiftcheck.measuring.effort import charge
 from shiftcheck.measuring.gaps.regions import Planner
 from shiftcheck.measuring.model_errors import check_traced, raised
 from shiftcheck.measuring.plan import Plan
@@ -38,6 +39,7 @@ class Passes:
         self, values: list[Any], on_row: OnRow, *, copies: int = 1, geometry: bool = True
     ) -> Traced:
         """One pass; what the model raises gets our sentence above it."""
+        charge(values)
         rows: list[Row] = []
 
         def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
@@ -64,6 +66,14 @@ class Passes:
         self.dtypes |= traced.dtypes
         self.products |= traced.products
         return traced
+
+    def run_again(self, traced: Traced, values: list[Any]) -> list[torch.Tensor] | None:
+        """The outputs on the way of a pass that was traced; None where the model takes another."""
+        charge(values, passes=0)
+        try:
+            return again(self.plan, values, traced, self.originals)
+        except Exception:  # a pass with rules tells what it is
+            return None
 
     def planner(self, layout: Layout, *, ends: bool = False) -> Planner:
         """The regions of a layout, kept as long as the same geometry comes again.

@@ -31,7 +31,8 @@ class Plan:
     ``shifts_given``: they are the user's own. ``tolerances``: the user's rtol and atol.
     ``max_batch``: copies, with the base, that travel in one pass at most. ``circular_padding``: as
     if whatever pads a circle padded circularly. ``between_samples``, ``sums``, ``interior``: as in
-    ``Scene``.
+    ``Scene``. ``alike_in_a_batch``: x is known to give the same there. ``explained``: where it does
+    not pass, every layer is looked at. ``full_effort``: that may cost whatever it costs.
     """
 
     model: Model
@@ -49,6 +50,9 @@ class Plan:
     between_samples: bool = False
     sums: str = ""
     interior: bool = False
+    alike_in_a_batch: bool = False
+    explained: bool = False
+    full_effort: bool = False
 
     @cached_property
     def tolerance(self) -> Tolerance:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,3 +18,32 @@ def tracked(items: Sequence[Item], progress: bool) -> Sequence[Item]:
     from rich.progress import track
 
     return track(items, description="shifts")  # type: ignore[return-value]
+
+
+PATIENCE = 2.0
+"""Seconds after which a terminal is told that the check goes on."""
+
+
+@contextmanager
+def shown_if_long(*, otherwise_shown: bool) -> Iterator[None]:
+    """Tell a terminal that the check goes on, where it does not end soon and no bar says so."""
+    if otherwise_shown or not sys.stderr.isatty():
+        yield
+        return
+    ended = threading.Event()
+    waiting = threading.Thread(target=_show_until, args=(ended,), daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        waiting.join()
+
+
+def _show_until(ended: threading.Event) -> None:
+    if ended.wait(PATIENCE):
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("shiftcheck: the check goes on"):
+        ended.wait()

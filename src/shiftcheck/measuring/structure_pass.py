@@ -8,6 +8,7 @@ import torch
 
 from shiftcheck.errors import ModelError, ShiftcheckError
 from shiftcheck.measuring.call import faked, home_of, rows_of
+from shiftcheck.measuring.effort import charge
 from shiftcheck.measuring.model_errors import raised
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.plan import Model, Plan
@@ -27,6 +28,7 @@ def read_structure(
 
     With notes: why it failed there, and what could not be put back.
     """
+    charge()
     plan = Plan(model=model, inputs=inputs, layer=layer, training=training)
     with preserved(modules_of(model), inputs.tensors, training=training, model=model) as originals:
         rows, traced, notes = _read(plan, originals)

@@ -4,50 +4,62 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
-from shiftcheck.measuring.gaps.regions import Gap
-from shiftcheck.measuring.layer_gaps import compare_copies, require_copies, without_copies
-from shiftcheck.measuring.measurements import NO_DOUBT, Doubt, LayerGaps, Measured, OddOutput
+from shiftcheck.measuring.measurements import NO_DOUBT, Doubt, OddOutput
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.progress import tracked
 from shiftcheck.measuring.signals.arguments import Shift
-from shiftcheck.measuring.tolerance import Tolerance
 from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of
-from shiftcheck.tracing.precision import SINGLE, eps_of
+from shiftcheck.tracing.precision import SINGLE
 from shiftcheck.tracing.restoring.state import exchanged, weights_of
-from shiftcheck.tracing.traced import Row, Traced
+from shiftcheck.tracing.traced import OnRow, Row, Traced
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alone:
-    """What the model gives for x by itself; ``odd``: the outputs that cannot be compared."""
+    """What the model gives for x by itself; ``odd``: the outputs that cannot be compared.
+
+    ``rows``, ``traced``: its layers and the pass as it was traced, where shifted copies can go the
+    same way without rules. ``layers``: what every layer gave, if that was kept.
+    """
 
     outputs: tuple[torch.Tensor, ...] = ()
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    traced: Traced | None = None
+    layers: Mapping[str, torch.Tensor] = field(default_factory=dict)
     odd: tuple[OddOutput, ...] = ()
     notes: tuple[str, ...] = ()
     doubt: Doubt = NO_DOUBT
 
 
-def run_alone(passes: Passes) -> Alone:
+def run_alone(passes: Passes, *, geometry: bool = False, keep_layers: bool = False) -> Alone:
     """The outputs for x by itself: in the batch, the base must come out the same.
+
+    ``geometry``: read it on the way. ``keep_layers``: keep what every layer gives.
 
     What a model keeps must not come from what it saw before: it must give the same again, also
     after a shifted signal.
     """
     plan, originals = passes.plan, passes.originals
     before = _drawn_by_others()
-    traced = _plain_run(passes, 0.0)
+    rows: dict[str, Row] = {}
+    layers: dict[str, torch.Tensor] = {}
+
+    def on_row(row: Row, tensor: torch.Tensor) -> None:
+        rows.setdefault(row.name, row)
+        if keep_layers and row.name not in layers:
+            layers[row.name] = tensor.clone()
+
+    traced = _plain_run(passes, 0.0, on_row=on_row, geometry=geometry)
     outputs = tuple(tensor for _, tensor, _ in traced.outputs)
     random_ones = _drawn_by_others() != before
     keeps = originals.differs()
@@ -60,7 +72,11 @@ def run_alone(passes: Passes) -> Alone:
         tensors = [tensor for _, tensor, _ in again.outputs]
         doubt = doubt.then(compare_alone(passes, outputs, tensors, Reason.UNSTEADY))
     odd, notes = _set_apart(traced, plan)
-    return Alone(outputs=outputs, odd=odd, notes=notes, doubt=doubt)
+    alone = Alone(outputs=outputs, odd=odd, notes=notes, doubt=doubt)
+    if random_ones or keeps:
+        return alone
+    alone = replace(alone, layers=layers)
+    return alone if traced.way is None else replace(alone, rows=rows, traced=traced)
 
 
 def _set_apart(traced: Traced, plan: Plan) -> tuple[tuple[OddOutput, ...], tuple[str, ...]]:
@@ -89,7 +105,14 @@ def _drawn_by_others() -> bytes:
     return pickle.dumps((random.getstate(), np.random.get_state()))
 
 
-def _plain_run(passes: Passes, noise: float, shift: Shift | None = None) -> Traced:
+def _plain_run(
+    passes: Passes,
+    noise: float,
+    shift: Shift | None = None,
+    on_row: OnRow = lambda row, tensor: None,
+    *,
+    geometry: bool = False,
+) -> Traced:
     """The model on x by itself; with ``noise``, every value of x is off by about so much."""
     plan = passes.plan
     with plan.inputs.without_gradients():
@@ -97,7 +120,7 @@ def _plain_run(passes: Passes, noise: float, shift: Shift | None = None) -> Trac
         if noise:
             values = [_perturbed(v, noise) for v in values]
         # which dimensions are circles tells the geometry
-        return passes.run(values, lambda row, tensor: None, geometry=plan.circular_padding)
+        return passes.run(values, on_row, geometry=plan.circular_padding or geometry)
 
 
 def _perturbed(value: Any, noise: float) -> Any:
@@ -107,11 +130,13 @@ def _perturbed(value: Any, noise: float) -> Any:
     return value * (1 + noise * signs)
 
 
-def noise_floor(passes: Passes) -> dict[str, float]:
+def noise_floor(
+    passes: Passes, suffices: Callable[[dict[str, float]], bool] = lambda floor: False
+) -> dict[str, float]:
     """How far each output moves when every value of x and of the weights is off by one eps.
 
     The eps is that of the coarsest type on the way. Nothing is known, and so nothing is forgiven,
-    where the same x gives something else again.
+    where the same x gives something else again. ``suffices``: whether so much noise is enough.
     """
     plain, again = _plain_run(passes, 0.0), _plain_run(passes, 0.0)
     if not _same(plain, again):
@@ -119,6 +144,8 @@ def noise_floor(passes: Passes) -> dict[str, float]:
     eps = passes.eps
     floor = dict.fromkeys((row.name for row in output_rows(plain)), 0.0)
     for _ in range(2):
+        if suffices(floor):
+            break
         weights = weights_of(modules_of(passes.plan.model))
         with exchanged(weights, partial(_perturbed, noise=eps)):
             off = _plain_run(passes, eps)
@@ -153,13 +180,18 @@ def compare_alone(
     alike = all(before.shape == other.shape for _, before, other in far)
     if reason is Reason.BATCH_COUPLED and passes.products and alike:
         return Doubt(unsure=True)  # exact products will tell
-    floors = list(noise_floor(passes).values())
-    noisy = all(
-        before.shape == other.shape
-        and i < len(floors)
-        and _close(other, before, NOISE_MARGIN * floors[i])
-        for i, before, other in far
-    )
+
+    def is_noise(floor: Mapping[str, float]) -> bool:
+        floors = list(floor.values())
+        return all(
+            before.shape == other.shape
+            and i < len(floors)
+            and _close(other, before, NOISE_MARGIN * floors[i])
+            for i, before, other in far
+        )
+
+    floors = noise_floor(passes, is_noise)
+    noisy = is_noise(floors)
     reason = reason if floors else Reason.UNSTEADY  # x alone gives something else each time
     return Doubt(Reason.NONE if noisy else reason, unsure=passes.eps > SINGLE)
 
@@ -174,67 +206,3 @@ def _close(one: torch.Tensor, other: torch.Tensor, noise: float) -> bool:
     scale = float(other.nan_to_num().abs().max()) if other.numel() else 0.0
     slack = 64 * torch.finfo(one.dtype).eps * scale
     return bool(torch.allclose(one, other, rtol=0.0, atol=slack + noise, equal_nan=True))
-
-
-def agreement_with_alone(passes: Passes, alone: Alone) -> tuple[Measured, Measured] | None:
-    """The layers and the outputs, where every copy gives the outputs for x by itself, shifted.
-
-    Then x need not run beside them. Where one does not, the reason may be the batch, and all run
-    again together with x. Coarse products nearly always are one.
-    """
-    plan = passes.plan
-    known = alone.doubt.reason or passes.products or len(plan.shifts) < 2
-    if known or plan.every_layer or plan.between_pixels or plan.sums:
-        return None
-    rows: dict[str, LayerGaps] = {}
-    outputs: Measured = {}
-    for chunk in tracked(plan.chunks(bases=0), plan.progress):
-        agreeing = _agreeing(passes, alone, chunk, outputs) if len(chunk) > 1 else None
-        if agreeing is None:
-            return None
-        met, outputs = agreeing
-        rows |= {name: entry for name, entry in met.items() if name not in rows}
-    return rows, outputs
-
-
-def _agreeing(
-    passes: Passes, alone: Alone, chunk: Sequence[Shift], outputs: Measured
-) -> tuple[Measured, Measured] | None:
-    plan = passes.plan
-    rows: dict[str, LayerGaps] = {}
-
-    def on_row(row: Row, tensor: torch.Tensor) -> None:
-        rows.setdefault(row.name, LayerGaps(row=row))
-
-    with plan.inputs.without_gradients():
-        values = plan.inputs.stacked(chunk, plan.seed, base=False)
-        traced = passes.run(values, on_row, copies=len(chunk))
-        ends = output_rows(traced)
-        if len(ends) != len(alone.outputs):
-            return None
-        measured = dict(outputs)
-        for row, (_, tensor, _), unbatched in zip(ends, traced.outputs, alone.outputs, strict=True):
-            require_copies(row.layout)
-            layout = without_copies(row.layout)
-            dense = tensor.layout == torch.strided
-            if not dense or layout.shape != unbatched.shape or tensor.dtype != unbatched.dtype:
-                return None
-            axes = len(plan.zero)
-            copies = arranged(tensor, row.layout, spatial_places(row.layout, axes))
-            base = arranged(unbatched, layout, spatial_places(layout, axes))[0]
-            known = measured.get(row.name, LayerGaps(row=row))
-            entry = compare_copies(passes, known, row, base, copies, chunk, ends=True)
-            gaps = entry.gaps[len(known.gaps) :]
-            if not all(_is_none(plan, v, gap) for v, gap in zip(chunk, gaps, strict=True)):
-                return None
-            measured[row.name] = entry
-    return rows, measured
-
-
-def _is_none(plan: Plan, shift: Shift, gap: Gap) -> bool:
-    """Whether a gap was measured, and is rounding in the type of x, whatever else is allowed."""
-    if not any(shift):
-        return True
-    if gap.error is None or gap.relative is None:
-        return False
-    return gap.relative <= Tolerance(eps=eps_of(plan.inputs.dtype)).relative(None)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from shiftcheck.report.base import AnyReport
 from shiftcheck.report.causes import Cause
+from shiftcheck.report.left_out import LeftOut
 from shiftcheck.report.reasons import Reason, Reasoned
 
 
@@ -231,7 +232,9 @@ class Report(AnyReport):
     smallest relative break that this run would have caught in any channel. Channels of nothing but
     rounding do not count; a note says how many there are. ``fixed``, ``chosen_outputs``: the
     arguments that stood still and the outputs that counted, as they were asked for. ``trials``:
-    what was tried to make the check pass; a remedy is one that did. ``draws``: where the weights
+    what was tried to make the check pass; a remedy is one that did. ``untried``, ``left_out``: the
+    changes, and what else of the explanation, that would have cost too much; ``effort="full"`` pays
+    for them. ``draws``: where the weights
     were randomised, what each draw gave; the rest of the report is of the draw that decided.
 
     Example:
@@ -266,6 +269,8 @@ class Report(AnyReport):
     needed: tuple[int, ...] | None = None
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
+    untried: tuple[Change, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     draws: tuple[Draw, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -200,7 +200,7 @@ class InvarianceReport(AnyReport):
     the smallest relative error that this run would have caught. ``same_from``: the first layer from
     which on all signals give the same, where they do. ``causes``, ``guilty``: what in the structure
     breaks invariance, and the first that explains the worst shift. ``trials``: what was tried to
-    make the check pass.
+    make the check pass. ``untried``: the changes that would have cost too much.
 
     Example:
         >>> import torch, shiftcheck
@@ -235,6 +235,7 @@ class InvarianceReport(AnyReport):
     same_from: str = ""
     sensitivity: float | None = None
     trials: tuple[InvarianceTrial, ...] = ()
+    untried: tuple[Change, ...] = ()
     dtype: str = ""
     device: str = ""
     seed: int = 0

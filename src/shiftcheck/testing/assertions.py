@@ -32,6 +32,7 @@ def assert_equivariant(
     budget: str | None = None,
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
+    effort: Literal["bounded", "full"] = "bounded",
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
@@ -75,15 +76,16 @@ def assert_equivariant(
             draws=draws,
             fixed=fixed,
             outputs=outputs,
+            effort=effort,
         )
 
     opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
-    report = check("outputs")
+    report = check("failing" if opened is None else "outputs")
     ruling = None if opened is None else opened.rule_on(report, given=shifts is not None)
     if report.verdict is Verdict.EQUIVARIANT if ruling is None else ruling.within:
         tell(Outcome(report=report, ruling=ruling))
         return report
-    report = check("layers")
+    report = report if opened is None else check("layers")
     tell(Outcome(report=report, ruling=ruling))
     message = explain(report) if ruling is None else f"{ruling.line}\n{explain(report)}"
     if report.verdict is Verdict.BROKEN and not (ruling and ruling.unclear):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.errors import InconclusiveError, NotInvariantError
@@ -26,6 +26,7 @@ def assert_invariant(
     training: bool = False,
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
+    effort: Literal["bounded", "full"] = "bounded",
 ) -> InvarianceReport:
     """Pass only if every output of the model stays as it is when its input is shifted.
 
@@ -65,6 +66,7 @@ def assert_invariant(
         training=training,
         fixed=fixed,
         outputs=outputs,
+        effort=effort,
     )
     if report.verdict is InvarianceVerdict.INVARIANT:
         return report

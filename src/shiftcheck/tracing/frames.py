@@ -47,11 +47,17 @@ class Frames:
         self.counts: Counter[str] = Counter()
         self.taken = set(modules)
         self.thread = threading.get_ident()
+        self.depth = 0
 
     @property
     def outer(self) -> Frame | None:
         """The layer that is running; None where operations count as layers themselves."""
         return next((f for f in self.running if f.leaf), None)
+
+    @property
+    def inside_operation(self) -> bool:
+        """Whether what runs is a part of an operation that is followed part by part."""
+        return self.depth > 0
 
     @property
     def innermost(self) -> Frame | None:
@@ -97,9 +103,11 @@ class Frames:
     def inside(self, frame: Frame) -> Iterator[None]:
         """Count what happens as part of one layer."""
         self.running.append(frame)
+        self.depth += 1
         try:
             yield
         finally:
+            self.depth -= 1
             self.running.pop()
 
     def _path(self, module: torch.nn.Module) -> str | None:

@@ -132,6 +132,18 @@ def traced_outputs(
     )
 
 
+def tensors_at(
+    returned: Any, wanted: Sequence[Entry], paths: Sequence[str]
+) -> list[torch.Tensor] | None:
+    """The tensors at the paths of a pass that returned the same; None where they are not there."""
+    at = dict(_wanted(returned, wanted)[0])
+    leaves = [at.get(path) for path in paths]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    if len(tensors) < len(leaves):
+        return None
+    return [plain_of(t.dequantize() if t.is_quantized else t) for t in tensors]
+
+
 def _wanted(
     returned: Any, wanted: Sequence[Entry]
 ) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:

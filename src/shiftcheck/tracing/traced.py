@@ -12,6 +12,7 @@ import torch
 from shiftcheck.lattice.layout import AxisState, Layout
 from shiftcheck.tracing.choosing import Entry
 from shiftcheck.tracing.origins import NOTHING_MET, Met
+from shiftcheck.tracing.way import Way
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,6 +82,7 @@ class Traced:
     ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
     every tensor on the way. ``products``: the coarser types that products of float32 may use.
     ``met``: the constants on the way. ``handed_over``: whether another thread was given work.
+    ``way``: its operations, where they can be gone again without rules.
     """
 
     outputs: tuple[tuple[str, torch.Tensor, Layout], ...]
@@ -94,6 +96,7 @@ class Traced:
     handed_over: bool = False
     left_out: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
+    way: Way | None = None
 
 
 class Stop(BaseException):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +46,8 @@ from shiftcheck.tracing.torch_internals import (
     without_torch_function,
 )
 from shiftcheck.tracing.traced import Given, Manner, OnRow, Stop, Traced
+from shiftcheck.tracing.uncompiled import not_compiled
+from shiftcheck.tracing.way import WayMarks
 
 
 def run(
@@ -71,7 +71,7 @@ def run(
     stopped = False
     try:
         with (
-            _not_compiled(),
+            not_compiled(),
             tracer.frames.watching(tracer.fed, tracer.left),
             WaysOut(tracer),
             noticing(tracer.hand_over),
@@ -86,15 +86,6 @@ def run(
     if tracer.answers.coupled is not None:  # the model may have caught it
         raise tracer.answers.coupled
     return tracer.traced(returned, stopped)
-
-
-@contextmanager
-def _not_compiled() -> Iterator[None]:
-    """Run compiled parts of a model as they were before, and without a word about hooks."""
-    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
-        warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are")
-        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
-        yield
 
 
 class _Tracer(TorchDispatchMode):
@@ -130,6 +121,7 @@ class _Tracer(TorchDispatchMode):
         self.results = Results(self.memory, self.origins, self.leaks, memo)
         self.rows = Rows(on_row, self.memory, memo, given.axes)
         self.dispatched, self.handed_over = 0, False
+        self.marks = WayMarks()
         self._begin()
 
     def _begin(self) -> None:
@@ -141,6 +133,8 @@ class _Tracer(TorchDispatchMode):
             self.constants.draws.begin()
         self.memory.constants.local.axes = len(self.given.axes)
         self.origins.without_values = any(map(is_fake, followed))
+        plainly = self.how.geometry and not (self.how.stacked or self.how.circular_padding)
+        self.marks.lost = not plainly or not all(map(is_plain, followed))
         self.origins.note((self.given.args, self.given.kwargs))
         for tensor, layout in self.given.layouts:
             self.memory.remember(tensor, layout)
@@ -197,24 +191,40 @@ class _Tracer(TorchDispatchMode):
     ) -> Any:
         operation = Operation(func, args, kwargs or {})
         if is_higher_order(func):
+            self.marks.lost = True
             return self._higher_order(operation)
         if func.namespace == "prim" or operation.packet in ASK_ABOUT_MEMORY:
             return operation()
         self.dispatched += 1
-        inputs = operation.inputs
-        self._recognise(inputs)
-        for tensor in operation.written:
-            if tensor not in self.memory.layouts:
-                self.memo.forget()
-                with without_modes():
-                    self.on_write(tensor)
-        layouts = [self.memory.layout(t) for t in inputs]
-        parents = [s for s in layouts if s is not None]
-        if not parents or operation.packet in OF_SHAPES:
+        self._recognise(operation.inputs)
+        outside = [t for t in operation.written if t not in self.memory.layouts]
+        for tensor in outside:
+            self.memo.forget()
+            with without_modes():
+                self.on_write(tensor)
+        layouts = [self.memory.layout(t) for t in operation.inputs]
+        constant = operation.packet in OF_SHAPES or not any(layouts)
+        if self.marks.lost or self.frames.inside_operation:
+            return self._carried_out(operation, layouts, constant=constant)
+        try:
+            out = self._carried_out(operation, layouts, constant=constant)
+        except Stop as stop:
+            self.marks.note(operation, stop.outputs, constant=constant, outside=bool(outside))
+            raise
+        self.marks.note(operation, out, constant=constant, outside=bool(outside))
+        return out
+
+    def _carried_out(
+        self, operation: Operation, layouts: Sequence[Layout | None], *, constant: bool
+    ) -> Any:
+        """What an operation gives; ``layouts``: what is known of each tensor that it is given."""
+        if constant:
             return self.constants.made(operation)
+        inputs = operation.inputs
         is_copy = operation.packet == "aten::copy_"
         if is_copy and is_same_view(*inputs) and self.memory.shared(*inputs):
             return operation()  # as the last step of y[..., :3] += 1 does
+        parents = [s for s in layouts if s is not None]
         if len(parents) != len(inputs):
             self.constants.meet(operation, layouts)
         return self._follow(operation, parents)
@@ -312,6 +322,7 @@ class _Tracer(TorchDispatchMode):
 
     def follow_black_box(self, model: BlackBox, given: Given) -> Any:
         """Run a callable that torch does not see into, as one operation."""
+        self.marks.lost = True
         if self.how.stacked:
             raise self.answers.couple(BatchCoupledError("the callable is probed as a whole"))
         frame = self._frame("callable")
@@ -352,11 +363,15 @@ class _Tracer(TorchDispatchMode):
 
     def traced(self, returned: Any, stopped: bool) -> Traced:
         """What the pass returned, and what was met on its way."""
+        traced = traced_outputs(self.results, returned, self.how.wanted, stopped=stopped)
+        lost = traced.leak or self.handed_over
+        outputs = [tensor for _, tensor, _ in traced.outputs]
         return replace(
-            traced_outputs(self.results, returned, self.how.wanted, stopped=stopped),
+            traced,
             dtypes=frozenset(self.results.dtypes),
             products=coarse_products(self.results.singles),
             met=self.origins.met,
             handed_over=self.handed_over,
             order=self.given.order,
+            way=None if lost else self.marks.way(outputs, stopped=stopped),
         )

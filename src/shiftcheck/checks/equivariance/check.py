@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from shiftcheck.checks.black_boxes import leaves_torch
-from shiftcheck.checks.equivariance.examine import examine, with_shifts
+from shiftcheck.checks.equivariance.examine import examine, passing, with_shifts
 from shiftcheck.checks.equivariance.randomized_weights import check_randomized
 from shiftcheck.checks.equivariance.remedies import diagnosed
 from shiftcheck.checks.prepare import (
@@ -17,7 +17,9 @@ from shiftcheck.checks.prepare import (
     read_tolerances,
     with_gradients_if_needed,
 )
+from shiftcheck.measuring.effort import counted
 from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.progress import shown_if_long
 from shiftcheck.measuring.signals.read_arguments import check_shifts
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.reasons import Reason
@@ -38,12 +40,13 @@ def check_equivariance(
     max_batch: int | None = None,
     progress: bool = False,
     training: bool = False,
-    measure: Literal["layers", "outputs"] = "layers",
+    measure: Literal["layers", "outputs", "failing"] = "layers",
     weights: Literal["own", "randomized"] = "own",
     draws: int = 3,
     interpolation: Literal["lanczos", "linear"] = "lanczos",
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
+    effort: Literal["bounded", "full"] = "bounded",
 ) -> Report:
     """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
 
@@ -63,7 +66,8 @@ def check_equivariance(
         max_batch: copies, with the base, that travel in one pass at most.
         progress: show a progress bar.
         training: leave the training flags as they are; else the model is checked in eval mode.
-        measure: ``"layers"`` or only the ``"outputs"``.
+        measure: ``"layers"``, only the ``"outputs"``, or the layers of a model that is
+            ``"failing"`` and the outputs of one that is not.
         weights: the model's ``"own"``, or ``"randomized"`` ones: normal noise with the mean and the
             standard deviation of each parameter. What is found then is a property of the
             architecture, and not of these weights.
@@ -74,6 +78,9 @@ def check_equivariance(
             ``("template",)`` or ``(1,)``; a part of one as ``"batch['template']"``.
         outputs: those of several outputs that count, by their names in the report, their keys or
             their positions, as ``["output[0]"]``, ``["map"]`` or ``[0]``; all when left out.
+        effort: where the check does not pass, ``"bounded"`` spends on the explanation at most three
+            times what measuring has cost, and twelve passes; the report names what was left out.
+            With ``"full"`` there is no such bound.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -96,6 +103,7 @@ def check_equivariance(
         weights=weights,
         draws=draws,
         interpolation=interpolation,
+        effort=effort,
     )
     tolerances = read_tolerances(rtol, atol)
     given = prepared(
@@ -112,6 +120,8 @@ def check_equivariance(
         layer=layer,
         training=training,
         every_layer=measure == "layers",
+        explained=measure == "failing",
+        full_effort=effort == "full",
         tolerances=tolerances,
         max_batch=max_batch,
         progress=progress,
@@ -139,8 +149,24 @@ def _check(plan: Plan) -> Report:
 
 def _examined(plan: Plan) -> Report:
     """Choose shifts where none were given, measure, judge, and try what may help."""
-    plan, notes = with_shifts(plan)
-    report = examine(plan, notes).report
-    if report.verdict is Verdict.EQUIVARIANT or not plan.every_layer or plan.between_pixels:
-        return report
-    return diagnosed(report, plan)
+    with counted() as ledger, shown_if_long(otherwise_shown=plan.progress):
+        plan, notes = with_shifts(plan)
+        if plan.explained:
+            report = passing(plan, notes)
+            if report is not None:
+                return report
+            plan = replace(plan, every_layer=True)
+        report = examine(plan, notes, ledger=ledger).report
+        if report.verdict is Verdict.EQUIVARIANT:
+            return of_outputs(report) if plan.explained else report
+        if not plan.every_layer or plan.between_pixels:
+            return report
+        return diagnosed(report, plan)
+
+
+def of_outputs(report: Report) -> Report:
+    """The report with nothing said of the layers before the outputs."""
+    layers = tuple(
+        replace(row, verdict=None, reason=Reason.NONE, shifts=()) for row in report.layers
+    )
+    return replace(report, layers=layers)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from shiftcheck.checks.equivariance.build_report import build_report
-from shiftcheck.checks.equivariance.judge_run import Findings, judge_run
+from shiftcheck.checks.equivariance.judge_run import Findings, Judged, judge_run
 from shiftcheck.checks.equivariance.second_look import (
     doubt_in_a_batch,
     doubtful,
+    is_beyond_rounding,
     look_again,
     precision_notes,
 )
-from shiftcheck.measuring.batched import measure
+from shiftcheck.measuring.batched import measure, measure_agreeing
 from shiftcheck.measuring.choose_shifts import choose_shifts
+from shiftcheck.measuring.effort import EffortSpentError, Ledger, whatever_it_costs
 from shiftcheck.measuring.local_error import measure_local
 from shiftcheck.measuring.measurements import Doubt, Measurements
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.left_out import LeftOut
 from shiftcheck.tracing.modules import modules_of, names_of
-from shiftcheck.tracing.restoring.state import preserved
+from shiftcheck.tracing.restoring.state import Originals, preserved
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,27 +44,67 @@ def with_shifts(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     return replace(plan, shifts=shifts), tuple(notes)
 
 
-def examine(plan: Plan, notes: Sequence[str] = ()) -> Examination:
-    """What a plan gives, judged; with the local errors of its layers where it does not pass."""
-    with preserved(
-        modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
-    ) as originals:
+def passing(plan: Plan, notes: Sequence[str] = ()) -> Report | None:
+    """The report on the outputs alone; None where it does not pass, or is not that plain."""
+    with _preserved(plan) as originals:
+        passes = Passes(replace(plan, every_layer=False), originals)
+        measured = measure_agreeing(passes)
+        if measured is None or measured.doubt.unsure:
+            return None
+        notes = (*notes, *measured.notes, *_notes(passes, measured))
+        judged = judge_run(Findings(plan=passes.plan, measured=measured))
+        if judged.verdict is not Verdict.EQUIVARIANT:
+            return None
+    return build_report(judged, (*notes, *originals.left))
+
+
+def examine(plan: Plan, notes: Sequence[str] = (), *, ledger: Ledger | None = None) -> Examination:
+    """What a plan gives, judged; with the local errors of its layers where it does not pass.
+
+    ``ledger``: what follows after the measurement is bounded by what that has cost; a trial has
+    none of its own.
+    """
+    left_out: tuple[LeftOut, ...] = ()
+    with _preserved(plan) as originals:
         passes = Passes(plan, originals)
         measured = measure(passes)
+        if ledger is not None and not plan.full_effort:
+            ledger.bound()
         notes = (*notes, *measured.notes, *_notes(passes, measured))
-        if measured.doubt.unsure and not measured.doubt.reason:
-            doubt = Doubt(doubt_in_a_batch(passes, measured), unsure=True)
-            measured = replace(measured, doubt=doubt)
-        judged = judge_run(Findings(plan=plan, measured=measured))
-        if plan.tolerances is None and doubtful((*judged.outputs, *judged.layers)):
-            look = look_again(passes, measured)
-            judged = judge_run(replace(judged.findings, look=look))
+        with whatever_it_costs():  # the verdict hangs on it
+            judged = _judged_twice(passes, measured, trial=ledger is None)
         settled = judged.verdict is Verdict.EQUIVARIANT or plan.between_pixels
         if plan.every_layer and not settled:
-            local = measure_local(plan, originals)
-            judged = judge_run(replace(judged.findings, local=local))
+            try:
+                local = measure_local(plan, originals)
+                judged = judge_run(replace(judged.findings, local=local))
+            except EffortSpentError:
+                left_out = (LeftOut.LOCAL_ERRORS,)
     report = build_report(judged, (*notes, *originals.left))
-    return Examination(report=report, measured=measured)
+    return Examination(report=replace(report, left_out=left_out), measured=measured)
+
+
+def _preserved(plan: Plan) -> AbstractContextManager[Originals]:
+    model, tensors = plan.model, plan.inputs.tensors
+    return preserved(modules_of(model), tensors, training=plan.training, model=model)
+
+
+def _judged_twice(passes: Passes, measured: Measurements, *, trial: bool) -> Judged:
+    """What is judged at first, and once more after a second look at what is doubtful.
+
+    Of a ``trial`` it is only asked whether it passes.
+    """
+    plan = passes.plan
+    if measured.doubt.unsure and not measured.doubt.reason:
+        doubt = Doubt(doubt_in_a_batch(passes, measured), unsure=True)
+        measured = replace(measured, doubt=doubt)
+    judged = judge_run(Findings(plan=plan, measured=measured))
+    if plan.tolerances is None and doubtful((*judged.outputs, *judged.layers)):
+        if trial and is_beyond_rounding(judged.outputs, measured, plan):
+            return judged
+        look = look_again(passes, measured)
+        judged = judge_run(replace(judged.findings, look=look))
+    return judged
 
 
 def _notes(passes: Passes, measured: Measurements) -> tuple[str, ...]:

@@ -14,11 +14,13 @@ from shiftcheck.checks.equivariance.examine import examine, with_shifts
 from shiftcheck.checks.equivariance.too_little import smaller_shifts
 from shiftcheck.checks.trials import until_one_works
 from shiftcheck.measuring.choose_shifts import units
+from shiftcheck.measuring.effort import EffortSpentError
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import next_on_the_circle, next_that_fits, smallest_input
 from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import Change, LayerResult, Report, Trial, Verdict
+from shiftcheck.report.left_out import LeftOut
 from shiftcheck.report.reasons import BLIND, Reason
 from shiftcheck.tracing.modules import in_dtype
 from shiftcheck.tracing.precision import eps_of
@@ -34,11 +36,23 @@ def diagnosed(report: Report, plan: Plan) -> Report:
     """The report with what was tried to make it pass, and the input that would be large enough."""
     unmoved = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not plan.shifts_given
     if report.reason == Reason.NO_REGION or unmoved:
-        report = replace(report, needed=_needed(plan, unmoved=unmoved))
+        report = _with_needed(report, plan, unmoved=unmoved)
     trials = until_one_works(_changes(report, plan), partial(_tried, plan))
-    if report.reason == Reason.TOO_LITTLE and not any(trial.works for trial in trials):
-        report = replace(report, needed=_needed(plan))
-    return replace(report, trials=trials)
+    if report.reason == Reason.TOO_LITTLE and not any(trial.works for trial in trials.outcomes):
+        report = _with_needed(report, plan)
+    return replace(
+        report,
+        trials=trials.outcomes,
+        untried=trials.untried,
+        left_out=(*report.left_out, *trials.left_out),
+    )
+
+
+def _with_needed(report: Report, plan: Plan, *, unmoved: bool = False) -> Report:
+    try:
+        return replace(report, needed=_needed(plan, unmoved=unmoved))
+    except EffortSpentError:
+        return replace(report, left_out=(*report.left_out, LeftOut.SMALLEST_INPUT))
 
 
 def _needed(plan: Plan, *, unmoved: bool = False) -> tuple[int, ...] | None:
@@ -229,6 +243,7 @@ def _changed(plan: Plan, change: Change) -> Plan:
         tolerances=None if change.tolerances else plan.tolerances,
         circular_padding=change.circular_padding,
         every_layer=False,
+        explained=False,
         progress=False,
     )
 

@@ -72,6 +72,13 @@ def _is_doubtful(result: ShiftResult) -> bool:
     )
 
 
+def is_beyond_rounding(outputs: Sequence[LayerResult], measured: Measurements, plan: Plan) -> bool:
+    """Whether some gap is too large for any second look to let it pass."""
+    most = max(COARSEST, most_eps(_longest(plan, measured))) * measured.eps
+    broken = (s for row in outputs for s in row.shifts if s.verdict is Verdict.BROKEN)
+    return any((s.relative_error or 0.0) > most for s in broken)
+
+
 def look_again(passes: Passes, measured: Measurements) -> SecondLook:
     """Run the model in float64, and with everything off by one eps where that says nothing.
 
@@ -79,6 +86,7 @@ def look_again(passes: Passes, measured: Measurements) -> SecondLook:
     """
     plan = passes.plan
     eps, size = max(EPS, measured.eps), _longest(plan, measured)
+    plan = replace(plan, alike_in_a_batch=not measured.doubt.reason)
     exact = in_float64(plan, measure) if eps > EPS else None
     if exact is not None:
         return SecondLook(rows=_gaps(exact.rows), outputs=_gaps(exact.outputs), eps=eps, size=size)

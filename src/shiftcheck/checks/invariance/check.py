@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from shiftcheck.checks.invariance.examine import Question, examined
 from shiftcheck.checks.prepare import (
@@ -19,6 +19,7 @@ from shiftcheck.checks.prepare import (
 )
 from shiftcheck.checks.trials import until_one_works
 from shiftcheck.errors import InputError, ModelError
+from shiftcheck.measuring.effort import counted
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.signals.canvas import (
@@ -54,6 +55,7 @@ def check_invariance(
     training: bool = False,
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
+    effort: Literal["bounded", "full"] = "bounded",
 ) -> InvarianceReport:
     """Compare ``model(S x)`` with ``model(x)``, relative to what different signals give.
 
@@ -80,6 +82,7 @@ def check_invariance(
         training: leave the training flags as they are; else the model is checked in eval mode.
         fixed: the arguments that are not shifted, by name or position; see `check_equivariance`.
         outputs: those of several outputs that count, by name, key or position.
+        effort: what may be spent on an explanation, as in `check_equivariance`.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -101,7 +104,13 @@ def check_invariance(
         >>> report.verdict, report.guilty.kind, report.outputs[0].period
         (<InvarianceVerdict.NOT_INVARIANT: 'not invariant'>, 'STRIDE', (2, 2))
     """
-    check_options(layer=layer, seed=seed, training=training, max_relative_error=max_relative_error)
+    check_options(
+        layer=layer,
+        seed=seed,
+        training=training,
+        max_relative_error=max_relative_error,
+        effort=effort,
+    )
     entering = read_fill(fill, crop)
     given = prepared(
         model,
@@ -127,6 +136,7 @@ def check_invariance(
         seed=seed,
         progress=progress,
         training=training,
+        full_effort=effort == "full",
     )
     question = Question(plan=plan, surroundings=surroundings, bound=max_relative_error)
 
@@ -161,11 +171,13 @@ def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
 
 
 def _check(question: Question) -> InvarianceReport:
-    report = examined(question)
-    if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
-        return report
-    changes = _changes(report, question.circles)
-    return replace(report, trials=until_one_works(changes, partial(_tried, question)))
+    with counted() as ledger:
+        report = examined(question, ledger=ledger)
+        if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
+            return report
+        changes = _changes(report, question.circles)
+        trials = until_one_works(changes, partial(_tried, question))
+    return replace(report, trials=trials.outcomes, untried=trials.untried)
 
 
 def _changes(report: InvarianceReport, circles: Sequence[bool]) -> list[Change]:
@@ -210,7 +222,7 @@ def _tried(question: Question, change: Change) -> InvarianceTrial | None:
         circular_padding=change.circular_padding,
     )
     try:
-        report = examined(replace(question, plan=plan, surroundings=around), again=False)
+        report = examined(replace(question, plan=plan, surroundings=around))
     except (InputError, ModelError):
         return None
     return InvarianceTrial(

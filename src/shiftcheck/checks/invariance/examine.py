@@ -30,6 +30,7 @@ from shiftcheck.checks.invariance.measure import (
     measure,
     same_from,
 )
+from shiftcheck.measuring.effort import Ledger, whatever_it_costs
 from shiftcheck.measuring.in_another_type import EPS, in_float64
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
@@ -84,8 +85,11 @@ class Findings:
     same_from: tuple[str, str] = ("", "")
 
 
-def examined(question: Question, *, again: bool = True) -> InvarianceReport:
-    """One measurement, judged; with a second look in float64 where one is needed."""
+def examined(question: Question, *, ledger: Ledger | None = None) -> InvarianceReport:
+    """One measurement, judged; with a second look in float64 where one is needed.
+
+    ``ledger``: what follows after the measurement is bounded by what that has cost.
+    """
     plan = question.plan
     _, ends, notes = read_structure(
         plan.model, plan.inputs, layer=plan.layer, training=plan.training
@@ -95,16 +99,21 @@ def examined(question: Question, *, again: bool = True) -> InvarianceReport:
         modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
     ) as originals:
         passes = Passes(plan, originals)
-        shifts = tracked(plan.shifts, plan.progress and again)
+        shifts = tracked(plan.shifts, plan.progress and ledger is not None)
         measured = measure(passes, question.surroundings, shifts)
+        if ledger is not None and not plan.full_effort:
+            ledger.bound()
         written = [] if plan.training else names_of(plan.model, originals.changed())
         findings = Findings(question=question, rows=rows, measured=measured)
         outputs = _judged(findings)
         if any(_is_doubtful(output, findings) for output in outputs):
-            findings = replace(findings, looks=_second_looks(passes, question, measured))
+            with whatever_it_costs():
+                looks = _second_looks(passes, question, measured)
+            findings = replace(findings, looks=looks)
             outputs = _judged(findings)
         if any(o.reason in (Reason.CONSTANT, Reason.DEAD) for o in outputs):
-            start = same_from(passes, apart=measured.signals == "batch")
+            with whatever_it_costs():
+                start = same_from(passes, apart=measured.signals == "batch")
             findings = replace(findings, same_from=start)
     notes += [*measured.notes]
     notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]

@@ -137,6 +137,9 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output.worst)
     lines += [_trial(trial, report) for trial in report.trials]
+    if report.untried:
+        changes = "; ".join(map(_words, report.untried))
+        lines.append(f"not tried: {changes} (effort='full' does it)")
     if hint := report.reason.hints.invariance:
         lines.append(f"remedy: {hint}")
     if report.guilty is not None and not any(t.works for t in report.trials):

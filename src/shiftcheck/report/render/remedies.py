@@ -29,7 +29,7 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     if not working and report.trials:
         tried = "; ".join(_words(t.change, report, output) for t in report.trials)
         lines.append(f"tried in vain: {tried}")
-    lines += working
+    lines += working + _not_tried(report, output)
     if report.reason is Reason.NOT_SPATIAL:
         lines.append("or: assert_invariant checks outputs that have no spatial axes")
         others = [o.name for o in report.outputs if o.verdict is Verdict.EQUIVARIANT]
@@ -37,6 +37,13 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if working else lines + _hint(report)
+
+
+def _not_tried(report: Report, output: LayerResult) -> list[str]:
+    """What would have cost too much, unless something that passes is known."""
+    changes = [_words(change, report, output) for change in report.untried]
+    left_out = [*changes, *map(str, report.left_out)]
+    return [f"not tried: {'; '.join(left_out)} (effort='full' does it)"] if left_out else []
 
 
 def _circular_padding(report: Report, output: LayerResult) -> list[str]:
