@@ -22,6 +22,7 @@ from shiftcheck.tracing.circular_padding import twin_of
 from shiftcheck.tracing.constants import OF_SHAPES, Constants
 from shiftcheck.tracing.containers import leaves_of
 from shiftcheck.tracing.draws import Draws
+from shiftcheck.tracing.eager import eagerly
 from shiftcheck.tracing.frames import Fed, Frame, Frames
 from shiftcheck.tracing.higher_order import COMPOSED, is_higher_order, steps_of
 from shiftcheck.tracing.leaving.handing_over import noticing
@@ -91,7 +92,7 @@ def run(
 @contextmanager
 def _not_compiled() -> Iterator[None]:
     """Run compiled parts of a model as they were before, and without a word about hooks."""
-    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+    with warnings.catch_warnings(), eagerly():
         warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are")
         warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
         yield
