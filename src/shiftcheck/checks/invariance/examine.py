@@ -88,7 +88,7 @@ def examined(question: Question, *, again: bool = True) -> InvarianceReport:
     """One measurement, judged; with a second look in float64 where one is needed."""
     plan = question.plan
     _, ends, notes = read_structure(
-        plan.model, plan.inputs, layer=plan.layer, training=plan.training
+        plan.model, plan.inputs, layer=plan.layer, training=plan.training, computed=True
     )
     rows = {row.name: row for row in ends}
     with preserved(
