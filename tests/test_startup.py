@@ -155,8 +155,13 @@ def test_an_unpickled_report_can_be_shown(tmp_path: Path) -> None:
 
 def test_all_public_names_and_modules_are_there_and_listed() -> None:
     code = """
+import gc
 import shiftcheck
 
+for collects in (False, True):
+    (gc.enable if collects else gc.disable)()
+    assert callable(shiftcheck.shift if collects else shiftcheck.geometry)
+    assert gc.isenabled() is collects
 for name in ("datasets", "models", "report", "rules", "checks", "testing", "errors"):
     assert getattr(shiftcheck, name).__name__ == f"shiftcheck.{name}"
 listed = dir(shiftcheck)

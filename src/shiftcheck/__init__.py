@@ -3,7 +3,9 @@
 What is public is imported when it is asked for, so that importing the package costs nothing.
 """
 
+import gc
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -136,14 +138,25 @@ def __getattr__(name: str) -> Any:
     The records of ``shiftcheck.report`` are found here too, which is their earlier place.
     """
     if name in _MODULES:
-        return import_module(f"shiftcheck.{name}")
+        return _imported(f"shiftcheck.{name}")
     home = _HOMES.get(name)
     if home is None and not name.startswith("_"):
-        home = "report" if name in import_module("shiftcheck.report").__all__ else None
+        home = "report" if name in _imported("shiftcheck.report").__all__ else None
     if home is None:
         raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"shiftcheck.{home}"), name)
+    value = globals()[name] = getattr(_imported(f"shiftcheck.{home}"), name)
     return value
+
+
+def _imported(name: str) -> ModuleType:
+    """A module; garbage waits so long, as looking through all that torch holds takes as long."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def __dir__() -> list[str]:
