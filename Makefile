@@ -70,6 +70,7 @@ docs: $(STAMPS)/docs
 bench: $(STAMPS)/dev
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/plugin.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:
 	rm -rf $(VENV) $(SITE) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo

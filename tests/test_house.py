@@ -284,6 +284,7 @@ WRITERS = {
     "_tensor",  # what a memo has to hold
     "_cell",  # puts back
     "_set_flag",  # puts back
+    "exec_module",  # gives a module its own loader back
 }
 """Functions that write to an argument, each for the reason beside it."""
 

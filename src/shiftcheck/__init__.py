@@ -1,38 +1,47 @@
-"""Test the translation equivariance of PyTorch modules."""
+"""Test the translation equivariance of PyTorch modules.
 
-from typing import Any
+What is public is imported when it is asked for, so that importing the package costs nothing.
+"""
 
-from shiftcheck import datasets, models, report
-from shiftcheck.checks.equivariance.check import check_equivariance
-from shiftcheck.checks.figures.lie_derivative import lie_derivatives
-from shiftcheck.checks.figures.metrics import equivariance_metrics
-from shiftcheck.checks.invariance.check import check_invariance
-from shiftcheck.checks.linearity.check import check_linear
-from shiftcheck.checks.linearity.impulses import ImpulseResponse
-from shiftcheck.checks.linearity.kernel import as_convolution, impulse_response
-from shiftcheck.checks.linearity.matrix import OperatorMatrix, operator_matrix
-from shiftcheck.checks.linearity.theorem import check_convolution
-from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
-from shiftcheck.checks.read_geometry import geometry
-from shiftcheck.errors import (
-    InconclusiveError,
-    InfiniteSupportError,
-    InputError,
-    MissingExtraError,
-    ModelError,
-    NotEquivariantError,
-    NotInvariantError,
-    NotLinearError,
-    ShiftcheckError,
-)
-from shiftcheck.measuring.signals.shifting import shift
-from shiftcheck.report.equivariance import Report, Verdict
-from shiftcheck.rules import register_rule
-from shiftcheck.testing.assertions import assert_equivariant
-from shiftcheck.testing.budgets import budget_file
-from shiftcheck.testing.invariance import assert_invariant
-from shiftcheck.testing.layers import parametrize_with_layers
-from shiftcheck.testing.linearity import assert_linear
+import gc
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shiftcheck import datasets as datasets
+    from shiftcheck import models as models
+    from shiftcheck import report as report
+    from shiftcheck.checks.equivariance.check import check_equivariance
+    from shiftcheck.checks.figures.lie_derivative import lie_derivatives
+    from shiftcheck.checks.figures.metrics import equivariance_metrics
+    from shiftcheck.checks.invariance.check import check_invariance
+    from shiftcheck.checks.linearity.check import check_linear
+    from shiftcheck.checks.linearity.impulses import ImpulseResponse
+    from shiftcheck.checks.linearity.kernel import as_convolution, impulse_response
+    from shiftcheck.checks.linearity.matrix import OperatorMatrix, operator_matrix
+    from shiftcheck.checks.linearity.theorem import check_convolution
+    from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
+    from shiftcheck.checks.read_geometry import geometry
+    from shiftcheck.errors import (
+        InconclusiveError,
+        InfiniteSupportError,
+        InputError,
+        MissingExtraError,
+        ModelError,
+        NotEquivariantError,
+        NotInvariantError,
+        NotLinearError,
+        ShiftcheckError,
+    )
+    from shiftcheck.measuring.signals.shifting import shift
+    from shiftcheck.report.equivariance import Report, Verdict
+    from shiftcheck.rules import register_rule
+    from shiftcheck.testing.assertions import assert_equivariant
+    from shiftcheck.testing.budgets import budget_file
+    from shiftcheck.testing.invariance import assert_invariant
+    from shiftcheck.testing.layers import parametrize_with_layers
+    from shiftcheck.testing.linearity import assert_linear
 
 __version__ = "0.1.0"
 
@@ -72,16 +81,84 @@ __all__ = [
     "shift",
 ]
 
+_HOMES = {
+    "ImpulseResponse": "checks.linearity.impulses",
+    "InconclusiveError": "errors",
+    "InfiniteSupportError": "errors",
+    "InputError": "errors",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "NotEquivariantError": "errors",
+    "NotInvariantError": "errors",
+    "NotLinearError": "errors",
+    "OperatorMatrix": "checks.linearity.matrix",
+    "PolyphaseConvolution": "checks.linearity.torch_modules",
+    "Report": "report.equivariance",
+    "ShiftcheckError": "errors",
+    "Verdict": "report.equivariance",
+    "as_convolution": "checks.linearity.kernel",
+    "assert_equivariant": "testing.assertions",
+    "assert_invariant": "testing.invariance",
+    "assert_linear": "testing.linearity",
+    "budget_file": "testing.budgets",
+    "check_convolution": "checks.linearity.theorem",
+    "check_equivariance": "checks.equivariance.check",
+    "check_invariance": "checks.invariance.check",
+    "check_linear": "checks.linearity.check",
+    "equivariance_metrics": "checks.figures.metrics",
+    "geometry": "checks.read_geometry",
+    "impulse_response": "checks.linearity.kernel",
+    "lie_derivatives": "checks.figures.lie_derivative",
+    "operator_matrix": "checks.linearity.matrix",
+    "parametrize_with_layers": "testing.layers",
+    "register_rule": "rules",
+    "shift": "measuring.signals.shifting",
+}
+"""The module that defines each public name: the imports above, which only type checkers see."""
+
+_MODULES = (
+    "checks",
+    "datasets",
+    "errors",
+    "lattice",
+    "measuring",
+    "models",
+    "plot",
+    "report",
+    "rules",
+    "strategies",
+    "testing",
+    "tracing",
+)
+
 
 def __getattr__(name: str) -> Any:
-    """What needs an extra is imported when asked for: strategies hypothesis, plot matplotlib.
+    """Import what is asked for, once; strategies need hypothesis then, and plot matplotlib.
 
     The records of ``shiftcheck.report`` are found here too, which is their earlier place.
     """
-    if name in ("strategies", "plot"):
-        from importlib import import_module
+    if name in _MODULES:
+        return _imported(f"shiftcheck.{name}")
+    home = _HOMES.get(name)
+    if home is None and not name.startswith("_"):
+        home = "report" if name in _imported("shiftcheck.report").__all__ else None
+    if home is None:
+        raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")
+    value = globals()[name] = getattr(_imported(f"shiftcheck.{home}"), name)
+    return value
 
-        return import_module(f"shiftcheck.{name}")
-    if name in report.__all__:
-        return getattr(report, name)
-    raise AttributeError(f"module 'shiftcheck' has no attribute {name!r}")
+
+def _imported(name: str) -> ModuleType:
+    """A module; garbage waits so long, as looking through all that torch holds takes as long."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def __dir__() -> list[str]:
+    """All public names, whether imported yet or not."""
+    return sorted({*globals(), *__all__})

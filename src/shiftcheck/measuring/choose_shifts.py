@@ -57,7 +57,7 @@ def _moving(plan: Plan) -> tuple[list[Layout], list[str]]:
     """
     inputs = plan.inputs
     rows, outputs, notes = read_structure(
-        plan.model, inputs, layer=plan.layer, training=plan.training
+        plan.model, inputs, layer=plan.layer, training=plan.training, computed=True
     )
     axes = len(inputs.pixels)
     spatial = [r.layout for r in outputs if _is_spatial(r.layout, axes)]

@@ -76,7 +76,9 @@ def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:
 
 
 def _structure(plan: Plan, inputs: Inputs) -> list[Row]:
-    _, outputs, _ = read_structure(plan.model, inputs, layer=plan.layer, training=plan.training)
+    _, outputs, _ = read_structure(
+        plan.model, inputs, layer=plan.layer, training=plan.training, computed=True
+    )
     return outputs
 
 

@@ -1,4 +1,4 @@
-"""What the structure alone says: a pass without values."""
+"""What the structure alone says: a pass without values, or one on few."""
 
 from __future__ import annotations
 
@@ -20,20 +20,49 @@ from shiftcheck.tracing.torch_internals import fake_mode
 from shiftcheck.tracing.traced import Row, Traced
 from shiftcheck.tracing.without_values import quiet
 
+FEW = 2**16
+"""Input values that are computed with sooner than torch imports what it needs without values."""
+
 
 def read_structure(
-    model: Model, inputs: Inputs, *, layer: str | None, training: bool
+    model: Model, inputs: Inputs, *, layer: str | None, training: bool, computed: bool = False
 ) -> tuple[list[Row], list[Row], list[str]]:
     """Every row and output of one pass on fake tensors, or on real ones where that fails.
 
-    With notes: why it failed there, and what could not be put back.
+    ``computed``: whether the caller runs the model on these values anyway; where they are few, the
+    structure is then read off them. With notes: why a pass without values failed, and what could
+    not be put back.
     """
     charge()
     plan = Plan(model=model, inputs=inputs, layer=layer, training=training)
     with preserved(modules_of(model), inputs.tensors, training=training, model=model) as originals:
-        rows, traced, notes = _read(plan, originals)
+        seen = _on_few_values(plan, originals) if computed else None
+        rows, traced, notes = seen or _read(plan, originals)
         outputs = output_rows(traced)
     return rows, outputs, [*notes, *originals.left]
+
+
+def _on_few_values(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str]] | None:
+    """The pass on the values that are there; None where it is better done without them.
+
+    So it is where the values decide something, or the model raises, which is told with more.
+    """
+    tensors, inputs = plan.inputs.tensors, plan.inputs
+    few = sum(t.numel() for t in tensors) <= FEW and all(t.device.type != "meta" for t in tensors)
+    if isinstance(plan.model, BlackBox) or not few:
+        return None
+    try:
+        with inputs.without_gradients():
+            rows, traced = rows_of(plan, inputs.shifted(plan.zero, 0), originals)
+    except ShiftcheckError:
+        raise
+    except Exception:  # whatever it is, the pass without values meets it as well
+        originals.rewind()
+        return None
+    if traced.leak:
+        originals.rewind()
+        return None
+    return rows, traced, []
 
 
 def _read(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,9 +15,13 @@ from shiftcheck.report.serialization import from_strict_json, to_strict_json
 renderers: dict[tuple[str, str], Callable[[Any], str]] = {}
 """By format and class of what is shown; filled by the renderers, which live above this module."""
 
+RENDERERS = "shiftcheck.report.render"
+"""Where they are: imported by name when a record is shown, since they need ``rich``."""
+
 
 def rendered(form: str, record: Any) -> str:
     """A record in a format, such as ``"text"``."""
+    import_module(RENDERERS)
     return renderers[form, type(record).__name__](record)
 
 

@@ -9,7 +9,6 @@ from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
 from shiftcheck.report.equivariance import Report, Verdict
-from shiftcheck.report.render import explain
 from shiftcheck.testing.budgets import claim_budget
 
 
@@ -87,6 +86,8 @@ def assert_equivariant(
         return report
     report = report if opened is None else check("layers")
     tell(Outcome(report=report, ruling=ruling))
+    from shiftcheck.report.render import explain
+
     message = explain(report) if ruling is None else f"{ruling.line}\n{explain(report)}"
     if report.verdict is Verdict.BROKEN and not (ruling and ruling.unclear):
         raise NotEquivariantError(message)

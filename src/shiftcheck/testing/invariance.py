@@ -8,7 +8,6 @@ from typing import Any, Literal
 from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.errors import InconclusiveError, NotInvariantError
 from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
-from shiftcheck.report.render.invariance import explain_invariance
 
 
 def assert_invariant(
@@ -70,6 +69,8 @@ def assert_invariant(
     )
     if report.verdict is InvarianceVerdict.INVARIANT:
         return report
+    from shiftcheck.report.render import explain_invariance
+
     if report.verdict is InvarianceVerdict.NOT_INVARIANT:
         raise NotInvariantError(explain_invariance(report))
     raise InconclusiveError(explain_invariance(report))

@@ -37,6 +37,9 @@ NOT_KNOWN_WITHOUT_VALUES = (
 )
 """What torch raises where it would need values, or does not know an operation without them."""
 
+COMPILER = "torch._dynamo"
+"""The module of what torch compiles, which torch imports when it is first asked to."""
+
 LOG_WITHOUT_VALUES = "torch._subclasses.fake_tensor"
 """Where torch logs what fails on tensors without values."""
 

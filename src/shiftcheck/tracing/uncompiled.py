@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from shiftcheck.tracing.eager import eagerly
 
 
 @contextmanager
 def not_compiled() -> Iterator[None]:
     """Run compiled parts of a model as they were before, and without a word about hooks."""
-    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+    with warnings.catch_warnings(), eagerly():
         warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are")
         warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
         yield

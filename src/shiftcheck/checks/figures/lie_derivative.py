@@ -74,7 +74,7 @@ def lie_derivatives(
     """
     given = prepared(model, x, boundary, spatial_dims)
     model, inputs = given.model, given.inputs
-    rows, outputs, _ = read_structure(model, inputs, layer=None, training=False)
+    rows, outputs, _ = read_structure(model, inputs, layer=None, training=False, computed=True)
     field = Field(inputs.circular)
     along: dict[Name, list[_Along]] = {}
     with preserved(modules_of(model), inputs.tensors, training=False, model=model), torch.no_grad():

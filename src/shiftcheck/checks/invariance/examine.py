@@ -92,7 +92,7 @@ def examined(question: Question, *, ledger: Ledger | None = None) -> InvarianceR
     """
     plan = question.plan
     _, ends, notes = read_structure(
-        plan.model, plan.inputs, layer=plan.layer, training=plan.training
+        plan.model, plan.inputs, layer=plan.layer, training=plan.training, computed=True
     )
     rows = {row.name: row for row in ends}
     with preserved(

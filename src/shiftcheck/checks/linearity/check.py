@@ -34,7 +34,6 @@ from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.tolerance import NOISE
 from shiftcheck.report.linearity import Linearity, LinearityReport, LinearOutput, Superposition
 from shiftcheck.report.reasons import Reason
-from shiftcheck.report.render import explain_linearity
 from shiftcheck.tracing.black_box import BlackBox
 
 FINEST = 1e-6
@@ -316,6 +315,8 @@ def raise_unless_linear(report: LinearityReport, *, affine: bool) -> None:
     __tracebackhide__ = True
     if report.verdict is Linearity.LINEAR or (affine and report.verdict is Linearity.AFFINE):
         return
+    from shiftcheck.report.render import explain_linearity
+
     message = explain_linearity(report)
     if report.verdict is Linearity.INCONCLUSIVE:
         raise InconclusiveError(message)

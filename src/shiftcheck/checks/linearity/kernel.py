@@ -19,7 +19,6 @@ from shiftcheck.errors import (
 )
 from shiftcheck.measuring.plan import Model
 from shiftcheck.report.linearity import ConvolutionReport, Theorem
-from shiftcheck.report.render import explain_convolution
 
 ERRORS: dict[Theorem, type[ShiftcheckError]] = {
     Theorem.NOT_LINEAR: NotLinearError,
@@ -120,4 +119,6 @@ def as_convolution(
 
 def failure(report: ConvolutionReport) -> ShiftcheckError:
     """The error for the property that fails."""
+    from shiftcheck.report.render import explain_convolution
+
     return ERRORS[report.verdict](explain_convolution(report))
