@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from shiftcheck.checks.left_out import is_reduced_alike
 from shiftcheck.lattice.axis import Axis
@@ -11,27 +15,63 @@ from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult
 from shiftcheck.tracing.traced import Row
 
+FOUND_BY_RUNNING = (CauseKind.MEASURED, CauseKind.DATA_DEPENDENT)
+"""Causes after which the structure alone does not decide."""
+
+Told = tuple[
+    Fraction | None,
+    int | None,
+    float | None,
+    tuple[float, float] | None,
+    tuple[tuple[int, int], ...] | None,
+    tuple[tuple[int, int], ...] | None,
+]
+"""What a report tells of an axis: stride, period, field, halo, valid and different samples."""
+
+NOTHING: Told = (None, None, None, None, None, None)
+_told: WeakKeyDictionary[Axis, Told] = WeakKeyDictionary()
+
 
 def layer_result(row: Row) -> LayerResult:
     """The geometry of a row, with nothing measured."""
-    layout = row.layout
-    states = [s if isinstance(s, Axis) else None for s in layout.axes]
+    layout, at = row.layout, row.path or row.name
     placed = set(layout.axes_in(range(len(layout.dims))))
-    known = [s if a in placed else None for a, s in enumerate(states)]
-    shape = tuple(math.prod(f.size for f in d if f.kind != "copies") for d in layout.dims)
+    told = [
+        _of_axis(s) if isinstance(s, Axis) and a in placed else NOTHING
+        for a, s in enumerate(layout.axes)
+    ]
+    stride, period, receptive_field, halo, valid, different = _columns(told)
     return LayerResult(
         name=row.name,
         op=row.op,
-        shape=shape,
-        stride=tuple(None if s is None else s.stride for s in known),
-        period=tuple(None if s is None else s.period for s in known),
-        receptive_field=tuple(None if s is None else s.receptive_field for s in known),
-        halo=tuple(None if s is None else s.halo for s in known),
-        valid=tuple(None if s is None else runs(s.valid) for s in known),
-        different=tuple(None if s is None else runs(s.readable & ~s.valid) for s in known),
-        measured=any(
-            c.kind in (CauseKind.MEASURED, CauseKind.DATA_DEPENDENT) for c in layout.causes
-        ),
+        shape=tuple([math.prod([f.size for f in d if f.kind != "copies"]) for d in layout.dims]),
+        stride=stride,
+        period=period,
+        receptive_field=receptive_field,
+        halo=halo,
+        valid=valid,
+        different=different,
+        measured=any(c.kind in FOUND_BY_RUNNING for c in layout.causes),
         reduced=is_reduced_alike(layout),
-        causes=tuple(c for c in layout.causes if c.layer == (row.path or row.name)),
+        causes=tuple([c for c in layout.causes if c.layer == at]),
     )
+
+
+def _columns(told: Sequence[Told]) -> tuple[Any, ...]:
+    """What is told of all axes, one kind after another."""
+    return tuple(zip(*told, strict=True)) if told else ((),) * len(NOTHING)
+
+
+def _of_axis(axis: Axis) -> Told:
+    """What is told of an axis, which many layers may have."""
+    told = _told.get(axis)
+    if told is None:
+        told = _told[axis] = (
+            axis.stride,
+            axis.period,
+            axis.receptive_field,
+            axis.halo,
+            runs(axis.valid),
+            () if axis.different is None else runs(axis.different & ~axis.valid),
+        )
+    return told

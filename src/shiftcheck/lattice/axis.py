@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache, wraps
+from functools import cached_property, lru_cache, wraps
 from typing import Concatenate, ParamSpec
 
 import numpy as np
@@ -83,23 +83,33 @@ class Axis:
         """The smallest shift, in pixels, whose multiples the structure guarantees; None if none."""
         return None if self.broken else self.lattice
 
-    @property
+    @cached_property
     def circle(self) -> int | None:
         """The number of samples in one turn of a circular axis, None where that is not whole."""
         turn = self.pixels / abs(self.stride)
         return int(turn) if self.circular and turn.denominator == 1 else None
 
+    @cached_property
+    def all_are_valid(self) -> bool:
+        """Whether every stored sample is valid."""
+        return bool(self.valid.all())
+
+    @cached_property
+    def any_is_valid(self) -> bool:
+        """Whether a stored sample is valid."""
+        return bool(self.valid.any())
+
     @property
     def closed(self) -> bool:
         """Whether every stored sample is a sample of the operator on the torus."""
-        return self.circle is not None and bool(self.valid.all())
+        return self.circle is not None and self.all_are_valid
 
     @property
     def one_turn(self) -> bool:
         """Whether the tensor stores exactly one turn of a closed circle."""
         return self.closed and self.size == self.circle
 
-    @property
+    @cached_property
     def halo(self) -> tuple[float, float]:
         """Input pixels seen to the left and to the right of a sample's own position, at most."""
         at = np.arange(len(self.first)) * float(self.stride)
@@ -109,7 +119,7 @@ class Axis:
         left, right = (at - self.first)[seen].max(), (self.last - at)[seen].max()
         return (float(left), float(right))
 
-    @property
+    @cached_property
     def receptive_field(self) -> float:
         """The extent in input pixels of what one sample sees, at most."""
         seen = self.first <= self.last

@@ -23,9 +23,10 @@ def with_cause(layout: Layout, cause: Cause) -> Layout:
         >>> [cause.kind for cause in with_cause(x, Cause(kind="DATA_DEPENDENT")).causes]
         ['DATA_DEPENDENT']
     """
-    key = _key(cause)
-    known = any(c.layer == cause.layer and _key(c) == key for c in layout.causes)
-    return layout if known else replace(layout, causes=(*layout.causes, cause))
+    key, layer = _key(cause), cause.layer
+    if any(_key(c) == key for c in layout.causes if c.layer == layer):
+        return layout
+    return Layout(layout.dims, layout.axes, (*layout.causes, cause))
 
 
 def _key(cause: Cause) -> tuple[object, ...]:
@@ -44,7 +45,7 @@ class Site:
 
 def causes_at(causes: tuple[Cause, ...], place: Cause | Site) -> tuple[Cause, ...]:
     """The causes, those that have no layer yet with the layer and the operation of ``place``."""
-    if all(c.layer for c in causes):
+    if all([c.layer for c in causes]):
         return causes
     at, op, operation = place.layer, place.op, place.operation
     kept: dict[object, Cause] = {}

@@ -45,10 +45,12 @@ SPLIT = ("axis", "key")
 
 def flat(dim: Dim) -> list[Factor]:
     """The factors of a dimension, those of joined pieces included."""
-    factors = []
+    factors: list[Factor] = []
     for factor in dim:
-        inner = [f for piece in factor.pieces for f in flat(piece)]
-        factors += inner if factor.kind == "joined" else [factor]
+        if factor.kind == "joined":
+            factors += [f for piece in factor.pieces for f in flat(piece)]
+        else:
+            factors.append(factor)
     return factors
 
 
@@ -74,7 +76,7 @@ def uniform(size: int) -> Dim:
 
 def size_of(dim: Dim) -> int:
     """The size of a dimension."""
-    return math.prod(f.size for f in dim)
+    return math.prod([f.size for f in dim])
 
 
 def canonical(factors: Iterable[Factor]) -> Dim:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -212,10 +213,10 @@ class Layout:
     pairs: Pairs | None = field(default=None, init=False, repr=False)
     made: Made | None = field(default=None, init=False, repr=False)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of the tensor."""
-        return tuple(size_of(dim) for dim in self.dims)
+        return tuple([size_of(dim) for dim in self.dims])
 
     def axis_in(self, dim: int) -> int | None:
         """The spatial axis that all of dimension ``dim`` is, None where it is anything else."""
@@ -232,14 +233,25 @@ class Layout:
 
     def factors_of(self, axis: int, dims: Iterable[int] | None = None) -> list[Factor]:
         """The factors of a spatial axis in ``dims`` (all of them by default), coarsest first."""
-        inside = range(len(self.dims)) if dims is None else dims
-        factors = [f for dim in inside for f in flat(self.dims[dim])]
+        if dims is None:
+            return list(self._factors.get(axis, ()))
+        factors = [f for dim in dims for f in flat(self.dims[dim])]
         mine = [f for f in factors if f.kind == "axis" and f.axis == axis]
-        return sorted(mine, key=lambda f: -f.step)
+        return sorted(mine, key=lambda f: -f.step) if len(mine) > 1 else mine
+
+    @cached_property
+    def _factors(self) -> Mapping[int, list[Factor]]:
+        """The factors of each spatial axis that has any, coarsest first."""
+        factors: dict[int, list[Factor]] = {}
+        for dim in self.dims:
+            for factor in flat(dim):
+                if factor.kind == "axis":
+                    factors.setdefault(factor.axis, []).append(factor)
+        return {a: sorted(mine, key=lambda f: -f.step) for a, mine in factors.items()}
 
     def splits(self, axis: int) -> bool:
         """Whether a spatial axis is spread over several factors."""
-        return len(self.factors_of(axis)) > 1
+        return len(self._factors.get(axis, ())) > 1
 
     def holds_copies(self, dims: Iterable[int]) -> bool:
         """Whether one of the dimensions holds the stacked copies."""
@@ -254,24 +266,28 @@ class Layout:
 
     def with_state(self, axis: int, state: AxisState) -> Layout:
         """The same layout with another state of one axis."""
-        return replace(self, axes=(*self.axes[:axis], state, *self.axes[axis + 1 :]))
+        axes = (*self.axes[:axis], state, *self.axes[axis + 1 :])
+        return Layout(self.dims, axes, self.causes)
 
     def with_factors(self, dim: int, factors: Dim) -> Layout:
         """The same layout with other factors along one dimension, of whose axes the states stay."""
         at = range(len(self.dims))[dim]
-        return replace(self, dims=(*self.dims[:at], factors, *self.dims[at + 1 :]))
+        dims = (*self.dims[:at], factors, *self.dims[at + 1 :])
+        return Layout(dims, self.axes, self.causes)
 
 
 def no_longer_uniform(layout: Layout, dims: Iterable[int] | None = None) -> Layout:
     """The same layout, of whose ``dims`` (all by default) it is not known that they are uniform."""
     chosen = set(range(len(layout.dims)) if dims is None else dims)
+    if not any(f.kind == "uniform" for d in chosen for f in flat(layout.dims[d])):
+        return layout
 
     def faded(factor: Factor) -> Factor:
         return Factor("plain", factor.size) if factor.kind == "uniform" else factor
 
     fading = [d for d in sorted(chosen) if any(f.kind == "uniform" for f in flat(layout.dims[d]))]
     new = [mapped(dim, faded) if d in fading else dim for d, dim in enumerate(layout.dims)]
-    return replace(layout, dims=tuple(new)) if fading else layout
+    return Layout(tuple(new), layout.axes, layout.causes)
 
 
 def with_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:
@@ -279,7 +295,7 @@ def with_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:
 
     Raises GeometryError where only some of the factors of a split axis are left.
     """
-    out = replace(layout, dims=tuple(dims))
+    out = Layout(tuple(dims), layout.axes, layout.causes)
     for a, state in enumerate(layout.axes):
         if isinstance(state, Waves) and not _frequencies(dims, a):
             raise GeometryError(f"the frequencies of axis {a} are reduced")
@@ -334,7 +350,9 @@ def with_axis(layout: Layout, axis: int, state: Axis) -> Layout:
         ((8,), 2)
     """
     factors = layout.factors_of(axis)
-    if state.size != math.prod(f.size for f in factors) and len(factors) > 1:
+    if state.size == math.prod(f.size for f in factors):
+        return layout.with_state(axis, state)
+    if len(factors) > 1:
         raise GeometryError(f"the split axis {axis} gets another size")
 
     def resized(factor: Factor) -> Factor:
@@ -342,7 +360,7 @@ def with_axis(layout: Layout, axis: int, state: Axis) -> Layout:
         return replace(factor, size=state.size) if mine else factor
 
     dims = tuple(tuple(resized(f) for f in dim) for dim in layout.dims)
-    return replace(layout.with_state(axis, state), dims=dims)
+    return Layout(dims, layout.with_state(axis, state).axes, layout.causes)
 
 
 def with_dim(layout: Layout, dim: int, new: Dim) -> Layout:

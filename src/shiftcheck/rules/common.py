@@ -93,7 +93,7 @@ def spread_over(layout: Layout, dims: Sequence[int], detail: str) -> Layout:
         if new.lattice > state.lattice:
             cause = Cause(kind=CauseKind.STRIDE, axis=axis, period=new.lattice, detail=WINDOWS)
             out = with_cause(out, cause)
-        elif not new.valid.all():
+        elif not new.all_are_valid:
             out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
     return out
 
@@ -138,11 +138,35 @@ def combined(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]] = ()) ->
     Samples of windows that meet what is no longer an axis are channels of their window. Axes that
     then still lie along different dimensions are lost, with cause INDEX.
     """
+    if len(layouts) == 1 and not shapes and _is_as_usual(layouts[0]):
+        return Layout(layouts[0].dims, layouts[0].axes, layouts[0].causes)
     try:
         return _combined(_in_line(layouts), shapes)
     except GeometryError:
         splits = any(s.splits(a) for s in layouts for a in range(len(s.axes)))
         return _uncrossed([settled(s) for s in layouts] if splits else layouts, shapes)
+
+
+USUAL = ("plain", "axis", "copies")
+
+
+def _is_as_usual(layout: Layout) -> bool:
+    """Whether each dimension is one factor at most, each axis whole, and none lost or reduced.
+
+    Such a layout stays as it is where it is combined with nothing.
+    """
+    met = set()
+    for dim in layout.dims:
+        for factor in dim:
+            if len(dim) > 1 or factor.kind not in USUAL or factor.size < 2:
+                return False
+            if factor.kind == "axis":
+                state = layout.axes[factor.axis]
+                whole = isinstance(state, Axis) and state.size == factor.size
+                if factor.axis in met or not whole:
+                    return False
+                met.add(factor.axis)
+    return all(state is None or isinstance(state, Axis) for state in layout.axes)
 
 
 def _uncrossed(layouts: Sequence[Layout], shapes: Sequence[Sequence[int]]) -> Layout:
@@ -204,8 +228,8 @@ def _note_join(layouts: Sequence[Layout], out: Layout) -> Layout:
         if not isinstance(state, Axis):
             continue
         before = [s.axes[axis] for s in layouts if isinstance(s.axes[axis], Axis)]
-        any_valid = any(isinstance(b, Axis) and b.valid.any() for b in before)
-        if len(before) < len(layouts) and any_valid and not state.valid.any():
+        any_valid = any(isinstance(b, Axis) and b.any_is_valid for b in before)
+        if len(before) < len(layouts) and any_valid and not state.any_is_valid:
             detail = "a value of the whole axis is combined with each sample"
             out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
     return out

@@ -28,6 +28,8 @@ def with_constants(layout: Layout, constants: Iterable[Constant]) -> Layout:
     """The layout after it was combined, sample by sample, with constants that broadcast to it."""
     out = layout
     for constant in constants:
+        if not constant.random and _is_over_channels(out, constant):
+            continue
         at = [d for d in range(-len(constant.shape), 0) if _varies(out, constant, d)]
         out = no_longer_uniform(out, [len(out.dims) + d for d in at])
         if constant.random:
@@ -40,6 +42,15 @@ def with_constants(layout: Layout, constants: Iterable[Constant]) -> Layout:
             if constant.shape[position] > 1:
                 out = _with_varying(out, constant, len(out.dims) + position)
     return out
+
+
+def _is_over_channels(layout: Layout, constant: Constant) -> bool:
+    """Whether a constant varies along dimensions alone that hold no place and no copy."""
+    rank = len(layout.dims)
+    if len(constant.shape) > rank:
+        return False
+    met = zip(layout.dims[rank - len(constant.shape) :], constant.shape, strict=True)
+    return all(size == 1 or all(f.kind == "plain" for f in dim) for dim, size in met)
 
 
 def _varies(layout: Layout, constant: Constant, position: int) -> bool:

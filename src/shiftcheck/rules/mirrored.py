@@ -33,8 +33,9 @@ def note_mirrored(before: Sequence[Layout], after: Layout) -> Layout:
         ()
     """
     out = after
+    noted = any(c.form is CauseForm.MIRRORED for c in after.causes)
     for axis, state in enumerate(after.axes):
-        if not isinstance(state, Axis):
+        if not isinstance(state, Axis) or (state.stride > 0 and not noted):
             continue
         if state.stride > 0:
             out = without_mirror(out, axis)
@@ -50,5 +51,5 @@ def is_mirrored(state: object) -> bool:
 
 def without_mirror(layout: Layout, axis: int) -> Layout:
     """The layout without the cause that an axis is mirrored."""
-    left = tuple(c for c in layout.causes if (c.axis, c.form) != (axis, CauseForm.MIRRORED))
+    left = tuple(c for c in layout.causes if c.form is not CauseForm.MIRRORED or c.axis != axis)
     return layout if len(left) == len(layout.causes) else replace(layout, causes=left)

@@ -64,9 +64,9 @@ def note_padding(before: Layout, after: Layout, axes: Iterable[int], detail: str
     out = after
     for axis in axes:
         old, new = before.axes[axis], after.axes[axis]
-        if not isinstance(old, Axis) or not isinstance(new, Axis) or not old.valid.any():
+        if not isinstance(old, Axis) or not isinstance(new, Axis) or not old.any_is_valid:
             continue
-        if not new.valid.all() and not _as_valid(old, new):
+        if not new.all_are_valid and not _as_valid(old, new):
             out = with_cause(out, Cause(kind=CauseKind.PADDING, axis=axis, detail=detail))
     return out
 
@@ -94,7 +94,7 @@ def note_edges(
         axis = before.axis_in(dim)
         if axis is None:
             continue
-        if not change(all_valid(before.geometry(axis)), i).valid.all():
+        if not change(all_valid(before.geometry(axis)), i).all_are_valid:
             cause = Cause(kind=CauseKind.PADDING, axis=axis, detail=detail, form=form)
             out = with_cause(out, cause)
     return out
@@ -134,7 +134,7 @@ def note_missing_causes(before: Sequence[Layout], after: Layout) -> Layout:
     out = after
     for axis, new in enumerate(after.axes):
         old = [s for s in (layout.axes[axis] for layout in before) if isinstance(s, Axis)]
-        if not isinstance(new, Axis) or not old:
+        if not isinstance(new, Axis) or not old or all(s is new for s in old):
             continue
         changes = list(_changes(old, new))
         known = (
@@ -155,7 +155,7 @@ def _changes(old: Sequence[Axis], new: Axis) -> Iterator[tuple[CauseKind, int | 
         yield CauseKind.STRIDE, new.lattice
     if new.circular and new.circle is None and all(s.circle is not None for s in old):
         yield CauseKind.STRIDE, None
-    elif not new.valid.all() and all(s.valid.all() for s in old):
+    elif not new.all_are_valid and all(s.all_are_valid for s in old):
         yield (CauseKind.GLOBAL if math.inf in new.halo else CauseKind.PADDING), None
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.rules import Constant
 from shiftcheck.rules.operands import HIDES
+from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.local_constants import LocalConstants
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import is_fake, memory_of, tensors_of, tree_map
@@ -41,9 +41,9 @@ class ConstantMemory:
         shared: Callable[[torch.Tensor, torch.Tensor], bool],
     ) -> None:
         self.untraced = untraced
-        self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.random: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.real: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.uniform = ByTensor()
+        self.random = ByTensor()
+        self.real = ByTensor()
         self.changed: dict[int, Any] = {}
         self.drawn: dict[int, Any] = {}
         self.forgotten: dict[int, Any] = {}

@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.lattice.axis import Axis, input_axis
 from shiftcheck.lattice.factors import Factor, plain
 from shiftcheck.lattice.layout import AxisState, Layout
 from shiftcheck.rules import Constant
+from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import FakeTensor, tensors_of, tree_map
 
@@ -46,8 +46,8 @@ class LocalConstants:
     ) -> None:
         self.untraced, self.constant, self.shared = untraced, constant, shared
         self.axes = 0
-        self.uniform: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.followed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.uniform = ByTensor()
+        self.followed = ByTensor()
 
     def note_uniform(self, out: Any) -> None:
         """Remember that an operation makes tensors that are the same everywhere."""
@@ -108,7 +108,7 @@ class LocalConstants:
         for tensor in written:
             for known in (self.uniform, self.followed):
                 for other in [t for t in known if t is tensor or self.shared(t, tensor)]:
-                    del known[other]
+                    known.pop(other)
 
     def window(self, tensor: torch.Tensor, before: int, size: int, after: int) -> Axis | None:
         """The geometry along the middle of ``[before, size, after]``; None where not known."""

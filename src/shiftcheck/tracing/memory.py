@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.lattice.causes import causes_at, opaque, with_causes
 from shiftcheck.lattice.layout import Layout, Waves
@@ -23,6 +22,7 @@ from shiftcheck.rules.scattering import (
     framed_frequencies,
     more_frequencies_by_hand,
 )
+from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.constant_memory import ConstantMemory
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import (
@@ -42,11 +42,11 @@ class TensorMemory:
 
     def __init__(self, untraced: Callable[[], AbstractContextManager[None]]) -> None:
         self.untraced = untraced
-        self.layouts: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.canvases: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.layouts = ByTensor()
+        self.canvases = ByTensor()
         self.filled: dict[int, Any] = {}
         self.places: dict[int, _Views] | None = None
-        self.blank: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.blank = ByTensor()
         self.tainted: dict[int, tuple[Any, Layout, Cause]] = {}
         self.twins: dict[int, tuple[int, Any]] = {}
         self.constants = ConstantMemory(untraced, self.shared)

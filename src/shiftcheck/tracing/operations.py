@@ -27,6 +27,47 @@ UNDECLARED = ("aten::batch_norm", "aten::native_batch_norm", "aten::instance_nor
 """In training they write to running statistics, their arguments 3 and 4, and do not say so."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Declared:
+    """What torch declares of an operation, whatever it is called with.
+
+    ``packet``: its qualified name, such as ``aten::add``; ``op``: that in short, without what says
+    that it works in place. ``writes``: the place and the name of each argument that it writes to.
+    ``shares_memory``: what it gives may be a view of what it was given. ``draws``: it may draw
+    random numbers. ``returns_written``: it has one result, which is what it wrote to.
+    """
+
+    packet: str
+    op: str
+    overload: str
+    is_pointwise: bool
+    draws: bool
+    shares_memory: bool
+    returns_written: bool
+    writes: tuple[tuple[int, str], ...]
+
+
+@functools.cache
+def declared(func: Any) -> Declared:
+    """What torch declares of an operation."""
+    packet, returns = packet_name(func), returns_of(func)
+    arguments = enumerate(arguments_of(func) if is_mutable(func) else ())
+    return Declared(
+        packet=packet,
+        op=packet.removeprefix("aten::").rstrip("_"),
+        overload=overload_name(func),
+        is_pointwise=_is_pointwise(func),
+        draws=torch.Tag.nondeterministic_seeded in func.tags,
+        shares_memory=any(r.alias_info is not None for r in returns),
+        returns_written=len(returns) == 1 and _is_written(returns[0]),
+        writes=tuple((i, a.name) for i, a in arguments if _is_written(a)),
+    )
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and bool(argument.alias_info.is_write)
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """An operation of torch and the arguments that it was called with."""
@@ -50,42 +91,46 @@ class Operation:
         if self.packet in UNDECLARED and self.args[5]:
             return [t for t in self.args[3:5] if isinstance(t, torch.Tensor)]
         written: list[torch.Tensor] = []
-        for i, argument in enumerate(arguments_of(self.func) if is_mutable(self.func) else ()):
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                value = self.args[i] if i < len(self.args) else self.kwargs.get(argument.name)
-                written += tensors_of(value)
+        for i, name in self.declared.writes:
+            written += tensors_of(self.args[i] if i < len(self.args) else self.kwargs.get(name))
         return written
 
     @functools.cached_property
+    def declared(self) -> Declared:
+        """What torch declares of it."""
+        return declared(self.func)
+
+    @property
     def packet(self) -> str:
         """The qualified name, such as ``aten::add``."""
-        return packet_name(self.func)
+        return self.declared.packet
 
     @property
     def op(self) -> str:
         """The name in short, without what says that it works in place."""
-        return self.packet.removeprefix("aten::").rstrip("_")
+        return self.declared.op
 
     @functools.cached_property
     def rule(self) -> Rule | None:
         """What says what becomes of the geometry; None where nothing does."""
-        rule = find_entry(self.packet, overload_name(self.func), tagged=self.is_pointwise)
-        return rule or (POINTWISE if self.is_pointwise else None)
+        tagged = self.is_pointwise
+        rule = find_entry(self.packet, self.declared.overload, tagged=tagged)
+        return rule or (POINTWISE if tagged else None)
 
     @property
     def is_pointwise(self) -> bool:
         """Whether torch says so of the operation, or of what it does when not in place."""
-        return _is_pointwise(self.func)
+        return self.declared.is_pointwise
 
     @property
     def draws(self) -> bool:
         """Whether it may draw random numbers."""
-        return torch.Tag.nondeterministic_seeded in self.func.tags
+        return self.declared.draws
 
     @property
     def shares_memory(self) -> bool:
         """Whether what it gives may be a view of what it was given."""
-        return any(r.alias_info is not None for r in returns_of(self.func))
+        return self.declared.shares_memory
 
     def constant(self) -> Any:
         """What does not depend on the input, with real values and as an ordinary tensor.
@@ -105,15 +150,13 @@ class Operation:
 
         Given a tensor with values, a pass without them returns another one.
         """
-        returns, written = returns_of(self.func), self.written
-        if len(written) != 1 or len(returns) != 1 or not isinstance(out, torch.Tensor):
+        written = self.written
+        if len(written) != 1 or not self.declared.returns_written:
             return out
-        alias = returns[0].alias_info
-        same = alias is not None and alias.is_write and out.shape == written[0].shape
+        same = isinstance(out, torch.Tensor) and out.shape == written[0].shape
         return written[0] if same else out
 
 
-@functools.cache
 def _is_pointwise(func: Any) -> bool:
     tags = {*func.tags, *getattr(_out_of_place(func), "tags", ())}
     return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags

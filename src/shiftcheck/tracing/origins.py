@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.memory import dense
 from shiftcheck.tracing.torch_internals import is_fake, memory_of, tensors_of
 
@@ -48,7 +48,7 @@ class Origins:
     def __init__(self, of_model: Mapping[int, torch.Tensor]) -> None:
         self.of_model = of_model
         self.without_values = False
-        self.made: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.made = ByTensor()
         self.memories: dict[int, StorageWeakRef] = {}
         self.written: dict[int, Any] = {}
         self.strangers: set[Place] = set()

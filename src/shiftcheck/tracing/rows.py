@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftcheck.lattice.causes import opaque
 from shiftcheck.lattice.layout import AxisState, valid_everywhere
 from shiftcheck.tracing.answers import Results
+from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.choosing import Entry, chosen, output_places
 from shiftcheck.tracing.containers import leaves_of
 from shiftcheck.tracing.frames import Frame
@@ -30,7 +30,7 @@ class Strays:
 
     def __init__(self, memory: TensorMemory) -> None:
         self.memory = memory
-        self.known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.known = ByTensor()
 
     def of(self, tensor: torch.Tensor) -> frozenset[int]:
         """Those of a tensor."""

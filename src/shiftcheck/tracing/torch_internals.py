@@ -6,7 +6,7 @@ Where a new version differs, it differs here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,13 +22,14 @@ from torch._subclasses.fake_tensor import (
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import (
+    SUPPORTED_NODES,
     keystr,
     tree_flatten,
     tree_flatten_with_path,
     tree_leaves,
-    tree_map,
     tree_unflatten,
 )
+from torch.utils._pytree import tree_map as tree_map_of_any
 
 NOT_KNOWN_WITHOUT_VALUES = (
     DataDependentOutputException,
@@ -63,6 +64,9 @@ ASK_ABOUT_MEMORY = frozenset(
 
 OWNERS_OF_METHODS = (torch.Tensor, torch._C.TensorBase, torch)
 """Where methods and attributes of tensors are found, and functions of the same names."""
+
+TENSORS = frozenset({torch.Tensor, torch.nn.Parameter, FakeTensor})
+"""The classes of tensors that operations are mostly given."""
 
 CachedFunction = functools._lru_cache_wrapper
 
@@ -134,7 +138,40 @@ def uncompiled(model: Any) -> Any:
 
 def tensors_of(value: Any) -> list[torch.Tensor]:
     """The tensors among the leaves of a nested value."""
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+    tensors: list[torch.Tensor] = []
+    _collect(value, tensors)
+    return tensors
+
+
+def _collect(value: Any, tensors: list[torch.Tensor]) -> None:
+    kind = type(value)
+    if kind is tuple or kind is list:
+        for part in value:
+            _collect(part, tensors)
+    elif kind is dict:
+        for part in value.values():
+            _collect(part, tensors)
+    elif kind in TENSORS:
+        tensors.append(value)
+    elif not _is_leaf(value, kind):
+        tensors += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+    elif isinstance(value, torch.Tensor):
+        tensors.append(value)
+
+
+def tree_map(change: Callable[[Any], Any], value: Any) -> Any:
+    """A nested value with every leaf changed."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return kind([tree_map(change, part) for part in value])
+    if kind is dict:
+        return {key: tree_map(change, part) for key, part in value.items()}
+    return change(value) if _is_leaf(value, kind) else tree_map_of_any(change, value)
+
+
+def _is_leaf(value: Any, kind: type) -> bool:
+    """Whether torch does not know a type, other than those of Python itself, to hold others."""
+    return not isinstance(value, tuple) and kind not in SUPPORTED_NODES
 
 
 def tensors_in(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor | None]]:
@@ -162,7 +199,6 @@ __all__ = [
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
-    "tree_map",
     "tree_unflatten",
     "unset_fake_temporarily",
 ]

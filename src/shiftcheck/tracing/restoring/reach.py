@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.restoring.by_name import (
     ClassAttributes,
     Named,
@@ -394,6 +395,7 @@ Handler = Callable[[Reach, Any, Place], None] | None
 HANDLERS: tuple[tuple[type | tuple[type, ...], Handler], ...] = (
     (types.ModuleType, None),
     (Enum, None),
+    (ByTensor, None),  # what a check knows that runs around this one
     (type, Reach.class_by_name),
     (torch.Tensor, Reach.tensor),
     (torch.jit.ScriptModule, Reach.scripted),
