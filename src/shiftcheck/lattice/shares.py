@@ -27,3 +27,13 @@ def leaves_room(valid: int) -> bool:
         (False, True)
     """
     return is_fair(valid - 1, valid)
+
+
+def fewest(steps: int) -> int:
+    """The fewest valid samples in a row of which a shift by so many leaves enough.
+
+    Example:
+        >>> fewest(1), fewest(9)
+        (3, 12)
+    """
+    return max(steps + LEAST, -(-PARTS * steps // (PARTS - 1)))

@@ -6,12 +6,10 @@ import math
 import random
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout, Lost
-from shiftcheck.lattice.pairing import pair
-from shiftcheck.lattice.shares import is_fair
+from shiftcheck.lattice.outlook import compares
 from shiftcheck.measuring.gaps.arrange import is_flattened, size_at, spatial_places
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf, Shift
@@ -44,10 +42,11 @@ def choose_shifts(plan: Plan) -> tuple[tuple[Shift, ...], list[str]]:
     return chosen, [note for note in notes if LEFT in note]
 
 
-def units(plan: Plan) -> tuple[Shift, ...]:
-    """One step of the outputs' and inputs' lattice along all axes, whatever the signal's size."""
-    spatial, _ = _moving(plan)
-    return (tuple(_unit(spatial, plan.inputs, a) for a in range(len(plan.inputs.pixels))),)
+def unit_steps(outputs: Sequence[Layout], inputs: Inputs) -> Shift | None:
+    """One step of the outputs' and inputs' lattice along each axis; None where none is spatial."""
+    axes = len(inputs.pixels)
+    spatial = [layout for layout in outputs if _is_spatial(layout, axes)]
+    return tuple(_unit(spatial, inputs, a) for a in range(axes)) if spatial else None
 
 
 def _moving(plan: Plan) -> tuple[list[Layout], list[str]]:
@@ -96,12 +95,3 @@ def _room(layouts: Sequence[Layout], inputs: Inputs, axis: int, unit: int) -> in
         if all(compares(s.axes[axis], steps * unit) for s in layouts):
             return steps
     return 1
-
-
-def compares(state: Any, v: int) -> bool:
-    """Whether a shift of ``v`` pixels leaves enough to compare along an axis."""
-    if not isinstance(state, Axis):
-        return True
-    pairing = pair(state, v)
-    valid = state.size if state.circular else int(state.readable.sum())
-    return pairing is not None and is_fair(int(pairing.ok.sum()), valid)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
-from shiftcheck.lattice.sizes import smallest_size
-from shiftcheck.measuring.choose_shifts import compares
+from shiftcheck.lattice.outlook import Outlook, outlook, stretch_of
+from shiftcheck.lattice.sizes import Sizes, Smallest, smallest_sizes
+from shiftcheck.measuring.choose_shifts import unit_steps
 from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.signals.arguments import Inputs, Shift
+from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.tracing.traced import Row
@@ -23,48 +23,41 @@ LARGER = 64
 """How many times larger an input is looked for that leaves a valid region."""
 
 
-def smallest_input(plan: Plan, shifts: Sequence[Shift]) -> tuple[int, ...] | None:
-    """The smallest spatial size at which every shifted axis leaves something to compare.
+def smallest_input(plan: Plan, *, unmoved: bool = False) -> Smallest | None:
+    """The smallest spatial sizes at which every moved axis leaves something to compare.
 
-    None where none was found, the model takes this size only, sees all of an axis, was measured, or
-    has several inputs.
+    ``unmoved``: no shift moves anything; then all axes are to move, by steps of their lattice. None
+    where there is none, the model takes this size only, sees all of an axis, was measured, or has
+    several inputs.
     """
     inputs = plan.inputs
     if len(inputs.tensors) > 1:
         return None
     given = _structure(plan, inputs)
-    sizes = list(inputs.pixels)
-    for axis, size in enumerate(inputs.pixels):
-        steps = [abs(s[axis]) for s in shifts if s[axis]]
-        if not steps:
-            continue
-        if any(_endless(row.layout.axes[axis]) or _is_measured(row.layout) for row in given):
-            return None
+    if any(_is_measured(row.layout) for row in given):
+        return None
+    shifts = {a: [abs(int(s[a])) for s in plan.shifts if s[a]] for a in range(len(inputs.pixels))}
+    moved = [a for a, steps in shifts.items() if steps or unmoved]
 
-        def works(n: int, axis: int = axis, step: int = int(min(steps))) -> bool:
-            resized = _resized(inputs, {**dict(enumerate(inputs.pixels)), axis: n})
-            outputs = _outputs_at(plan, resized)
-            return outputs is not None and all(
-                compares(row.layout.axes[axis], step) for row in outputs
-            )
-
-        guess = next((n for n in sizes[:axis] if n > size), None)
-        if guess is not None and works(guess) and not works(guess - 1):
-            least: int | None = guess
-        else:
-            least = smallest_size(works, size, LARGER * size)
-        if least is None:
+    def look(sizes: Sizes) -> list[Outlook | None] | None:
+        resized = _resized(inputs, dict(enumerate(sizes)))
+        outputs = given if sizes == inputs.pixels else _outputs_at(plan, resized)
+        if outputs is None:
             return None
-        sizes[axis] = least
-    return tuple(sizes)
+        layouts = [row.layout for row in outputs]
+        chosen = unmoved or not plan.shifts_given
+        units = unit_steps(layouts, resized) if chosen else None
+        steps = units or [min(shifts[a], default=0) for a in range(len(sizes))]
+        return [
+            outlook([stretch_of(layout.axes[a], int(step)) for layout in layouts]) if step else None
+            for a, step in enumerate(steps)
+        ]
+
+    return smallest_sizes(look, inputs.pixels, moved, LARGER * max(inputs.pixels))
 
 
 def _is_measured(layout: Layout) -> bool:
     return any(cause.kind == CauseKind.MEASURED for cause in layout.causes)
-
-
-def _endless(state: Any) -> bool:
-    return isinstance(state, Axis) and math.inf in state.halo
 
 
 def _resized(inputs: Inputs, sizes: Mapping[int, int]) -> Inputs:

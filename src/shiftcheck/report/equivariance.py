@@ -228,14 +228,15 @@ class Report(AnyReport):
     ``layers[i]`` are rows; ``report["conv4"]`` finds one by name. ``outputs`` are the tensors that
     the model returned, which alone decide the verdict. ``causes`` are those on the way to the
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: where nothing is
-    left to compare, the smallest spatial size that would do, if one was found. ``sensitivity``: the
-    smallest relative break that this run would have caught in any channel. Channels of nothing but
-    rounding do not count; a note says how many there are. ``fixed``, ``chosen_outputs``: the
-    arguments that stood still and the outputs that counted, as they were asked for. ``trials``:
-    what was tried to make the check pass; a remedy is one that did. ``untried``, ``left_out``: the
-    changes, and what else of the explanation, that would have cost too much; ``effort="full"`` pays
-    for them. ``draws``: where the weights
-    were randomised, what each draw gave; the rest of the report is of the draw that decided.
+    left to compare, the smallest spatial size that would do, if one was found. ``needed_steps``: by
+    which steps larger sizes follow that do, where not every one does; 0 along an axis of which no
+    other is known. ``sensitivity``: the smallest relative break that this run would have caught in
+    any channel. Channels of nothing but rounding do not count; a note says how many there are.
+    ``fixed``, ``chosen_outputs``: the arguments that stood still and the outputs that counted, as
+    they were asked for. ``trials``: what was tried to make the check pass; a remedy is one that
+    did. ``untried``, ``left_out``: the changes, and what else of the explanation, that would have
+    cost too much; ``effort="full"`` pays for them. ``draws``: where the weights were randomised,
+    what each draw gave; the rest of the report is of the draw that decided.
 
     Example:
         >>> import torch, shiftcheck
@@ -267,6 +268,7 @@ class Report(AnyReport):
     device: str = ""
     seed: int = 0
     needed: tuple[int, ...] | None = None
+    needed_steps: tuple[int, ...] = ()
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
     untried: tuple[Change, ...] = ()

@@ -13,7 +13,6 @@ import torch
 from shiftcheck.checks.equivariance.examine import examine, with_shifts
 from shiftcheck.checks.equivariance.too_little import smaller_shifts
 from shiftcheck.checks.trials import until_one_works
-from shiftcheck.measuring.choose_shifts import units
 from shiftcheck.measuring.effort import EffortSpentError
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import next_on_the_circle, next_that_fits, smallest_input
@@ -49,16 +48,18 @@ def diagnosed(report: Report, plan: Plan) -> Report:
 
 
 def _with_needed(report: Report, plan: Plan, *, unmoved: bool = False) -> Report:
+    """With the smallest input that leaves enough to compare; ``unmoved``: by steps of its lattice.
+
+    Steps are told where not every larger size does.
+    """
     try:
-        return replace(report, needed=_needed(plan, unmoved=unmoved))
+        smallest = smallest_input(plan, unmoved=unmoved)
     except EffortSpentError:
         return replace(report, left_out=(*report.left_out, LeftOut.SMALLEST_INPUT))
-
-
-def _needed(plan: Plan, *, unmoved: bool = False) -> tuple[int, ...] | None:
-    """The smallest input that leaves enough to compare; ``unmoved``: at steps of its lattice."""
-    needed = smallest_input(plan, units(plan) if unmoved else plan.shifts)
-    return needed if needed != plan.inputs.pixels else None
+    if smallest is None or smallest.sizes == plan.inputs.pixels:
+        return report
+    steps = smallest.steps if any(n != 1 for n in smallest.steps) else ()
+    return replace(report, needed=smallest.sizes, needed_steps=steps)
 
 
 def _one_step(report: Report) -> tuple[int, ...]:

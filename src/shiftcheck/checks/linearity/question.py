@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 
 from shiftcheck.checks.black_boxes import seen_as
 from shiftcheck.checks.equivariance.check import check_equivariance
-from shiftcheck.checks.linearity.impulse_placement import Span, span
-from shiftcheck.checks.linearity.impulses import placed
+from shiftcheck.checks.linearity.impulse_placement import Span, place, span
 from shiftcheck.checks.linearity.superposition import unit_of
 from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import ShiftcheckError
-from shiftcheck.lattice.sizes import smallest_size
+from shiftcheck.lattice.outlook import Outlook, Stretch, outlook
+from shiftcheck.lattice.shares import LEAST, fewest
+from shiftcheck.lattice.sizes import smallest_sizes
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.required_size import LARGER
 from shiftcheck.measuring.signals.arguments import Inputs
@@ -140,25 +142,13 @@ def needed_size(case: Question) -> tuple[int, ...] | None:
     if isinstance(seen_as(case.model, case.inputs, case.x, training=False), BlackBox):
         return None
     given = case.inputs.pixels
-    least = smallest_size(
-        lambda n: _works_at(case, tuple(max(n, size) for size in given)),
-        min(given),
-        LARGER * max(*given, 4),
-    )
-    if least is None:
-        return None
-    sizes = [max(least, size) for size in given]
-    for axis, size in enumerate(given):
-
-        def works(n: int, axis: int = axis) -> bool:
-            return _works_at(case, (*sizes[:axis], n, *sizes[axis + 1 :]))
-
-        sizes[axis] = smallest_size(works, size, sizes[axis]) or sizes[axis]
-    return tuple(sizes) if tuple(sizes) != given else None
+    limit = LARGER * max(*given, 4)
+    smallest = smallest_sizes(partial(_seen_at, case), given, range(len(given)), limit)
+    return None if smallest is None or smallest.sizes == given else smallest.sizes
 
 
-def _works_at(case: Question, sizes: Sequence[int]) -> bool:
-    """Whether every tap can be read and a shift be compared at these sizes."""
+def _seen_at(case: Question, sizes: tuple[int, ...]) -> list[Outlook | None] | None:
+    """What is seen of every axis at these sizes; None where they are refused."""
     main = case.inputs.main
     shape = (*main.tensor.shape[:2], *sizes)
     signal = torch.empty(shape, dtype=main.tensor.dtype, device="meta")
@@ -166,9 +156,26 @@ def _works_at(case: Question, sizes: Sequence[int]) -> bool:
     try:
         output = case.structure(signal).outputs[0]
     except ShiftcheckError:
-        return False
+        return None
     if None in output.period or None in output.halo or not in_order(output):
-        return False
-    spans = spans_of(output, resized)
-    closed = all(s.valid.all() for s in spans if s.circular)
-    return closed and movable(spans) and bool(placed(spans))
+        return None
+    return [outlook([_stretch(each)]) for each in spans_of(output, resized)]
+
+
+def _stretch(each: Span) -> Stretch:
+    """What is seen of an axis: whether every tap can be read and a shift of one period compared."""
+    closed = bool(each.valid.all()) or not each.circular
+    enough = LEAST * each.phases if each.circular else fewest(each.phases)
+    valid = np.flatnonzero(each.valid)
+    return Stretch(
+        pixels=each.pixels,
+        stride=each.stride,
+        lattice=each.period,
+        start=int(valid[0]) if len(valid) else 0,
+        count=each.size if each.circular else len(valid),
+        ends=tuple(float(q * each.stride) + each.halo[1] for q in range(each.phases)),
+        reach=sum(each.halo),
+        later=0,
+        enough=enough,
+        works=closed and movable([each]) and place(each) is not None,
+    )

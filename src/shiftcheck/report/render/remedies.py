@@ -24,8 +24,7 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     lines = _circular_padding(report, output)
     working = [f"remedy: {_words(t.change, report, output)}" for t in report.trials if t.works]
     if report.needed is not None:
-        size = " x ".join(map(str, report.needed))
-        working = [f"remedy: give a larger input: at least {size}"]
+        working = [f"remedy: {_another_size(report, report.needed)}"]
     if not working and report.trials:
         tried = "; ".join(_words(t.change, report, output) for t in report.trials)
         lines.append(f"tried in vain: {tried}")
@@ -44,6 +43,20 @@ def _not_tried(report: Report, output: LayerResult) -> list[str]:
     changes = [_words(change, report, output) for change in report.untried]
     left_out = [*changes, *map(str, report.left_out)]
     return [f"not tried: {'; '.join(left_out)} (effort='full' does it)"] if left_out else []
+
+
+def _another_size(report: Report, needed: tuple[int, ...]) -> str:
+    """The sizes that would do: all larger ones, some of them, or one."""
+    given = [report.input_shape[dim] for dim in report.spatial_dims]
+    larger = all(n >= m for n, m in zip(needed, given, strict=True))
+    size, steps = " x ".join(map(str, needed)), report.needed_steps
+    which = f"at least {size}"
+    if 0 in steps:
+        which = size
+    elif steps:
+        along = str(steps[0]) if len(set(steps)) == 1 else " x ".join(map(str, steps))
+        which += f", in steps of {along}"
+    return f"give {'a larger' if larger else 'another'} input: {which}"
 
 
 def _circular_padding(report: Report, output: LayerResult) -> list[str]:
