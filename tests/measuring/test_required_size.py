@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from tests.networks.sized import NETWORKS, UNet
 from torch import nn
 
 import shiftcheck
@@ -16,7 +17,6 @@ from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import smallest_input
 from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.measuring.signals.read_arguments import read_inputs
-from tests.networks.sized import NETWORKS, UNet
 
 STARTS = (32, 48, 64, 96, 100, 128, 160, 200, 224, 256)
 
@@ -62,7 +62,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return plain(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(required_size, "read_structure", counted)
-    yield made
+    return made
 
 
 def answers(name: str, passes: list[int]) -> tuple[dict[int, int], int]:

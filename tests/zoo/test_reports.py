@@ -29,7 +29,8 @@ ROUNDED = re.compile(
 
 def masked(report: shiftcheck.Report) -> str:
     """The text with errors as ``#``; columns are set apart by two blanks."""
-    lines = [ROUNDED.sub("#", f"{line} ").rstrip() for line in str(report).splitlines()]
+    whole = re.sub(r"\(allowed\n +", "(allowed ", str(report))  # a longer error breaks the line
+    lines = [ROUNDED.sub("#", f"{line} ").rstrip() for line in whole.splitlines()]
     lines = [re.sub(r"(?<=\S) {2,}", "  ", line) for line in lines]
     return "\n".join(re.sub("─+", "─", line) for line in lines) + "\n"
 

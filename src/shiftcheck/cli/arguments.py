@@ -124,13 +124,10 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         default="own",
         help="the model's own (default), or drawn ones: then the architecture is checked",
     )
-    how.add_argument(
-        "--rtol",
-        metavar="X",
-        type=float,
-        help="with --atol: what passes, instead of"
-        " the noise of the dtype: atol + rtol * max|y| of a channel",
+    passes = (
+        "with --atol: what passes, not the noise of the dtype: atol + rtol * max|y| of a channel"
     )
+    how.add_argument("--rtol", metavar="X", type=float, help=passes)
     how.add_argument("--atol", metavar="X", type=float, help="with --rtol")
     how.add_argument(
         "--max-batch",
@@ -142,8 +139,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         "--effort",
         choices=("bounded", "full"),
         default="bounded",
-        help="what may be spent on explaining a check that does not pass: at most three times what"
-        " measuring has cost, or whatever it costs",
+        help="what may be spent on explaining a check that does not pass",
     )
 
 

@@ -49,8 +49,8 @@ def agreement_with_alone(
     ``only_exact``: None where one is off.
     """
     plan = passes.plan
-    only_ends = not (plan.every_layer or plan.between_pixels or plan.sums)
-    if alone.doubt.reason or passes.products or not (only_ends and plan.shifts):
+    only_ends = not plan.every_layer
+    if alone.doubt.reason or passes.products or not (only_ends and several_whole_shifts(plan)):
         return None
     bare = _without_rules(passes, alone, only_exact=only_exact)
     return _with_rules(passes, alone) if bare is None else bare

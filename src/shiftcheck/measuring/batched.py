@@ -41,7 +41,7 @@ def measure_agreeing(passes: Passes) -> Measurements | None:
         alone = run_alone(passes, geometry=not plan.between_pixels)
         agreement = agreement_with_alone(passes, alone, only_exact=plan.tolerances is None)
         compared = _accepted(passes, alone, agreement)
-    except BatchCoupledError:
+    except (BatchCoupledError, ModelError):  # what every layer is looked at for tells why
         return None
     return None if compared is None else _measurements(passes, alone, compared)
 

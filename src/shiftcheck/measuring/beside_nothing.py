@@ -21,7 +21,6 @@ from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.progress import tracked
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.measuring.unbatched import Alone
-from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.traced import Row
 
 
@@ -53,21 +52,30 @@ def _with_chunk(
     plan = passes.plan
     rows, outputs = map(dict, known)
     met: set[str] = set()
+    strangers: set[str] = set()
 
     def on_row(row: Row, tensor: torch.Tensor) -> None:
         met.add(row.name)
         entry = rows.get(row.name, LayerGaps(row=row))
-        rows[row.name] = _compared(passes, entry, row, (alone.layers.get(row.name), tensor), chunk)
+        pair = alone.layers.get(row.name), tensor
+        compared = _compared(passes, entry, row, pair, chunk)
+        if compared is None:
+            strangers.add(row.name)
+        else:
+            rows[row.name] = compared
 
     with plan.inputs.without_gradients():
         values = plan.inputs.stacked(chunk, plan.seed, base=False)
         traced = passes.run(values, on_row, copies=len(chunk))
         ends = output_rows(traced)
-        if len(ends) != len(alone.outputs) or met != set(rows):
-            raise BatchCoupledError("the layers differ from pass to pass")
+        if strangers or len(ends) != len(alone.outputs) or met != set(rows):
+            return None
         for row, base, (_, tensor, _) in zip(ends, alone.outputs, traced.outputs, strict=True):
             entry = outputs.get(row.name, LayerGaps(row=row))
-            outputs[row.name] = _compared(passes, entry, row, (base, tensor), chunk, ends=True)
+            compared = _compared(passes, entry, row, (base, tensor), chunk, ends=True)
+            if compared is None:
+                return None
+            outputs[row.name] = compared
     entries = (*rows.values(), *outputs.values())
     if plan.alike_in_a_batch:
         return rows, outputs
@@ -82,8 +90,11 @@ def _compared(
     chunk: Sequence[Shift],
     *,
     ends: bool = False,
-) -> LayerGaps:
-    """What is known of a layer, with the gaps of its copies; ``pair``: what is alone, and they."""
+) -> LayerGaps | None:
+    """What is known of a layer, with the gaps of its copies; ``pair``: what is alone, and they.
+
+    None where x alone gave no such layer.
+    """
     require_copies(row.layout)
     unbatched, tensor = pair
     if tensor.layout != torch.strided:
@@ -91,7 +102,7 @@ def _compared(
     layout = without_copies(row.layout)
     alike = unbatched is not None and unbatched.layout == torch.strided
     if not alike or unbatched is None or unbatched.shape != layout.shape:
-        raise BatchCoupledError("the layers differ from pass to pass")
+        return None
     axes = len(passes.plan.zero)
     base = arranged(unbatched, layout, spatial_places(layout, axes))[0]
     copies = arranged(tensor, row.layout, spatial_places(row.layout, axes))

@@ -20,7 +20,7 @@ STATIC_PASSES = 12
 """and so many passes more."""
 
 FEW = 2**18
-"""Input values that may be spent whatever measuring has cost: it is next to nothing."""
+"""Input values that may be spent besides: it is next to nothing."""
 
 IN_FLOAT64 = 3.0
 """A value in float64 costs so many times one in float32: 2.5 to 3.1 for convolutions on a CPU."""
@@ -34,10 +34,10 @@ class Ledger:
     """The passes of one check, with or without values, and the values of the signals in them."""
 
     def __init__(self) -> None:
-        self.values, self.passes = 0.0, 0
+        self.values, self.passes = 0.0, 0.0
         self.most_values, self.most_passes = float("inf"), float("inf")
 
-    def charge(self, values: float, passes: int = 1) -> None:
+    def charge(self, values: float, passes: float = 1.0) -> None:
         """Note a pass of so many input values; raise EffortSpentError where it is one too many.
 
         ``passes``: 0 for one without rules, which costs no more than its values.
@@ -49,7 +49,7 @@ class Ledger:
 
     def bound(self) -> None:
         """From now on, as much again as was spent so far, three times, and twelve passes."""
-        self.most_values = max((1 + TIMES) * self.values, self.values + FEW)
+        self.most_values = (1 + TIMES) * self.values + FEW
         self.most_passes = (1 + TIMES) * self.passes + STATIC_PASSES
 
 
@@ -83,8 +83,11 @@ def whatever_it_costs() -> Iterator[None]:
         account.most_values, account.most_passes = most
 
 
-def charge(values: Iterable[Any] = (), passes: int = 1) -> None:
-    """Note a pass over some tensors, or without values, in the ledger that is open, if any is."""
+def charge(values: Iterable[Any] = (), passes: int = 1, share: float = 1.0) -> None:
+    """Note a pass over some tensors, or without values, in the ledger that is open, if any is.
+
+    ``share``: of the model, what it goes through.
+    """
     tensors = [v for v in values if isinstance(v, torch.Tensor)]
     cost = sum(t.numel() * (IN_FLOAT64 if t.dtype == torch.float64 else 1.0) for t in tensors)
-    ledger().charge(cost, passes)
+    ledger().charge(cost * share, passes * share)

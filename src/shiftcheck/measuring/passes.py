@@ -39,7 +39,7 @@ class Passes:
         self, values: list[Any], on_row: OnRow, *, copies: int = 1, geometry: bool = True
     ) -> Traced:
         """One pass; what the model raises gets our sentence above it."""
-        charge(values)
+        charge(values, share=self.plan.share)
         rows: list[Row] = []
 
         def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
@@ -69,7 +69,7 @@ class Passes:
 
     def run_again(self, traced: Traced, values: list[Any]) -> list[torch.Tensor] | None:
         """The outputs on the way of a pass that was traced; None where the model takes another."""
-        charge(values, passes=0)
+        charge(values, passes=0, share=self.plan.share)
         try:
             return again(self.plan, values, traced, self.originals)
         except Exception:  # a pass with rules tells what it is

@@ -71,6 +71,5 @@ def assert_invariant(
         return report
     from shiftcheck.report.render import explain_invariance
 
-    if report.verdict is InvarianceVerdict.NOT_INVARIANT:
-        raise NotInvariantError(explain_invariance(report))
-    raise InconclusiveError(explain_invariance(report))
+    broken = report.verdict is InvarianceVerdict.NOT_INVARIANT
+    raise (NotInvariantError if broken else InconclusiveError)(explain_invariance(report))

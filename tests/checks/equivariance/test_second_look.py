@@ -263,7 +263,7 @@ def test_the_model_is_measured_in_float64() -> None:
     for gaps in (*found.outputs.values(), *found.rows.values()):
         assert [g.onto_lattice for g in gaps] == [True, True, False]
         assert all(g.relative is not None and g.relative < 8 * DOUBLE for g in gaps[:2])
-    assert (noted.dtypes, noted.sizes, noted.training) == ({torch.float64}, {1, 4}, {False})
+    assert (noted.dtypes, noted.sizes, noted.training) == ({torch.float64}, {1, 3}, {False})
     assert model.inner.weight.dtype is torch.float32
 
 
@@ -326,7 +326,8 @@ def test_the_coarsest_type_decides(
     monkeypatch.setattr(confirm, "noise_floor", lambda passes: {"output": 0.5})
     plan = plan_of(Strided(), own)
     assert looked(plan, others) == SecondLook(noise={"output": 0.5}, eps=eps, size=13)
-    assert ran == ([] if eps == DOUBLE else [plan])
+    assert [p.model for p in ran] == ([] if eps == DOUBLE else [plan.model])
+    assert all(p.shifts == plan.shifts and p.alike_in_a_batch for p in ran)
 
 
 ON_THE_WAY = "computed in {} on the way, the input is {}"

@@ -15,6 +15,7 @@ from shiftcheck.checks.equivariance.second_look import (
     look_again,
     precision_notes,
 )
+from shiftcheck.measuring.agreement import several_whole_shifts
 from shiftcheck.measuring.batched import measure, measure_agreeing
 from shiftcheck.measuring.choose_shifts import choose_shifts
 from shiftcheck.measuring.effort import EffortSpentError, Ledger, whatever_it_costs
@@ -48,7 +49,8 @@ def passing(plan: Plan, notes: Sequence[str] = ()) -> Report | None:
     """The report on the outputs alone; None where it does not pass, or is not that plain."""
     with _preserved(plan) as originals:
         passes = Passes(replace(plan, every_layer=False), originals)
-        measured = measure_agreeing(passes)
+        several = several_whole_shifts(plan)
+        measured = measure_agreeing(passes) if several else measure(passes)
         if measured is None or measured.doubt.unsure:
             return None
         notes = (*notes, *measured.notes, *_notes(passes, measured))

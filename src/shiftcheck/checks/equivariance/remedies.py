@@ -36,7 +36,7 @@ def diagnosed(report: Report, plan: Plan) -> Report:
     unmoved = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED) and not plan.shifts_given
     if report.reason == Reason.NO_REGION or unmoved:
         report = _with_needed(report, plan, unmoved=unmoved)
-    trials = until_one_works(_changes(report, plan), partial(_tried, plan))
+    trials = until_one_works(_changes(report, plan), partial(_tried, plan, report))
     if report.reason == Reason.TOO_LITTLE and not any(trial.works for trial in trials.outcomes):
         report = _with_needed(report, plan)
     return replace(
@@ -202,10 +202,10 @@ def _is_of(row: LayerResult, layer: str | None) -> bool:
     return layer is not None and (row.name == layer or row.name.startswith(f"{layer}["))
 
 
-def _tried(plan: Plan, change: Change) -> Trial | None:
+def _tried(plan: Plan, before: Report, change: Change) -> Trial | None:
     """The outcome of the check with a change; None where the model does not run like that."""
     try:
-        changed, notes = with_shifts(_changed(plan, change))
+        changed, notes = with_shifts(_changed(plan, change, _share(before, change)))
         report = examine(changed, notes).report
     except Exception:  # the model cannot be copied or run like that, whatever it raises
         return None
@@ -219,7 +219,13 @@ def _tried(plan: Plan, change: Change) -> Trial | None:
     )
 
 
-def _changed(plan: Plan, change: Change) -> Plan:
+def _share(report: Report, change: Change) -> float:
+    """The share of the layers that a pass goes through with a change."""
+    names = [row.name for row in report.layers]
+    return (names.index(change.layer) + 1) / len(names) if change.layer in names else 1.0
+
+
+def _changed(plan: Plan, change: Change, share: float = 1.0) -> Plan:
     """The plan with a change applied; only the outputs are measured."""
     model, inputs = plan.model, plan.inputs
     moved = change.multiples or change.shifts
@@ -245,6 +251,7 @@ def _changed(plan: Plan, change: Change) -> Plan:
         circular_padding=change.circular_padding,
         every_layer=False,
         explained=False,
+        share=share,
         progress=False,
     )
 

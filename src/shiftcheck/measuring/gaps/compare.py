@@ -122,7 +122,7 @@ def with_gap(
     errors = largest(shifted, expected)
     relative, channel = relative_to(errors, base)
     worst = None
-    if relative > WORTH_A_PLACE:
+    if relative > max(WORTH_A_PLACE, min(base.allowed, FAINT)):
         apart = (_wide(shifted[channel]) - _wide(expected[channel])).abs()
         place = np.unravel_index(int(apart.argmax()), tuple(apart.shape))
         spans = zip(placed, place, strict=True)
@@ -184,6 +184,9 @@ ROUNDING = 4.0
 """A gap of so many eps of the largest channel is rounding, whatever its own channel has."""
 
 WORTH_A_PLACE = 1e-9
+FAINT = 1e-6
+"""A gap has a place where it is larger than rounding in its type, or than this."""
+
 BLOCK = 2**16
 LARGE_BLOCK = 2**24
 """Values that are compared at once: on a CPU, what is computed on the way stays in its cache."""
