@@ -26,7 +26,6 @@ from shiftcheck.lattice.axis import (
 )
 from shiftcheck.lattice.gather import runs, take
 from shiftcheck.lattice.pairing import pair, pair_between, pair_lost, whole_axis
-from shiftcheck.lattice.sizes import smallest_size
 from shiftcheck.report.render.numbers import describe
 
 
@@ -237,12 +236,6 @@ def test_runs(mask: list[int], expected: tuple[tuple[int, int], ...]) -> None:
     assert runs(np.array(mask, dtype=bool)) == expected
 
 
-def test_smallest_size() -> None:
-    assert smallest_size(lambda n: n >= 470, 224, 10**6) == 470
-    assert smallest_size(lambda n: True, 5, 100) == 5
-    assert smallest_size(lambda n: False, 5, 100) is None
-
-
 def test_describe() -> None:
     assert [describe(v) for v in (None, 2.0, Fraction(1, 2), math.inf)] == [
         "-",
@@ -403,29 +396,6 @@ def test_off_the_period_only_the_period_is_missing() -> None:
     found = [(p.predicted, p.off_period) for p in (odd, even, broken)]
     assert found == [(False, True), (True, False), (False, False)]
     assert (list(odd.here), list(odd.there)) == ([1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6])
-
-
-@pytest.mark.parametrize("least", range(5, 60))
-def test_the_smallest_size_is_found_by_doubling_and_bisection(least: int) -> None:
-    tried: list[int] = []
-
-    def works(size: int) -> bool:
-        tried.append(size)
-        return size >= least
-
-    assert smallest_size(works, 5, 50) == (least if least <= 50 else None)
-    assert len(set(tried)) == len(tried) <= 11
-    ahead = [5, 10, 20, 40, 50]
-    assert tried[:5] == ahead[: len(tried)] or tried[: ahead.index(max(tried)) + 1] == [
-        n for n in ahead if n <= max(tried)
-    ]
-
-
-def test_sizes_up_to_the_limit_itself() -> None:
-    assert smallest_size(lambda n: n >= 7, 7, 7) == 7
-    assert smallest_size(lambda n: n >= 8, 7, 8) == 8
-    assert smallest_size(lambda n: n >= 9, 7, 8) is None
-    assert smallest_size(lambda n: n >= 3, 1, 4) == 3
 
 
 def test_numbers_are_told_to_a_millionth() -> None:

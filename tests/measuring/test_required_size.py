@@ -1,155 +1,211 @@
-"""The smallest input: the same from whatever size one starts, and what trying every size gives."""
+"""The smallest size: the same from any start, by a few static passes, and that of trying all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
-from tests.networks.sized import NETWORKS, UNet
+from tests.networks.sized import NETWORKS, UNet, lenet, mobilenet
 from torch import nn
 
 import shiftcheck
-from shiftcheck.checks.equivariance.examine import with_shifts
+from shiftcheck.checks.prepare import prepared
 from shiftcheck.errors import ShiftcheckError
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.outlook import compares
+from shiftcheck.lattice.sizes import Smallest
 from shiftcheck.measuring import required_size
+from shiftcheck.measuring.choose_shifts import choose_shifts, unit_steps
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import smallest_input
-from shiftcheck.measuring.signals.arguments import Inputs
-from shiftcheck.measuring.signals.read_arguments import read_inputs
+from shiftcheck.measuring.structure_pass import read_structure
 
-STARTS = (32, 48, 64, 96, 100, 128, 160, 200, 224, 256)
-
-
-def inputs_of(axes: int, size: int) -> Inputs:
-    x = torch.empty(1, 1, *[size] * axes, device="meta")
-    return read_inputs(x, boundary="valid", spatial_dims=None)
-
-
-def plan_of(model: nn.Module, axes: int, size: int) -> Plan:
-    plan, _ = with_shifts(Plan(model=model, inputs=inputs_of(axes, size)))
-    return plan
-
-
-def compares_enough(model: nn.Module, axes: int, size: int) -> bool:
-    """Whether the chosen unit steps leave enough at this size, as the geometry says there."""
-    try:
-        report = shiftcheck.geometry(model, (1, 1, *[size] * axes))
-    except ShiftcheckError:
-        return False
-    for output in report.outputs:
-        for stride, period, runs in zip(output.stride, output.period, output.valid, strict=True):
-            if stride is None or period is None or runs is None:
-                return False
-            step = abs(stride.numerator) // stride
-            if abs(stride.numerator) >= size:
-                return False
-            valid = {i for start, stop in runs for i in range(start, stop)}
-            pairs = sum(i + step in valid for i in valid)
-            if pairs < 2 or 4 * pairs < len(valid):
-                return False
-    return True
+STARTS = (4, 8, 16, 24, 31, 32, 48, 50, 64, 96, 100, 128, 160, 200, 224, 256)
+MOST = 6
+"""So many static passes at most; a bisection takes about as many for each axis alone, and more."""
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """A list that grows with every pass of the search."""
-    made: list[int] = []
-    plain = required_size.read_structure
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The sizes of the static passes of the search."""
+    seen: list[tuple[int, ...]] = []
 
-    def counted(*args: object, **kwargs: object) -> object:
-        made.append(1)
-        return plain(*args, **kwargs)  # type: ignore[arg-type]
+    def counted(model: Any, inputs: Any, **options: Any) -> Any:
+        seen.append(inputs.pixels)
+        return read_structure(model, inputs, **options)
 
     monkeypatch.setattr(required_size, "read_structure", counted)
-    return made
+    return seen
 
 
-def answers(name: str, passes: list[int]) -> tuple[dict[int, int], int]:
-    """The answer from every start that the network takes, and the most passes of one search."""
-    make, axes = NETWORKS[name]
-    model, least, most = make().eval(), {}, 0
-    for start in STARTS if axes < 3 else STARTS[:4]:
-        try:
-            plan = plan_of(model, axes, start)
-        except ShiftcheckError:
-            continue
-        passes.clear()
-        smallest = smallest_input(plan, unmoved=True)
-        most = max(most, len(passes))
-        if smallest is not None and smallest.sizes != plan.inputs.pixels:
-            least[start] = max(smallest.sizes)
-    return least, most
+def smallest_from(model: Any, sizes: tuple[int, ...]) -> Smallest | None:
+    """The answer of the search; raises where the model does not take the sizes."""
+    given = prepared(model, torch.zeros(1, 1, *sizes), "valid")
+    plan = Plan(model=given.model, inputs=given.inputs)
+    shifts, _ = choose_shifts(plan)
+    moved = any(any(shift) for shift in shifts)
+    plan = Plan(model=given.model, inputs=given.inputs, shifts=shifts)
+    return smallest_input(plan, unmoved=not moved)
 
 
-def test_a_u_net_of_depth_five_needs_the_same_from_wherever_one_starts(passes: list[int]) -> None:
-    model = UNet(5).eval()
-    told = set()
-    for start in (32, 64, 96, 128, 160):
-        passes.clear()
-        smallest = smallest_input(plan_of(model, 2, start), unmoved=True)
-        assert smallest is not None
-        told.add((smallest.sizes, smallest.steps))
-        assert len(passes) <= 9
-    assert len(told) == 1
-    ((sizes, steps),) = told
-    least = sizes[0]
-    assert steps == (32, 32)
-    assert compares_enough(model, 2, least)
-    assert not any(compares_enough(model, 2, n) for n in range(least - 64, least))
-    assert compares_enough(model, 2, least + 32)
+@cache
+def size_works(make: Callable[[], nn.Module], ndim: int, size: int) -> tuple[bool, ...]:
+    """Whether one step of the outputs leaves enough along each axis, by one pass at a size."""
+    given = prepared(make(), torch.empty(1, 1, *(size,) * ndim, device="meta"), "valid")
+    try:
+        _, outputs, _ = read_structure(given.model, given.inputs, layer=None, training=False)
+    except ShiftcheckError:
+        return (False,) * ndim
+    units = unit_steps([row.layout for row in outputs], given.inputs)
+    assert units is not None
+    return tuple(
+        units[a] < size
+        and all(
+            isinstance(state := row.layout.axes[a], Axis) and compares(state, units[a])
+            for row in outputs
+        )
+        for a in range(ndim)
+    )
+
+
+def by_trying_all(name: str, axis: int, *, until: int = 2000) -> int:
+    make, ndim = NETWORKS[name]
+    return next(n for n in range(1, until) if size_works(make, ndim, n)[axis])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_answer_is_what_trying_every_size_gives(name: str, passes: list[int]) -> None:
-    make, axes = NETWORKS[name]
-    least, most = answers(name, passes)
-    model = make().eval()
-    for start, size in least.items():
-        assert compares_enough(model, axes, size), (start, size)
-    if not least:
+def test_the_answer_is_that_of_trying_every_size(name: str, passes: list[Any]) -> None:
+    make, ndim = NETWORKS[name]
+    least = [by_trying_all(name, axis) for axis in range(ndim)]
+    period = max(
+        s.lattice
+        for s in axes_at(make(), (2 * max(least) // 32 * 32 + 64,) * ndim)
+        if isinstance(s, Axis)
+    )
+    steps, searched = set(), 0
+    for start in STARTS if ndim < 3 else STARTS[:5]:
+        try:
+            if not all(isinstance(s, Axis) for s in axes_at(make(), (start,) * ndim)):
+                continue  # it is not for too few samples that nothing is told there
+            works = size_works(make, ndim, start)
+            passes.clear()
+            answer = smallest_from(make(), (start,) * ndim)
+        except ShiftcheckError:
+            continue
+        if all(works):
+            continue
+        searched += 1
+        assert answer is not None
+        assert answer.sizes == tuple(start if ok else n for n, ok in zip(least, works, strict=True))
+        assert len(passes) <= MOST
+        steps.add(answer.steps)
+    if "crop" in name:
+        assert not searched  # whatever it takes is large enough
         return
-    assert len(set(least.values())) == 1, least
-    (size,) = set(least.values())
-    works = [n for n in range(1, size) if compares_enough(model, axes, n)]
-    assert not works
-    assert most <= 12
+    assert len(steps) == 1
+    for axis, step in enumerate(steps.pop()):
+        beyond = range(least[axis] + 1, least[axis] + 2 * period + 1)
+        every = {n for n in beyond if size_works(make, ndim, n)[axis]}
+        assert every == {n for n in beyond if (n - least[axis]) % step == 0}
 
 
-def test_what_the_weights_allow_at_one_size_alone_is_told_quickly(passes: list[int]) -> None:
-    class Positioned(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(1, 1, 31, padding=15)
-            self.table = nn.Parameter(torch.zeros(1, 1, 24, 24))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y: torch.Tensor = self.conv(x) + self.table
-            return y
-
-    model = Positioned()
-    plan = Plan(model=model.eval(), inputs=inputs_of(2, 24), shifts=((1, 0), (0, 1)))
-    assert smallest_input(plan, unmoved=True) is None
-    assert len(passes) <= 8
+def axes_at(model: Any, sizes: tuple[int, ...]) -> list[Any]:
+    given = prepared(model, torch.empty(1, 1, *sizes, device="meta"), "valid")
+    _, outputs, _ = read_structure(given.model, given.inputs, layer=None, training=False)
+    return [state for row in outputs for state in row.layout.axes]
 
 
-def test_an_axis_that_is_seen_as_a_whole_has_no_size(passes: list[int]) -> None:
-    class Centred(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x - x.mean((2, 3), keepdim=True)
+TYPICAL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Smallest]] = {
+    "lenet": (lenet, (12, 20, 24), Smallest(sizes=(26, 26), steps=(1, 1))),
+    "mobilenet": (
+        mobilenet,
+        (7, 32, 64, 100, 224, 256),
+        Smallest(sizes=(382, 382), steps=(1, 1)),
+    ),
+    "u-net": (
+        lambda: UNet(5),
+        (32, 64, 96, 128, 160, 224, 256),
+        Smallest(sizes=(384, 384), steps=(32, 32)),
+    ),
+    "u-net that resizes": (
+        lambda: UNet(3, "resize"),
+        (24, 32, 48, 64),
+        Smallest(sizes=(96, 96), steps=(8, 8)),
+    ),
+    "u-net that pads": (
+        lambda: UNet(3, "pad"),
+        (24, 32, 50, 64),
+        Smallest(sizes=(94, 94), steps=(1, 1)),
+    ),
+}
 
-    plan = Plan(model=Centred(), inputs=inputs_of(2, 24), shifts=((1, 0), (0, 1)))
-    smallest = smallest_input(plan, unmoved=True)
-    assert smallest is None
+
+@pytest.mark.parametrize("name", TYPICAL)
+def test_few_passes_and_the_same_answer_from_every_start(name: str, passes: list[Any]) -> None:
+    make, starts, expected = TYPICAL[name]
+    for start in starts:
+        passes.clear()
+        assert smallest_from(make(), (start, start)) == expected
+        assert len(passes) <= MOST
+
+
+def test_unequal_axes_are_searched_together(passes: list[Any]) -> None:
+    assert smallest_from(UNet(4), (128, 160)) == Smallest(sizes=(192, 192), steps=(16, 16))
+    assert len(passes) <= MOST
+    assert smallest_from(UNet(4), (128, 224)) == Smallest(sizes=(192, 224), steps=(16, 16))
+    make, _ = NETWORKS["unlike axes"]
+    passes.clear()
+    assert smallest_from(make(), (12, 16)) == Smallest(sizes=(27, 17), steps=(1, 1))
+    assert len(passes) <= MOST
+
+
+class Embedded(nn.Module):
+    """With a position embedding for one size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.table = nn.Conv2d(1, 1, 31, padding=15), nn.Parameter(torch.ones(24, 24))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) + self.table  # type: ignore[no-any-return]
+
+
+def test_a_size_that_the_weights_fix_takes_three_passes(passes: list[Any]) -> None:
+    assert smallest_from(Embedded(), (24, 24)) is None
+    assert len(passes) <= 3
+
+
+def test_what_sees_the_whole_axis_takes_one_pass(passes: list[Any]) -> None:
+    assert smallest_from(nn.InstanceNorm2d(1), (24, 24)) is None
     assert len(passes) == 1
 
 
-def test_a_size_that_is_told_is_one_at_which_the_check_tells_something() -> None:
-    torch.manual_seed(0)
-    model = UNet(3).eval()
-    report = shiftcheck.check_equivariance(model, torch.randn(1, 1, 16, 24))
-    assert report.needed is not None
-    assert f"in steps of {report.needed_steps[0]}" in str(report)
-    again = shiftcheck.check_equivariance(model, torch.randn(1, 1, *report.needed))
-    assert again.verdict is shiftcheck.Verdict.BROKEN  # by the strides, and no longer untold
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("start", [31, 33, 48, 66, 100, 129])
+def test_no_size_from_which_on_it_works_is_named_where_there_is_none(
+    align: bool, start: int
+) -> None:
+    """The samples are as many at every size: 127 may work and 128 not."""
+    model = nn.Upsample(size=64, mode="bilinear", align_corners=align)
+    x = torch.randn(1, 1, start, start, generator=torch.Generator().manual_seed(0))
+    report = shiftcheck.check_equivariance(model, x)
+    assert "at least" not in " ".join(line for line in str(report).split("\n") if "input" in line)
+    assert report.needed is None
+
+
+def test_what_is_said_of_larger_sizes_is_so() -> None:
+    model, x = UNet(2), torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    report = shiftcheck.check_equivariance(model, x, shifts=[(4, 0), (0, 4)])
+    assert report.needed == (52, 52)
+    assert report.needed_steps == (4, 4)
+    assert "give a larger input: at least 52 x 52, in steps of 4" in " ".join(str(report).split())
+    again = shiftcheck.Report.from_json(report.to_json())
+    assert again.needed_steps == (4, 4)
+    for n in (52, 56, 104):
+        larger = torch.randn(1, 1, n, n, generator=torch.Generator().manual_seed(0))
+        passed = shiftcheck.check_equivariance(model, larger, shifts=[(4, 0), (0, 4)])
+        assert passed.verdict is shiftcheck.Verdict.EQUIVARIANT

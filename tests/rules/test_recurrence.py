@@ -11,6 +11,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import Verdict
+from shiftcheck.measuring.structure_pass import read_structure
 
 Model = Callable[[torch.Tensor], Any]
 SIGNAL, MAP, VOLUME = (2, 4, 12), (2, 4, 6, 8), (1, 4, 4, 5, 6)
@@ -69,13 +70,17 @@ def test_a_difference_of_running_sums_is_not_passed_on_the_plane() -> None:
 
 
 def test_no_larger_size_is_looked_for_where_none_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any) -> None:
-        raise AssertionError("a size is looked for")
+    looked_at: list[int] = []
 
-    monkeypatch.setattr("shiftcheck.measuring.required_size.smallest_size", never)
+    def counted(model: Any, inputs: Any, **options: Any) -> Any:
+        looked_at.append(inputs.pixels[0])
+        return read_structure(model, inputs, **options)
+
+    monkeypatch.setattr("shiftcheck.measuring.required_size.read_structure", counted)
     assert check(lambda x: x.cumsum(-1), SIGNAL).needed is None
-    with pytest.raises(AssertionError, match="looked for"):
-        check(nn.Conv1d(4, 4, 13, padding=6), SIGNAL)
+    assert set(looked_at) == {SIGNAL[-1]}
+    check(nn.Conv1d(4, 4, 13, padding=6), SIGNAL)
+    assert max(looked_at) > SIGNAL[-1]
 
 
 def test_the_index_of_a_running_maximum() -> None:

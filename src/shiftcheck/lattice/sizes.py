@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 from shiftcheck.lattice.outlook import Outlook
 
@@ -57,6 +58,7 @@ def smallest_sizes(look: Look, given: Sizes, moved: Sequence[int], limit: int) -
     is given a size that works keeps it. Larger sizes work by the same steps: that of one pass at
     sizes that surely suffice follows the rest, and a few more verify it.
     """
+    look = cache(look)
     first = look(given)
     if first is not None:
         moved = [a for a in moved if not _works(first[a])]
@@ -126,7 +128,6 @@ class _Search:
         self, look: Look, given: Sizes, ample: dict[int, tuple[int, Outlook]], limit: int
     ) -> None:
         self.look, self.given, self.ample, self.limit = look, given, ample, limit
-        self.seen: dict[Sizes, Sequence[Outlook | None] | None] = {}
 
     def smallest(self) -> Smallest | None:
         """The answer, where all axes have one and work together."""
@@ -168,9 +169,7 @@ class _Search:
         """How a size of one axis fares among others."""
         if size < 1:
             return Outcome.SHORT
-        if sizes not in self.seen:
-            self.seen[sizes] = self.look(sizes)
-        row = self.seen[sizes]
+        row = self.look(sizes)
         if row is None:
             return Outcome.REFUSED
         here, ample = row[axis], self.ample[axis][1]
@@ -209,7 +208,10 @@ def _between(low: int, high: int) -> Generator[int, Outcome, int]:
 
 
 def _in_steps(size: int, seen: Outlook) -> Asked:
-    """The search among the sizes that are whole steps from one that suffices."""
+    """The search among the sizes that are whole steps from one that suffices.
+
+    A period below the least of them too few samples are valid: that follows and is not looked at.
+    """
     first = yield from _first_in_steps(size, seen)
     if first is None:
         return None
@@ -225,8 +227,10 @@ def _in_steps(size: int, seen: Outlook) -> Asked:
         while outcome is Outcome.WORKS:
             least -= finer
             outcome = yield least - finer
-    while (yield least - step) is Outcome.WORKS:
-        least -= step
+    while (yield least + step) is not Outcome.WORKS:
+        step *= 2
+        if least + step > size:
+            return least, 0
     return least, step
 
 

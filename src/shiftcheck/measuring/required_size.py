@@ -22,6 +22,9 @@ from shiftcheck.tracing.traced import Row
 LARGER = 64
 """How many times larger an input is looked for that leaves a valid region."""
 
+SMALL = 16
+"""A smaller input is as if it had so many pixels."""
+
 
 def smallest_input(plan: Plan, *, unmoved: bool = False) -> Smallest | None:
     """The smallest spatial sizes at which every moved axis leaves something to compare.
@@ -53,7 +56,7 @@ def smallest_input(plan: Plan, *, unmoved: bool = False) -> Smallest | None:
             for a, step in enumerate(steps)
         ]
 
-    return smallest_sizes(look, inputs.pixels, moved, LARGER * max(inputs.pixels))
+    return smallest_sizes(look, inputs.pixels, moved, LARGER * max(SMALL, *inputs.pixels))
 
 
 def _is_measured(layout: Layout) -> bool:
