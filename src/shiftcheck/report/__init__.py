@@ -18,6 +18,7 @@ from shiftcheck.report.invariance import (
     InvarianceVerdict,
     InvariantOutput,
 )
+from shiftcheck.report.left_out import LeftOut
 from shiftcheck.report.linearity import (
     ConvolutionReport,
     Linearity,
@@ -42,6 +43,7 @@ __all__ = [
     "InvarianceVerdict",
     "InvariantOutput",
     "LayerResult",
+    "LeftOut",
     "LieDerivative",
     "LinearOutput",
     "Linearity",

@@ -6,7 +6,13 @@ from shiftcheck.report.words import Word
 
 
 class LeftOut(Word):
-    """A part of the explanation that was not worked out."""
+    """A part of the explanation that was not worked out.
+
+    Example:
+        >>> import shiftcheck
+        >>> str(shiftcheck.report.LeftOut.SMALLEST_INPUT)
+        'the smallest input that would do'
+    """
 
     LOCAL_ERRORS = "what each layer does to exactly shifted inputs"
     SMALLEST_INPUT = "the smallest input that would do"
