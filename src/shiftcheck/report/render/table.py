@@ -14,10 +14,10 @@ from rich.text import Text
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.reasons import Reason
-from shiftcheck.report.render.contents import Sheet, drawn
+from shiftcheck.report.render.contents import Sheet, drawn, wrapped
 from shiftcheck.report.render.folding import Group, folded
 from shiftcheck.report.render.numbers import each, gap, halo, size, spans
-from shiftcheck.report.render.sentences import explain, headline
+from shiftcheck.report.render.sentences import headline, sentences
 
 WIDTH = 120
 LONG = 60
@@ -33,7 +33,7 @@ def render_report(report: Report, *, width: int | None = None, most: int | None 
     width = _default_width() if width is None else width
     most = LONG if most is None and sys.stdout.isatty() else most
     lines = [headline(report), "", *render_table(report, width=width, most=most).splitlines()]
-    rest = explain(report, columns=width).splitlines()[1:]
+    rest = wrapped(sentences(report)[1:], width)
     lines += ["", *rest] if rest else []
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
 
