@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -152,10 +152,12 @@ class Change:
 
     ``circular_padding``: layers that pad a circular axis padded circularly. ``multiples``: the
     shifts were multiples of these pixels, one number for each axis. ``shifts``: they were these.
-    ``layer``: the check ended at this layer. ``size``: the input was noise of this spatial size.
+    ``layer``: the check ended at this layer. ``size``: the input had this spatial size, and values
+    of its own places.
     ``boundary``: the axes were read in this way. ``signal``: the input was noise of its own size.
     ``dtype``: model and input were in this type. ``tolerances``: rtol and atol were left out.
     ``evaluation``: the model was in eval mode. ``fixed``: these arguments stood still as well.
+    ``outputs``: these outputs counted. ``constants``: these parameters were zero.
 
     Example:
         >>> import torch, shiftcheck
@@ -176,6 +178,22 @@ class Change:
     tolerances: bool = False
     evaluation: bool = False
     fixed: tuple[str | int, ...] = ()
+    outputs: tuple[str | int, ...] = ()
+    constants: tuple[str, ...] = ()
+
+    def moves(self, before: Sequence[tuple[float, ...]]) -> tuple[tuple[float, ...], ...]:
+        """The shifts, instead of those before: its own, or multiples along each axis that moved.
+
+        Multiples of all axes together are the last; empty where the shifts did not change.
+        """
+        steps = self.multiples
+        if self.shifts or not steps:
+            return self.shifts
+        axes = range(len(steps))
+        moved = {a for s in before for a, v in enumerate(s) if v} or set(axes)
+        alone = [tuple(steps[a] if a == b else 0 for b in axes) for a in axes if a in moved]
+        together = tuple(steps[a] if a in moved else 0 for a in axes)
+        return tuple(dict.fromkeys([*alone, together]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +248,10 @@ class Report(AnyReport):
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: where nothing is
     left to compare, the smallest spatial size that would do, if one was found. ``needed_steps``: by
     which steps larger sizes follow that do, where not every one does; 0 along an axis of which no
-    other is known. ``sensitivity``: the smallest relative break that this run would have caught in
-    any channel. Channels of nothing but rounding do not count; a note says how many there are.
+    other is known, and ``needed_share``: the share of an output that is free of padding at that
+    size. ``shifts_given``, ``tolerances``, ``training``: whether the shifts are the user's, the
+    user's rtol and atol, and whether training flags were left as they were. ``sensitivity``: the smallest relative break that this run would have caught
+    in any channel. Channels of nothing but rounding do not count; a note says how many there are.
     ``fixed``, ``chosen_outputs``: the arguments that stood still and the outputs that counted, as
     they were asked for. ``trials``: what was tried to make the check pass; a remedy is one that
     did. ``untried``, ``left_out``: the changes, and what else of the explanation, that would have
@@ -269,6 +289,10 @@ class Report(AnyReport):
     seed: int = 0
     needed: tuple[int, ...] | None = None
     needed_steps: tuple[int, ...] = ()
+    needed_share: float | None = None
+    shifts_given: bool = False
+    tolerances: tuple[float, float] | None = None
+    training: bool = False
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
     untried: tuple[Change, ...] = ()

@@ -154,11 +154,15 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "messages"
 ROUNDED = re.compile(r"\d\.\de[+-]\d\d|\d+%|(?<=gap )0|(?<=relative )0|(?<=allowed )0")
 
 
+CODE = tuple("    " + start for start in ("shiftcheck.", "model.", "torch.", "for ", "    "))
+"""How lines to paste begin; what is continued begins otherwise."""
+
+
 def masked(text: str) -> str:
     """The message unwrapped, with everything that depends on rounding replaced."""
     lines: list[str] = []
     for line in text.splitlines():
-        if line.startswith("    ") and "register_rule" not in text:
+        if line.startswith("    ") and not line.startswith(CODE) and "register_rule" not in text:
             lines[-1] += " " + line.strip()
         else:
             lines.append(line)

@@ -84,8 +84,8 @@ def _who(report: Report, output: LayerResult) -> str:
 def _gap(report: Report, worst: ShiftResult | None) -> str:
     if worst is None or worst.relative_error is None:
         return "it is off"
-    open_ends = any(v and b != "circular" for v, b in zip(worst.shift, report.boundary, strict=True))
-    moves = f"{'moves' if open_ends else 'is rolled'} {moved_by(worst.shift)}"
+    ends = [b for v, b in zip(worst.shift, report.boundary, strict=True) if v]
+    moves = f"{'moves' if 'valid' in ends else 'is rolled'} {moved_by(worst.shift)}"
     return f"when the input {moves}, the output is off by {off_by(worst.relative_error)}"
 
 
@@ -100,7 +100,9 @@ def _where(report: Report) -> str:
         return ""
     op = _op(guilty, report)
     kind = "" if op == guilty.layer else f", {op}"
-    said = guilty.hides is report.reason and guilty.form is not CauseForm.LEAK
+    said = (
+        bool(guilty.hides) and guilty.hides is report.reason and guilty.form is not CauseForm.LEAK
+    )
     does = "" if said else f": {in_plain_words(guilty)}"
     return f" (layer {guilty.layer!r}{kind}{does})"
 

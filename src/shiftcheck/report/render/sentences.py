@@ -11,6 +11,7 @@ from itertools import takewhile
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.report.reasons import BLIND, NOTHING_VARIES, TOO_FEW, Reason
+from shiftcheck.report.render.call import assertion
 from shiftcheck.report.render.contents import COLUMNS, wrapped
 from shiftcheck.report.render.numbers import count, each, gap, spans
 from shiftcheck.report.render.plain import first_sentence
@@ -303,18 +304,4 @@ def _end_of_space(report: Report) -> list[str]:
 def reproduce(report: Report, output: LayerResult) -> str:
     """The call that shows the worst shift again."""
     worst = _worst(report, output)
-    shifts = f", shifts=[{worst.shift}]" if worst is not None else ""
-    layer = f", layer={report.layer!r}" if report.layer else ""
-    kinds = set(report.boundary)
-    same = repr(report.boundary[0]) if len(kinds) == 1 else repr(report.boundary)
-    boundary = "" if kinds == {"valid"} else f", boundary={same}"
-    drawn = f", weights='randomized', draws={len(report.draws)}" if report.draws else ""
-    asked = asked_for(report.fixed, report.chosen_outputs)
-    rest = f"{layer}{asked}{shifts}{boundary}{drawn}"
-    return f"shiftcheck.assert_equivariant(model, x{rest}, seed={report.seed})"
-
-
-def asked_for(fixed: Sequence[str | int], outputs: Sequence[str | int]) -> str:
-    """The keywords of the arguments that stood still and of the outputs that counted."""
-    still = f", fixed={tuple(fixed)!r}" if fixed else ""
-    return still + (f", outputs={list(outputs)!r}" if outputs else "")
+    return assertion(report, shifts=[worst.shift] if worst is not None else ())
