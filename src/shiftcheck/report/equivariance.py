@@ -250,8 +250,9 @@ class Report(AnyReport):
     which steps larger sizes follow that do, where not every one does; 0 along an axis of which no
     other is known, and ``needed_share``: the share of an output that is free of padding at that
     size. ``shifts_given``, ``tolerances``, ``training``: whether the shifts are the user's, the
-    user's rtol and atol, and whether training flags were left as they were. ``sensitivity``: the smallest relative break that this run would have caught
-    in any channel. Channels of nothing but rounding do not count; a note says how many there are.
+    user's rtol and atol, and whether training flags were left as they were. ``sensitivity``: the
+    smallest relative break that this run would have caught in any channel. Channels of nothing but
+    rounding do not count; a note says how many there are.
     ``fixed``, ``chosen_outputs``: the arguments that stood still and the outputs that counted, as
     they were asked for. ``trials``: what was tried to make the check pass; a remedy is one that
     did. ``untried``, ``left_out``: the changes, and what else of the explanation, that would have

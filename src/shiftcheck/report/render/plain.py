@@ -100,9 +100,8 @@ def _where(report: Report) -> str:
         return ""
     op = _op(guilty, report)
     kind = "" if op == guilty.layer else f", {op}"
-    said = (
-        bool(guilty.hides) and guilty.hides is report.reason and guilty.form is not CauseForm.LEAK
-    )
+    hides = guilty.hides is report.reason is not Reason.NONE
+    said = hides and guilty.form is not CauseForm.LEAK
     does = "" if said else f": {in_plain_words(guilty)}"
     return f" (layer {guilty.layer!r}{kind}{does})"
 
