@@ -157,7 +157,8 @@ class Change:
     ``boundary``: the axes were read in this way. ``signal``: the input was noise of its own size.
     ``dtype``: model and input were in this type. ``tolerances``: rtol and atol were left out.
     ``evaluation``: the model was in eval mode. ``fixed``: these arguments stood still as well.
-    ``outputs``: these outputs counted. ``constants``: these parameters were zero.
+    ``outputs``: these outputs counted. ``constants``, ``factors``: these parameters were zero, and
+    one.
 
     Example:
         >>> import torch, shiftcheck
@@ -180,6 +181,7 @@ class Change:
     fixed: tuple[str | int, ...] = ()
     outputs: tuple[str | int, ...] = ()
     constants: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
 
     def moves(self, before: Sequence[tuple[float, ...]]) -> tuple[tuple[float, ...], ...]:
         """The shifts, instead of those before: its own, or multiples along each axis that moved.

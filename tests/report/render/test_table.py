@@ -72,7 +72,7 @@ def test_the_other_causes_are_named_where_they_break_this_output() -> None:
     text = str(report)
     assert "cause GLOBAL: every sample" in text
     assert "also: cause POSITION in layer 'mul' (mul)" in text
-    assert f"remedy: check layer={report.layers[0].name!r} instead" in " ".join(text.split())
+    assert "remedy: " not in text  # nobody wants the part before what is broken
     local = str(shiftcheck.check_equivariance(Deep(), x, layer="mul"))
     assert "cause POSITION: a constant" in local
     assert "also" not in local

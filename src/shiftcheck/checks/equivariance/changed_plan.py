@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -57,16 +57,24 @@ def _changed_inputs(inputs: Inputs, change: Change) -> Inputs:
     return inputs.in_dtype(getattr(torch, change.dtype)) if change.dtype else inputs
 
 
+Values = Callable[[torch.Tensor], torch.Tensor]
+
+ZEROS: Values = torch.zeros_like
+ONES: Values = torch.ones_like
+
+
 @contextmanager
-def with_constants(plan: Plan, names: Sequence[str]) -> Iterator[None]:
-    """Have zeros in the parameters of these names."""
+def with_parameters(plan: Plan, change: Change) -> Iterator[None]:
+    """Have zeros and ones in the parameters that a change names so."""
     named = {
         f"{path}.{name}" if path else name: parameter
         for path, module in _paths(plan)
         for name, parameter in module.named_parameters(recurse=False)
     }
-    zeros: Callable[[torch.Tensor], torch.Tensor] = torch.zeros_like
-    with exchanged([named[name] for name in names], zeros):
+    with (
+        exchanged([named[name] for name in change.constants], ZEROS),
+        exchanged([named[name] for name in change.factors], ONES),
+    ):
         yield
 
 

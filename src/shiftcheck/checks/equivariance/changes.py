@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 import torch
@@ -20,7 +21,7 @@ MOST_LAYERS = 3
 """How many layers before the guilty one are tried as the last of a check."""
 
 MOST_TABLES = 4
-"""How many parameters are set to zero at most, to see whether they depend on the place."""
+"""How many parameters are left out at most, to see whether they depend on the place."""
 
 MOST_STEPS = 8
 """How many periods of layers are tried as what divides a size that would fit."""
@@ -74,12 +75,11 @@ def _for_breaks(report: Report, plan: Plan) -> Iterator[Change]:
     )
     if padded:
         yield Change(circular_padding=True)
-    constants = constants_of(report, plan)
-    multiples = _multiples(report, plan)
-    if constants:
-        yield Change(constants=constants)
+    for table in _tables_left_out(report, plan):
+        yield table
         if padded:
-            yield Change(constants=constants, circular_padding=True)
+            yield replace(table, circular_padding=True)
+    multiples = _multiples(report, plan)
     if multiples and report.reason != Reason.AGAINST_RULES:
         yield Change(multiples=multiples)
         if padded:
@@ -94,22 +94,25 @@ def _for_breaks(report: Report, plan: Plan) -> Iterator[Change]:
                 yield Change(size=size, circular_padding=True)
 
 
-def constants_of(report: Report, plan: Plan) -> tuple[str, ...]:
-    """The parameters that may be what depends on the place: tables of the user's own modules.
+def _tables_left_out(report: Report, plan: Plan) -> Iterator[Change]:
+    """Parameters that may be what depends on the place, as if they were not there.
 
-    Weights of torch's layers are none, but those of an embedding.
+    Those of the user's own modules and of embeddings; weights of torch's layers are none.
     """
-    at_fault = any(c.kind is CauseKind.POSITION and not c.latent for c in report.causes)
-    if not at_fault or not isinstance(plan.model, torch.nn.Module):
-        return ()
-    return tuple(
+    causes = [c for c in report.causes if c.kind is CauseKind.POSITION and not c.latent]
+    if not causes or not isinstance(plan.model, torch.nn.Module):
+        return
+    names = tuple(
         f"{path}.{name}" if path else name
         for path, module in plan.model.named_modules()
         if isinstance(module, torch.nn.Embedding)
         or not type(module).__module__.startswith("torch.nn.")
         for name, parameter in module.named_parameters(recurse=False)
-        if parameter.is_floating_point() and sum(n > 1 for n in parameter.shape) > 1
+        if parameter.is_floating_point() and parameter.numel() > 1
     )[:MOST_TABLES]
+    if names:
+        scaled = causes[0].op.startswith(("mul", "div"))
+        yield Change(factors=names) if scaled else Change(constants=names)
 
 
 def _sizes_that_fit(report: Report, plan: Plan) -> Iterator[Change]:

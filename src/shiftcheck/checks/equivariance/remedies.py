@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
-from shiftcheck.checks.equivariance.changed_plan import changed, with_constants
+from shiftcheck.checks.equivariance.changed_plan import changed, with_parameters
 from shiftcheck.checks.equivariance.changes import (
     are_multiples,
     at_the_same_size,
@@ -105,9 +105,9 @@ def _needing(report: Report, plan: Plan, smallest: Smallest) -> Report:
 
 def _tried(plan: Plan, before: Report, change: Change) -> Trial | None:
     """The outcome of the check with a change; None where the model does not run like that."""
-    constants = with_constants(plan, change.constants) if change.constants else nullcontext()
+    named = with_parameters(plan, change) if change.constants or change.factors else nullcontext()
     try:
-        with constants:
+        with named:
             other, notes = with_shifts(changed(plan, change, _share(before, change)))
             report = examine(other, notes).report
     except Exception:  # the model cannot be copied or run like that, whatever it raises

@@ -21,7 +21,7 @@ def assertion(report: Report, change: Change = NOTHING, shifts: Sequence[Any] = 
         modules = any(row.op[:1].isupper() for row in report.layers)
         model, x = f"model.to({kind})" if modules else model, f"x.to({kind})"
     if change.signal:
-        x = "torch.randn_like(x)" if "float" in report.dtype else x
+        x = "torch.randn_like(x)"
     keywords = ", ".join(f"{name}={value}" for name, value in _keywords(report, change, shifts))
     return f"shiftcheck.assert_equivariant({model}, {x}, {keywords})"
 

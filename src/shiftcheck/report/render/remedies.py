@@ -22,6 +22,8 @@ WITHOUT_RULE = (
     " its arguments, it is this one:"
 )
 
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+
 CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 """Modules that pad by their ``padding_mode``."""
 
@@ -50,7 +52,14 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
 
 def _to_paste(change: Change, report: Report) -> list[str]:
     """The lines that make the change, and check it; none where the model has to be rewritten."""
-    lines = [f"torch.nn.init.zeros_(model.get_parameter({name!r}))" for name in change.constants]
+    filled = {"zeros_": change.constants, "ones_": change.factors}
+    lines = [
+        f"torch.nn.init.{fill}(model.get_parameter({name!r}))"
+        for fill, names in filled.items()
+        for name in names
+    ]
+    if change.signal and report.dtype not in FLOATING:
+        return []
     if change.circular_padding:
         circular = _pad_circularly(report)
         if not circular:
@@ -77,13 +86,13 @@ def _pad_circularly(report: Report) -> list[str]:
 
 
 def _at_the_border(report: Report, output: LayerResult) -> list[str]:
-    """How large the error is where padding reaches, which is everywhere."""
+    """What padding, or what enters, does to the output where that reaches all of it."""
     if report.reason is not Reason.NO_REGION:
         return []
     error = output.relative_border_error
     if not error:
         return []
-    return [f"compared all the same, as if that were no matter, it is off by {off_by(error)}"]
+    return [f"what lies beyond the edge changes the output by up to {off_by(error)}"]
 
 
 def _circle(change: Change) -> bool:
@@ -171,9 +180,10 @@ def _words(change: Change, report: Report) -> str:
 
 def _of_the_model(change: Change, report: Report) -> list[str]:
     parts = []
-    if change.constants:
-        names = ", ".join(map(repr, change.constants))
-        parts.append(f"leave {names} out, which depends on the place (zero does the same)")
+    for left_out, same in ((change.constants, "zero"), (change.factors, "one")):
+        if left_out:
+            names = ", ".join(map(repr, left_out))
+            parts.append(f"leave {names} out, which depends on the place ({same} does the same)")
     if change.circular_padding:
         crops = report.guilty is not None and report.guilty.form is CauseForm.AFTER_A_CROP
         parts.append("pad circularly first and crop then" if crops else "pad circularly")
@@ -187,13 +197,15 @@ def _of_the_input(change: Change, report: Report) -> list[str]:
     if change.dtype:
         parts.append(f"run the model and the input in {change.dtype}")
     if change.signal:
-        parts.append("give a signal that varies, such as noise")
+        parts.append("give a signal that varies, such as noise from torch.randn")
     if change.size:
         given = [report.input_shape[dim] for dim in report.spatial_dims]
         larger = all(n >= m for n, m in zip(change.size, given, strict=True))
-        fits = "" if change.size == report.needed else ", which the strides fit"
         sizes = _sizes(report, change.size)
-        parts.append(f"give {'a larger' if larger else 'another'} input, {sizes}{fits}")
+        if change.size == report.needed:
+            parts.append(f"give {'a larger' if larger else 'another'} input: {sizes}")
+        else:
+            parts.append(f"give an input of {sizes}, which the strides fit")
     return parts
 
 
@@ -206,7 +218,8 @@ def _of_the_test(change: Change, report: Report) -> list[str]:
     if change.fixed:
         unmoved = ": no shift within it moves inputs of these sizes by whole samples"
         still = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED)
-        parts.append(f"let the main signal move alone{unmoved if still else ''}")
+        fixed = (*report.fixed, *change.fixed)
+        parts.append(f"let the main signal move alone, {fixed=!r}{unmoved if still else ''}")
     if change.layer:
         parts.append(f"check up to layer {change.layer!r}")
     if change.outputs:
