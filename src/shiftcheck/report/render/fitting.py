@@ -37,7 +37,7 @@ def shorter_name(text: str, room: int) -> str:
     if cell_len(name) > room:
         head = (room - 1) // 2
         tail = set_cell_size(name[::-1], room - 1 - head)[::-1]
-        name = f"{set_cell_size(name, head)}{MORE}{tail}"
+        name = f"{set_cell_size(name, head).rstrip()}{MORE}{tail.lstrip()}"
     return " " * indent + name
 
 
