@@ -94,7 +94,7 @@ def test_texts_are_shortened_before_a_column_is_left_out() -> None:
     assert fitted(columns(), 39, ("n",))[1] == ["a_long_nam…of_a_layer", "12 x 14", "STRIDE"]
     assert fitted(columns(), 28, ("n",))[1] == ["a_lo…layer", "12 x 14", "STRIDE"]
     assert fitted(columns(), 27, ("n",))[1] == ["a_long_n…f_a_layer", "STRIDE"]
-    assert fitted(columns(), 27, ("why", "n"))[1] == ["a_long_n…f_a_layer", "12 x 14"]
+    assert fitted(columns(), 27, ("why", "n"))[1] == ["a_long_n…_a_layer", "12 x 14"]
 
 
 def test_where_nothing_can_be_left_out_the_rest_is_shortened_further() -> None:
