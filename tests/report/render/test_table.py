@@ -82,7 +82,8 @@ SIZES = {1: (40,), 2: (32, 40), 3: (14, 16, 18)}
 def checked(dims: int, boundary: str) -> Report:
     torch.manual_seed(0)
     x = torch.randn(1, 1, *SIZES[dims])
-    return shiftcheck.check_equivariance(UNet(dims), x, boundary=boundary)
+    shifts = [tuple(2 * (a == b) for b in range(dims)) for a in range(dims)]
+    return shiftcheck.check_equivariance(UNet(dims), x, shifts=shifts, boundary=boundary)
 
 
 @functools.cache
@@ -144,7 +145,7 @@ def test_at_80_columns_the_verdict_and_the_shape_are_there(name: str) -> None:
 def test_columns_are_left_out_in_the_order_that_is_stated() -> None:
     stated = ["period", "valid", "halo", "stride", "shape", "cause"]
     assert f"order: {', '.join(stated)}." in " ".join((Report.table.__doc__ or "").split())
-    for name in NETWORKS:
+    for name in ("valid 1-D", "circular 3-D", "geometry", "long names"):
         left_out: list[str] = []
         for width in range(200, 19, -4):
             titles = network(name).table(width=width).splitlines()[0].split()
