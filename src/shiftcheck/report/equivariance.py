@@ -8,7 +8,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import ClassVar
 
-from shiftcheck.report.base import AnyReport
+from shiftcheck.report.base import AnyReport, rendered
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.left_out import LeftOut
 from shiftcheck.report.reasons import Reason, Reasoned
@@ -309,6 +309,30 @@ class Report(AnyReport):
     def relative_error(self) -> float | None:
         """The largest relative error of an output; None where none was compared."""
         return _largest(o.relative_error for o in self.outputs)
+
+    def table(self, *, wide: bool = False, width: int | None = None) -> str:
+        """The layers as text: one line each, below their modules.
+
+        ``wide``: all columns and full names, as wide as that takes. ``width``: characters
+        in a line, at least 20; where it is left out, ``COLUMNS`` or the terminal says it, else it
+        is 100. Long names and shapes lose their middle; where that is not enough, columns are left
+        out, in this order: period, valid, halo, stride, shape, cause.
+
+        Raises InputError for a smaller width.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> down = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.AvgPool2d(2))
+            >>> model = torch.nn.Sequential(down, torch.nn.ReLU())
+            >>> print(shiftcheck.geometry(model, (1, 1, 12, 14)).table(width=60))
+             layer  shape    stride  period  halo        valid  cause
+             ─────────────────────────────────────────────────────────
+             0
+               0    4x10x12       1       1   0+2  0:10 x 0:12
+               1    4x5x6         2       2   0+3    0:5 x 0:6  STRIDE
+             1      4x5x6         2       2   0+3    0:5 x 0:6
+        """
+        return rendered("text", self, wide=wide, width=width, rows_only=True)
 
     def __getitem__(self, name: str) -> LayerResult:
         """The row called ``name``; raises KeyError with the names there are."""
