@@ -382,3 +382,23 @@ def test_a_deep_network_of_joins_keeps_one_tuple() -> None:
     whole = merge_causes(signals)
     assert whole == tuple(chain[:299])
     assert whole is signals[-1].causes
+
+
+class WithAPoolBeside(nn.Module):
+    """Padding reaches every sample of the output; a global pool beside it reaches none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(nn.Conv2d(4, 4, 7, padding=3) for _ in range(3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.convs(x)
+        y.mean((2, 3))
+        return y
+
+
+def test_a_layer_that_reaches_no_output_is_not_guilty() -> None:
+    report = shiftcheck.check_equivariance(WithAPoolBeside(), torch.randn(1, 4, 16, 17))
+    assert report.reason == "no valid region"
+    assert report.guilty is not None
+    assert (report.guilty.kind, report.guilty.layer) == ("PADDING", "convs.0")

@@ -208,7 +208,10 @@ def earlier_layers(report: Report) -> Iterator[Change]:
     passing = [
         row.name
         for row in before
-        if row.verdict is Verdict.EQUIVARIANT and None not in row.stride and "[" not in row.name
+        if row.verdict is Verdict.EQUIVARIANT
+        and None not in row.stride
+        and row.op != "Identity"
+        and "[" not in row.name
     ]
     for name in reversed(passing[-MOST_LAYERS:]):
         if name != report.layer:

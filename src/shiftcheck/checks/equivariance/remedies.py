@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import free_of_padding, smallest_input
 from shiftcheck.report.equivariance import Change, Report, Trial, Verdict
 from shiftcheck.report.left_out import LeftOut
-from shiftcheck.report.reasons import Reason
+from shiftcheck.report.reasons import TOO_FEW, Reason
 
 Attempt = Callable[[Change], Trial | None]
 
@@ -43,8 +43,13 @@ def diagnosed(report: Report, plan: Plan) -> Report:
         if report.needed is not None:
             return _with(report, until_one_works(earlier_layers(report), attempt))
     report = _with(report, until_one_works(at_the_same_size(report, plan), attempt))
-    if report.reason == Reason.TOO_LITTLE and not any(trial.works for trial in report.trials):
-        report = _at_another_size(report, plan, attempt)
+    if any(trial.works for trial in report.trials):
+        return report
+    if report.reason == Reason.TOO_LITTLE:
+        return _at_another_size(report, plan, attempt)
+    too_small = [t for t in report.trials if t.change.multiples and t.reason in TOO_FEW]
+    if report.verdict is Verdict.BROKEN and too_small:
+        return _by_periods(report, plan, attempt)
     return report
 
 
@@ -68,7 +73,7 @@ def _at_another_size(
     """With the smallest input that leaves enough to compare, and whether the check passes there.
 
     ``unmoved``: by steps of its lattice. Where it does not pass, shifts by whole periods are tried,
-    which may ask for more. Steps are told where not every larger size does.
+    which may ask for more.
     """
     try:
         smallest = smallest_input(plan, unmoved=unmoved)
@@ -77,27 +82,31 @@ def _at_another_size(
         report = _needing(report, plan, smallest)
     except EffortSpentError:
         return replace(report, left_out=(*report.left_out, LeftOut.SMALLEST_INPUT))
+    report = _with(report, until_one_works([Change(size=smallest.sizes)], attempt))
+    fails = any(t.change.size and not t.works for t in report.trials)
+    return _by_periods(report, plan, attempt) if fails and not unmoved else report
+
+
+def _by_periods(report: Report, plan: Plan, attempt: Attempt) -> Report:
+    """With the smallest input that leaves enough to compare by shifts of whole periods."""
     period = period_of(report)
-    by_periods: list[Smallest] = []
-
-    def sizes() -> Iterator[Change]:
-        yield Change(size=smallest.sizes)
-        if period and not unmoved and not are_multiples(plan.shifts, period):
-            moved = replace(
-                plan, shifts=Change(multiples=period).moves(plan.shifts), shifts_given=True
-            )
-            larger = smallest_input(moved)
-            if larger is not None:
-                by_periods.append(larger)
-                yield Change(size=larger.sizes, multiples=period)
-
-    report = _with(report, until_one_works(sizes(), attempt))
-    if by_periods and any(t.works and t.change.multiples for t in report.trials):
-        report = _needing(report, plan, by_periods[0])
-    return report
+    if not period or are_multiples(plan.shifts, period):
+        return report
+    shifts = Change(multiples=period).moves(plan.shifts)
+    try:
+        smallest = smallest_input(replace(plan, shifts=shifts, shifts_given=True))
+    except EffortSpentError:
+        return replace(report, left_out=(*report.left_out, LeftOut.SMALLEST_INPUT))
+    if smallest is None:
+        return report
+    change = Change(size=smallest.sizes, multiples=period)
+    tried = until_one_works([change], attempt)
+    works = any(trial.works for trial in tried.outcomes)
+    return _with(_needing(report, plan, smallest) if works else report, tried)
 
 
 def _needing(report: Report, plan: Plan, smallest: Smallest) -> Report:
+    """With the sizes that would do; steps are told where not every larger size does."""
     steps = smallest.steps if any(n != 1 for n in smallest.steps) else ()
     share = free_of_padding(plan, smallest.sizes)
     return replace(report, needed=smallest.sizes, needed_steps=steps, needed_share=share)
