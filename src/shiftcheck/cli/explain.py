@@ -16,10 +16,11 @@ def explained(words: str) -> str:
     Raises InputError, with the nearest ones, for what is neither.
     """
     known: dict[str, Word] = {str(word).lower(): word for word in (*CauseKind, *Reason) if word}
-    asked = " ".join(words.replace("_", " ").split()).lower()
-    for text, word in known.items():
-        if asked == text.replace("_", " "):
-            return _of_cause(word) if isinstance(word, CauseKind) else _of_reason(Reason(word))
+    asked = " ".join(words.split()).lower()
+    spaced = {text.replace("_", " "): word for text, word in known.items()}
+    word = known.get(asked) or spaced.get(asked.replace("_", " "))
+    if word is not None:
+        return _of_cause(word) if isinstance(word, CauseKind) else _of_reason(Reason(word))
     near = get_close_matches(asked, known, n=3, cutoff=0.4) or list(known)
     there = ", ".join(repr(str(known[text])) for text in near)
     raise InputError(f"{words!r} is no cause and no reason: is it one of {there}?")
