@@ -16,9 +16,9 @@ from shiftcheck.report.linearity import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.contents import Contents, Sheet, how_made, wrapped
+from shiftcheck.report.render.layers import sheet_of_layers
 from shiftcheck.report.render.numbers import count, each, gap
 from shiftcheck.report.render.sentences import sentences
-from shiftcheck.report.render.table import layers_of
 
 
 def explain_linearity(report: LinearityReport) -> str:
@@ -177,7 +177,7 @@ def contents_of_convolution(report: ConvolutionReport) -> Contents:
         headline=first,
         verdict=str(report.verdict),
         sentences=tuple(rest),
-        sheets=(*_sheets(report.linearity), *([] if checked is None else [layers_of(checked)])),
+        sheets=(*_sheets(report.linearity), *([] if checked is None else [sheet_of_layers(checked)])),
         made=_made(report.linearity, boundary=", ".join(report.boundary)),
     )
 

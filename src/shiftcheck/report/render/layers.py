@@ -1,0 +1,88 @@
+"""The layers of a report as rows of a page: the verdict and the cause beside the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shiftcheck.report.causes import CauseKind
+from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
+from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.contents import Sheet
+from shiftcheck.report.render.numbers import each, gap, halo, size, spans
+
+GUILTY, LIES_HERE = "guilty", "cause lies here"
+"""How the layer of the guilty cause is marked: where it is broken itself, and where a later one is."""
+
+
+def sheet_of_layers(report: Report) -> Sheet:
+    """The rows of a report as a table of texts, the verdict and the cause after the name."""
+    accused = accused_row(report)
+    marks = {accused.name: mark_of(accused)} if accused is not None else {}
+
+    def cause(row: LayerResult) -> str:
+        return ", ".join(filter(None, [cause_of(row), marks.get(row.name, "")]))
+
+    return Sheet.of(
+        "layers", report.layers, {"layer": name_of, "verdict": verdict_of, "cause": cause} | REST
+    )
+
+
+def name_of(row: LayerResult) -> str:
+    """What the row is called."""
+    return row.name
+
+
+def verdict_of(row: LayerResult) -> str:
+    """The verdict in words; a row of which nothing could be compared has none."""
+    if row.verdict is None:
+        return "not measured"
+    nothing = not any(s.error is not None for s in row.shifts)
+    return "not compared" if row.verdict is Verdict.INCONCLUSIVE and nothing else str(row.verdict)
+
+
+def cause_of(row: LayerResult) -> str:
+    """What arises in the layer itself, and the reason of its verdict."""
+    kinds = list(dict.fromkeys(c.kind for c in row.causes if c.kind != CauseKind.MEASURED))
+    said = row.reason is Reason.UNSUPPORTED and CauseKind.UNSUPPORTED_OP in kinds
+    skipped = sum(s.reason is Reason.OFF_LATTICE for s in row.shifts)
+    reasons: list[str] = [row.reason] if row.reason and not said else []
+    if skipped and row.reason is not Reason.OFF_LATTICE:
+        reasons.append(f"{skipped} of {len(row.shifts)} shifts {Reason.OFF_LATTICE}")
+    return "; ".join([*map(str, kinds), *reasons, *(["measured"] if row.measured else [])])
+
+
+def accused_row(report: Report) -> LayerResult | None:
+    """The row of the guilty cause: of several calls of its layer the first that has it."""
+    guilty = report.guilty
+    if guilty is None:
+        return None
+    calls = [r for r in report.layers if r.name.split("[")[0] == guilty.layer]
+    having = [r for r in calls if any(c.kind == guilty.kind for c in r.causes)]
+    return next(iter(having or calls), None)
+
+
+def mark_of(row: LayerResult) -> str:
+    """How the row of the guilty cause is marked, so that it does not contradict its own verdict."""
+    return GUILTY if row.verdict is Verdict.BROKEN else LIES_HERE
+
+
+def verdict_of_shift(result: ShiftResult) -> str:
+    """The verdict at one shift, as that of a row."""
+    unknown = result.verdict is Verdict.INCONCLUSIVE and result.error is None
+    return "not compared" if unknown else str(result.verdict)
+
+
+REST: dict[str, Callable[[LayerResult], str]] = {
+    "error": lambda row: gap(row.relative_error),
+    "border error": lambda row: gap(row.relative_border_error),
+    "shape": lambda row: size(row.shape),
+    "stride": lambda row: each(row.stride),
+    "halo": lambda row: halo(row.halo),
+    "operation": lambda row: row.op,
+    "period": lambda row: each(row.period),
+    "field": lambda row: each(row.receptive_field),
+    "valid": lambda row: spans(row.valid),
+    "alone, interior": lambda row: gap(row.local_interior),
+    "alone, border": lambda row: gap(row.local_border),
+}
+"""The columns after the first three, from those that most readers want to those for few."""
