@@ -23,7 +23,9 @@ from shiftcheck.cli.signal_files import read_signal
 from shiftcheck.cli.target import load_target, own_error, parse_arguments
 from shiftcheck.errors import InputError, ShiftcheckError
 from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.reading import read_report
 
 PASSED, BROKEN, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 STATUS = {
@@ -136,7 +138,8 @@ examples:
 
 
 RENDER = """\
-Show a report that was written with --json: as text, and as a page with --html. Nothing is computed.
+Show a report that --json or to_json() wrote, of equivariance, invariance, linearity or the
+convolution theorem: as text, and as a page with --html. Nothing is computed.
 
 FILE is the report, or - for the input.
 """
@@ -262,7 +265,7 @@ def _render(options: argparse.Namespace) -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{options.file} cannot be read: {error}") from error
     try:
-        report = Report.from_json(text)
+        report = read_report(text)
     except InputError as error:
         raise InputError(f"{options.file}: {error}") from error
     _deliver(report, options)
@@ -329,7 +332,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise InputError(f"the report cannot be written to {path}: {why}")
 
 
-def _deliver(report: Report, options: argparse.Namespace) -> None:
+def _deliver(report: AnyReport, options: argparse.Namespace) -> None:
     """Write the report to where it was asked for, and print it unless the output holds its JSON."""
     if options.json == "-":
         print(report.to_json())

@@ -34,7 +34,7 @@ def render_page(report: Report) -> str:
     row = accused_row(report)
     return _filled(
         "report.html.j2",
-        contents_of_report(report),
+        contents=contents_of_report(report),
         lies_here=row.name if row is not None and mark_of(row) == LIES_HERE else "",
         scripts=(_template("charts.js"), _template("report.js")),
         data=as_script(_data(report)),
@@ -45,7 +45,7 @@ def render_page_of_invariance(report: InvarianceReport) -> str:
     """The page of a check of invariance: as a plain one, with the error over the shifts drawn."""
     return _filled(
         "invariance.html.j2",
-        contents_of_invariance(report),
+        contents=contents_of_invariance(report),
         scripts=(_template("charts.js"), _template("invariance.js")),
         data=as_script(_data_of_invariance(report)),
     )
@@ -53,7 +53,7 @@ def render_page_of_invariance(report: InvarianceReport) -> str:
 
 def render_plain_page(contents: Contents) -> str:
     """A page of sentences and tables, without scripts; raises MissingExtraError without jinja2."""
-    return _filled("plain.html.j2", contents)
+    return _filled("plain.html.j2", contents=contents)
 
 
 def render_index(entries: Iterable[tuple[str, str, str, str]]) -> str:
@@ -65,14 +65,12 @@ def render_index(entries: Iterable[tuple[str, str, str, str]]) -> str:
     verdicts = dict.fromkeys(verdict for _, verdict, _, _ in listed)
     counted = [f"{sum(e[1] == v for e in listed)} {v}" for v in verdicts]
     many = "1 check" if len(listed) == 1 else f"{len(listed)} checks"
-    return _environment().get_template("index.html.j2").render(
-        entries=listed, title=f"{many}: {', '.join(counted)}", style=_template("report.css")
-    )
+    return _filled("index.html.j2", entries=listed, title=f"{many}: {', '.join(counted)}")
 
 
-def _filled(template: str, contents: Contents, **more: Any) -> str:
-    style = _template("report.css")
-    return _environment().get_template(template).render(contents=contents, style=style, **more)
+def _filled(template: str, **values: Any) -> str:
+    page = _environment().get_template(template)
+    return str(page.render(style=_template("report.css"), **values))
 
 
 def _environment() -> Any:

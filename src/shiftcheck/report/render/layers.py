@@ -11,7 +11,7 @@ from shiftcheck.report.render.contents import Sheet
 from shiftcheck.report.render.numbers import each, gap, halo, size, spans
 
 GUILTY, LIES_HERE = "guilty", "cause lies here"
-"""How the layer of the guilty cause is marked: where it is broken itself, and where a later one is."""
+"""How the layer of the guilty cause is marked: where it is broken itself, and where not."""
 
 
 def sheet_of_layers(report: Report) -> Sheet:
@@ -22,9 +22,10 @@ def sheet_of_layers(report: Report) -> Sheet:
     def cause(row: LayerResult) -> str:
         return ", ".join(filter(None, [cause_of(row), marks.get(row.name, "")]))
 
-    return Sheet.of(
-        "layers", report.layers, {"layer": name_of, "verdict": verdict_of, "cause": cause} | REST
-    )
+    columns = {"layer": name_of, "verdict": verdict_of, "cause": cause} | REST
+    if not any(row.shifts for row in report.layers):
+        columns = {name: show for name, show in columns.items() if name not in MEASURED}
+    return Sheet.of("layers", report.layers, columns)
 
 
 def name_of(row: LayerResult) -> str:
@@ -52,13 +53,13 @@ def cause_of(row: LayerResult) -> str:
 
 
 def accused_row(report: Report) -> LayerResult | None:
-    """The row of the guilty cause: of several calls of its layer the first that has it."""
+    """The row of the guilty cause: of several outputs of its layer the first that has it."""
     guilty = report.guilty
     if guilty is None:
         return None
-    calls = [r for r in report.layers if r.name.split("[")[0] == guilty.layer]
-    having = [r for r in calls if any(c.kind == guilty.kind for c in r.causes)]
-    return next(iter(having or calls), None)
+    rows = [r for r in report.layers if r.name.split("[")[0] == guilty.layer]
+    having = [r for r in rows if any(c.kind == guilty.kind for c in r.causes)]
+    return next(iter(having or rows), None)
 
 
 def mark_of(row: LayerResult) -> str:
@@ -86,3 +87,5 @@ REST: dict[str, Callable[[LayerResult], str]] = {
     "alone, border": lambda row: gap(row.local_border),
 }
 """The columns after the first three, from those that most readers want to those for few."""
+MEASURED = ("verdict", "error", "border error", "alone, interior", "alone, border")
+"""Columns that are empty where only the structure is known."""

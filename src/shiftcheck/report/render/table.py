@@ -14,7 +14,7 @@ from rich.text import Text
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.reasons import Reason
-from shiftcheck.report.render.contents import Sheet, drawn
+from shiftcheck.report.render.contents import drawn
 from shiftcheck.report.render.folding import Group, folded
 from shiftcheck.report.render.numbers import each, gap, halo, size, spans
 from shiftcheck.report.render.sentences import explain, headline
@@ -47,17 +47,6 @@ def _default_width() -> int:
 def render_table(report: Report, *, width: int = WIDTH, most: int | None = None) -> str:
     """The rows of a report alone."""
     return "\n".join(drawn(table_of(report, width=width, most=most), width)).strip("\n")
-
-
-def layers_of(report: Report) -> Sheet:
-    """The rows of a report for a page, which has room for all columns."""
-    shown = columns(any(row.shifts for row in report.layers), WIDTH)
-    cells = [cells_of(row) for row in report.layers]
-    return Sheet(
-        title="layers",
-        head=tuple(shown),
-        rows=tuple(tuple(row[column] for column in shown) for row in cells),
-    )
 
 
 def table_of(report: Report, *, width: int = WIDTH, most: int | None = None) -> Table:

@@ -1,8 +1,7 @@
 "use strict";
 // Charts as SVG, coloured by the classes of the page; what is drawn is in the page as numbers too.
 const LEAST = 1e-18; // where an error of 0 is drawn
-const SMALL = 12; // the size of letters, in pixels
-const AXES = { 1: ["pixels"], 2: ["down", "right"], 3: ["depth", "down", "right"] };
+const AXES = { 1: [""], 2: ["down", "right"], 3: ["depth", "down", "right"] };
 
 const element = (tag, text, properties = {}) => Object.assign(document.createElement(tag), { textContent: text }, properties);
 function svg(tag, attributes = {}, ...children) {
@@ -106,11 +105,11 @@ function maps(points, axes, width) {
   if (axes === 2) return [oneMap(points, points, width, 34)];
   const depths = distinct(points.map((p) => p.shift[0]));
   const flat = points.map((p) => ({ ...p, shift: p.shift.slice(1) }));
-  const side = Math.max(150, Math.min(240, width));
+  const side = width < 500 ? Math.floor(width / 2) - 4 : 240; // two beside each other on a phone
   return depths.map((depth) => {
     const own = flat.filter((_, i) => points[i].shift[0] === depth);
     const figure = element("div", "", { className: "panel" });
-    figure.append(element("p", `depth: ${depth}`), oneMap(own, flat, Math.min(side, width), 26));
+    figure.append(element("p", `depth: ${depth}`), oneMap(own, flat, side, 26));
     return figure;
   });
 }
@@ -118,7 +117,7 @@ function maps(points, axes, width) {
 // The cells of some points, at the places that all points have along two axes.
 function oneMap(points, all, width, most) {
   const down = distinct(all.map((p) => p.shift[0])), right = distinct(all.map((p) => p.shift[1]));
-  const left = 62, top = 4, cell = Math.min((width - left - 6) / right.length, 64), tall = Math.max(18, Math.min(cell, most));
+  const left = 52, top = 4, cell = Math.min((width - left - 6) / right.length, 64), tall = Math.max(18, Math.min(cell, most));
   const end = left + cell * right.length, bottom = top + tall * down.length, height = bottom + 42;
   const chart = canvas(width, height);
   chart.append(svg("rect", { class: "unasked", x: left, y: top, width: end - left, height: bottom - top }));
@@ -137,7 +136,7 @@ function oneMap(points, all, width, most) {
       marks.push(svg("rect", { ...box, class: "cell", fill }));
       if (cell >= 50) marks.push(word(x + cell / 2, y + tall / 2 + 4, shown(p.error), { style: `fill:${ink}` }));
       if (FAILS.has(p.kind)) {
-        const [r, s] = [x + 2, y + 2], corner = Math.min(cell, tall) / 2.4;
+        const [r, s] = [x + 2, y + 2], corner = Math.min(cell, tall) / 3;
         marks.push(svg("path", { class: "fails", d: `M${r} ${s}h${corner}l${-corner} ${corner}z` }));
       }
     }

@@ -240,4 +240,4 @@ document.getElementById("all").addEventListener("click", (event) => {
 
 fill();
 drawn(document.getElementById("bars"), bars);
-choose(data.guilty ?? data.layers.length - 1);
+choose(data.layers.length - 1);
