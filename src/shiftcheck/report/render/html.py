@@ -36,6 +36,8 @@ def render_page(report: Report) -> str:
         "report.html.j2",
         contents=contents_of_report(report),
         lies_here=row.name if row is not None and mark_of(row) == LIES_HERE else "",
+        measured=bool(report.shifts),
+        borders=any(layer.border_error is not None for layer in report.layers),
         scripts=(_template("charts.js"), _template("report.js")),
         data=as_script(_data(report)),
     )
@@ -43,6 +45,8 @@ def render_page(report: Report) -> str:
 
 def render_page_of_invariance(report: InvarianceReport) -> str:
     """The page of a check of invariance: as a plain one, with the error over the shifts drawn."""
+    if report.decisive.relative_error is None:
+        return render_plain_page(contents_of_invariance(report))
     return _filled(
         "invariance.html.j2",
         contents=contents_of_invariance(report),

@@ -265,7 +265,7 @@ def contents_of_invariance(report: InvarianceReport) -> Contents:
         headline=first,
         verdict="measured" if report.verdict is None else str(report.verdict),
         sentences=tuple(rest),
-        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
+        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), *([over] if over.rows else [])),
         made=how_made(report, device=report.device, fill=", ".join(report.fill)),
     )
 

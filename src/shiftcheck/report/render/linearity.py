@@ -218,10 +218,11 @@ OF_AN_OUTPUT: dict[str, Callable[[LinearOutput], str]] = {
     "linear part": lambda o: gap(o.scale),
 }
 OF_A_COMPARISON: dict[str, Callable[[tuple[LinearOutput, Superposition]], str]] = {
-    "output": lambda pair: pair[0].name,
     "law": lambda pair: pair[1].law,
+    "holds": lambda pair: "yes" if pair[1].holds else "no",
     "gap": lambda pair: gap(pair[1].error),
     "allowed": lambda pair: gap(pair[1].allowance),
+    "output": lambda pair: pair[0].name,
     "largest at": lambda pair: str(list(pair[1].index)),
 }
 

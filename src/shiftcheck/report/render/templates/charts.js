@@ -48,7 +48,7 @@ function decades(values, left, right, top, bottom) {
 
 // -- the error over the shifts: a line along one axis, else a map for each depth --------------------
 function overShifts(place, shifts, one, allowed) {
-  const axes = shifts.length ? shifts[0].length : 0;
+  const axes = shifts[0].length;
   const text = (i) => `shift (${shifts[i].join(", ")}): ${shown(one.errors[i] ?? null)}, ${one.kinds[one.verdicts[i]] ?? "not compared"}`;
   const kind = (i) => one.kinds[one.verdicts[i]] ?? "not compared";
   const points = shifts.map((shift, i) => ({ shift, error: one.errors[i] ?? null, kind: kind(i), text: text(i) }));
@@ -56,8 +56,7 @@ function overShifts(place, shifts, one, allowed) {
   document.querySelectorAll(".legend [data-for]").forEach((entry) => {
     entry.hidden = entry.dataset.for !== (axes === 1 ? "line" : "map");
   });
-  if (!points.length) place.replaceChildren(element("p", "No shifts were compared."));
-  else if (axes === 1) drawn(place, (width) => [alongOne(points, width, allowed)]);
+  if (axes === 1) drawn(place, (width) => [alongOne(points, width, allowed)]);
   else drawn(place, (width) => maps(points, axes, width));
 }
 

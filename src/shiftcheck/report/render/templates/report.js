@@ -110,7 +110,7 @@ function choose(index) {
   const row = data.layers[index];
   if (!row) return;
   select.value = String(index);
-  overShifts(document.getElementById("map"), data.shifts, row, row.allowance);
+  if (data.shifts.length) overShifts(document.getElementById("map"), data.shifts, row, row.allowance);
   drawn(document.getElementById("region"), (width) => region(row, width));
   const list = document.getElementById("structure");
   const mark = markOf(index);
@@ -239,5 +239,5 @@ document.getElementById("all").addEventListener("click", (event) => {
 });
 
 fill();
-drawn(document.getElementById("bars"), bars);
+if (data.shifts.length) drawn(document.getElementById("bars"), bars);
 choose(data.layers.length - 1);
