@@ -257,10 +257,10 @@ def test_numbers_have_the_same_digits_everywhere(chromium: Any, pages: dict[str,
 
 def test_a_figure_is_drawn_anew_at_another_width(chromium: Any, pages: dict[str, Path]) -> None:
     opened = Opened(chromium, pages["2-D"], viewport={"width": 1280, "height": 900})
-    wide = opened.page.locator("#bars svg").bounding_box()["width"]
+    wide = int(opened.page.locator("#bars svg").get_attribute("width"))
     opened.page.set_viewport_size({"width": 390, "height": 844})
     opened.page.wait_for_function(
-        f"document.querySelector('#bars svg').getBoundingClientRect().width < {wide / 2}"
+        f"document.querySelector('#bars svg').getAttribute('width') < {wide / 2}", timeout=5000
     )
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert opened.said == []
