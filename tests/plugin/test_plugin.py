@@ -13,6 +13,7 @@ from tests.plugin.runs import environment, run_tests
 
 import _shiftcheck_listeners as listening
 from shiftcheck import Report
+from shiftcheck.testing.pytest_session import write_index
 
 HEAD = """
 import pytest
@@ -422,6 +423,16 @@ def test_reports_are_written_by_workers_and_listed_once(tmp_path: Path) -> None:
     index = (folder / "index.html").read_text("utf-8")
     assert sorted(re.findall(r'href="(.*?\.html)"', index)) == sorted(pages)
     assert len(pages) == 4
+
+
+def test_an_index_begins_with_what_failed(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    given = ("equivariant", "inconclusive", "not invariant", "linear", "broken")
+    records = [{"test": v, "verdict": v, "model": "M", "page": ""} for v in given]
+    assert write_index(records, tmp_path / "index.html") == ""
+    page = (tmp_path / "index.html").read_text("utf-8")
+    listed = re.findall(r'<th scope="row">(.*?)</th>', page)
+    assert listed == ["not invariant", "broken", "inconclusive", "equivariant", "linear"]
 
 
 def test_an_index_that_cannot_be_written_fails_the_run(suite: pytest.Pytester) -> None:

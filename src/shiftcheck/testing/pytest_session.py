@@ -200,9 +200,9 @@ def write_report(report: AnyReport, folder: Path, kind: str, name: str) -> str:
 def write_index(records: Sequence[Mapping[str, Any]], path: Path) -> str:
     """Write a page that lists the checks with the pages of their reports; returns the problem.
 
-    What did not pass stands first.
+    What did not pass stands first, and what could not be told after it.
     """
-    listed = sorted(records, key=lambda record: record["verdict"] in PASSES)
+    listed = sorted(records, key=lambda record: LAST.get(record["verdict"], 0))
     entries = [
         (r["test"] or "outside of a test", r["verdict"], r["model"], r["page"]) for r in listed
     ]
@@ -213,4 +213,5 @@ def write_index(records: Sequence[Mapping[str, Any]], path: Path) -> str:
     return ""
 
 
-PASSES = ("equivariant", "invariant", "linear")
+LAST = {"inconclusive": 1, "equivariant": 2, "invariant": 2, "linear": 2}
+"""Where verdicts stand in the index, those of a failure before these."""

@@ -355,7 +355,10 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     report = report_of()
     test = "tests/models/test_restoration.py::TestShifts::test_moves[a case {} of many]"
-    entries = [(test.format(i), "broken", report.model, f"a case-{i}.html") for i in range(CHECKS)]
+    verdicts = ["broken", "inconclusive", "equivariant"] * CHECKS
+    entries = [
+        (test.format(i), verdicts[i], report.model, f"a case-{i}.html") for i in range(CHECKS)
+    ]
     for *_, name in entries:
         report.to_html(folder / name)
     (folder / "index.html").write_text(render_index(entries), encoding="utf-8")
@@ -369,6 +372,12 @@ def test_an_index_opens_and_its_links_work(chromium: Any, index: Path, width: in
     assert max(sizes) < 300_000
     opened = Opened(chromium, index, viewport={"width": width, "height": WIDTHS[width]})
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    broken_words = """[...document.querySelectorAll('.checks td:nth-child(2)')].filter((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        return text.getClientRects().length > 1;
+    }).length"""
+    assert opened.page.evaluate(broken_words) == 0
     links = opened.page.locator("a")
     assert links.count() == CHECKS
     for i in range(CHECKS):
