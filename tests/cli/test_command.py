@@ -204,6 +204,28 @@ def test_the_geometry(folder: Path, capsys: Captured) -> None:
     assert report.verdict is None
 
 
+WIDE = {"check": "field border compared", "geometry": "field valid", "render": "field border"}
+
+
+@pytest.mark.parametrize("command", WIDE)
+def test_all_columns_on_request(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    given = ["net.py:conv", "--shape", "1,3,16,18"]
+    if command == "render":
+        main(["check", *given, "--json", "report.json"])
+        given = ["report.json"]
+        capsys.readouterr()
+    main([command, *given])
+    table = capsys.readouterr().out.split("\n\n")[1]
+    assert max(map(len, table.splitlines())) <= 40
+    main([command, *given, "--wide"])
+    titles = capsys.readouterr().out.split("\n\n")[1].splitlines()[0].split()
+    assert set(WIDE[command].split()) <= set(titles)
+    assert not set(WIDE[command].split()) & set(table.splitlines()[0].split())
+
+
 def test_the_report_as_a_page(folder: Path, capsys: Captured) -> None:
     assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 0
     assert "conv" in (folder / "page.html").read_text("utf-8")
@@ -332,6 +354,8 @@ def test_reports_of_the_other_checks_are_shown_too(
     path, page = tmp_path / "report.json", tmp_path / "page.html"
     path.write_text(report.to_json(), encoding="utf-8")
     assert main(["render", str(path), "--html", str(page)]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    assert main(["render", str(path), "--wide"]) == 0
     assert capsys.readouterr().out == f"{report}\n"
     assert "<h1>AvgPool2d on 2x1x12x16" in page.read_text("utf-8")
 

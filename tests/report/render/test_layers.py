@@ -35,7 +35,7 @@ def test_a_row_that_is_equivariant_is_not_called_guilty(off_the_lattice: Report)
     assert marked[:3] == (
         "1",
         "equivariant",
-        "STRIDE; 1 of 2 shifts off the lattice, cause lies here",
+        "STRIDE; 1 off the lattice, cause lies here",
     )
     assert mark_of(replace(row, verdict=Verdict.BROKEN)) == "guilty"
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from shiftcheck.errors import MissingExtraError
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult
 from shiftcheck.report.invariance import InvarianceReport, InvarianceShift
+from shiftcheck.report.render.cells import NOT_COMPARED
 from shiftcheck.report.render.contents import Contents, how_made
 from shiftcheck.report.render.invariance import contents_of_invariance
 from shiftcheck.report.render.layers import (
@@ -155,7 +156,7 @@ def _data_of_invariance(report: InvarianceReport) -> dict[str, Any]:
 
 def _verdict_of_invariance(result: InvarianceShift) -> str:
     if result.relative_error is None:
-        return "not compared"
+        return NOT_COMPARED
     return "not judged" if result.verdict is None else str(result.verdict)
 
 

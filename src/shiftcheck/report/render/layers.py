@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
-from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.cells import NOT_COMPARED, cells_of, verdict_word
 from shiftcheck.report.render.contents import Sheet
 from shiftcheck.report.render.numbers import each, gap, halo, size, spans
 
@@ -34,22 +33,13 @@ def name_of(row: LayerResult) -> str:
 
 
 def verdict_of(row: LayerResult) -> str:
-    """The verdict in words; a row of which nothing could be compared has none."""
-    if row.verdict is None:
-        return "not measured"
-    nothing = not any(s.error is not None for s in row.shifts)
-    return "not compared" if row.verdict is Verdict.INCONCLUSIVE and nothing else str(row.verdict)
+    """The verdict in the word that the tables of a terminal have for it."""
+    return "not measured" if row.verdict is None else verdict_word(row)
 
 
 def cause_of(row: LayerResult) -> str:
     """What arises in the layer itself, and the reason of its verdict."""
-    kinds = list(dict.fromkeys(c.kind for c in row.causes if c.kind != CauseKind.MEASURED))
-    said = row.reason is Reason.UNSUPPORTED and CauseKind.UNSUPPORTED_OP in kinds
-    skipped = sum(s.reason is Reason.OFF_LATTICE for s in row.shifts)
-    reasons: list[str] = [row.reason] if row.reason and not said else []
-    if skipped and row.reason is not Reason.OFF_LATTICE:
-        reasons.append(f"{skipped} of {len(row.shifts)} shifts {Reason.OFF_LATTICE}")
-    return "; ".join([*map(str, kinds), *reasons, *(["measured"] if row.measured else [])])
+    return cells_of(row)["remarks"]
 
 
 def accused_row(report: Report) -> LayerResult | None:
@@ -70,7 +60,7 @@ def mark_of(row: LayerResult) -> str:
 def verdict_of_shift(result: ShiftResult) -> str:
     """The verdict at one shift, as that of a row."""
     unknown = result.verdict is Verdict.INCONCLUSIVE and result.error is None
-    return "not compared" if unknown else str(result.verdict)
+    return NOT_COMPARED if unknown else str(result.verdict)
 
 
 REST: dict[str, Callable[[LayerResult], str]] = {

@@ -143,10 +143,12 @@ COLUMNS.forEach((title, i) => {
 });
 
 const prefixes = (name) => name.split(".").slice(0, -1).map((_, i, parts) => parts.slice(0, i + 1).join("."));
-const ORDER = ["broken", "inconclusive", "equivariant", "not compared", "not measured"];
 const groups = new Map(); // the name of a module -> its layers
 for (const row of data.layers) for (const p of prefixes(row.name)) groups.set(p, [...(groups.get(p) ?? []), row]);
-const worst = (rows) => ORDER.find((verdict) => rows.some((row) => verdictOf(row) === verdict)) ?? "";
+function worst(rows) { // the word for several layers, as in the tables of a terminal
+  const words = new Set(rows.map(verdictOf));
+  return ["broken", "inconclusive"].find((word) => words.has(word)) ?? (words.size === 1 ? [...words][0] : "partly compared");
+}
 
 const made = new Map(); // rows are made once: most of what a search costs is making them
 function layerRow(row, index, depth) {
