@@ -294,7 +294,7 @@ def test_the_message_names_both_the_break_and_where_the_geometry_ends(unknown: C
     assert "first guilty layer: 'add' (add), cause POSITION" in joined
     assert "from layer 'guilt::mystery' (guilt::mystery) on, cause UNSUPPORTED_OP" in joined
     assert "hint: leave the constant out, or make it relative" in joined
-    assert "that layer alone, given inputs that move exactly" in joined
+    assert "alone, given inputs that move exactly" in joined
     assert "mend its rule" not in joined
 
 

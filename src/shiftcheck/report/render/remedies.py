@@ -34,14 +34,15 @@ MOST_LINES = 3
 def remedies(report: Report, output: LayerResult) -> list[str]:
     """The changes that pass, each as a line to paste; else what was tried, and hints."""
     lines = [*_at_the_border(report, output), *_circular_padding(report, output)]
-    working = [t.change for t in report.trials if t.works]
+    works = [t.change for t in report.trials if t.works]
+    working = [c for c in works if not c.boundary] or works
     for change in working:
         pasted = [f"    {line}" for line in _to_paste(change, report)]
         lines += [f"remedy: {_words(change, report)}{':' * bool(pasted)}", *pasted]
     if not working:
-        tried = "; ".join(_words(t.change, report) for t in report.trials if not _circle(t.change))
+        tried = "; ".join(_words(t.change, report) for t in report.trials if not t.change.boundary)
         lines += [f"tried in vain: {tried}"] if tried else []
-    lines += [*_on_a_circle(report), *_too_costly_size(report), *_not_tried(report)]
+    lines += [*_on_a_circle(report, working), *_too_costly_size(report), *_not_tried(report)]
     if report.reason is Reason.NOT_SPATIAL:
         lines.append("or: shiftcheck.assert_invariant(model, x), if the output is not to change")
     lines += _as_expected(report)
@@ -95,17 +96,15 @@ def _at_the_border(report: Report, output: LayerResult) -> list[str]:
     return [f"what lies beyond the edge changes the output by up to {off_by(error)}"]
 
 
-def _circle(change: Change) -> bool:
-    return bool(change.boundary)
-
-
-def _on_a_circle(report: Report) -> list[str]:
-    """What holds for a signal that closes, where no change makes it pass."""
-    trials = [t for t in report.trials if _circle(t.change)]
-    if not trials or any(t.works for t in trials):
+def _on_a_circle(report: Report, told: Sequence[Change]) -> list[str]:
+    """What holds for a signal that closes, unless a remedy tells it."""
+    trials = [t for t in report.trials if t.change.boundary]
+    if not trials or trials[-1].change in told:
         return []
     last = trials[-1]
     padded = " and circular padding" if last.change.circular_padding else ""
+    if last.works:
+        return [f"with boundary='circular'{padded} it passes, if the signal is periodic"]
     error = "" if last.relative_error is None else f", off by {off_by(last.relative_error)}"
     return [f"with boundary='circular'{padded}: {last.verdict.upper()}{error}{_rest(last)}"]
 
@@ -203,7 +202,8 @@ def _of_the_input(change: Change, report: Report) -> list[str]:
         larger = all(n >= m for n, m in zip(change.size, given, strict=True))
         sizes = _sizes(report, change.size)
         if change.size == report.needed:
-            parts.append(f"give {'a larger' if larger else 'another'} input: {sizes}")
+            free = f" ({_share(report)} is free of padding there)" if report.needed_share else ""
+            parts.append(f"give {'a larger' if larger else 'another'} input: {sizes}{free}")
         else:
             parts.append(f"give an input of {sizes}, which the strides fit")
     return parts

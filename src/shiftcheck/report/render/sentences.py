@@ -62,7 +62,12 @@ def _told(report: Report, output: LayerResult) -> _Told:
     return _Told(
         first=first_sentence(report, output, worst),
         answers=(*_blame(report, output), *remedies(report, output)),
-        details=(*_draws(report), *_seen(report, worst), *_evidence(report, output)),
+        details=(
+            *_draws(report),
+            *_seen(report, worst),
+            *_local(report),
+            *_evidence(report, output),
+        ),
         again=(f"reproduce: {reproduce(report, output)}", *_more(report)),
     )
 
@@ -227,7 +232,6 @@ def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
         f" {meaning}{detail}",
-        *_local(report, guilty),
         *_others(report, guilty, output),
         *_end_of_knowledge(report, guilty),
     ]
@@ -243,8 +247,11 @@ def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
     ]
 
 
-def _local(report: Report, guilty: Cause) -> list[str]:
+def _local(report: Report) -> list[str]:
     """What the guilty layer does alone, when it is fed with exact shifts."""
+    guilty = report.guilty
+    if guilty is None:
+        return []
     before = report.reason is Reason.UNSUPPORTED and guilty.kind != CauseKind.UNSUPPORTED_OP
     few = report.reason in TOO_FEW and guilty.kind != CauseKind.INDEX
     known = report.verdict is Verdict.BROKEN or few or before
@@ -259,9 +266,9 @@ def _local(report: Report, guilty: Cause) -> list[str]:
         for value, where in ((inside, "inside"), (border, "at its border"))
         if value is not None
     ]
-    return [
-        f"that layer alone, given inputs that move exactly, is off by {', '.join(figures)}"
-    ] * bool(figures)
+    off = f"is off by {', '.join(figures)}"
+    told = f"layer {guilty.layer!r} alone, given inputs that move exactly, {off}"
+    return [told] if figures else []
 
 
 FROM_SOME_LAYER_ON = (Reason.NOT_FINITE, *NOTHING_VARIES)
