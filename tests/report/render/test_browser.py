@@ -206,7 +206,7 @@ def test_errors_along_one_axis_are_a_line(chromium: Any, pages: dict[str, Path])
     assert opened.page.locator("#map .point").count() == 13
     assert opened.page.locator("#map .line").count() == 1
     assert opened.page.locator("#map .cell").count() == 0
-    assert "shift, pixels" in opened.texts("#map text")
+    assert "shift, samples" in opened.texts("#map text")
 
 
 def test_every_shift_of_a_volume_is_drawn_at_its_depth(
@@ -224,10 +224,10 @@ def test_every_shift_of_a_volume_is_drawn_at_its_depth(
     for i, depth in enumerate(depths):
         drawn = opened.page.locator("#map .panel").nth(i).locator("title").count()
         assert drawn == sum(shift[0] == depth for shift in report.shifts)
-    assert {"down, pixels", "right, pixels"} <= set(opened.texts("#map text"))
+    assert {"down, voxels", "right, voxels"} <= set(opened.texts("#map text"))
     assert [t for t in opened.texts("#region text") if t.isalpha()] == [
         *("depth", "down", "right"),
-        "pixels",
+        "voxels",
     ]
 
 

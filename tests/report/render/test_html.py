@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from shiftcheck.report import LayerResult, ShiftResult
 from shiftcheck.report.render import render_index
 from shiftcheck.report.render.layers import verdict_of_shift
 from shiftcheck.report.render.numbers import gap
+from shiftcheck.report.render.sentences import sentences
 
 pytest.importorskip("jinja2", reason="needs the extra html")
 
@@ -85,6 +87,16 @@ def test_the_numbers_are_those_of_the_report_with_the_digits_of_its_text(tmp_pat
         assert [e is None for e in shown["errors"]] == [s.error is None for s in row.shifts]
         verdicts = [shown["kinds"][i] for i in shown["verdicts"]]
         assert verdicts == [verdict_of_shift(s) for s in row.shifts]
+
+
+def test_what_is_to_be_pasted_is_code(tmp_path: Path) -> None:
+    report = report_of()
+    lines = [s.strip() for s in sentences(report) if s.startswith(" ")]
+    assert lines
+    page, shown = page_of(report, tmp_path), report._repr_html_()
+    for line in map(escape, lines):
+        assert f'<li class="line"><code>{line}</code></li>' in page
+        assert f"<code>{line}</code><br>" in shown
 
 
 def test_name_verdict_and_cause_are_the_first_columns(tmp_path: Path) -> None:

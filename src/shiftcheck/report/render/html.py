@@ -24,6 +24,7 @@ from shiftcheck.report.render.layers import (
     verdict_of_shift,
 )
 from shiftcheck.report.render.numbers import gap
+from shiftcheck.report.render.plain import UNIT
 from shiftcheck.report.render.sentences import headline, reproduce, sentences
 
 
@@ -126,6 +127,7 @@ def _data(report: Report) -> dict[str, Any]:
     accused = accused_row(report)
     return {
         "shifts": [list(shift) for shift in report.shifts],
+        "unit": _unit(len(report.spatial_dims)),
         "pixels": [report.input_shape[d] for d in report.spatial_dims],
         "guilty": None if accused is None else report.layers.index(accused),
         "mark": "" if accused is None else mark_of(accused),
@@ -151,7 +153,15 @@ def _row(row: LayerResult) -> dict[str, Any]:
 
 def _data_of_invariance(report: InvarianceReport) -> dict[str, Any]:
     shown = report.decisive.shifts
-    return {"shifts": [list(s.shift) for s in shown], **_over_shifts(shown, _verdict_of_invariance)}
+    return {
+        "unit": _unit(len(shown[0].shift)),
+        "shifts": [list(s.shift) for s in shown],
+        **_over_shifts(shown, _verdict_of_invariance),
+    }
+
+
+def _unit(axes: int) -> str:
+    return f"{UNIT.get(axes, 'pixel')}s"
 
 
 def _verdict_of_invariance(result: InvarianceShift) -> str:

@@ -1,5 +1,6 @@
 "use strict";
 // Charts as SVG, coloured by the classes of the page; what is drawn is in the page as numbers too.
+const data = JSON.parse(document.getElementById("data").textContent);
 const LEAST = 1e-18; // where an error of 0 is drawn
 const AXES = { 1: [""], 2: ["down", "right"], 3: ["depth", "down", "right"] };
 
@@ -74,7 +75,7 @@ function alongOne(points, width, allowed) {
   sorted.forEach((p, i) => {
     if (i % room === 0) chart.append(word(x(p.shift[0]), bottom + 16, String(p.shift[0])));
   });
-  chart.append(word((left + right) / 2, height - 8, "shift, pixels"));
+  chart.append(word((left + right) / 2, height - 8, `shift, ${data.unit}`));
   if (allowed !== null && allowed !== undefined) chart.append(told(`allowed ${shown(allowed)}`, svg("path", { class: "allowed", d: `M${left} ${y(allowed)}H${right}` })));
   let path = "", open = false; // a gap where nothing was compared
   for (const p of sorted) {
@@ -123,9 +124,9 @@ function oneMap(points, all, width, most) {
   const room = Math.max(1, Math.ceil(24 / cell));
   right.forEach((v, i) => i % room === 0 && chart.append(word(left + cell * (i + 0.5), bottom + 16, String(v))));
   down.forEach((v, i) => chart.append(word(left - 6, top + tall * (i + 0.5) + 4, String(v), { "text-anchor": "end" })));
-  chart.append(word((left + end) / 2, height - 8, "right, pixels"));
+  chart.append(word((left + end) / 2, height - 8, `right, ${data.unit}`));
   const middle = (top + bottom) / 2;
-  chart.append(word(14, middle, down.length < 4 ? "down" : "down, pixels", { transform: `rotate(-90 14 ${middle})` }));
+  chart.append(word(14, middle, down.length < 4 ? "down" : `down, ${data.unit}`, { transform: `rotate(-90 14 ${middle})` }));
   for (const p of points) {
     const x = left + cell * right.indexOf(p.shift[1]), y = top + tall * down.indexOf(p.shift[0]);
     const marks = [], box = { x: x + 0.5, y: y + 0.5, width: cell - 1, height: tall - 1 };

@@ -1,5 +1,4 @@
 "use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
 const COLUMNS = data.columns; // the first three are always in sight
 const AT = Object.fromEntries(COLUMNS.map((title, i) => [title, i]));
 const NUMBERS = new Set(["error", "border error", "alone, interior", "alone, border"].map((title) => AT[title]));
@@ -81,8 +80,8 @@ function boxes(seen, width) {
     chart.append(told(`${title}: ${spans(seen[key])}`, svg("rect", { class: `seen ${key}`, x: x(c), y: y(a), width: (d - c) * scale, height: (b - a) * scale })));
   }
   const [rows, columns] = data.pixels;
-  chart.append(word(x(0), height - 26, "0"), word(x(columns), height - 26, String(columns)), word(x(columns / 2), height - 8, "right, pixels"),
-    word(left - 8, y(rows), String(rows), { "text-anchor": "end" }), word(14, y(rows / 2), "down, pixels", { transform: `rotate(-90 14 ${y(rows / 2)})` }));
+  chart.append(word(x(0), height - 26, "0"), word(x(columns), height - 26, String(columns)), word(x(columns / 2), height - 8, `right, ${data.unit}`),
+    word(left - 8, y(rows), String(rows), { "text-anchor": "end" }), word(14, y(rows / 2), `down, ${data.unit}`, { transform: `rotate(-90 14 ${y(rows / 2)})` }));
   return chart;
 }
 
@@ -100,7 +99,7 @@ function rulers(seen, width) {
     });
     chart.append(word(x(0), top + 50, "0"), word(x(data.pixels[a]), top + 50, String(data.pixels[a])));
   });
-  chart.append(word((left + width) / 2, 62 * names.length + 18, "pixels"));
+  chart.append(word((left + width) / 2, 62 * names.length + 18, data.unit));
   return chart;
 }
 
