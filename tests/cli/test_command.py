@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from PIL import Image
 import shiftcheck
 from shiftcheck import Report, Verdict
 from shiftcheck.cli import main
+from shiftcheck.report.base import AnyReport
 
 SOURCE = """
 import sys
@@ -341,6 +342,22 @@ def test_a_report_is_shown_from_its_json(
     assert capsys.readouterr().out == f"{report}\n"
     report.to_html(own)
     assert page.read_bytes() == own.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "check", [shiftcheck.check_invariance, shiftcheck.check_linear, shiftcheck.check_convolution]
+)
+def test_reports_of_the_other_checks_are_shown_too(
+    check: Callable[..., AnyReport], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = check(torch.nn.AvgPool2d(2), torch.randn(2, 1, 12, 16))
+    path, page = tmp_path / "report.json", tmp_path / "page.html"
+    path.write_text(report.to_json(), encoding="utf-8")
+    assert main(["render", str(path), "--html", str(page)]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    assert main(["render", str(path), "--wide"]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    assert "<h1>AvgPool2d on 2x1x12x16" in page.read_text("utf-8")
 
 
 def test_a_report_is_read_from_the_input(

@@ -23,8 +23,9 @@ from shiftcheck.cli.signal_files import read_signal
 from shiftcheck.cli.target import load_target, own_error, parse_arguments
 from shiftcheck.errors import InputError, ShiftcheckError
 from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
-from shiftcheck.report.base import rendered
+from shiftcheck.report.base import AnyReport, rendered
 from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.reading import read_report
 
 PASSED, BROKEN, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 STATUS = {
@@ -137,7 +138,8 @@ examples:
 
 
 RENDER = """\
-Show a report that was written with --json: as text, and as a page with --html. Nothing is computed.
+Show a report that --json or to_json() wrote, of equivariance, invariance, linearity or the
+convolution theorem: as text, and as a page with --html. Nothing is computed.
 
 FILE is the report, or - for the input.
 """
@@ -264,7 +266,7 @@ def _render(options: argparse.Namespace) -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{options.file} cannot be read: {error}") from error
     try:
-        report = Report.from_json(text)
+        report = read_report(text)
     except InputError as error:
         raise InputError(f"{options.file}: {error}") from error
     _deliver(report, options)
@@ -331,12 +333,13 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise InputError(f"the report cannot be written to {path}: {why}")
 
 
-def _deliver(report: Report, options: argparse.Namespace) -> None:
+def _deliver(report: AnyReport, options: argparse.Namespace) -> None:
     """Write the report to where it was asked for, and print it unless the output holds its JSON."""
     if options.json == "-":
         print(report.to_json())
     else:
-        print(rendered("text", report, wide=True) if options.wide else report)
+        wide = options.wide and isinstance(report, Report)  # others have no table of layers
+        print(rendered("text", report, wide=True) if wide else report)
     if options.json not in (None, "-"):
         try:
             Path(options.json).write_text(report.to_json(), encoding="utf-8")

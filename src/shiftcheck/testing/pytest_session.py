@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,9 @@ import torch
 from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InputError, ShiftcheckError
+from shiftcheck.report.base import AnyReport
 from shiftcheck.report.equivariance import Report, ShiftResult
+from shiftcheck.report.render.html import render_index
 from shiftcheck.report.render.sentences import headline
 from shiftcheck.testing.assertions import assert_equivariant
 from shiftcheck.testing.budget_store import as_plain
@@ -114,6 +116,7 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     return {
         "verdict": str(report.verdict),
         "headline": headline(report),
+        "model": report.model + (f" up to {report.layer}" if report.layer else ""),
         "worst": worst,
         "budget": None if outcome.ruling is None else budget_record(outcome.ruling),
     }
@@ -181,15 +184,34 @@ def device_called(name: str) -> torch.device:
     return device
 
 
-def write_report(report: Report, folder: Path, kind: str, name: str) -> str:
+def write_report(report: AnyReport, folder: Path, kind: str, name: str) -> str:
     """Write a report to a file; returns the problem, empty where there is none."""
     path = folder / f"{name}.{kind}"
-    whole: Any = report
     try:
         if kind == "json":
             path.write_text(report.to_json() + "\n", encoding="utf-8")
         else:
-            whole.to_html(path)
+            report.to_html(path)
     except (OSError, ShiftcheckError) as error:
         return f"{path} was not written: {error}"
     return ""
+
+
+def write_index(records: Sequence[Mapping[str, Any]], path: Path) -> str:
+    """Write a page that lists the checks with the pages of their reports; returns the problem.
+
+    What did not pass stands first, and what could not be told after it.
+    """
+    listed = sorted(records, key=lambda record: LAST.get(record["verdict"], 0))
+    entries = [
+        (r["test"] or "outside of a test", r["verdict"], r["model"], r["page"]) for r in listed
+    ]
+    try:
+        path.write_text(render_index(entries), encoding="utf-8")
+    except (OSError, ShiftcheckError) as error:
+        return f"{path} was not written: {error}"
+    return ""
+
+
+LAST = {"inconclusive": 1, "equivariant": 2, "invariant": 2, "linear": 2}
+"""Where verdicts stand in the index, those of a failure before these."""

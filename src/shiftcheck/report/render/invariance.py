@@ -71,7 +71,7 @@ def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         return lines
     if output.variation is not None:
         lines.append(
-            f"different signals are {output.variation:.3g} apart"
+            f"different signals are {output.variation:.2g} apart"
             f" (median of {count(output.pairs, 'pair')} {FROM[report.signals]})"
         )
     if worst is not None:
@@ -265,7 +265,7 @@ def contents_of_invariance(report: InvarianceReport) -> Contents:
         headline=first,
         verdict="measured" if report.verdict is None else str(report.verdict),
         sentences=tuple(rest),
-        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
+        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), *([over] if over.rows else [])),
         made=how_made(report, device=report.device, fill=", ".join(report.fill)),
     )
 
@@ -276,12 +276,12 @@ def _percent(share: float | None) -> str:
 
 OF_AN_OUTPUT: dict[str, Callable[[InvariantOutput], str]] = {
     "output": lambda o: o.name,
-    "shape": lambda o: "x".join(map(str, o.shape)),
     "verdict": _verdict,
     "reason": lambda o: o.reason,
-    "period": lambda o: each(o.period),
     "worst": lambda o: gap(o.relative_error),
     "mean": lambda o: gap(o.mean_relative_error),
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "period": lambda o: each(o.period),
     "top-1 agreement": lambda o: _percent(o.top1_agreement),
 }
 OF_A_SHIFT: dict[str, Callable[[InvarianceShift], str]] = {
