@@ -10,6 +10,7 @@ import torch
 
 from _shiftcheck_options import problem
 from shiftcheck.checks.black_boxes import NOTE, seen_as
+from shiftcheck.checks.given_model import check_model
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
 from shiftcheck.measuring.plan import Model
@@ -62,14 +63,15 @@ def prepared(
     fixed: Any = (),
     outputs: Any = None,
     whole_numbers: bool = False,
+    values: bool = True,
 ) -> Prepared:
     """The model that was given, uncompiled, and its arguments.
 
-    Raises InputError for what cannot be used, or not with this model.
+    ``values``: the arguments must have some. Raises InputError for what cannot be used, or not with
+    this model.
     """
     model = uncompiled(model)
-    if not callable(model):
-        raise InputError(f"model={model!r} cannot be called: give a module or a function")
+    check_model(model)
     inputs = read_inputs(
         x,
         boundary=boundary,
@@ -78,6 +80,11 @@ def prepared(
         parameters=parameters_of(model),
         whole_numbers=whole_numbers,
     )
+    if values and inputs.main.tensor.device.type == "meta":
+        raise InputError(
+            "x is on the device 'meta', where nothing has a value: give values, or look at the"
+            " structure alone with shiftcheck.geometry"
+        )
     inputs = replace(inputs, outputs=read_outputs(outputs), computed_in=dtype_of(model))
     _check_initialised(model)
     _check_dimensions(model, inputs)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from shiftcheck.checks.equivariance.second_look import BREAK
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, only_signal, operated
 from shiftcheck.checks.linearity.rounding import Witness
 from shiftcheck.checks.linearity.superposition import (
@@ -43,6 +44,7 @@ HIDDEN = 0.01
 """A linear part of which less than this relative change would show is hidden by the constant."""
 
 
+@explaining_errors
 def check_linear(
     model: Model,
     x: Any,

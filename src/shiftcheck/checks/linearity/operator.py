@@ -13,9 +13,9 @@ import torch
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import (
     LEAVES_TORCH,
+    RaisedError,
     ValuesLeftError,
     needs_gradients,
-    raised,
 )
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Model, Plan
@@ -91,7 +91,7 @@ class Operator:
             with given.without_gradients():
                 returned = self.model(*args, **kwargs)
         except Exception as error:
-            raise ModelError(raised(error, given.main.tensor.shape)) from error
+            raise RaisedError(error, Plan(model=self.model, inputs=given)) from error
         leaves = [("output" + path, leaf) for path, leaf in flat_outputs(returned)]
         tensors = {name: leaf for name, leaf in leaves if isinstance(leaf, torch.Tensor)}
         if not tensors:
@@ -140,8 +140,6 @@ def only_signal(inputs: Inputs) -> None:
             f"x holds {len(tensors)} tensors: linearity is a property in one signal; fix the"
             " others, for example lambda x: model(x, other)"
         )
-    if inputs.main.tensor.device.type == "meta":
-        raise InputError("x is on the meta device and has no values: give a signal")
 
 
 @contextmanager
