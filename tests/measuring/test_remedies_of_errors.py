@@ -43,6 +43,12 @@ def in_steps_of_32(x: torch.Tensor) -> torch.Tensor:
     return 2 * x
 
 
+def of_one_size(x: torch.Tensor) -> torch.Tensor:
+    if x.shape[-1] != 96:
+        raise ValueError(f"the width is {x.shape[-1]}, and not 96")
+    return 2 * x
+
+
 def placed(x: torch.Tensor) -> torch.Tensor:
     return x + torch.zeros(1, 3, 20, 20)
 
@@ -77,6 +83,7 @@ def test_what_is_wrong_with_the_input(model: Any, x: Any, says: str) -> None:
         (to_classes(26 * 26), "The model runs on an input of 28 x 28; what comes before the error"),
         (to_classes(11 * 9), "The model needs an input of another size; what comes before"),
         (in_steps_of_32, "The model runs on an input of 32 x 32"),
+        (of_one_size, "The model runs on an input of 96 x 96"),
         (placed, "The model runs on an input of 20 x 20"),
     ],
 )
@@ -109,6 +116,18 @@ def own_mistake(x: torch.Tensor) -> torch.Tensor:
 )
 def test_the_model_s_own_mistake_gets_no_hint(model: Any) -> None:
     assert said(model, image()) == ""
+
+
+def test_a_model_that_raises_whatever_it_is_given_is_hardly_run_again() -> None:
+    calls: list[int] = []
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        raise RuntimeError("mine")
+
+    with pytest.raises(shiftcheck.ModelError, match=r"mine$"):
+        shiftcheck.geometry(model, (1, 3, 12, 14))
+    assert len(calls) == 3  # the pass that was asked for, the same again, and another size
 
 
 def takes_two(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

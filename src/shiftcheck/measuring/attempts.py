@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,22 +77,40 @@ class Attempt:
         """Whether the model came to its end."""
         return self.error is None
 
+    @property
+    def numbers(self) -> list[int]:
+        """The whole numbers that the function was given."""
+        return [] if self.call is None else self.call.numbers
 
-def attempt(plan: Plan, inputs: Inputs) -> Attempt:
-    """Run the model of a plan on inputs of these shapes, without values and without rules."""
-    fake, watching = fake_mode(), _Watching()
-    home = home_of(plan.model)
+
+def attempt(plan: Plan, inputs: Inputs, *, values: bool = False) -> Attempt:
+    """Run the model of a plan on other inputs, without rules and, unless asked for, without values.
+
+    What it writes to is put back.
+    """
+    watching = _Watching()
     with preserved(
         modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
     ) as originals:
         try:
-            with inputs.without_gradients(), fake, quiet():
-                args, kwargs = inputs.call([faked(leaf, fake, home) for leaf in inputs.leaves])
+            with inputs.without_gradients(), _given(plan, inputs, values) as given:
+                args, kwargs = inputs.call(given)
                 with watching, _Keeping(originals):
                     plan.model(*args, **kwargs)
         except Exception as error:
             return Attempt(error, watching.raised)
     return Attempt()
+
+
+@contextmanager
+def _given(plan: Plan, inputs: Inputs, values: bool) -> Iterator[list[Any]]:
+    """What the model is called with, and the place where it has no values."""
+    if values:
+        yield inputs.shifted(plan.zero, 0)
+        return
+    fake, home = fake_mode(), home_of(plan.model)
+    with fake, quiet():
+        yield [faked(leaf, fake, home) for leaf in inputs.leaves]
 
 
 class _Keeping(TorchDispatchMode):

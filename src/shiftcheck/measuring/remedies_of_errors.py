@@ -7,6 +7,7 @@ another size comes where sizes are the matter.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -37,9 +38,15 @@ def remedy(error: RaisedError) -> str:
     if isinstance(plan.model, BlackBox):
         return ""
     here = attempt(plan, plan.inputs)
-    if here.runs or isinstance(here.error, NOT_KNOWN_WITHOUT_VALUES):
-        return ""  # the values are the matter, or nothing is known without them
-    for other in (_other_container, _other_type, _other_channels):
+    if isinstance(here.error, NOT_KNOWN_WITHOUT_VALUES):
+        return ""
+    if here.runs:  # as with a type for which torch has no kernel
+        return _other_type(plan, values=True)
+    if sentence := _other_container(plan):
+        return sentence
+    if here.call is None:  # its own words say what they are about, unless it is the size
+        return _other_size(error, here)
+    for other in (_other_type, _other_channels):
         if sentence := other(plan):
             return sentence
     return _other_size(error, here) or _other_dimensions(plan)
@@ -107,13 +114,15 @@ def _other_container(plan: Plan) -> str:
     return "x is a list, which is one argument: the model runs with tuple(x), one for each entry"
 
 
-def _other_type(plan: Plan) -> str:
+def _other_type(plan: Plan, *, values: bool = False) -> str:
     x = plan.inputs.main.tensor
     parameters = [p for m in modules_of(plan.model) for p in m.parameters(False)]
     likely = [p.dtype for p in parameters if p.is_floating_point()][:1]
     for dtype in dict.fromkeys([*likely, torch.float32, torch.int64]):
-        named = dtype in NAMES and dtype != x.dtype
-        if named and attempt(plan, _with(plan, x.shape, dtype)).runs:
+        if dtype == x.dtype or dtype not in NAMES:
+            continue
+        as_type = plan.inputs.with_main(x.to(dtype)) if values else _with(plan, x.shape, dtype)
+        if attempt(plan, as_type, values=values).runs:
             return f"x has dtype {x.dtype}: the model runs with x.{NAMES[dtype]}()"
     return ""
 
@@ -154,7 +163,7 @@ def _other_size(error: RaisedError, here: Attempt) -> str:
     """A size at which the model runs, and the layer before which to stop."""
     plan = error.plan
     there = attempt(plan, _resized(plan, _elsewhere(plan)))
-    if not (there.runs or here.call is None or sizes_mend(here.call, there.call)):
+    if not (there.runs or _about_sizes(here, there)):
         return ""
     sizes = _likely_sizes(plan, here)
     taken = next((s for s in sizes if attempt(plan, _resized(plan, s)).runs), None)
@@ -168,6 +177,13 @@ def _other_size(error: RaisedError, here: Attempt) -> str:
     if before and ways:
         ways.append(f"what comes before the error is checked with layer={before!r}")
     return "; ".join(ways).capitalize() if ways else ""
+
+
+def _about_sizes(here: Attempt, there: Attempt) -> bool:
+    """Whether what is raised at two sizes may not be raised at another one."""
+    if here.call is not None:
+        return sizes_mend(here.call, there.call)
+    return str(here.error) != str(there.error)
 
 
 def _resized(plan: Plan, sizes: Sequence[int]) -> Inputs:
@@ -193,7 +209,8 @@ def _likely_sizes(plan: Plan, here: Attempt) -> Iterator[tuple[int, ...]]:
     The nearest come first.
     """
     given = plan.inputs.pixels
-    met = {n for n in (here.call.numbers if here.call is not None else ()) if 1 < n <= MOST}
+    said = [int(n) for n in re.findall(r"\d+", str(here.error)) if len(n) < 4]
+    met = {n for n in [*said, *here.numbers] if 1 < n <= MOST}
     near = [tuple(-(-n // step) * step for n in given) for step in (2, 4, 8, 16, 32)]
     squares = [(n,) * len(given) for n in {*SQUARES, *met}]
 
