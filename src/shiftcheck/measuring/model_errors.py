@@ -15,7 +15,14 @@ LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
 
 
 class ValuesLeftError(ModelError):
-    """Values left torch and came back, so no output can be traced to the input."""
+    """Values left torch and came back, so no output can be traced to the input.
+
+    ``line``: where in the user's files.
+    """
+
+    def __init__(self, message: str, line: str) -> None:
+        self.line = line
+        super().__init__(message + (f" at {line}" if line else ""))
 
 
 def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
@@ -32,7 +39,8 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
     if not traced.outputs and traced.leak in OUT - TEXT:
         raise ValuesLeftError(
             "the model returned no tensor that depends on x: its values left torch by"
-            f" {traced.leak}"
+            f" {traced.leak}",
+            traced.leak_line,
         )
     if not traced.outputs:
         what = "no tensor that depends on x" if traced.ignoring else "no tensor"

@@ -20,7 +20,7 @@ from shiftcheck.report.invariance import (
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
-from shiftcheck.report.render.sentences import asked_for
+from shiftcheck.report.render.sentences import asked_for, leaving
 
 LINES = 30
 
@@ -136,6 +136,7 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         lines.append(f"all signals give the same from layer {report.same_from!r} on")
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output.worst)
+        lines += leaving(report.guilty)
     lines += [_trial(trial, report) for trial in report.trials]
     if report.untried:
         changes = "; ".join(map(_words, report.untried))
