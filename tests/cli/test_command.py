@@ -247,7 +247,7 @@ def test_a_page_that_cannot_be_made_is_an_error(
         (["check", "net.py:conv", "--input", "missing.npy"], "there is no such file"),
         (["check", "net.py:conv", *SHAPE, "--json", "nowhere/report.json"], "there is no folder"),
         (["check", "net.py:conv", *SHAPE, "--json", "."], "it is a folder"),
-        (["check", "net.py:conv", *SHAPE, "--layer", "nowhere"], "layer='nowhere' was not met"),
+        (["check", "net.py:conv", *SHAPE, "--layer", "nowhere"], "--layer nowhere was not met"),
         (["check", "net.py:conv", "--shape", "1,1,16,18"], "expected input"),
         (["check", "net.py:conv", *SHAPE, "--shifts", "1"], "has 1 entry"),
         (["check", "net.py:conv", *SHAPE, "--rtol", "1"], "both or neither"),

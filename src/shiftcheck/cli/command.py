@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ShiftcheckError as error:
         from shiftcheck.cli.phrasing import as_options
 
-        return _complain(as_options(str(error)))
+        return _complain(as_options(str(error), options))
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def run_demo(options: argparse.Namespace) -> int:
     """Show what there is to see."""
     from shiftcheck.demo.tour import run_demo
 
-    run_demo(options.out, progress=sys.stderr.isatty())
+    run_demo(options.out, partial(print, flush=True), progress=sys.stderr.isatty())
     return PASSED
 
 
