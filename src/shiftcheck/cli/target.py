@@ -138,13 +138,14 @@ MOST_SHOWN = 10
 
 def _known(holder: Any, wanted: str) -> str:
     """The names to choose from, the nearest first; those that are only imported come last."""
-    names = [n for n, v in vars(holder).items() if callable(v) and not n.startswith("__")]
+    held = getattr(holder, "__dict__", {})
+    names = [n for n, v in held.items() if callable(v) and not n.startswith("__")]
     names = [n for n in names if wanted.startswith("_") or not n.startswith("_")]
     home = getattr(holder, "__name__", "")
 
     def order(name: str) -> tuple[bool, float]:
         unlike = 1 - difflib.SequenceMatcher(None, wanted.lower(), name.lower()).ratio()
-        value = vars(holder)[name]
+        value = held[name]
         made_here = getattr(value, "__module__", home) == home
         own = made_here or isinstance(value, torch.nn.Module)
         return not own and unlike > ALIKE, unlike
