@@ -104,8 +104,9 @@ PICTURES: tuple[tuple[str, Callable[[Report, Path], None]], ...] = (
 
 BEFORE = """\
 A LeNet that was trained on centred digits is given digits that move over a canvas. Which of its
-layers move along, and up to which shift does it know them? Five steps, about half a minute; a
-report and a film are written to {out}, and nothing is downloaded.
+layers move along, and up to which shift does it know them? Five steps, about half a minute; nothing
+is downloaded, and a report and a film are written to
+{out}
 """
 
 
