@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from shiftcheck.checks.circumstances import causes_of, circumstances
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.layer_geometry import layer_result
 from shiftcheck.checks.prepare import dtype_of, prepared, with_gradients_if_needed
 from shiftcheck.errors import InputError
@@ -19,6 +20,7 @@ from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.torch_internals import uncompiled
 
 
+@explaining_errors
 def geometry(
     model: Model,
     x: Any,
@@ -52,7 +54,14 @@ def geometry(
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=dtype_of(uncompiled(model)), device="meta")
     given = prepared(
-        model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
+        model,
+        x,
+        boundary,
+        spatial_dims,
+        fixed=fixed,
+        outputs=outputs,
+        whole_numbers=True,
+        values=False,
     )
     seen = given.seen(given.inputs, x, training=training)
     plan = Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training)

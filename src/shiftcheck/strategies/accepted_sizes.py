@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from shiftcheck.checks.explained import unexplained
 from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.signals.samples import is_whole, sample_signal
@@ -83,16 +84,17 @@ class Question:
 
     def _geometry(self, x: Any) -> Report | ModelError:
         try:
-            return geometry(
-                self.model,
-                x,
-                layer=self.layer,
-                boundary=self.boundary,
-                spatial_dims=self.spatial_dims,
-                training=self.training,
-                fixed=self.fixed,
-                outputs=self.outputs,
-            )
+            with unexplained():
+                return geometry(
+                    self.model,
+                    x,
+                    layer=self.layer,
+                    boundary=self.boundary,
+                    spatial_dims=self.spatial_dims,
+                    training=self.training,
+                    fixed=self.fixed,
+                    outputs=self.outputs,
+                )
         except ModelError as error:
             return error
 

@@ -10,6 +10,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from shiftcheck.checks.given_model import check_model
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.signals.samples import (
     KINDS,
@@ -23,7 +24,6 @@ from shiftcheck.strategies.arguments import (
     axes_of,
     boundary_of,
     channels_of,
-    checked_model,
     per_axis,
     shift_of,
 )
@@ -186,7 +186,7 @@ def sizes(
         ...     assert min(size) >= 8  # a field of six pixels, and one step of two
         >>> look()
     """
-    checked_model(model)
+    check_model(model)
     dims = axes_of(ndim, model)
     question = Question(
         model=model,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from shiftcheck.checks.given_model import check_model
 from shiftcheck.errors import InputError, NotEquivariantError
 from shiftcheck.measuring.signals.samples import DTYPES, checked_dtype, is_whole
 from shiftcheck.strategies.arguments import (
@@ -146,8 +147,8 @@ def equivariant(
 
 
 def _checked(model: Any) -> Any:
-    if not callable(model):
-        raise InputError(f"model={model!r} cannot be called: give a module, a function or a class")
+    if not isinstance(model, type | functools.partial):  # which are factories
+        check_model(model)
     wanted = required_of(model) if isinstance(model, type) else ()
     if wanted and wanted != ("",):
         raise InputError(

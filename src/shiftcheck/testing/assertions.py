@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from _shiftcheck_listeners import Outcome, tell
@@ -56,6 +56,7 @@ def assert_equivariant(
         ... )
     """
     __tracebackhide__ = True
+    shifts = list(shifts) if isinstance(shifts, Iterator) else shifts  # it is read twice
 
     def check(what: Any) -> Report:
         return check_equivariance(

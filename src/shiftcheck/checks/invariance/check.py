@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.invariance.examine import Question, examined
 from shiftcheck.checks.prepare import (
     as_black_box_if_needed,
@@ -40,6 +41,7 @@ from shiftcheck.report.invariance import (
 )
 
 
+@explaining_errors
 def check_invariance(
     model: Model,
     x: Any,
@@ -121,8 +123,6 @@ def check_invariance(
         outputs=outputs,
         whole_numbers=True,
     )
-    if given.inputs.main.tensor.device.type == "meta":
-        raise InputError("x is on the device 'meta', where nothing has a value: give values")
     fills = fill_of_each_axis(entering, len(given.inputs.pixels))
     surroundings = surrounded(given.inputs, fills, crop)
     chosen = check_shifts(shifts, surroundings.inputs) if shifts is not None else None

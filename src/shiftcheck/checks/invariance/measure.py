@@ -112,7 +112,7 @@ def measure(passes: Passes, surroundings: Surroundings, shifts: Sequence[Shift])
     alone = run_alone(passes)
     first = _traced(passes, surroundings.shifted(zero, seed))
     if first.leak in LEAVES_TORCH and first.ignoring:
-        raise ValuesLeftError(f"values left torch by {first.leak}")
+        raise ValuesLeftError(f"values left torch by {first.leak}", first.leak_line)
     base, unreadable = _values(plan, first)
     apart = all(values.leads for values in base.values())
     signals, others = other_signals(plan.inputs, seed, apart=apart)

@@ -21,6 +21,7 @@ from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.call import asked_for
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
+from shiftcheck.report.render.sentences import leaving
 
 LINES = 30
 
@@ -136,6 +137,7 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         lines.append(f"all signals give the same from layer {report.same_from!r} on")
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output.worst)
+        lines += leaving(report.guilty)
     lines += [_trial(trial, report) for trial in report.trials]
     if report.untried:
         changes = "; ".join(map(_words, report.untried))

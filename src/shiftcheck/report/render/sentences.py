@@ -232,9 +232,15 @@ def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
         f" {meaning}{detail}",
+        *leaving(guilty),
         *_others(report, guilty, output),
         *_end_of_knowledge(report, guilty),
     ]
+
+
+def leaving(guilty: Cause) -> list[str]:
+    """The line of the user's own by which values leave torch."""
+    return [f"values leave torch at {guilty.line}"] if guilty.line else []
 
 
 def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
