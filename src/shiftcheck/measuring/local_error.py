@@ -15,7 +15,8 @@ import torch
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
-from shiftcheck.measuring.gaps.compare import Base, measure
+from shiftcheck.measuring.gaps.compare import Base, asked_gap
+from shiftcheck.measuring.gaps.read import Asking, all_answered
 from shiftcheck.measuring.gaps.regions import Gap, Planner, Region, whole_index
 from shiftcheck.measuring.layer_gaps import require_copies, without_copies
 from shiftcheck.measuring.passes import Passes
@@ -135,12 +136,16 @@ def _replace(
     layout = without_copies(row.layout)
     planner = passes.planner(layout)
     causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
-    local, strayed = [], set()
+    clean = [i not in row.strayed and any(shift) for i, shift in enumerate(shifts)]
+    asked = (
+        _local(base, whole[first + i], planner.region(shift) if known else Gap(), causes)
+        for i, (shift, known) in enumerate(zip(shifts, clean, strict=True))
+    )
+    found = all_answered(asked, whole)
+    local = [one if known else NOTHING for one, known in zip(found, clean, strict=True)]
+    strayed = set()
     for i, shift in enumerate(shifts):
         copy = whole[first + i]
-        region = planner.region(shift)
-        clean = i not in row.strayed and any(shift)
-        local.append(replace(_local(base, copy, region), causes=causes) if clean else NOTHING)
         exact = _exact_region(planner, layout, shift)
         if exact is None:
             strayed.add(i)
@@ -155,13 +160,16 @@ def _replace(
     return local, None
 
 
-def _local(base: Base, copy: torch.Tensor, region: Region | Gap) -> Local:
+def _local(
+    base: Base, copy: torch.Tensor, region: Region | Gap, causes: tuple[Cause, ...]
+) -> Asking[Local]:
     if not isinstance(region, Region):
-        return NOTHING
-    gap = measure(base, copy, region, border=True, null="")
+        return replace(NOTHING, causes=causes)
+    gap = yield from asked_gap(base, copy, region, border=True, null="")
     scale = base.peak
     border = None if gap.border is None or not scale > 0 else gap.border / scale
-    return Local(interior=_finite(gap.relative), border=_finite(border))
+    interior = _finite(gap.relative)
+    return Local(interior=interior, border=_finite(border), causes=causes)
 
 
 def causes_alone(errors: LocalErrors) -> tuple[Cause, ...]:
