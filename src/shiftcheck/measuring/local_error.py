@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 
@@ -141,7 +142,8 @@ def _replace(
         _local(base, whole[first + i], planner.region(shift) if known else Gap(), causes)
         for i, (shift, known) in enumerate(zip(shifts, clean, strict=True))
     )
-    found = all_answered(asked, whole)
+    magnitudes = [base.asked()] if any(clean) else []
+    found = filter(None, all_answered(chain(magnitudes, asked), whole))
     local = [one if known else NOTHING for one, known in zip(found, clean, strict=True)]
     strayed = set()
     for i, shift in enumerate(shifts):

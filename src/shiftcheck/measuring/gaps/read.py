@@ -77,9 +77,12 @@ def read(tensors: Sequence[torch.Tensor]) -> Asked:
     once = {id(t): t for t in tensors}
     small = [t for t in once.values() if t.numel() < LARGE]
     small.sort(key=lambda t: -t.element_size())  # so each begins where its type may begin
-    packed = torch.cat([t.contiguous().reshape(-1).view(torch.uint8) for t in small])
-    parts = packed.cpu().split([t.numel() * t.element_size() for t in small])
-    here = {id(t): part.view(t.dtype).view(t.shape) for t, part in zip(small, parts, strict=True)}
+    here = {}
+    if small:
+        packed = torch.cat([t.contiguous().reshape(-1).view(torch.uint8) for t in small]).cpu()
+        parts = packed.split([t.numel() * t.element_size() for t in small])
+        pairs = zip(small, parts, strict=True)
+        here = {id(t): part.view(t.dtype).view(t.shape) for t, part in pairs}
     here |= {key: t.cpu() for key, t in once.items() if key not in here}
     return tuple(here[id(t)] for t in tensors)
 
