@@ -136,15 +136,11 @@ def _replace(
         return [NOTHING] * len(shifts), every
     layout = without_copies(row.layout)
     planner = passes.planner(layout)
-    causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
-    clean = [i not in row.strayed and any(shift) for i, shift in enumerate(shifts)]
-    asked = (
-        _local(base, whole[first + i], planner.region(shift) if known else Gap(), causes)
-        for i, (shift, known) in enumerate(zip(shifts, clean, strict=True))
-    )
-    magnitudes = [base.asked()] if any(clean) else []
-    found = filter(None, all_answered(chain(magnitudes, asked), whole))
-    local = [one if known else NOTHING for one, known in zip(found, clean, strict=True)]
+    regions = [
+        planner.region(shift) if i not in row.strayed and any(shift) else None
+        for i, shift in enumerate(shifts)
+    ]
+    local = _measured(base, whole[first:], regions, row)
     strayed = set()
     for i, shift in enumerate(shifts):
         copy = whole[first + i]
@@ -162,16 +158,25 @@ def _replace(
     return local, None
 
 
-def _local(
-    base: Base, copy: torch.Tensor, region: Region | Gap, causes: tuple[Cause, ...]
-) -> Asking[Local]:
+def _measured(
+    base: Base, copies: torch.Tensor, regions: Sequence[Region | Gap | None], row: Row
+) -> list[Local]:
+    """What each copy tells; None in the place of a region: it was not fed with an exact shift."""
+    causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
+    pairs = list(zip(copies, regions, strict=True))
+    asked = (_local(base, copy, region) for copy, region in pairs if region is not None)
+    magnitudes = [base.asked()] if any(isinstance(region, Region) for region in regions) else []
+    found = filter(None, all_answered(chain(magnitudes, asked), base.values))
+    return [NOTHING if r is None else replace(next(found), causes=causes) for r in regions]
+
+
+def _local(base: Base, copy: torch.Tensor, region: Region | Gap) -> Asking[Local]:
     if not isinstance(region, Region):
-        return replace(NOTHING, causes=causes)
+        return NOTHING
     gap = yield from asked_gap(base, copy, region, border=True, null="")
     scale = base.peak
     border = None if gap.border is None or not scale > 0 else gap.border / scale
-    interior = _finite(gap.relative)
-    return Local(interior=interior, border=_finite(border), causes=causes)
+    return Local(interior=_finite(gap.relative), border=_finite(border))
 
 
 def causes_alone(errors: LocalErrors) -> tuple[Cause, ...]:
