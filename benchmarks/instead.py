@@ -35,7 +35,7 @@ def _keep(values: list[torch.Tensor], module: nn.Module, args: Any, output: Any)
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor, x: torch.Tensor, shift: tuple[int, ...]) -> bool:
-    stride = max(1, round(x.shape[-1] / one.shape[-1]))
+    stride = x.shape[-1] // one.shape[-1]
     moved = one.roll([v // stride for v in shift], (2, 3))
     inner = [slice(None)] * 2 + [slice(3 * n // 8, n - 3 * n // 8) for n in one.shape[2:]]
     return torch.allclose(moved[tuple(inner)], other[tuple(inner)], atol=1e-5)
