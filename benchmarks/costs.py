@@ -65,7 +65,9 @@ The search for sizes is shared among the {examples} examples of the property tes
 
 In the same turns as the checks above, beside the same bare pass. None of these tells which samples
 can be compared at all, or which layer is the first to break, and two forwards tell of one shift
-only. `torchlens` records every operation and finds receptive fields; it compares nothing.
+only. `torchlens`
+records every operation and finds receptive fields; it compares nothing. It wraps the functions of
+torch for the whole process, so it follows after the checks, in turn with a bare pass of its own.
 """,
 }
 """The groups in the order of the page, and what stands above each."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from benchmarks import instead, startup
 from benchmarks.cases import CASES, STRUCTURES, Case, without_values
-from benchmarks.measure import CLOCKS, Clock, Figure, child, in_turn, ratio
+from benchmarks.measure import CLOCKS, Clock, Figure, Work, child, in_turn, ratio
 from benchmarks.networks import FAILING, Classifier
 from hypothesis import HealthCheck, settings
 from torch import nn
@@ -58,24 +58,36 @@ def passing(how: How) -> Iterator[Figure]:
     """Checks that pass, and what people would use instead, all in turn."""
     for key, make in CASES.items():
         case = make().to(how.device)
-        checks = {"bare": case.bare, "assertion": case.asserted, "report": case.reported}
+        checks = {"assertion": case.asserted, "report": case.reported}
         rivals = instead.works(case.trunk, case.x, case.shifts)
-        took = in_turn({**checks, **rivals, "bare again": case.bare}, how.rounds, how.time)
-        bare = [(a + b) / 2 for a, b in zip(took["bare"], took["bare again"], strict=True)]
-        bounds = {"assertion": PASSING, "report": REPORT}
-        for name in (*bounds, *rivals):
-            yield Figure(
-                group="passing" if name in bounds else "instead",
-                network=case.name,
-                what=name,
-                value=ratio(took[name], bare),
-                unit="times the bare pass",
-                bound=bounds.get(name),
-                seconds=median(took[name]),
-                reference=median(bare),
-                runs=how.rounds,
-            )
+        yield from against_bare("passing", case, checks, rivals, how)
         yield memory_of_report(key, case, how)
+        tracers = instead.tracers(case.trunk, case.x)
+        if tracers:
+            yield from against_bare("instead", case, {}, tracers, how)
+            instead.without_wrappers()
+
+
+def against_bare(
+    group: str, case: Case, checks: Mapping[str, Work], rivals: Mapping[str, Work], how: How
+) -> Iterator[Figure]:
+    """Works in turn with a bare pass before and after them."""
+    works = {"bare": case.bare, **checks, **rivals, "bare again": case.bare}
+    took = in_turn(works, how.rounds, how.time)
+    bare = [(a + b) / 2 for a, b in zip(took["bare"], took["bare again"], strict=True)]
+    bounds = {"assertion": PASSING, "report": REPORT}
+    for name in (*checks, *rivals):
+        yield Figure(
+            group=group if name in checks else "instead",
+            network=case.name,
+            what=name,
+            value=ratio(took[name], bare),
+            unit="times the bare pass",
+            bound=bounds.get(name),
+            seconds=median(took[name]),
+            reference=median(bare),
+            runs=how.rounds,
+        )
 
 
 def memory_of_report(key: str, case: Case, how: How) -> Figure:

@@ -68,13 +68,26 @@ def torchlens_fields(model: nn.Module, x: torch.Tensor) -> list[Any]:
     return found
 
 
+def without_wrappers() -> None:
+    """Give torch its own functions back, which torchlens has wrapped for the whole process."""
+    from torchlens.backends.torch.wrappers import unwrap_torch
+
+    unwrap_torch()
+
+
 def works(model: nn.Module, x: torch.Tensor, shifts: Sequence[tuple[int, ...]]) -> dict[str, Work]:
-    """All of them by their names, and those of torchlens where it is installed."""
-    found: dict[str, Work] = {
+    """What compares, by its name."""
+    return {
         "two forwards, hooks, allclose (one shift)": partial(two_forwards, model, x, shifts[-1]),
         "a loop over the shifts (the output)": partial(loop, model, x, shifts),
     }
-    if importlib.util.find_spec("torchlens"):
-        found["torchlens, trace of x alone"] = partial(torchlens_trace, model, x)
-        found["torchlens, receptive fields of x alone"] = partial(torchlens_fields, model, x)
-    return found
+
+
+def tracers(model: nn.Module, x: torch.Tensor) -> dict[str, Work]:
+    """What torchlens tells of x alone, where that is installed; ``without_wrappers`` follows."""
+    if not importlib.util.find_spec("torchlens"):
+        return {}
+    return {
+        "torchlens, trace of x alone": partial(torchlens_trace, model, x),
+        "torchlens, receptive fields of x alone": partial(torchlens_fields, model, x),
+    }
