@@ -8,12 +8,12 @@ from torch import nn
 
 from shiftcheck import InputError
 from shiftcheck.strategies.accepted_sizes import (
-    Question,
     find_sizes,
     likely_channels,
     listed_sizes,
     number_of_axes,
 )
+from shiftcheck.strategies.question import Question
 
 
 def down(*ratios: int) -> nn.Module:

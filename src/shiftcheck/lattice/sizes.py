@@ -70,6 +70,16 @@ def smallest_sizes(look: Look, given: Sizes, moved: Sequence[int], limit: int) -
     return None if ample is None else _Search(look, given, ample, limit).smallest()
 
 
+def smallest_below(look: Look, ample: Sizes) -> Smallest | None:
+    """The smallest sizes that work, from some that do; None where none was found to be."""
+    look = cache(look)
+    seen = look(ample)
+    there = {a: (n, s) for a, n in enumerate(ample) if seen is not None and (s := seen[a])}
+    if not there or not all(s.works and s.possible and not s.endless for _, s in there.values()):
+        return None
+    return _Search(look, ample, there, max(ample)).smallest()
+
+
 def _works(seen: Outlook | None) -> bool:
     return seen is None or seen.works
 

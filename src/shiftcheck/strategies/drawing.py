@@ -18,7 +18,7 @@ from shiftcheck.measuring.signals.samples import (
     checked_shape,
     sample_signal,
 )
-from shiftcheck.strategies.accepted_sizes import Accepted, Question, find_sizes
+from shiftcheck.strategies.accepted_sizes import Accepted, find_sizes
 from shiftcheck.strategies.arguments import (
     axes_of,
     boundary_of,
@@ -27,6 +27,7 @@ from shiftcheck.strategies.arguments import (
     per_axis,
     shift_of,
 )
+from shiftcheck.strategies.question import Question
 
 Shift = tuple[int, ...]
 SEEDS = 2**16
