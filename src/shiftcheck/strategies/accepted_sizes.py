@@ -23,6 +23,9 @@ BASES = (64, 32, 128, 48, 60, 96, 256, 16, 24, 224, 28, 512, 240, 384, 1024, 8, 
 EVERY = 200
 """Up to this size every one is tried where the model accepts none of BASES."""
 
+ASKED = 20
+"""Sizes below this one are asked for one by one where no other way leads to the smallest."""
+
 LIMIT = 2048
 """A size that suffices is looked for up to this one."""
 
@@ -136,7 +139,7 @@ def find_sizes(
     base = _find_base(question, channels, _candidates(question), grown=True)
     if base.comparable and base.smallest is None:
         below = smallest_below(_look(question, base.channels), base.sizes)
-        base = replace(base, smallest=below)
+        base = replace(base, smallest=below or _by_asking(question, base))
     accepted = _answer(question, base, channels)
     first, smallest = accepted.probed, accepted.smallest
     square = question.ndim > 1 and _only_squares(question, first, smallest, accepted.lattice)
@@ -265,6 +268,19 @@ def _grown(question: Question, base: _Base) -> _Base:
     if larger is None:
         return base
     return replace(base, sizes=larger.sizes, comparable=True, smallest=larger)
+
+
+def _by_asking(question: Question, base: _Base) -> Smallest | None:
+    """The first of the smallest sizes that works, for a model whose geometry tells of no other."""
+    first, lost = base.channels, question.loses(base.channels, base.sizes)
+    for n in range(1, min(ASKED, *base.sizes)):
+        sizes = (n,) * question.ndim
+        seen = question.ask(first, sizes)
+        if not isinstance(seen, Seen) or (not lost and question.loses(first, sizes)):
+            continue
+        if all(question.leaves(first, sizes, a, v) for a, v in enumerate(seen.steps)):
+            return Smallest(sizes=sizes, steps=(0,) * question.ndim)
+    return None
 
 
 def _candidates(question: Question) -> list[Sizes]:
