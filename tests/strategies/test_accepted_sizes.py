@@ -1,4 +1,4 @@
-"""The sizes that a model accepts, against the usual formulas and against running it."""
+"""The sizes that a model accepts, against formulas, against trying all, and against running it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from shiftcheck import InputError
+from shiftcheck.lattice.shares import fewest
 from shiftcheck.strategies.accepted_sizes import (
     find_sizes,
     likely_channels,
@@ -28,29 +29,29 @@ def smallest_of(model: nn.Module, shift: tuple[int, ...] | None = None) -> tuple
     return found.smallest_for(shift or found.lattice)
 
 
-# the receptive field and the stride by the usual formula: two neighbouring samples need the sum
+# the receptive field and the stride by the usual formula: each further sample needs one stride more
 @pytest.mark.parametrize(
     ("model", "smallest"),
     [
-        (nn.Conv2d(1, 1, 3, padding=1), 3 + 1),
-        (nn.Conv2d(1, 1, 3, dilation=4), 9 + 1),
-        (down(2, 3), 6 + 6),
-        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3)), 8 + 2),
+        (nn.Conv2d(1, 1, 3, padding=1), 3 + 2),
+        (nn.Conv2d(1, 1, 3, dilation=4), 9 + 2),
+        (down(2, 3), 6 + 2 * 6),
+        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3)), 8 + 2 * 2),
     ],
 )
-def test_sizes_shrink_to_receptive_field_plus_stride(model: nn.Module, smallest: int) -> None:
+def test_sizes_shrink_to_three_samples_that_see_no_padding(model: nn.Module, smallest: int) -> None:
     assert smallest_of(model) == (smallest, smallest)
 
 
 def test_sizes_of_unlike_axes() -> None:
     model = nn.Conv2d(2, 1, (3, 21))
-    assert smallest_of(model) == (4, 22)
-    assert smallest_of(model, (5, 0)) == (8, 22)
+    assert smallest_of(model) == (5, 23)
+    assert smallest_of(model, (5, 0)) == (3 + fewest(5) - 1, 23)
 
 
 def test_sizes_of_one_and_of_three_axes() -> None:
-    assert smallest_of(nn.Conv1d(2, 2, 7)) == (8,)
-    assert smallest_of(nn.Conv3d(1, 1, 2)) == (3, 3, 3)
+    assert smallest_of(nn.Conv1d(2, 2, 7)) == (9,)
+    assert smallest_of(nn.Conv3d(1, 1, 2)) == (4, 4, 4)
 
 
 def question(model: nn.Module, ndim: int = 2) -> Question:
@@ -78,7 +79,7 @@ def test_the_lattice_is_the_stride_of_the_output() -> None:
 def test_sizes_reach_far_enough_for_a_large_shift() -> None:
     found = find_sizes(question(nn.Conv2d(1, 1, 3)), (1,), (100, 0))
     assert found.has_room((100, 0))
-    assert found.smallest_for((100, 0)) == (103, 4)  # one sample more than the field of three
+    assert found.smallest_for((100, 0)) == (3 + fewest(100) - 1, 5)  # a field of three
 
 
 def test_sizes_that_are_given() -> None:

@@ -162,10 +162,11 @@ def sizes(
     spatial_dims: Sequence[int] | None = None,
     arguments: Callable[[torch.Tensor], Any] | None = None,
 ) -> SearchStrategy[tuple[int, ...]]:
-    """Spatial sizes that a model accepts and that leave something to compare, by its geometry.
+    """Spatial sizes that a model accepts and at which a check can tell something, by its geometry.
 
-    They are looked for when this is called: the geometry is read at a few dozen sizes along each
-    axis, without running the model. Examples shrink towards the smallest size.
+    They are looked for when this is called: the geometry is read at about a dozen sizes, without
+    running the model. Examples shrink towards the smallest size: so many samples see no padding
+    that a check has enough to compare.
 
     Args:
         model: any module or callable.
@@ -174,7 +175,7 @@ def sizes(
             out.
         boundary: ``"valid"`` or ``"circular"``, once or for each spatial axis.
         shift: whole pixels that the sizes leave room for; one step of the outputs' strides when
-            left out.
+            left out, as in the checks.
         layer, spatial_dims: as in ``check_equivariance``.
         arguments: makes what the model is called with from a signal ``[batch, channels,
             *spatial]``; the signal itself when left out.
@@ -188,7 +189,7 @@ def sizes(
         >>> @hypothesis.settings(max_examples=5, deadline=None)
         ... @hypothesis.given(sizes(net))
         ... def look(size):
-        ...     assert min(size) >= 8  # a field of six pixels, and one step of two
+        ...     assert min(size) >= 10  # a field of six pixels, and two steps of two
         >>> look()
     """
     checked_model(model)
