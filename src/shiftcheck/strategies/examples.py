@@ -46,8 +46,7 @@ class Scene:
         """One step along each axis at the smallest size, the smallest step first."""
         movable = [axis for axis, most in enumerate(self.farthest) if most]
         for axis in sorted(movable, key=lambda axis: self.lattice[axis]):
-            step = self.lattice[axis]
-            shift = tuple(step if a == axis else 0 for a in range(len(self.lattice)))
+            shift = _along(axis, self.lattice[axis], self.lattice)
             yield Example(
                 shift=shift,
                 channels=self.found.channels[0],
@@ -55,6 +54,13 @@ class Scene:
                 kind=self.kinds[0],
                 seed=0,
             )
+
+    def coarser(self, lattice: tuple[int, ...]) -> Scene | None:
+        """The same with a coarser lattice; None where no size leaves enough for one step of it."""
+        steps = (_along(axis, step, lattice) for axis, step in enumerate(lattice))
+        moved = [v for v, most in zip(steps, self.farthest, strict=True) if most]
+        room = all(map(self.found.has_room, moved))
+        return replace(self, lattice=lattice) if room else None
 
     def run(self, example: Example, measure: Any) -> Report:
         """Check the model on one example."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from _shiftcheck_listeners import Outcome, tell
@@ -144,7 +145,29 @@ class Search:
         shown = report if _alike(report, seen) else seen
         tell(Outcome(report=shown))
         lines = [line for line in explain(shown).splitlines() if not line.startswith(AGAIN)]
+        lattice = self._kept(shown) if shown.verdict is Verdict.BROKEN else None
+        if lattice is not None:
+            lines.append(f"remedy: lattice={lattice}, if that is all that the network promises")
         return "\n".join([*lines, AS_CODE, self.scene.written(example)])
+
+    def _kept(self, report: Report) -> int | tuple[int, ...] | None:
+        """A coarser lattice of which one step along each axis passes; None where there is none."""
+        axes = range(len(self.scene.lattice))
+        periods = [[output.period[a] for output in report.outputs] for a in axes]
+        if any(period is None for along in periods for period in along):
+            return None
+        steps = tuple(
+            math.lcm(step, *(period or 1 for period in along))
+            for step, along in zip(self.scene.lattice, periods, strict=True)
+        )
+        scene = self.scene.coarser(steps) if steps != self.scene.lattice else None
+        if scene is None:
+            return None
+        for example in scene.simplest():
+            tried = self._measured(example)
+            if tried is None or tried.verdict is not Verdict.EQUIVARIANT:
+                return None
+        return steps[0] if len(set(steps)) == 1 else steps
 
 
 AGAIN = "reproduce: "
