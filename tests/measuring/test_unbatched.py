@@ -13,6 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InconclusiveError, NotEquivariantError, Report, Verdict
+from shiftcheck.measuring.passes import Passes
 from shiftcheck.rules import registry
 
 X = torch.randn(1, 2, 16, 18, generator=torch.Generator().manual_seed(0))
@@ -98,6 +99,30 @@ def test_with_one_shift_x_runs_beside_it() -> None:
     model = Counted()
     assert asserted(model, shifts=[(1, 2)]).verdict is Verdict.EQUIVARIANT
     assert batches == [1, 2]
+
+
+def test_with_one_shift_rules_are_asked_in_the_pass_of_x_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[int] = []
+    run = Passes.run
+
+    def counted(passes: Passes, values: Any, on_row: Any, **options: Any) -> Any:
+        ran.append(options.get("copies", 1))
+        return run(passes, values, on_row, **options)
+
+    monkeypatch.setattr(Passes, "run", counted)
+    report = shiftcheck.check_equivariance(Counted(), X, shifts=[(1, 2)], measure="outputs")
+    assert report.verdict is Verdict.EQUIVARIANT
+    assert ran == [1]
+
+
+@pytest.mark.usefixtures("_pointwise")
+@pytest.mark.parametrize("more", [1e-3, 1.0])
+def test_coupling_is_told_with_one_shift(more: float) -> None:
+    model = Counted(lambda x: scaled_in_batches(x, more))
+    report = shiftcheck.check_equivariance(model, X, shifts=[(1, 2)], measure="outputs")
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")
 
 
 def test_the_zero_shift_is_left_out() -> None:

@@ -10,7 +10,7 @@ from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.testing.budgets import OpenedBudget, claim_budget
-from shiftcheck.testing.exploring import Later, is_exploring, unwatched
+from shiftcheck.testing.exploring import Later, Unwatched, is_exploring
 
 
 def assert_equivariant(
@@ -79,7 +79,7 @@ def assert_equivariant(
             effort=effort,
         )
 
-    with unwatched():
+    with Unwatched():
         opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
         return _asserted(check, opened, given=shifts is not None)
 

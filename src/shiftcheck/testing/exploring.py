@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -17,27 +16,29 @@ def is_exploring() -> bool:
     return not getattr(control.current_build_context(), "is_final", True)
 
 
-@contextmanager
-def unwatched() -> Iterator[None]:
-    """Keep hypothesis from noting every line that runs here, as it does to explain a failure.
+class Unwatched:
+    """Keeps hypothesis from noting every line that runs inside, as it does to explain a failure.
 
-    None of them is the user's, and noted like that a check takes fifty times as long.
+    None of them is the user's, and noted like that a check takes fifty times as long. This is a
+    class, as the lines of contextlib, which everybody runs, would lead hypothesis here.
     """
-    monitoring: Any = getattr(sys, "monitoring", None)
-    tool, watcher = _tool(monitoring), sys.gettrace()
-    events = monitoring.get_events(tool) if tool is not None else 0
-    ours = _is_of_hypothesis(watcher)
-    if ours:
-        sys.settrace(None)
-    if events:
-        monitoring.set_events(tool, 0)
-    try:
-        yield
-    finally:
-        if events:
-            monitoring.set_events(tool, events)
-        if ours:
-            sys.settrace(watcher)
+
+    def __enter__(self) -> None:
+        self._watcher = sys.gettrace()
+        if _is_of_hypothesis(self._watcher):
+            sys.settrace(None)
+        monitoring: Any = getattr(sys, "monitoring", None)
+        self._tool = _tool(monitoring)
+        if self._tool is not None:
+            self._events = monitoring.get_events(self._tool)
+            monitoring.set_events(self._tool, 0)
+
+    def __exit__(self, *error: object) -> None:
+        if self._tool is not None:
+            monitoring: Any = getattr(sys, "monitoring", None)
+            monitoring.set_events(self._tool, self._events)
+        if _is_of_hypothesis(self._watcher):
+            sys.settrace(self._watcher)
 
 
 def _tool(monitoring: Any) -> int | None:
