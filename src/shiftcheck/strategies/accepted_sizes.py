@@ -73,7 +73,7 @@ class Accepted:
     def least_for(self, axis: int, pixels: int) -> int:
         """A size from which on a shift by ``pixels`` leaves enough of an axis.
 
-        Each stride of further pixels makes one more sample valid.
+        Each period of further pixels makes as many samples more valid as it has.
         """
         more = abs(pixels) + 1
         seen = self.question.ask(self.probed, self.smallest.sizes)
@@ -84,7 +84,7 @@ class Accepted:
             stretch = stretch_of(layout.axes[axis], abs(pixels))
             if stretch is not None and stretch.enough is not None:
                 wanted = max(0, stretch.enough - stretch.count) * abs(stretch.stride)
-                more = max(more, size + math.ceil(wanted))
+                more = max(more, size + math.ceil(wanted / stretch.lattice) * stretch.lattice)
         return more
 
     def whole_for(self, shift: Sequence[int]) -> list[Sizes]:
