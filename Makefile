@@ -71,6 +71,7 @@ bench: $(STAMPS)/dev
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/plugin.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/property.py
 
 clean:
 	rm -rf $(VENV) $(SITE) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
