@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import reject
@@ -218,11 +218,21 @@ def sizes(
 
 
 def sizes_for(accepted: Accepted, shift: Shift) -> SearchStrategy[tuple[int, ...]]:
-    """The sizes at which ``shift`` leaves something to compare, each axis by itself."""
+    """The sizes at which ``shift`` tells something, each axis by itself; small ones more often."""
     if accepted.whole is not None:
-        return st.sampled_from(accepted.whole_for(shift))
-    lengths = (st.sampled_from(accepted.lengths_for(axis, v)) for axis, v in enumerate(shift))
+        return _small_first(accepted.whole_for(shift))
+    lengths = (_small_first(accepted.lengths_for(axis, v)) for axis, v in enumerate(shift))
     return st.tuples(*lengths)
+
+
+SMALL = 3
+"""Every other size that is drawn is one of so many that are the smallest."""
+
+Some = TypeVar("Some")
+
+
+def _small_first(sizes: Sequence[Some]) -> SearchStrategy[Some]:
+    return st.sampled_from(sizes[:SMALL]) | st.sampled_from(sizes)
 
 
 def boundaries(ndim: int) -> SearchStrategy[tuple[str, ...]]:
