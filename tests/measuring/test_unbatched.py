@@ -45,8 +45,8 @@ def asserted(model: nn.Module, x: torch.Tensor = X, **options: Any) -> Report:
 @pytest.fixture(name="_pointwise")
 def pointwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_table", dict(registry._table))
-    for name in ("alone::scaled_in_batches", "alone::scaled_at_the_border", "alone::ramp"):
-        shiftcheck.register_rule(name)(shiftcheck.rules.pointwise)
+    for name in ("scaled_in_batches", "scaled_at_the_border", "scaled_first", "ramp"):
+        shiftcheck.register_rule(f"alone::{name}")(shiftcheck.rules.pointwise)
 
 
 @torch.library.custom_op("alone::scaled_in_batches", mutates_args=())
@@ -61,6 +61,13 @@ def scaled_at_the_border(x: torch.Tensor, more: float) -> torch.Tensor:
     return out
 
 
+@torch.library.custom_op("alone::scaled_first", mutates_args=())
+def scaled_first(x: torch.Tensor, more: float) -> torch.Tensor:
+    out = x.clone()
+    out[:1] *= 1 + more * (len(x) > 1)
+    return out
+
+
 @torch.library.custom_op("alone::ramp", mutates_args=())
 def ramp(x: torch.Tensor, strength: float) -> torch.Tensor:
     return x * (1 + strength * torch.linspace(0, 1, x.shape[-1]).to(x.dtype))
@@ -72,6 +79,11 @@ def _(x: torch.Tensor, strength: float) -> torch.Tensor:
 
 
 @scaled_in_batches.register_fake
+def _(x: torch.Tensor, more: float) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+@scaled_first.register_fake
 def _(x: torch.Tensor, more: float) -> torch.Tensor:
     return torch.empty_like(x)
 
@@ -119,8 +131,9 @@ def test_with_one_shift_rules_are_asked_in_the_pass_of_x_alone(
 
 @pytest.mark.usefixtures("_pointwise")
 @pytest.mark.parametrize("more", [1e-3, 1.0])
-def test_coupling_is_told_with_one_shift(more: float) -> None:
-    model = Counted(lambda x: scaled_in_batches(x, more))
+@pytest.mark.parametrize("scaled", [scaled_in_batches, scaled_first], ids=["both", "x"])
+def test_coupling_is_told_with_one_shift(scaled: Any, more: float) -> None:
+    model = Counted(lambda x: scaled(x, more))
     report = shiftcheck.check_equivariance(model, X, shifts=[(1, 2)], measure="outputs")
     assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")
 
