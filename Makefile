@@ -74,6 +74,7 @@ bench: $(STAMPS)/bench
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/plugin.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/property.py
 
 clean:
 	rm -rf $(VENV) $(SITE) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo

@@ -49,6 +49,35 @@ def geometry(
         >>> [str(s) for s in g.outputs[0].stride], g.outputs[0].receptive_field
         (['2', '2'], (5.0, 5.0))
     """
+    plan = structure_plan(
+        model,
+        x,
+        layer=layer,
+        boundary=boundary,
+        spatial_dims=spatial_dims,
+        training=training,
+        fixed=fixed,
+        outputs=outputs,
+    )
+    return with_gradients_if_needed(
+        lambda gradients: _structure(
+            replace(plan, inputs=replace(plan.inputs, gradients=gradients))
+        )
+    )
+
+
+def structure_plan(
+    model: Model,
+    x: Any,
+    *,
+    layer: str | None,
+    boundary: str | Sequence[str],
+    spatial_dims: Sequence[int] | None,
+    training: bool,
+    fixed: Sequence[str | int],
+    outputs: Sequence[str | int] | None,
+) -> Plan:
+    """The plan of a pass that only reads the structure, on an input or for its shape."""
     if _is_shape(x):
         if min(x) < 0:
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
@@ -64,12 +93,7 @@ def geometry(
         values=False,
     )
     seen = given.seen(given.inputs, x, training=training)
-    plan = Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training)
-    return with_gradients_if_needed(
-        lambda gradients: _structure(
-            replace(plan, inputs=replace(plan.inputs, gradients=gradients))
-        )
-    )
+    return Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training)
 
 
 def _structure(plan: Plan) -> Report:
