@@ -145,7 +145,9 @@ class Search:
         shown = report if _alike(report, seen) else seen
         tell(Outcome(report=shown))
         lines = [line for line in explain(shown).splitlines() if not line.startswith(AGAIN)]
-        lattice = self._kept(shown) if shown.verdict is Verdict.BROKEN else None
+        told = any(trial.works and trial.change.multiples for trial in shown.trials)
+        asked = shown.verdict is Verdict.BROKEN and not told
+        lattice = self._kept(shown) if asked else None
         if lattice is not None:
             lines.append(f"remedy: lattice={lattice}, if that is all that the network promises")
         return "\n".join([*lines, AS_CODE, self.scene.written(example)])
