@@ -10,7 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from shiftcheck.checks.invariance.examine import Question, examined
+from shiftcheck.checks.invariance.examine import (
+    Question,
+    Structure,
+    examined,
+    structure_of,
+)
 from shiftcheck.checks.prepare import (
     as_black_box_if_needed,
     check_options,
@@ -172,11 +177,12 @@ def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
 
 def _check(question: Question) -> InvarianceReport:
     with counted() as ledger:
-        report = examined(question, ledger=ledger)
+        structure = structure_of(question)
+        report = examined(question, structure, ledger=ledger)
         if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
             return report
         changes = _changes(report, question.circles)
-        trials = until_one_works(changes, partial(_tried, question))
+        trials = until_one_works(changes, partial(_tried, question, structure))
     return replace(report, trials=trials.outcomes, untried=trials.untried)
 
 
@@ -205,7 +211,7 @@ def _steps(report: InvarianceReport) -> tuple[int, ...]:
     return tuple(periods) if max(periods) > 1 else ()
 
 
-def _tried(question: Question, change: Change) -> InvarianceTrial | None:
+def _tried(question: Question, structure: Structure, change: Change) -> InvarianceTrial | None:
     """The same check after a change; None where it cannot be run."""
     plan, around = question.plan, question.surroundings
     if change.boundary:
@@ -221,8 +227,13 @@ def _tried(question: Question, change: Change) -> InvarianceTrial | None:
         shifts_given=True,
         circular_padding=change.circular_padding,
     )
+    changed = replace(question, plan=plan, surroundings=around)
     try:
-        report = examined(replace(question, plan=plan, surroundings=around))
+        if change.boundary:
+            structure = structure_of(changed)
+        report = examined(changed, structure, hasty=True)
+        if report.verdict is not InvarianceVerdict.NOT_INVARIANT and report.shifts != shifts:
+            report = examined(changed, structure)
     except (InputError, ModelError):
         return None
     return InvarianceTrial(
