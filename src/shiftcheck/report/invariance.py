@@ -166,7 +166,9 @@ class InvariantOutput(Reasoned):
 
 @dataclass(frozen=True, kw_only=True)
 class InvarianceTrial(Reasoned):
-    """What the same check gives after a change.
+    """What the same check gives after a change; ``shift``: the worst of those that were tried.
+
+    One that clearly fails is the last that is tried.
 
     Example:
         >>> import torch, shiftcheck
@@ -183,6 +185,7 @@ class InvarianceTrial(Reasoned):
     verdict: InvarianceVerdict | None
     reason: Reason = Reason.NONE
     relative_error: float | None = None
+    shift: Shift | None = None
 
     @property
     def works(self) -> bool:

@@ -241,6 +241,7 @@ def _tried(question: Question, structure: Structure, change: Change) -> Invarian
         verdict=report.verdict,
         reason=report.reason,
         relative_error=report.relative_error,
+        shift=None if report.decisive.worst is None else report.decisive.worst.shift,
     )
 
 

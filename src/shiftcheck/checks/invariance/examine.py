@@ -27,8 +27,11 @@ from shiftcheck.checks.invariance.judge import (
     why_constant,
 )
 from shiftcheck.checks.invariance.measure import (
+    MOST_OTHERS,
+    Found,
     Measurement,
     Thrift,
+    Variation,
     gaps_at,
     measure,
     same_from,
@@ -111,7 +114,7 @@ def examined(
     """One measurement, judged; with a second look in float64 where one is needed.
 
     ``ledger``: what follows after the measurement is bounded by what that has cost. ``hasty``: the
-    first shift with a gap that is too large for rounding is the last.
+    first shift that fails by more than rounding is the last.
     """
     plan = question.plan
     rows, notes = structure
@@ -123,7 +126,7 @@ def examined(
         thrift = _thrift(passes, question) if hasty else Thrift()
         measured = measure(passes, question.surroundings, shifts, thrift)
         if ledger is not None and not plan.full_effort:
-            ledger.bound()
+            ledger.bound(without_rules=len(plan.shifts))
         plan = replace(plan, shifts=plan.shifts[: len(measured.visible)])
         question = replace(question, plan=plan)
         written = [] if plan.training else names_of(plan.model, originals.changed())
@@ -149,12 +152,18 @@ FEW_OTHERS = 3
 
 
 def _thrift(passes: Passes, question: Question) -> Thrift:
-    """A bound is held against the median distance of as many signals as in any check."""
-    if question.bound is not None or not all(question.circles):
-        return Thrift()
-    return Thrift(
-        most_others=FEW_OTHERS, enough=lambda found: found.gap > COARSEST * max(EPS, passes.eps)
-    )
+    """One shift that fails is enough, where its gap is too large for rounding.
+
+    A bound is held against the median distance of as many signals as in any check.
+    """
+    bound = question.bound
+
+    def enough(found: Found, variation: Variation) -> bool:
+        clear = found.gap > COARSEST * max(EPS, passes.eps)
+        over = bound is None or found.distance > bound * (variation.distance or 0.0)
+        return clear and over and (bound is not None or all(question.circles))
+
+    return Thrift(most_others=FEW_OTHERS if bound is None else MOST_OTHERS, enough=enough)
 
 
 def _second_looks(

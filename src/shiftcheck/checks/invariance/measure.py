@@ -108,7 +108,7 @@ class Thrift:
     """What may be left out: ``enough`` ends the shifts, ``most_others`` are the other signals."""
 
     most_others: int = MOST_OTHERS
-    enough: Callable[[Found], bool] = lambda found: False
+    enough: Callable[[Found, Variation], bool] = lambda found, variation: False
 
 
 def measure(
@@ -129,20 +129,21 @@ def measure(
         raise ValuesLeftError(f"values left torch by {first.leak}")
     base, unreadable = _values(plan, _ends(first))
     signals, spreads = _spreads(passes, first, base, thrift.most_others)
+    variations = {name: spread.result() for name, spread in spreads.items()}
     visible, moved = [], []
     for shift in shifts:
         values = surroundings.shifted(shift, plan.seed)
         visible.append(any(_differing(plan.inputs, values)))
         copy = _again(passes, values, first, base)
         moved.append({n: _found(v, copy[n], spreads[n].magnitude) for n, v in base.items()})
-        if any(map(thrift.enough, moved[-1].values())):
+        if any(thrift.enough(found, variations[name]) for name, found in moved[-1].items()):
             break
     again = _ends_again(passes, surroundings.shifted(plan.zero, plan.seed), first)
     repeated = [tensor for _, tensor in again]
     doubt = alone.doubt.then(compare_alone(passes, alone.outputs, repeated, Reason.UNSTEADY))
     return Measurement(
         shapes={name: tuple(values.tensor.shape) for name, values in base.items()},
-        variations={name: spread.result() for name, spread in spreads.items()},
+        variations=variations,
         magnitudes={name: spread.magnitude for name, spread in spreads.items()},
         distances={name: [each[name] for each in moved] for name in base},
         visible=visible,

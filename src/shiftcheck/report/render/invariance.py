@@ -176,7 +176,8 @@ def _trial(trial: InvarianceTrial, report: InvarianceReport) -> str:
         error = f", relative error {gap(trial.relative_error)}" if bounded else ""
         return f"remedy: {words}: then it passes{error}"
     why = f" ({trial.reason})" if trial.reason else ""
-    return f"tried: {words}: relative error {gap(trial.relative_error)}, no pass{why}"
+    where = "" if trial.shift is None else f" at shift {trial.shift}"
+    return f"tried: {words}: relative error {gap(trial.relative_error)}{where}, no pass{why}"
 
 
 def _words(change: Change) -> str:
