@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.errors import InconclusiveError, NotInvariantError
 from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
@@ -67,6 +68,7 @@ def assert_invariant(
         outputs=outputs,
         effort=effort,
     )
+    tell(Outcome(report=report))
     if report.verdict is InvarianceVerdict.INVARIANT:
         return report
     from shiftcheck.report.render import explain_invariance
