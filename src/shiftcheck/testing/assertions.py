@@ -9,6 +9,7 @@ from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
 from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.testing.budget_evidence import evidence_of_equivariance
 from shiftcheck.testing.budgets import claim_budget
 
 
@@ -80,7 +81,9 @@ def assert_equivariant(
 
     opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
     report = check("failing" if opened is None else "outputs")
-    ruling = None if opened is None else opened.rule_on(report, given=shifts is not None)
+    ruling = None
+    if opened is not None:
+        ruling = opened.rule_on(evidence_of_equivariance(report, given=shifts is not None))
     if report.verdict is Verdict.EQUIVARIANT if ruling is None else ruling.within:
         tell(Outcome(report=report, ruling=ruling))
         return report
