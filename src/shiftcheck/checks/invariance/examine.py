@@ -93,31 +93,36 @@ class Findings:
     measured: Measurement
     looks: Mapping[Place, SecondLook] = field(default_factory=dict)
     same_from: tuple[str, str] = ("", "")
+    notes: tuple[str, ...] = ()
 
 
-Structure = tuple[Mapping[str, Row], Sequence[str]]
-"""The outputs by their structure, with the notes about it."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Structure:
+    """What the structure alone says: every layer, the outputs by their names, and notes."""
+
+    layers: Sequence[Row]
+    outputs: Mapping[str, Row]
+    notes: Sequence[str]
 
 
 def structure_of(question: Question) -> Structure:
-    """What the structure alone says of the outputs."""
+    """What the structure alone says of the layers and the outputs."""
     plan = question.plan
-    _, ends, notes = read_structure(
+    layers, ends, notes = read_structure(
         plan.model, plan.inputs, layer=plan.layer, training=plan.training, computed=True
     )
-    return {row.name: row for row in ends}, notes
+    return Structure(layers=layers, outputs={row.name: row for row in ends}, notes=notes)
 
 
 def examined(
     question: Question, structure: Structure, *, ledger: Ledger | None = None, hasty: bool = False
-) -> InvarianceReport:
-    """One measurement, judged; with a second look in float64 where one is needed.
+) -> Findings:
+    """One measurement, with a second look in float64 where one is needed.
 
     ``ledger``: what follows after the measurement is bounded by what that has cost. ``hasty``: the
     first shift that fails by more than rounding is the last.
     """
     plan = question.plan
-    rows, notes = structure
     with preserved(
         modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
     ) as originals:
@@ -130,7 +135,7 @@ def examined(
         plan = replace(plan, shifts=plan.shifts[: len(measured.visible)])
         question = replace(question, plan=plan)
         written = [] if plan.training else names_of(plan.model, originals.changed())
-        findings = Findings(question=question, rows=rows, measured=measured)
+        findings = Findings(question=question, rows=structure.outputs, measured=measured)
         outputs = _judged(findings)
         doubts = [place for output in outputs for place in _doubts(output, findings)]
         if doubts:
@@ -143,8 +148,9 @@ def examined(
                 start = same_from(passes, apart=measured.signals == "batch")
             findings = replace(findings, same_from=start)
     writes = [f"the model writes to {n!r} in its forward; it was put back" for n in written]
+    notes = [*structure.notes, *measured.notes, *writes]
     left = [note for note in originals.left if note not in notes]
-    return _report(findings, outputs, [*notes, *measured.notes, *writes, *left])
+    return replace(findings, notes=(*notes, *left))
 
 
 FEW_OTHERS = 3
@@ -296,9 +302,9 @@ def _doubts(output: InvariantOutput, findings: Findings) -> list[Place]:
     ]
 
 
-def _report(
-    findings: Findings, outputs: Sequence[InvariantOutput], notes: Sequence[str]
-) -> InvarianceReport:
+def report_of(findings: Findings) -> InvarianceReport:
+    """What was found, judged."""
+    outputs = _judged(findings)
     question, measured = findings.question, findings.measured
     plan, around = question.plan, question.surroundings
     first, op = findings.same_from
@@ -330,7 +336,7 @@ def _report(
         causes=causes,
         same_from=first,
         sensitivity=_sensitivity(findings, outputs),
-        notes=(*notes, *_notes(measured, outputs, batch)),
+        notes=(*findings.notes, *_notes(measured, outputs, batch)),
         **about,
     )
     return replace(report, guilty=_guilty(report, findings.rows))

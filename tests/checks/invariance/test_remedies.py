@@ -1,0 +1,102 @@
+"""Remedies of invariance: each line that is shown as one passes when it is pasted."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.checks.invariance.networks import classifier, perceptron, signals
+from torch import nn
+
+import shiftcheck
+from shiftcheck import NotInvariantError
+from shiftcheck.report.render import explain_invariance
+from shiftcheck.report.render.invariance import contents_of_invariance
+
+X = signals(3, 1, 24, 20)
+X *= 1 + 3 * signals(3, 1, 1, 1).abs()
+POOLED = classifier(nn.MaxPool2d(2), padding="zeros")
+
+
+def remedies(report):
+    sentences = contents_of_invariance(report).sentences
+    return [sentence for sentence in sentences if sentence.startswith("remedy: ")]
+
+
+@pytest.mark.parametrize("fill", ["circular", "zeros", "reflect"])
+def test_the_bound_in_a_remedy_passes_and_a_smaller_one_does_not(fill):
+    report = shiftcheck.check_invariance(POOLED, X, fill=fill)
+    (trial,) = [t for t in report.trials if t.max_relative_error is not None]
+    text = f"max_relative_error={trial.max_relative_error:g}"
+    assert any(text in line for line in remedies(report))
+    options = eval(f"dict({text})")
+    shiftcheck.assert_invariant(POOLED, X, fill=fill, **options)
+    less = 0.98 * report.relative_error
+    with pytest.raises(NotInvariantError):
+        shiftcheck.assert_invariant(POOLED, X, fill=fill, max_relative_error=less)
+
+
+def test_the_shifts_in_a_remedy_pass():
+    model = classifier(nn.MaxPool2d(2))
+    found = re.search(
+        r"shifts=(\[[^]]*\])", " ".join(remedies(shiftcheck.check_invariance(model, X)))
+    )
+    assert found
+    shiftcheck.assert_invariant(model, X, shifts=eval(found[1]))
+
+
+def test_the_features_in_a_remedy_move_with_their_input():
+    report = shiftcheck.check_invariance(POOLED, X, fill="reflect")
+    assert report.equivariant_features == "4"
+    (line,) = [line for line in remedies(report) if "assert_equivariant" in line]
+    call = re.search(r"shiftcheck\.assert_equivariant\(.*\)", line)
+    assert call
+    eval(call[0], {"shiftcheck": shiftcheck, "model": POOLED, "x": X})
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [(perceptron(480, 10), (24, 20)), (POOLED, (6, 6))],
+    ids=["no layer has axes", "padding everywhere"],
+)
+def test_features_that_do_not_pass_are_no_remedy(model, size):
+    report = shiftcheck.check_invariance(model, signals(3, 1, *size), fill="reflect")
+    assert report.equivariant_features == ""
+    assert "assert_equivariant" not in explain_invariance(report)
+
+
+@pytest.mark.parametrize("fill", ["zeros", "reflect", "replicate", "fresh"])
+def test_no_torus_is_offered_where_the_signal_has_edges(fill):
+    for bound in (None, 0.05):
+        report = shiftcheck.check_invariance(POOLED, X, fill=fill, max_relative_error=bound)
+        text = explain_invariance(report)
+        assert "torus" not in text
+        assert "circular" not in text
+        assert "periodic" not in text
+
+
+def test_circular_padding_is_for_signals_that_are_periodic():
+    report = shiftcheck.check_invariance(classifier(padding="zeros"), X)
+    lines = [line for line in remedies(report) if "circular" in line]
+    assert lines
+    assert all("if the signal is periodic" in line for line in lines)
+
+
+def test_a_model_that_a_shift_changes_as_much_as_a_signal_is_told_so():
+    report = shiftcheck.check_invariance(perceptron(480, 10), signals(3, 1, 24, 20))
+    assert report.relative_error >= 1
+    assert all(trial.max_relative_error is None for trial in report.trials)
+    assert "no bound helps" in explain_invariance(report)
+
+
+def test_a_larger_image_is_never_advised():
+    for model in (POOLED, classifier(padding="zeros"), perceptron(480, 10)):
+        text = explain_invariance(shiftcheck.check_invariance(model, X, fill="zeros"))
+        assert "larger" not in text
+
+
+def test_a_trial_that_fails_at_once_still_tells_a_remedy_that_works_apart():
+    report = shiftcheck.check_invariance(POOLED, X)
+    tried = [(t.change.circular_padding, bool(t.change.multiples), t.works) for t in report.trials]
+    assert tried[:3] == [(False, True, False), (True, False, False), (True, True, True)]
+    assert report.untried == ()
