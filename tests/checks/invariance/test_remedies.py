@@ -45,8 +45,9 @@ def test_the_shifts_in_a_remedy_pass():
     shiftcheck.assert_invariant(model, X, shifts=eval(found[1]))
 
 
-def test_the_features_in_a_remedy_move_with_their_input():
-    report = shiftcheck.check_invariance(POOLED, X, fill="reflect")
+@pytest.mark.parametrize("where", [{"fill": "reflect"}, {"crop": (8, 8)}], ids=str)
+def test_the_features_in_a_remedy_move_with_their_input(where):
+    report = shiftcheck.check_invariance(POOLED, X, **where)
     assert report.equivariant_features == "4"
     (line,) = [line for line in remedies(report) if "assert_equivariant" in line]
     call = re.search(r"shiftcheck\.assert_equivariant\(.*\)", line)
@@ -63,6 +64,16 @@ def test_features_that_do_not_pass_are_no_remedy(model, size):
     report = shiftcheck.check_invariance(model, signals(3, 1, *size), fill="reflect")
     assert report.equivariant_features == ""
     assert "assert_equivariant" not in explain_invariance(report)
+
+
+def test_the_features_of_other_dimensions_are_named_with_them():
+    conv = nn.Conv2d(24, 8, (1, 3), padding=(0, 1))
+    model = nn.Sequential(
+        nn.Flatten(1, 2), nn.Unflatten(1, (24, 1)), conv, nn.Flatten(), nn.Linear(160, 4)
+    )
+    report = shiftcheck.check_invariance(model, X, fill="reflect", spatial_dims=(3,))
+    assert report.equivariant_features == "2"
+    assert any("layer='2', spatial_dims=(3,))" in line for line in remedies(report))
 
 
 @pytest.mark.parametrize("fill", ["zeros", "reflect", "replicate", "fresh"])
@@ -100,3 +111,9 @@ def test_a_trial_that_fails_at_once_still_tells_a_remedy_that_works_apart():
     tried = [(t.change.circular_padding, bool(t.change.multiples), t.works) for t in report.trials]
     assert tried[:3] == [(False, True, False), (True, False, False), (True, True, True)]
     assert report.untried == ()
+
+
+def test_the_shifts_along_one_axis_are_told_once():
+    model = classifier(nn.MaxPool1d(2), axes=1)
+    (trial, _) = shiftcheck.check_invariance(model, signals(3, 1, 24)).trials
+    assert trial.change.shifts == ((2,), (-2,))

@@ -45,7 +45,7 @@ def with_remedies(
         report,
         trials=(*trials.outcomes, *([] if bounded is None else [bounded])),
         untried=trials.untried,
-        equivariant_features=_equivariant_features(question.plan, structure),
+        equivariant_features=_equivariant_features(question, structure),
     )
 
 
@@ -105,6 +105,7 @@ def _multiples(steps: Sequence[int], room: Sequence[int]) -> tuple[Shift, ...]:
     axes = range(len(steps))
     shifts = [tuple(s * steps[b] if a == b else 0 for b in axes) for a in axes for s in (1, -1)]
     shifts.append(tuple(steps))
+    shifts = list(dict.fromkeys(shifts))
     return tuple(s for s in shifts if all(abs(v) <= r for v, r in zip(s, room, strict=True)))
 
 
@@ -123,15 +124,18 @@ def _bounded(report: InvarianceReport, findings: Findings) -> InvarianceTrial | 
     return trial if trial.works else None
 
 
-def _equivariant_features(plan: Plan, structure: Structure) -> str:
+def _equivariant_features(question: Question, structure: Structure) -> str:
     """The last layer before the axes end, where it moves with its input on the plane; else empty.
 
-    A network that pads so much that nothing is free of padding has none.
+    A network that pads so much that nothing is free of padding has none. It is tried as it is then
+    advised: on the whole of x, with what ``assert_equivariant`` takes by itself.
     """
-    layer = _last_with_axes(plan, structure)
+    plan, around = question.plan, question.surroundings
+    layer = "" if plan.training else _last_with_axes(plan, structure)
     if not layer:
         return ""
-    inputs = replace(plan.inputs, circular=(False,) * len(plan.zero), measured={})
+    whole = around.canvas or around.inputs
+    inputs = replace(whole, circular=(False,) * len(plan.zero), measured={})
     try:
         _, ends, _ = read_structure(
             plan.model, inputs, layer=layer, training=plan.training, computed=True
@@ -139,8 +143,8 @@ def _equivariant_features(plan: Plan, structure: Structure) -> str:
         states = [axis for row in ends for axis in row.layout.axes]
         if not all(isinstance(axis, Axis) and axis.valid.any() for axis in states):
             return ""
-        part = replace(plan, inputs=inputs, layer=layer, shifts=(), shifts_given=False)
-        changed, notes = with_shifts(replace(part, every_layer=False, progress=False))
+        part = Plan(model=plan.model, inputs=inputs, layer=layer, share=plan.share)
+        changed, notes = with_shifts(part)
         verdict = examine(changed, notes).report.verdict
     except (EffortSpentError, InputError, ModelError):
         return ""

@@ -19,6 +19,7 @@ from shiftcheck.report.invariance import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
+from shiftcheck.report.render.map_of_shifts import drawn_map
 from shiftcheck.report.render.numbers import count, each, gap
 from shiftcheck.report.render.sentences import asked_for
 
@@ -162,7 +163,8 @@ def _advice(report: InvarianceReport) -> list[str]:
     if report.equivariant_features:
         lines.append(
             "remedy: check the features before the head; this passes: shiftcheck.assert_equivariant"
-            f"(model, x{asked_for(report.fixed, ())}, layer={report.equivariant_features!r})"
+            f"(model, x{asked_for(report.fixed, ())}, layer={report.equivariant_features!r}"
+            f"{_dimensions(report)})"
         )
     lines += [_trial(trial, report) for trial in works if trial not in found]
     unknown = report.verdict is InvarianceVerdict.INCONCLUSIVE
@@ -172,6 +174,13 @@ def _advice(report: InvarianceReport) -> list[str]:
             " max_relative_error has to be below 1"
         )
     return lines
+
+
+def _dimensions(report: InvarianceReport) -> str:
+    """The spatial dimensions, where they are not all from the third on."""
+    dims = report.spatial_dims
+    usual = dims == tuple(range(2, len(report.input_shape)))
+    return "" if usual else f", spatial_dims={dims}"
 
 
 def _at(kind: CauseKind, report: InvarianceReport) -> str:
@@ -203,7 +212,7 @@ def _trial(trial: InvarianceTrial, report: InvarianceReport) -> str:
     if bound is not None:
         return (
             f"remedy: max_relative_error={bound:g}, a bound with which this check passes: a shift"
-            f" may change the output by {bound:.2%} of what another signal does"
+            f" may change the output by {100 * bound:.3g} % of what another signal does"
         )
     words = _words(trial.change)
     if trial.works:
@@ -305,7 +314,19 @@ def contents_of_invariance(report: InvarianceReport) -> Contents:
         sentences=tuple(rest),
         sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
         made=how_made(report, device=report.device, fill=", ".join(report.fill)),
+        figure=_figure(report),
+        of_figure=f"map of the {MAP}",
     )
+
+
+def _figure(report: InvarianceReport) -> str:
+    """The map as a picture; empty where the shifts form none, or the distances say nothing."""
+    output = report.decisive
+    if output.grid is None or report.reason in TELL_NOTHING:
+        return ""
+    errors = {s.shift: s.relative_error for s in output.shifts}
+    errors[(0,) * len(output.grid)] = 0.0
+    return drawn_map(output.grid, errors, called="relative error", bound=report.max_relative_error)
 
 
 def _percent(share: float | None) -> str:
