@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 from tests.checks.invariance.networks import classifier, perceptron, signals
 from torch import nn
 
@@ -16,6 +17,11 @@ from shiftcheck.report.render.invariance import contents_of_invariance
 X = signals(3, 1, 24, 20)
 X *= 1 + 3 * signals(3, 1, 1, 1).abs()
 POOLED = classifier(nn.MaxPool2d(2), padding="zeros")
+
+
+class Placed(nn.Module):
+    def forward(self, x):
+        return x + torch.arange(x.shape[-2])[:, None] / 10
 
 
 def remedies(report):
@@ -57,8 +63,8 @@ def test_the_features_in_a_remedy_move_with_their_input(where):
 
 @pytest.mark.parametrize(
     ("model", "size"),
-    [(perceptron(480, 10), (24, 20)), (POOLED, (6, 6))],
-    ids=["no layer has axes", "padding everywhere"],
+    [(perceptron(480, 10), (24, 20)), (classifier(Placed()), (24, 20))],
+    ids=["no layer has axes", "a constant of the position"],
 )
 def test_features_that_do_not_pass_are_no_remedy(model, size):
     report = shiftcheck.check_invariance(model, signals(3, 1, *size), fill="reflect")
@@ -74,6 +80,23 @@ def test_the_features_of_other_dimensions_are_named_with_them():
     report = shiftcheck.check_invariance(model, X, fill="reflect", spatial_dims=(3,))
     assert report.equivariant_features == "2"
     assert any("layer='2', spatial_dims=(3,))" in line for line in remedies(report))
+
+
+def test_features_that_see_padding_everywhere_are_not_even_run(monkeypatch):
+    def refused(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("shiftcheck.checks.invariance.remedies.examine", refused)
+    report = shiftcheck.check_invariance(POOLED, signals(3, 1, 6, 6), fill="reflect")
+    assert report.equivariant_features == ""
+
+
+def test_a_bound_with_which_nothing_could_be_told_is_no_remedy():
+    model = classifier(padding="zeros")
+    middle = model(X).mean(0).detach()
+    report = shiftcheck.check_invariance(lambda x: (model(x) - middle).sign(), X)
+    assert 0 < report.relative_error < 1
+    assert all(trial.max_relative_error is None for trial in report.trials)
 
 
 @pytest.mark.parametrize("fill", ["zeros", "reflect", "replicate", "fresh"])
