@@ -18,13 +18,13 @@ X *= torch.tensor([1.0, 3.0, 9.0])[:, None, None, None]
 class Amplified(nn.Module):
     """Rounding of float32 becomes a gap of some percent; in float64 there is next to none."""
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, inner: nn.Module, share: float = 0.05) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.share = inner, share
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.inner(x)
-        return y * (1 + 0.05 * torch.frac(1e8 * y))
+        return y * (1 + self.share * torch.frac(1e8 * y))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_trial_ends_at_the_first_shift_that_fails(monkeypatch):
 
 
 def test_a_trial_that_ended_at_a_gap_of_rounding_goes_on(monkeypatch):
-    inner = Amplified(classifier(nn.MaxPool2d(2)))
+    inner = Amplified(classifier(nn.MaxPool2d(2)), 0.2)
     columns = torch.linspace(0, 1, 8)
     how = []
     known = remedies.examined
@@ -97,7 +97,7 @@ def test_a_trial_that_ended_at_a_gap_of_rounding_goes_on(monkeypatch):
 
     monkeypatch.setattr(remedies, "examined", noted)
     report = shiftcheck.check_invariance(
-        lambda x: inner(x) + 0.1 * (x.relu() * columns).mean((1, 2, 3))[:, None], X
+        lambda x: inner(x) + 0.05 * (x.relu() * columns).mean((1, 2, 3))[:, None], X
     )
     multiples = report.trials[0]
     assert multiples.change.multiples == (2, 2)
