@@ -36,7 +36,7 @@ INI = {
     "budgets": "the file of error budgets, seen from the root folder",
 }
 BUDGETS = "shiftcheck-budgets.json"
-HTML_NEEDS = ("jinja2", "plotly")
+HTML_NEEDS = ("jinja2",)
 LINES = 20
 """Checks that are listed one by one in the summary, unless pytest is verbose."""
 
@@ -219,10 +219,11 @@ class Session:
             self.checks.reports.append(outcome.report)
         self._count += 1
         name = f"{file_name(self._where())}-{self._count}"
-        problems = [write_report(outcome.report, f, k, name) for k, f in self._folders.items()]
+        written = {k: write_report(outcome.report, f, k, name) for k, f in self._folders.items()}
         record = record_of(outcome) | {
             "test": self._where(),
-            "problems": [problem for problem in problems if problem],
+            "problems": [problem for problem in written.values() if problem],
+            "page": f"{name}.html" if written.get("html") == "" else "",
             "own_budget": outcome.ruling is not None and outcome.ruling.path == self._path,
         }
         self._pending.append(record)
@@ -273,9 +274,24 @@ class Session:
         if self._update:
             measured = {n: new for n, (_, new) in rulings.items() if new and n not in twice}
             problems += self._store(measured) if measured else []
+        problems += self._show_reports()
         self.lines += problems
         if problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _show_reports(self) -> list[str]:
+        """Say where the reports are, the pages with an index of this run; returns the problems."""
+        if "json" in self._folders and self.records:
+            self.lines.append(f"reports as JSON: {self._folders['json']}")
+        if "html" not in self._folders or not self.records:
+            return []
+        from shiftcheck.testing.pytest_session import write_index
+
+        path = self._folders["html"] / "index.html"
+        problem = write_index(self.records, path)
+        if not problem:
+            self.lines.append(f"pages of the reports: {path}")
+        return [problem] if problem else []
 
     def _own_rulings(self) -> dict[str, tuple[set[str], Any]]:
         """The tests that use each budget of the run's file, and what was measured for it."""

@@ -12,17 +12,17 @@ from shiftcheck.errors import InputError
 from shiftcheck.report.reasons import Reasoned
 from shiftcheck.report.serialization import from_strict_json, to_strict_json
 
-renderers: dict[tuple[str, str], Callable[[Any], str]] = {}
+renderers: dict[tuple[str, str], Callable[..., str]] = {}
 """By format and class of what is shown; filled by the renderers, which live above this module."""
 
 RENDERERS = "shiftcheck.report.render"
 """Where they are: imported by name when a record is shown, since they need ``rich``."""
 
 
-def rendered(form: str, record: Any) -> str:
-    """A record in a format, such as ``"text"``."""
+def rendered(form: str, record: Any, **options: Any) -> str:
+    """A record in a format, such as ``"text"``; ``options`` of its renderer."""
     import_module(RENDERERS)
-    return renderers[form, type(record).__name__](record)
+    return renderers[form, type(record).__name__](record, **options)
 
 
 class AnyReport(Reasoned):
@@ -39,10 +39,11 @@ class AnyReport(Reasoned):
         return rendered("notebook", self)
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the report to one HTML file that needs no network.
+        """Write the report to ``path``, one HTML file with all that it needs, of some 50 kB.
 
-        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
-        file cannot be written.
+        It opens without a network, and without another file beside it. The folder has to be there;
+        a file of this name is written over. Raises MissingExtraError where the extra ``html`` is
+        not installed, and InputError where the file cannot be written.
         """
         page = rendered("html", self)
         try:

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -18,6 +18,7 @@ import torch
 from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.errors import InputError, ShiftcheckError
 from shiftcheck.report.base import AnyReport
+from shiftcheck.report.render.html import render_index
 
 if TYPE_CHECKING:
     from _shiftcheck_pytest import Session
@@ -180,3 +181,23 @@ def write_report(report: AnyReport, folder: Path, kind: str, name: str) -> str:
     except (OSError, ShiftcheckError) as error:
         return f"{path} was not written: {error}"
     return ""
+
+
+def write_index(records: Sequence[Mapping[str, Any]], path: Path) -> str:
+    """Write a page that lists the checks with the pages of their reports; returns the problem.
+
+    What did not pass stands first, and what could not be told after it.
+    """
+    listed = sorted(records, key=lambda record: LAST.get(record["verdict"], 0))
+    entries = [
+        (r["test"] or "outside of a test", r["verdict"], r["model"], r["page"]) for r in listed
+    ]
+    try:
+        path.write_text(render_index(entries), encoding="utf-8")
+    except (OSError, ShiftcheckError) as error:
+        return f"{path} was not written: {error}"
+    return ""
+
+
+LAST = {"inconclusive": 1, "equivariant": 2, "invariant": 2, "linear": 2}
+"""Where verdicts stand in the index, those of a failure before these."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.invariance.examine import Question, examined, report_of, structure_of
 from shiftcheck.checks.invariance.remedies import with_remedies
 from shiftcheck.checks.prepare import (
@@ -16,7 +17,6 @@ from shiftcheck.checks.prepare import (
     prepared,
     with_gradients_if_needed,
 )
-from shiftcheck.errors import InputError
 from shiftcheck.measuring.effort import counted
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
@@ -35,6 +35,7 @@ from shiftcheck.report.invariance import (
 )
 
 
+@explaining_errors
 def check_invariance(
     model: Model,
     x: Any,
@@ -116,8 +117,6 @@ def check_invariance(
         outputs=outputs,
         whole_numbers=True,
     )
-    if given.inputs.main.tensor.device.type == "meta":
-        raise InputError("x is on the device 'meta', where nothing has a value: give values")
     fills = fill_of_each_axis(entering, len(given.inputs.pixels))
     surroundings = surrounded(given.inputs, fills, crop)
     chosen = check_shifts(shifts, surroundings.inputs) if shifts is not None else None

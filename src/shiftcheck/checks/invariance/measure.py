@@ -126,7 +126,7 @@ def measure(
     alone = run_alone(passes, geometry=True)
     first = alone.traced or _traced(passes, surroundings.shifted(plan.zero, plan.seed))
     if first.leak in LEAVES_TORCH and first.ignoring:
-        raise ValuesLeftError(f"values left torch by {first.leak}")
+        raise ValuesLeftError(f"values left torch by {first.leak}", first.leak_line)
     base, unreadable = _values(plan, _ends(first))
     signals, spreads = _spreads(passes, first, base, thrift.most_others)
     variations = {name: spread.result() for name, spread in spreads.items()}

@@ -5,7 +5,13 @@ from typing import Any
 
 from shiftcheck.report.base import renderers
 from shiftcheck.report.render.contents import Contents
-from shiftcheck.report.render.html import contents_of_report, render_page, render_plain_page
+from shiftcheck.report.render.html import (
+    contents_of_report,
+    render_index,
+    render_page,
+    render_page_of_invariance,
+    render_plain_page,
+)
 from shiftcheck.report.render.invariance import (
     contents_of_invariance,
     explain_invariance,
@@ -46,6 +52,7 @@ renderers["headline", "Report"] = headline
 renderers["headline", "InvarianceReport"] = headline_of
 renderers["headline", "LinearityReport"] = headline_of_linearity
 renderers["headline", "ConvolutionReport"] = headline_of_convolution
+renderers["html", "InvarianceReport"] = render_page_of_invariance
 renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
 renderers["text", "LinearityReport"] = explain_linearity
@@ -57,6 +64,7 @@ __all__ = [
     "explain_convolution",
     "explain_invariance",
     "explain_linearity",
+    "render_index",
     "render_invariance",
     "render_notebook",
     "render_page",

@@ -41,7 +41,7 @@ class Sheet:
 class Contents:
     """What a page or a notebook shows; ``made`` holds names and values.
 
-    ``figure``: a picture as markup, or empty; ``of_figure``: what it shows.
+    ``figure``: a picture as markup for a notebook, which runs no script; or empty.
     """
 
     headline: str
@@ -50,7 +50,6 @@ class Contents:
     sheets: tuple[Sheet, ...]
     made: tuple[tuple[str, str], ...] = ()
     figure: str = ""
-    of_figure: str = ""
 
 
 def wrapped(lines: Iterable[str], columns: int = COLUMNS) -> list[str]:

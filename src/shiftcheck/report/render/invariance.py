@@ -18,10 +18,11 @@ from shiftcheck.report.invariance import (
     worst_of,
 )
 from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.call import asked_for
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
 from shiftcheck.report.render.map_of_shifts import drawn_map
 from shiftcheck.report.render.numbers import count, each, gap
-from shiftcheck.report.render.sentences import asked_for
+from shiftcheck.report.render.sentences import leaving
 
 LINES = 30
 
@@ -72,7 +73,7 @@ def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         return lines
     if output.variation is not None:
         lines.append(
-            f"different signals are {output.variation:.3g} apart"
+            f"different signals are {output.variation:.2g} apart"
             f" (median of {count(output.pairs, 'pair')} {FROM[report.signals]})"
         )
     if worst is not None:
@@ -137,6 +138,7 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         lines.append(f"all signals give the same from layer {report.same_from!r} on")
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output.worst)
+        lines += leaving(report.guilty)
     lines += _advice(report)
     image = len(output.shape) >= len(report.fill) + 2
     if report.verdict is InvarianceVerdict.NOT_INVARIANT and image:
@@ -312,10 +314,9 @@ def contents_of_invariance(report: InvarianceReport) -> Contents:
         headline=first,
         verdict="measured" if report.verdict is None else str(report.verdict),
         sentences=tuple(rest),
-        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
+        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), *([over] if over.rows else [])),
         made=how_made(report, device=report.device, fill=", ".join(report.fill)),
         figure=_figure(report),
-        of_figure=f"map of the {MAP}",
     )
 
 
@@ -335,12 +336,12 @@ def _percent(share: float | None) -> str:
 
 OF_AN_OUTPUT: dict[str, Callable[[InvariantOutput], str]] = {
     "output": lambda o: o.name,
-    "shape": lambda o: "x".join(map(str, o.shape)),
     "verdict": _verdict,
     "reason": lambda o: o.reason,
-    "period": lambda o: each(o.period),
     "worst": lambda o: gap(o.relative_error),
     "mean": lambda o: gap(o.mean_relative_error),
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "period": lambda o: each(o.period),
     "top-1 agreement": lambda o: _percent(o.top1_agreement),
 }
 OF_A_SHIFT: dict[str, Callable[[InvarianceShift], str]] = {
