@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,13 +206,14 @@ class Session:
         """Record a check; raises InputError where the test's marker did not reach it."""
         __tracebackhide__ = True
         from shiftcheck.errors import InputError
-        from shiftcheck.testing.pytest_session import file_name, record_of, write_report
+        from shiftcheck.testing.pytest_session import file_name, write_report
+        from shiftcheck.testing.records import record_of
 
         item = self._item
         if item and not self.through_fixture and item.get_closest_marker("shiftcheck"):
             raise InputError(
                 "this test has the marker shiftcheck(...), which only the fixture knows of: call"
-                " assert_equivariant of the fixture `shiftcheck`, or remove the marker"
+                " the check of the fixture `shiftcheck`, or remove the marker"
             )
         if self.checks is not None:
             self.checks.reports.append(outcome.report)
@@ -338,23 +340,38 @@ def check_html() -> None:
 
 def summary(records: list[dict[str, Any]], *, every: bool) -> Iterator[str]:
     """The lines of the summary: what is worth a look, or every check, then the totals."""
-    shown = [r for r in records if every or r["verdict"] != "equivariant" or r["budget"]]
+    shown = [r for r in records if every or not r["passed"] or r["budget"]]
     for record in shown if every else shown[:LINES]:
         yield f"{record['test'] or 'outside of a test'}: {record['headline']}"
         yield from (f"    {line}" for line in details(record))
     if len(shown) > LINES and not every:
         yield f"and {len(shown) - LINES} more, which -v lists"
-    count = {v: sum(r["verdict"] == v for r in records) for v in VERDICTS}
+    count = Counter(dict.fromkeys(VERDICTS, 0))
+    count.update(r["verdict"] for r in records)
     many = "1 check" if len(records) == 1 else f"{len(records)} checks"
     if records:
         yield f"{many}: {', '.join(f'{n} {verdict}' for verdict, n in count.items() if n)}"
-    passed = [r for r in records if r["verdict"] == "equivariant" and r["worst"]]
+    passed = [r for r in records if r["passed"] and r["worst"]]
     if passed:
         closest = max(passed, key=lambda r: r["worst"][0] / r["worst"][1])
         yield f"closest to its allowance: {gap_of(closest)} in {closest['test'] or 'no test'}"
 
 
-VERDICTS = ("equivariant", "broken", "inconclusive")
+VERDICTS = (
+    "equivariant",
+    "invariant",
+    "linear",
+    "affine",
+    "convolution",
+    "broken",
+    "not invariant",
+    "not linear",
+    "not equivariant",
+    "infinite support",
+    "inconclusive",
+    "measured, not judged",
+)
+"""In the order in which they are counted."""
 
 
 def details(record: Mapping[str, Any]) -> Iterator[str]:
@@ -371,11 +388,11 @@ def details(record: Mapping[str, Any]) -> Iterator[str]:
         numbers = f": relative error {ruling['measured']:.4g}"
     if ruling["allowed"] is not None:
         numbers += f", {'before' if ruling['stored'] else 'stored'} {ruling['allowed']:.4g}"
-    needless = "; it is equivariant, and needs none" * (record["verdict"] == "equivariant")
+    needless = f"; it is {record['verdict']}, and needs none" * record["passed"]
     yield f"{state} budget {ruling['name']!r}{numbers}{needless}"
 
 
 def gap_of(record: Mapping[str, Any]) -> str:
-    """The worst gap of a check against its allowance."""
-    error, allowance, shift = record["worst"]
-    return f"relative gap {error:.2g} of {allowance:.2g} allowed, at shift {shift}"
+    """The worst error of a check against its allowance."""
+    error, allowance, what, where = record["worst"]
+    return f"{what} {error:.2g} of {allowance:.2g} allowed, {where}"

@@ -20,7 +20,7 @@ from shiftcheck.tracing.torch_internals import fake_mode
 from shiftcheck.tracing.traced import Row, Traced
 from shiftcheck.tracing.without_values import quiet
 
-FEW = 2**16
+FEW = 2**18
 """Input values that are computed with sooner than torch imports what it needs without values."""
 
 

@@ -56,7 +56,7 @@ class CauseKind(Word):
         "it keeps only every so many samples, so other shifts meet other samples",
         "it keeps only some of the samples",
         "shift by whole samples of the coarsest layer, or leave the stride out",
-        "leave the stride out, blur before it, or choose the phase from the data",
+        "blur before the stride (anti-aliased pooling), or leave it out",
     )
     RESIZE = (
         "RESIZE",

@@ -9,6 +9,7 @@ from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
 from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.testing.budget_evidence import evidence_of_equivariance
 from shiftcheck.testing.budgets import OpenedBudget, claim_budget
 from shiftcheck.testing.exploring import Later, Unwatched, is_exploring
 
@@ -94,7 +95,9 @@ def _asserted(
     __tracebackhide__ = True
     exploring = is_exploring()
     report = check("failing" if opened is None and not exploring else "outputs")
-    ruling = None if opened is None else opened.rule_on(report, given=given)
+    ruling = None
+    if opened is not None:
+        ruling = opened.rule_on(evidence_of_equivariance(report, given=given))
     if report.verdict is Verdict.EQUIVARIANT if ruling is None else ruling.within:
         tell(Outcome(report=report, ruling=ruling))
         return report

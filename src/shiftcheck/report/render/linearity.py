@@ -26,9 +26,23 @@ def explain_linearity(report: LinearityReport) -> str:
     return "\n".join(wrapped(_linearity(report)))
 
 
+def headline_of_linearity(report: LinearityReport) -> str:
+    """One sentence: the model and the verdict."""
+    return _headline(report, report)
+
+
+def headline_of_convolution(report: ConvolutionReport) -> str:
+    """One sentence: the operator, and whether it is a convolution."""
+    return _headline(report.linearity, report)
+
+
+def _headline(checked: LinearityReport, judged: LinearityReport | ConvolutionReport) -> str:
+    reason = f" ({judged.reason})" if judged.reason else ""
+    return f"{_asked(checked)}: {judged.verdict.upper()}{reason}"
+
+
 def _linearity(report: LinearityReport) -> list[str]:
-    reason = f" ({report.reason})" if report.reason else ""
-    lines = [f"{_asked(report)}: {report.verdict.upper()}{reason}"]
+    lines = [headline_of_linearity(report)]
     output = next((o for o in report.outputs if o.verdict is report.verdict), None)
     if output is not None:
         lines += _evidence(report, output)
