@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from shiftcheck.testing.pytest_session import Checks
 
 MARKER = (
-    "shiftcheck(rtol, atol, boundary, seed, effort): defaults of the fixture `shiftcheck` in this"
-    " test; an argument comes before them, and they come before the ini file"
+    "shiftcheck(rtol, atol, boundary, seed, effort, grow): defaults of the fixture `shiftcheck` in"
+    " this test; an argument comes before them, and they come before the ini file"
 )
 INI = {
     "seed": "the seed of shifts and of the content that they bring in",
@@ -33,6 +33,7 @@ INI = {
     "rtol": "the tolerance relative to the largest magnitude of a channel; with shiftcheck_atol",
     "atol": "the absolute tolerance; with shiftcheck_rtol",
     "effort": "'bounded' or 'full': what may be spent on explaining a check that does not pass",
+    "grow": "true: draw a larger input where the one of a test leaves nothing to compare",
     "budgets": "the file of error budgets, seen from the root folder",
 }
 BUDGETS = "shiftcheck-budgets.json"
@@ -82,7 +83,7 @@ def shiftcheck(request: pytest.FixtureRequest) -> Iterator[Checks]:
     session.checks = None
 
 
-SETTINGS = ("rtol", "atol", "boundary", "seed", "effort")
+SETTINGS = ("rtol", "atol", "boundary", "seed", "effort", "grow")
 """The options of checks that a marker or the ini file may set."""
 
 
@@ -94,8 +95,8 @@ def ini_defaults(config: pytest.Config) -> dict[str, Any]:
         text = config.getini(f"shiftcheck_{name}")
         if text in ("", []):
             continue
-        kind = {"seed": int, "rtol": float, "atol": float}.get(name)
-        value = text if kind is None else number(text, kind)
+        kind = READ.get(name)
+        value = text if kind is None else read(text, kind)
         if not valid(value):
             shown = " ".join(text) if name == "boundary" else text
             raise pytest.UsageError(f"shiftcheck_{name} = {shown}: give {meant}")
@@ -109,8 +110,20 @@ def ini_defaults(config: pytest.Config) -> dict[str, Any]:
     return defaults
 
 
-def number(text: Any, kind: Callable[[Any], Any]) -> Any:
-    """A number that stands in the ini file; the text itself where it is none."""
+def truth(text: str) -> bool:
+    """True or false, as an ini file says it; raises ValueError for what is neither."""
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+READ: dict[str, Callable[[Any], Any]] = {"seed": int, "rtol": float, "atol": float, "grow": truth}
+"""How the text of an option is read, where it is no text."""
+
+
+def read(text: Any, kind: Callable[[Any], Any]) -> Any:
+    """A value that stands in the ini file; the text itself where it is none of its kind."""
     try:
         return kind(text)
     except (TypeError, ValueError):

@@ -251,3 +251,32 @@ def test_reports_of_workers_arrive(tmp_path: Path) -> None:
     assert "9 checks: " in done.stdout
     assert "1 budget stored in " in done.stdout
     assert (tmp_path / "shiftcheck-budgets.json").exists()
+
+
+GROWING = """
+DEEP = nn.Sequential(*(nn.Conv2d(1, 1, 7, padding=3) for _ in range(3)))
+SMALL = torch.randn(1, 1, 12, 13)
+
+def test_by_the_ini_file(shiftcheck):
+    assert min(shiftcheck.assert_equivariant(DEEP, SMALL).input_shape[2:]) > 18
+
+@pytest.mark.shiftcheck(grow=False)
+def test_the_marker_comes_before_it(shiftcheck):
+    with pytest.raises(shiftcheck.InconclusiveError):
+        shiftcheck.assert_equivariant(DEEP, SMALL)
+
+@pytest.mark.shiftcheck(grow=(40, 30))
+def test_a_size_of_ones_own(shiftcheck):
+    assert shiftcheck.assert_equivariant(DEEP, SMALL).input_shape == (1, 1, 40, 30)
+
+@pytest.mark.shiftcheck(grow="maybe")
+def test_what_is_no_size(shiftcheck):
+    pass
+"""
+
+
+def test_an_input_may_grow_by_the_settings(suite: pytest.Pytester) -> None:
+    suite.makeini("[pytest]\nshiftcheck_grow = true")
+    result = run(suite, GROWING)
+    result.assert_outcomes(passed=3, errors=1)
+    assert "grow='maybe': give True, False, or a spatial size" in " ".join(result.outlines)

@@ -172,6 +172,7 @@ def test_defaults(shiftcheck):
         ("atol = -1", "shiftcheck_atol = -1: give a finite number of at least 0"),
         ("atol = nan", "shiftcheck_atol = nan: give a finite number of at least 0"),
         ("seed = 1.5", "shiftcheck_seed = 1.5: give a whole number"),
+        ("grow = maybe", "shiftcheck_grow = maybe: give True, False, or a spatial size"),
         ("boundary = valid periodic", "shiftcheck_boundary = valid periodic: give 'valid' or"),
     ],
 )
