@@ -14,9 +14,9 @@ PAGE = ROOT / "docs" / "costs.md"
 BEGIN = """\
 # What a check costs
 
-The figures on this page are written by `benchmarks/bench.py` from one run, whose results are kept
-in `benchmarks/results/costs.json`. What is compared takes turns in one process, {rounds} times,
-and medians are shown. A time in another process is never compared with one in this.
+The figures on this page are written by `benchmarks/bench.py` from results that are kept in
+`benchmarks/results/costs.json`. What is compared takes turns in one process, {rounds} times, and
+medians are shown. A time in another process is never compared with one in this.
 
 - Processor: {processor}, {threads}; device: {device}.
 - torch {torch}, Python {python}, {date}.
