@@ -71,7 +71,7 @@ def shown(results: Results) -> Table:
 def measured(options: argparse.Namespace) -> Results:
     """The figures of the groups that are asked for, printed as they come."""
     how = How(rounds=options.rounds, clock=options.clock, device=options.device)
-    figures: list[Figure] = []
+    figures = list(Results.load(options.json).figures) if options.add else []
     for group in options.groups or GROUPS:
         for figure in GROUPS[group](how):
             figures.append(figure)
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch; its own choice when left out")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, help="all when left out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
+    parser.add_argument("--add", action="store_true", help="to the results that are there")
     parser.add_argument("--note", default="", help="stored with the results")
     parser.add_argument("--docs", action="store_true", help="write the page of the costs")
     parser.add_argument("--stored", action="store_true", help="measure nothing, use what is stored")

@@ -14,9 +14,9 @@ PAGE = ROOT / "docs" / "costs.md"
 BEGIN = """\
 # What a check costs
 
-The figures on this page are written by `benchmarks/bench.py` from one run, whose results are kept
-in `benchmarks/results/costs.json`. What is compared takes turns in one process, {rounds} times,
-and medians are shown. A time in another process is never compared with one in this.
+The figures on this page are written by `benchmarks/bench.py` from results that are kept in
+`benchmarks/results/costs.json`. What is compared takes turns in one process, {rounds} times, and
+medians are shown. A time in another process is never compared with one in this.
 
 - Processor: {processor}, {threads}; device: {device}.
 - torch {torch}, Python {python}, {date}.
@@ -72,6 +72,32 @@ torch for the whole process, so it follows after the checks, in turn with a bare
 }
 """The groups in the order of the page, and what stands above each."""
 
+OWN = """\
+## A figure of your own
+
+A check runs the model without gradients, so the bare pass beside it should, too:
+
+```python
+import time
+
+import torch
+
+import shiftcheck
+
+model, x = torch.nn.Conv2d(3, 8, 5, padding=2).eval(), torch.randn(1, 3, 64, 80)
+start = time.perf_counter()
+report = shiftcheck.assert_equivariant(model, x)
+checked = time.perf_counter() - start
+
+with torch.inference_mode():
+    start = time.perf_counter()
+    model(x.repeat(len(report.shifts) + 1, 1, 1, 1))
+bare = time.perf_counter() - start
+```
+
+The first check of a process takes longer than the next, as the table above tells.
+"""
+
 EXAMPLES = 20
 
 
@@ -111,7 +137,7 @@ def page(results: Results) -> str:
         date=results.date,
         clock=" ".join(filter(None, (CLOCKS[results.clock], results.note))),
     )
-    parts = [begin, *_parts(results.figures), _missed(results)]
+    parts = [begin, *_parts(results.figures), _missed(results), OWN]
     return "\n".join(parts)
 
 
