@@ -50,7 +50,7 @@ class NotEquivariantError(ShiftcheckError, AssertionError):
         ...         lambda x: x + torch.arange(13.0), torch.randn(1, 1, 12, 13)
         ...     )
         ... except shiftcheck.NotEquivariantError as error:
-        ...     print(str(error).splitlines()[0])
+        ...     print(str(error).split(":")[0])
         The output does not move with the input
     """
 
@@ -89,7 +89,7 @@ class NotLinearError(ShiftcheckError, AssertionError):
         >>> try:
         ...     shiftcheck.assert_linear(torch.nn.ReLU(), torch.randn(1, 1, 8, 8))
         ... except shiftcheck.NotLinearError as error:
-        ...     print(str(error).split(":")[0])
+        ...     print(str(error).splitlines()[0])
         ReLU on 1x1x8x8: NOT LINEAR
     """
 

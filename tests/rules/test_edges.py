@@ -37,6 +37,6 @@ def test_padding_is_named_where_it_is(name: str) -> None:
 def test_the_remedy_is_a_circle_only_where_nothing_else_breaks_there() -> None:
     x = torch.randn(1, 2, 16, 18)
     closed = shiftcheck.check_equivariance(NORM, x)
-    assert "remedy: boundary='circular', if the signal is periodic" in str(closed)
+    assert "remedy: say that the signal is periodic, if it is" in str(closed)
     padded = nn.Sequential(NORM, nn.Conv2d(2, 2, 3, padding=1))
     assert "remedy: boundary=" not in str(shiftcheck.check_equivariance(padded, x))

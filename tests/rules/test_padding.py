@@ -99,8 +99,8 @@ def test_more_than_a_turn_cropped_to_a_turn_is_a_turn() -> None:
     ("mode", "remedy"),
     [
         ("circular", "pad circularly first and crop then"),
-        ("constant", "pad circularly (padding_mode='circular')"),
-        ("reflect", "pad circularly (padding_mode='circular')"),
+        ("constant", "pad circularly"),
+        ("reflect", "pad circularly"),
     ],
 )
 def test_padding_before_the_crop_is_what_mends_it(mode: str, remedy: str) -> None:

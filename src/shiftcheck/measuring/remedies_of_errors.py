@@ -44,12 +44,17 @@ def remedy(error: RaisedError) -> str:
         return _other_type(plan, values=True)
     if sentence := _other_container(plan):
         return sentence
-    if here.call is None:  # its own words say what they are about, unless it is the size
-        return _other_size(error, here)
+    if here.call is None:  # its own words say what they are about, unless it is the shape
+        told = _other_size(error, here)
+        return told or (_other_dimensions(plan) if ABOUT_DIMENSIONS.search(str(cause)) else "")
     for other in (_other_type, _other_channels):
         if sentence := other(plan):
             return sentence
     return _other_size(error, here) or _other_dimensions(plan)
+
+
+ABOUT_DIMENSIONS = re.compile(r"\d-?[dD]\b|\b[Dd]im(ension)?s?\b|\brank\b")
+"""What the words of a model that looks at its input itself may say of its dimensions."""
 
 
 def _other_arguments(plan: Plan) -> str:

@@ -178,8 +178,8 @@ class InvarianceTrial(Reasoned):
         ...     torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
         ... )
         >>> report = shiftcheck.check_invariance(pooled, torch.randn(3, 1, 12, 13))
-        >>> [trial.change.circular_padding for trial in report.trials if trial.works]
-        [True]
+        >>> [trial.change.circular_padding for trial in report.trials if trial.works][0]
+        True
     """
 
     change: Change

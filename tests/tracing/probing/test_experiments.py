@@ -511,7 +511,7 @@ def test_a_period_longer_than_the_stride() -> None:
     assert off.verdict is Verdict.INCONCLUSIVE
     assert off.guilty is not None
     assert (off.guilty.kind, off.guilty.period) == ("STRIDE", 2)
-    assert "use shifts that are multiples of (1, 2)" in str(off)
+    assert "shift by multiples of 1 x 2 pixels" in str(off)
 
 
 def test_operations_that_share_memory_are_not_probed() -> None:

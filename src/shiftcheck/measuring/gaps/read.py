@@ -73,16 +73,17 @@ def side_by_side(askings: Sequence[Asking[Found]]) -> Asking[list[Found]]:
 def read(tensors: Sequence[torch.Tensor]) -> Asked:
     """The tensors on the CPU, in one transfer; a large one in one of its own."""
     if not any(map(waits, tensors)):
-        return tuple(tensors)
-    once = {id(t): t for t in tensors}
+        return tuple(t.detach() if t.requires_grad else t for t in tensors)
+    once = {id(t): t.detach() for t in tensors}
     small = [t for t in once.values() if t.numel() < LARGE]
     small.sort(key=lambda t: -t.element_size())  # so each begins where its type may begin
     here = {}
     if small:
         packed = torch.cat([t.contiguous().reshape(-1).view(torch.uint8) for t in small]).cpu()
         parts = packed.split([t.numel() * t.element_size() for t in small])
+        keys = {id(t): key for key, t in once.items()}
         pairs = zip(small, parts, strict=True)
-        here = {id(t): part.view(t.dtype).view(t.shape) for t, part in pairs}
+        here = {keys[id(t)]: part.view(t.dtype).view(t.shape) for t, part in pairs}
     here |= {key: t.cpu() for key, t in once.items() if key not in here}
     return tuple(here[id(t)] for t in tensors)
 

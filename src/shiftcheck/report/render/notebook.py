@@ -17,8 +17,9 @@ def render_notebook(contents: Contents) -> str:
 
 
 def _line(text: str) -> str:
-    """A sentence, or what is to be pasted."""
-    return f"<code>{escape(text.strip())}</code>" if text.startswith(" ") else escape(text)
+    """A sentence, or what is to be pasted, which is moved in."""
+    pasted = text.lstrip()
+    return escape(text) if pasted == text else f"<code>{escape(pasted)}</code>"
 
 
 def _table(sheet: Sheet) -> str:
