@@ -19,6 +19,7 @@ import _shiftcheck_listeners as listening
 from _shiftcheck_options import OPTIONS, problem
 
 if TYPE_CHECKING:
+    from shiftcheck.report.base import AnyReport
     from shiftcheck.testing.budgets import OpenBudgets
     from shiftcheck.testing.pytest_session import Checks
 
@@ -173,6 +174,7 @@ class Session:
         self._folders = self._make_folders()
         self._budgets: OpenBudgets | None = None
         self._pending: list[dict[str, Any]] = []
+        self._last: AnyReport | None = None
         self._item: pytest.Item | None = None
         self._count = 0
 
@@ -231,6 +233,7 @@ class Session:
         if self.checks is not None:
             self.checks.reports.append(outcome.report)
         self._count += 1
+        self._last = outcome.report
         name = f"{file_name(self._where())}-{self._count}"
         written = {k: write_report(outcome.report, f, k, name) for k, f in self._folders.items()}
         record = record_of(outcome) | {
@@ -244,7 +247,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test begins, perhaps again."""
-        self._item, self._count = item, 0
+        self._item, self._count, self._last = item, 0, None
         if self._budgets is not None:
             self._budgets.release(item.nodeid)
 
@@ -262,6 +265,8 @@ class Session:
         if self._pending:
             report.__dict__["shiftcheck"] = self._pending
             self._pending = []
+        if report.failed and self._last is not None and self.config.get_verbosity() > 0:
+            report.sections.append(("shiftcheck: all that the last check found", str(self._last)))
         return report
 
     def pytest_runtest_logfinish(self) -> None:

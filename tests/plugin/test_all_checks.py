@@ -280,3 +280,25 @@ def test_an_input_may_grow_by_the_settings(suite: pytest.Pytester) -> None:
     result = run(suite, GROWING)
     result.assert_outcomes(passed=3, errors=1)
     assert "grow='maybe': give True, False, or a spatial size" in " ".join(result.outlines)
+
+
+FAILING = """
+DEEP = nn.Sequential(*(nn.Conv2d(1, 1, 7, padding=3) for _ in range(3)))
+
+def test_it():
+    sc.assert_equivariant(nn.Conv2d(1, 1, 3), X)
+    sc.assert_equivariant(DEEP, torch.randn(1, 1, 12, 13))
+
+def test_of_its_own():
+    sc.assert_equivariant(nn.Conv2d(1, 1, 3), X)
+    assert False
+"""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_table_is_shown_where_pytest_is_verbose(suite: pytest.Pytester, verbose: bool) -> None:
+    result = run(suite, FAILING, *["-v"] * verbose)
+    result.assert_outcomes(failed=2)
+    text = "\n".join(result.outlines)
+    assert text.count("shiftcheck: all that the last check found") == 2 * verbose
+    assert ("not compared  PADDING, no valid region" in text) == verbose

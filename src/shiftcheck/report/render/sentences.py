@@ -87,7 +87,7 @@ def explain(report: Report, *, columns: int = COLUMNS, most: int = LINES) -> str
     return "\n".join([*start, *_that_fit(told.details, columns, room), *end])
 
 
-MORE = "more: print(shiftcheck.check_equivariance(...))"
+MORE = "more: pytest -v, or print(shiftcheck.check_equivariance(...))"
 
 
 def _that_fit(details: Sequence[str], columns: int, room: int) -> list[str]:
