@@ -99,7 +99,7 @@ $(STAMPS)/mutation: $(STAMPS)/wheel
 	touch $@
 
 EXTRAS_dev := dev,zoo,others,browser,plot,demo
-EXTRAS_docs := docs,hypothesis,plot
+EXTRAS_docs := docs,demo,hypothesis,plot
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
 $(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel

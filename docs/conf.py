@@ -13,7 +13,8 @@ project = "shiftcheck"
 version = release = shiftcheck.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "rule_table"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions += ["gallery", "reason_table", "rule_table"]  # in _ext
 exclude_patterns = ["_build", "_ext"]
 
 # Directives stand between colons, so that backticks hold nothing but code that the tests run.
