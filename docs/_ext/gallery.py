@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -66,7 +67,7 @@ def _caption(draw: Callable[[], Any]) -> str:
 
 
 def _image(draw: Callable[[], Any]) -> str:
-    return f'<img src="_static/{FOLDER}/{draw.__name__}.png" alt="{_caption(draw)}">'
+    return f'<img src="_static/{FOLDER}/{draw.__name__}.png" alt="{escape(_caption(draw))}">'
 
 
 def filled(text: str, figures: Sequence[Callable[[], Any]]) -> str:
