@@ -27,6 +27,7 @@ from shiftcheck.report.linearity import (
     Superposition,
     Theorem,
 )
+from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "Theorem",
     "Trial",
     "Verdict",
+    "read_report",
 ]
