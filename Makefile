@@ -103,7 +103,7 @@ $(STAMPS)/mutation: $(STAMPS)/wheel
 	touch $@
 
 EXTRAS_dev := dev,zoo,others,browser,plot,demo
-EXTRAS_docs := docs,hypothesis,plot
+EXTRAS_docs := docs,demo,hypothesis,plot
 EXTRAS_bench := $(EXTRAS_dev),bench
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.

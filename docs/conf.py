@@ -13,7 +13,8 @@ project = "shiftcheck"
 version = release = shiftcheck.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "rule_table"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions += ["gallery", "reason_table", "rule_table"]  # in _ext
 exclude_patterns = ["_build", "_ext"]
 
 # Directives stand between colons, so that backticks hold nothing but code that the tests run.
@@ -35,6 +36,7 @@ nitpick_ignore_regex = [
         "py:class",
         r"shiftcheck\.(measuring\.signals\.shifting\.ArrayT|rules\.registry\.SomeRule)",
     ),  # type variables
+    ("py:class", r"shiftcheck\.report\.base\.AnyReport"),  # what all reports share
     ("py:class", r"Axes|Model"),  # of matplotlib, which is imported for types alone, and beside it
 ]
 

@@ -14,6 +14,7 @@ import torch
 
 import shiftcheck
 from shiftcheck import rules
+from shiftcheck.report import Reason
 from shiftcheck.rules import pointwise, registry
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -30,7 +31,8 @@ def load(name: str) -> ModuleType:
     return module
 
 
-rule_table, check_site = load("rule_table"), load("check_site")
+rule_table, check_site, reason_table = map(load, ("rule_table", "check_site", "reason_table"))
+gallery = load("gallery")
 
 
 def page() -> str:
@@ -123,6 +125,61 @@ def test_a_heading_stands_once() -> None:
     lines = (DOCS / "api.rst").read_text(encoding="utf-8").splitlines()
     headings = [a for a, b in pairwise(lines) if b and set(b) <= set("=-~")]
     assert len(headings) == len(set(headings)) > 10
+
+
+def reasons() -> str:
+    return reason_table.filled((DOCS / "reasons.md").read_text(encoding="utf-8"))
+
+
+def test_the_page_of_reasons_has_all_of_them_with_their_words() -> None:
+    text = reasons().replace("\\", "")
+    for reason in set(Reason) - {Reason.NONE}:
+        hints = [hint or "-" for hint in reason.hints if hint is not None]
+        assert hints, reason
+        for hint in hints:
+            assert f"| `{reason}` | {reason.plain} | {hint} |\n" in text
+
+
+def test_what_has_no_hint_has_a_note_and_notes_are_of_reasons() -> None:
+    text = reasons()
+    notes = [n for line in re.findall(r"(?m)^- (`.*?):", text) for n in re.findall("`(.+?)`", line)]
+    assert set(notes) <= set(Reason)
+    without = {reason for reason in Reason if "" in reason.hints}
+    assert without <= set(notes)
+    assert {"no valid region", "off the lattice"} <= set(notes)
+
+
+@pytest.mark.parametrize("check", ["equivariance", "invariance", "linearity"])
+def test_a_page_without_a_table_of_reasons_is_refused(check: str) -> None:
+    text = (DOCS / "reasons.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=f"must hold .*{check}"):
+        reason_table.filled(text.replace(reason_table.mark(check), ""))
+
+
+def drawn() -> None:
+    """What it "shows"."""
+    return
+
+
+def test_a_figure_has_a_thumbnail_a_caption_and_its_code() -> None:
+    page = gallery.filled("# Gallery\n\n{{ gallery }}\n", [drawn])
+    image = '<img src="_static/gallery/drawn.png" alt="What it &quot;shows&quot;.">'
+    assert f'<a href="#drawn">{image}<span>Drawn</span></a>' in page
+    assert f'## Drawn\n\nWhat it "shows".\n\n{image}\n\n```python\ndef drawn() -> None:' in page
+    with pytest.raises(ValueError, match="must hold"):
+        gallery.filled("# Gallery", [drawn])
+
+
+@pytest.mark.slow
+def test_the_figures_of_the_gallery_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("safetensors")
+    script = gallery.load()
+    files = script.write(tmp_path / "figures")
+    assert [file.stem for file in files] == [draw.__name__ for draw in script.FIGURES]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    for draw in script.FIGURES:
+        assert draw.__doc__.strip().endswith(".")
 
 
 SITE = {
