@@ -218,3 +218,24 @@ def test_many_pieces_are_not_followed():
 
     report = shiftcheck.check_equivariance(model, line())
     assert report.verdict is not shiftcheck.Verdict.EQUIVARIANT
+
+
+@pytest.mark.parametrize(
+    ("wrote", "verdict", "period"),
+    [
+        (lambda y: y[..., ::2].zero_(), "broken", 2),
+        (lambda y: y[..., 1::4].fill_(3.0), "broken", 4),
+        (lambda y: (y[..., ::2].zero_(), y[..., 1::2].mul_(2)), "broken", 2),
+        (lambda y: (y[..., ::2].zero_(), y[..., 1::2].fill_(3.0)), "inconclusive", None),
+        (lambda y: y[:, ::2].zero_(), "equivariant", 1),
+    ],
+)
+def test_a_constant_over_every_so_many_samples(wrote, verdict, period):
+    def model(x):
+        y = x * 1
+        wrote(y)
+        return y
+
+    report = shiftcheck.check_equivariance(model, line())
+    assert str(report.verdict) == verdict
+    assert report.outputs[0].period == (period,)

@@ -64,22 +64,29 @@ class Canvas:
 
 def assembled(canvas: Canvas) -> Layout:
     """What is known of a canvas; raises GeometryError where the pieces do not fit together."""
-    stepped = [d for d in range(len(canvas.shape)) if any(p.steps[d] > 1 for p in canvas.patches)]
-    if stepped:
-        out: object = _by_residues(canvas, stepped[0])
-    else:
-        out = _piece(canvas, tuple(range(n) for n in canvas.shape))
-    assert isinstance(out, Layout)
+    out = _whole(canvas)
+    if isinstance(out, Constant):
+        raise GeometryError("constants were written over all that was followed")
     return out
 
 
-def _by_residues(canvas: Canvas, dim: int) -> Layout:
+def _whole(canvas: Canvas) -> Layout | Constant:
+    """All that a canvas holds, of which nothing need depend on the signal any more."""
+    stepped = [d for d in range(len(canvas.shape)) if any(p.steps[d] > 1 for p in canvas.patches)]
+    if stepped:
+        return _by_residues(canvas, stepped[0])
+    return _piece(canvas, tuple(range(n) for n in canvas.shape))
+
+
+def _by_residues(canvas: Canvas, dim: int) -> Layout | Constant:
     """A canvas of which every n-th sample is written: each residue is a canvas by itself."""
     step = math.lcm(*(p.steps[dim] for p in canvas.patches))
     if canvas.shape[dim] % step:
         raise GeometryError(f"every {step}th of {canvas.shape[dim]} samples is written")
     residues = [_residue(canvas, dim, r, step) for r in range(step)]
-    pieces = [assembled(c) if c.base or c.patches else _blank(c.shape) for c in residues]
+    pieces = [_whole(c) if c.base or c.patches else _blank(c.shape) for c in residues]
+    if all(isinstance(piece, Constant) for piece in pieces):
+        return _blank(canvas.shape)
     together = stack(pieces, dim + 1)
     joint, dims = join_dims(*together.dims[dim : dim + 2]), together.dims
     return with_dims(together, [*dims[:dim], joint, *dims[dim + 2 :]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -84,3 +85,10 @@ def test_every_reason_and_every_cause_has_plain_words() -> None:
     assert [reason for reason in Reason if reason and not reason.plain] == []
     causes = [shiftcheck.report.Cause(kind=kind) for kind in CauseKind]
     assert all(in_plain_words(cause) for cause in causes)
+
+
+def test_a_break_that_float64_alone_shows_has_its_size_there() -> None:
+    tiny = 1e-9 * torch.arange(13, dtype=torch.float64)
+    x = 1 + torch.rand(1, 1, 12, 13)
+    words = first_words(lambda x: x + tiny.to(x.dtype), x, shifts=[(0, 1)])
+    assert re.search(r"the output is off by \d\.\de-\d\d of its size in float64", words)

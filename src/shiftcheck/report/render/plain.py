@@ -86,7 +86,9 @@ def _gap(report: Report, worst: ShiftResult | None) -> str:
         return "it is off"
     ends = [b for v, b in zip(worst.shift, report.boundary, strict=True) if v]
     moves = f"{'moves' if 'valid' in ends else 'is rolled'} {moved_by(worst.shift)}"
-    return f"when the input {moves}, the output is off by {off_by(worst.relative_error)}"
+    size, exactly = worst.relative_error, worst.float64_error or 0.0
+    off = off_by(size) if size >= exactly / 2 else f"{off_by(exactly)} in float64"
+    return f"when the input {moves}, the output is off by {off}"
 
 
 def _where(report: Report) -> str:
