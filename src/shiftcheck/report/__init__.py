@@ -27,6 +27,7 @@ from shiftcheck.report.linearity import (
     Superposition,
     Theorem,
 )
+from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reasons import Hints, Reason
 
 __all__ = [
@@ -48,7 +49,9 @@ __all__ = [
     "LinearOutput",
     "Linearity",
     "LinearityReport",
+    "Located",
     "Metrics",
+    "Placement",
     "Reason",
     "Report",
     "ShiftResult",
