@@ -308,6 +308,8 @@ def test_two_axes_stay_apart() -> None:
     with torch.no_grad():
         moved = (network(x + each) - network(x)).abs().squeeze(1) > 1e-9
     for index in [(i, j) for i in range(1, 7) for j in range(14)]:
-        seen = [np.unravel_index(p, (16, 17)) for p in torch.nonzero(moved[:, *index]).flatten()]
+        seen = [
+            np.unravel_index(int(p), (16, 17)) for p in torch.nonzero(moved[:, *index]).flatten()
+        ]
         for axis, field in enumerate(report.locate("output", index).field):
             assert field == (min(p[axis] for p in seen), max(p[axis] for p in seen) + 1)
