@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shiftcheck.checks.equivariance.check import check_equivariance
     from shiftcheck.checks.figures.lie_derivative import lie_derivatives
     from shiftcheck.checks.figures.metrics import equivariance_metrics
+    from shiftcheck.checks.find_sizes import input_sizes
     from shiftcheck.checks.invariance.check import check_invariance
     from shiftcheck.checks.linearity.check import check_linear
     from shiftcheck.checks.linearity.impulses import ImpulseResponse
@@ -73,6 +74,7 @@ __all__ = [
     "equivariance_metrics",
     "geometry",
     "impulse_response",
+    "input_sizes",
     "lie_derivatives",
     "models",
     "operator_matrix",
@@ -108,6 +110,7 @@ _HOMES = {
     "equivariance_metrics": "checks.figures.metrics",
     "geometry": "checks.read_geometry",
     "impulse_response": "checks.linearity.kernel",
+    "input_sizes": "checks.find_sizes",
     "lie_derivatives": "checks.figures.lie_derivative",
     "operator_matrix": "checks.linearity.matrix",
     "parametrize_with_layers": "testing.layers",

@@ -29,8 +29,10 @@ from shiftcheck.report.linearity import (
 )
 from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reasons import Hints, Reason
+from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
 
 __all__ = [
+    "AxisSizes",
     "Cause",
     "CauseForm",
     "CauseKind",
@@ -38,6 +40,7 @@ __all__ = [
     "ConvolutionReport",
     "Draw",
     "Hints",
+    "InputSizes",
     "InvarianceReport",
     "InvarianceShift",
     "InvarianceTrial",
@@ -55,6 +58,7 @@ __all__ = [
     "Reason",
     "Report",
     "ShiftResult",
+    "SizeSet",
     "Superposition",
     "Theorem",
     "Trial",

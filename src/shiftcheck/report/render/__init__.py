@@ -20,6 +20,7 @@ from shiftcheck.report.render.linearity import (
 )
 from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain
+from shiftcheck.report.render.sizes import contents_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
 
 CONTENTS: dict[str, Callable[[Any], Contents]] = {
@@ -27,6 +28,7 @@ CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "InvarianceReport": contents_of_invariance,
     "LinearityReport": contents_of_linearity,
     "ConvolutionReport": contents_of_convolution,
+    "InputSizes": contents_of_sizes,
 }
 
 
@@ -43,6 +45,7 @@ renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
 renderers["text", "LinearityReport"] = explain_linearity
 renderers["text", "ConvolutionReport"] = explain_convolution
+renderers["text", "InputSizes"] = render_sizes
 renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "render_notebook",
     "render_page",
     "render_report",
+    "render_sizes",
     "render_table",
     "show_matrix",
 ]
