@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,15 +48,21 @@ class Pass:
 class SizedPasses:
     """A model at any sizes, each of them asked once; ``real``: on values, else without them."""
 
-    def __init__(self, plan: Plan, *, real: bool = False) -> None:
-        self.plan = plan
-        self.real = real or isinstance(plan.model, BlackBox)
+    def __init__(self, plan: Plan, *, before: SizedPasses | None = None) -> None:
+        self.plan, self.before = plan, before
+        self.real = before is not None or isinstance(plan.model, BlackBox)
         self._known: dict[Sizes, Pass] = {}
+
+    @cached_property
+    def on_values(self) -> SizedPasses:
+        """The same model, run on values."""
+        return self if self.real else SizedPasses(self.plan, before=self)
 
     @property
     def count(self) -> int:
-        """How often the model was run."""
-        return len(self._known)
+        """How often the model was run, with values or without them."""
+        first = self.before or self
+        return len(first._known) + (0 if first.real else len(first.on_values._known))
 
     def at(self, sizes: Sizes) -> Pass:
         """The pass at some sizes."""

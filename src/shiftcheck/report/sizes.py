@@ -166,6 +166,8 @@ class InputSizes(Shown):
     ) -> tuple[tuple[int | None, int | None], ...]:
         """For each axis the nearest working size below and above, or the size itself, twice.
 
+        Where all axes must have the same size, below the smallest of them and above the largest.
+
         Args:
             sizes: spatial sizes in pixels, one for all axes or one each.
             wanted: ``"accepted"``, ``"even"``, ``"valid"``, ``"comparable"`` or ``"closed"``.
@@ -180,6 +182,9 @@ class InputSizes(Shown):
             (((32, 32),), ((30, 33),))
         """
         each = self._each(sizes)
+        if self.joint == "equal":
+            found = self._of(0, wanted)
+            return ((found.nearest(min(each))[0], found.nearest(max(each))[1]),) * len(each)
         return tuple(self._of(axis, wanted).nearest(n) for axis, n in enumerate(each))
 
     def _each(self, sizes: int | Sequence[int]) -> tuple[int, ...]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from shiftcheck.report.render.contents import Contents, Sheet, wrapped
+from shiftcheck.report.size_words import nearest_words, size_words
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
-
-SHOWN = 6
-"""So many sizes are listed one by one."""
 
 USES = {
     "even": "even padding",
@@ -85,49 +83,3 @@ def _uses(axis: AxisSizes) -> Iterator[tuple[str, str]]:
         found: SizeSet | None = getattr(axis, name)
         if found is not None:
             yield use, "all of these" if found == axis.accepted else size_words(found)
-
-
-def nearest_words(sizes: InputSizes) -> str:
-    """The nearest sizes that work, below and above the given one, such as ``224 or 256``."""
-    pairs = sizes.nearest(sizes.given)
-    each = [" or ".join(str(n) for n in dict.fromkeys(p) if n is not None) or "none" for p in pairs]
-    same = len(set(each)) == 1
-    return each[0] if same else ", ".join(f"{words} along axis {a}" for a, words in enumerate(each))
-
-
-def size_words(sizes: SizeSet) -> str:
-    """A set of sizes in words, such as ``multiples of 32``.
-
-    Example:
-        >>> size_words(SizeSet(step=32, starts=(64,))), size_words(SizeSet(starts=(7,), most=9))
-        ('multiples of 32 from 64 on', '7 to 9')
-    """
-    others = _listed(sizes.others)
-    if not sizes.starts:
-        return others if len(sizes.others) != 1 else f"{others} only"
-    words = _regular(sizes)
-    return f"{words}, and {others}" if others != "none" else words
-
-
-def _regular(sizes: SizeSet) -> str:
-    step, starts, most = sizes.step, sizes.starts, sizes.most
-    first = min(starts)
-    if step == 1:
-        return f"every size from {first} on" if most is None else f"{first} to {most}"
-    end = "" if most is None else f" to {most}"
-    if len(starts) == 1 and first % step == 0:
-        begin = "" if first == step else f" from {first}"
-        return f"multiples of {step}{begin}" + (end or (" on" if begin else ""))
-    rests = sorted({n % step for n in starts})
-    some = ", ".join(str(n) for n in sizes.up_to(max(starts) + 2 * step)[:4])
-    left = _listed(tuple(rests), "or")
-    return f"{some}, ... ({left} above a multiple of {step}){end}"
-
-
-def _listed(numbers: tuple[int, ...], word: str = "and") -> str:
-    shown = [str(n) for n in numbers[:SHOWN]]
-    if len(numbers) > SHOWN:
-        return f"{', '.join(shown)}, ... {numbers[-1]}"
-    if not shown:
-        return "none"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {word} {shown[-1]}"
