@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shiftcheck import models as models
     from shiftcheck import report as report
     from shiftcheck.checks.equivariance.check import check_equivariance
+    from shiftcheck.checks.figures.edges import effective_halo
     from shiftcheck.checks.figures.lie_derivative import lie_derivatives
     from shiftcheck.checks.figures.metrics import equivariance_metrics
     from shiftcheck.checks.find_sizes import input_sizes
@@ -71,6 +72,7 @@ __all__ = [
     "check_invariance",
     "check_linear",
     "datasets",
+    "effective_halo",
     "equivariance_metrics",
     "geometry",
     "impulse_response",
@@ -107,6 +109,7 @@ _HOMES = {
     "check_equivariance": "checks.equivariance.check",
     "check_invariance": "checks.invariance.check",
     "check_linear": "checks.linearity.check",
+    "effective_halo": "checks.figures.edges",
     "equivariance_metrics": "checks.figures.metrics",
     "geometry": "checks.read_geometry",
     "impulse_response": "checks.linearity.kernel",

@@ -1,6 +1,7 @@
 """What the checks return: frozen records of plain numbers and strings, no tensors."""
 
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.edges import EdgeLayer, EdgeSide, EffectiveHalo
 from shiftcheck.report.equivariance import (
     Change,
     Draw,
@@ -39,6 +40,9 @@ __all__ = [
     "Change",
     "ConvolutionReport",
     "Draw",
+    "EdgeLayer",
+    "EdgeSide",
+    "EffectiveHalo",
     "Hints",
     "InputSizes",
     "InvarianceReport",

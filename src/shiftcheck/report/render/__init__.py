@@ -5,6 +5,7 @@ from typing import Any
 
 from shiftcheck.report.base import renderers
 from shiftcheck.report.render.contents import Contents
+from shiftcheck.report.render.edges import contents_of_edges, render_edges
 from shiftcheck.report.render.html import contents_of_report, render_page, render_plain_page
 from shiftcheck.report.render.invariance import (
     contents_of_invariance,
@@ -28,6 +29,7 @@ CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "InvarianceReport": contents_of_invariance,
     "LinearityReport": contents_of_linearity,
     "ConvolutionReport": contents_of_convolution,
+    "EffectiveHalo": contents_of_edges,
     "InputSizes": contents_of_sizes,
 }
 
@@ -45,6 +47,7 @@ renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
 renderers["text", "LinearityReport"] = explain_linearity
 renderers["text", "ConvolutionReport"] = explain_convolution
+renderers["text", "EffectiveHalo"] = render_edges
 renderers["text", "InputSizes"] = render_sizes
 renderers["text", "OperatorMatrix"] = show_matrix
 
@@ -53,6 +56,7 @@ __all__ = [
     "explain_convolution",
     "explain_invariance",
     "explain_linearity",
+    "render_edges",
     "render_invariance",
     "render_notebook",
     "render_page",
