@@ -101,7 +101,7 @@ def edge_runs(plan: Plan, *, draws: int, layers: bool) -> tuple[list[LayerRuns],
         outputs, rows = [[_Gathering(kept, plan) for kept in part] for part in base]
         for gathering, kept in zip((*outputs, *rows), (*twice[0], *twice[1]), strict=False):
             gathering.steady(kept)
-        for edge, values in _with_unknown_sides(plan, draws):
+        for edge, values in with_unknown_sides(plan, draws):
             changed = _run(passes, values, layers=layers)
             for gathered, part in zip((outputs, rows), changed, strict=True):
                 named = {kept.name: kept for kept in part}
@@ -128,7 +128,7 @@ def _run(passes: Passes, values: list[Any], *, layers: bool) -> tuple[list[Kept]
     return outputs, rows
 
 
-def _with_unknown_sides(plan: Plan, draws: int) -> Iterator[tuple[Edge, list[Any]]]:
+def with_unknown_sides(plan: Plan, draws: int) -> Iterator[tuple[Edge, list[Any]]]:
     """The arguments, of which one side of one open axis is fresh, in many draws."""
     draw = torch.Generator().manual_seed(plan.seed)
     for axis, (pixels, ring) in enumerate(
@@ -137,14 +137,11 @@ def _with_unknown_sides(plan: Plan, draws: int) -> Iterator[tuple[Edge, list[Any
         around = pixels // AROUND
         for side in () if ring else SIDES:
             for _ in range(draws):
-                near = int(torch.randint(-around, around + 1, (), generator=draw))
-                edge = Edge(axis=axis, side=side, pixel=min(max(pixels // 2 + near, 0), pixels - 1))
-                yield (
-                    edge,
-                    plan.inputs.dressed(
-                        [_unknown(v, edge, plan, draw) for v in plan.inputs.leaves]
-                    ),
-                )
+                near = int(torch.randint(-around, around + 1, (), generator=draw, device="cpu"))
+                pixel = min(max(pixels // 2 + near, 0), pixels - 1)
+                edge = Edge(axis=axis, side=side, pixel=pixel)
+                leaves = [_unknown(leaf, edge, plan, draw) for leaf in plan.inputs.leaves]
+                yield edge, plan.inputs.dressed(leaves)
 
 
 def _unknown(leaf: Any, edge: Edge, plan: Plan, draw: torch.Generator) -> Any:
@@ -181,6 +178,7 @@ class _Gathering:
         self._farthest: dict[tuple[int, str], int] = {}
         self._largest: dict[tuple[int, str], dict[int, float]] = {}
         self._changed: torch.Tensor | None = None
+        self._channel: dict[int, torch.Tensor] = {}
 
     def _unfit(self) -> Reason:
         values = self.base.values
@@ -224,15 +222,18 @@ class _Gathering:
             self.reason = Reason.UNSTEADY
             return
         errors = self._relative(other)
-        channels = errors.amax((0, *range(2, errors.ndim)))
+        channels = errors.amax((0, *range(2, errors.ndim)))  # copies there are none
         self._changed = (
             channels if self._changed is None else torch.maximum(self._changed, channels)
         )
         along = errors.movedim(2 + sorted(self.places).index(edge.axis), 0).flatten(1)
+        if len(along) != state.size:  # an axis that is split over several dimensions
+            return
         key = (edge.axis, edge.side)
         values = self._values.setdefault(key, defaultdict(list))
         largest = self._largest.setdefault(key, {})
         some = _some(along.shape[1], self.most)
+        self._channel[edge.axis] = some // (along.shape[1] // errors.shape[1])
         tops = along.amax(1).tolist()
         farthest = 0
         for q in range(state.size):
@@ -249,7 +250,11 @@ class _Gathering:
         reason = self.reason
         if not reason and changed is not None and not bool(changed.any()):
             reason = Reason.CONSTANT
-        felt = {} if reason else {key: self._felt(*key) for key in self._values}
+        felt = {}
+        if not reason and changed is not None:
+            alive = changed.cpu()
+            kept = {axis: alive[channel] for axis, channel in self._channel.items()}
+            felt = {(a, side): self._felt(a, side, kept[a]) for a, side in self._values}
         return LayerRuns(
             name=self.base.name,
             op=self.base.op,
@@ -259,14 +264,15 @@ class _Gathering:
             silent=0 if changed is None else int((~changed).sum()),
         )
 
-    def _felt(self, axis: int, side: str) -> Felt:
+    def _felt(self, axis: int, side: str, kept: torch.Tensor) -> Felt:
+        """What was gathered on one side, of the places and channels that are ``kept``."""
         state = self._state(axis)
         assert isinstance(state, Axis)
         key = (axis, side)
         return Felt(
             theoretical=theoretical(state, side),
             farthest=self._farthest[key],
-            values={d: torch.cat(v) for d, v in self._values[key].items()},
+            values={d: torch.stack(v)[:, kept].flatten() for d, v in self._values[key].items()},
             largest=self._largest[key],
         )
 

@@ -21,9 +21,9 @@ class EdgeSide:
     ``side``: of the tile on which its edge is, ``"left"`` or ``"right"``. ``theoretical``: the halo
     by the structure. ``errors``: for each percentile, the relative error at each of the
     ``distances``, in pixels; a sample next to the edge is at distance 1. ``needed``: for each
-    percentile and tolerance, the last distance at which the error is larger; None where it is at
-    the end of what was measured. ``level``: for each percentile, the error over the farthest
-    quarter. ``levels_off``: it goes on like that, as a layer sees all of the axis.
+    percentile and tolerance, the last distance at which the error is larger; None where it is so
+    at the end of what was measured, or levels off above. ``level``: for each percentile, the error
+    over the farthest quarter. ``levels_off``: it goes on like that, as a layer sees all there is.
 
     Example:
         >>> import torch, shiftcheck

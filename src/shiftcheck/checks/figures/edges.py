@@ -50,8 +50,8 @@ def effective_halo(
 
     Args:
         model: any module or callable.
-        x: the input, or its shape ``(batch, channels, *spatial)``, for noise. The distances that are
-            measured go up to three eighths of its size, so it should be larger than the overlap.
+        x: the input, or its shape ``(batch, channels, *spatial)``, for noise. Distances up to three
+            eighths of its size are measured, so it should be larger than the overlap.
         tolerances: relative errors above 0 and below 1.
         percentiles: of places and channels, up to 100, which is the largest error of all.
         draws: how often each side is drawn anew, with its edge somewhere else near the middle.
@@ -165,15 +165,22 @@ def _side(
     level = tuple(max(curve[-quarter:], default=0.0) for curve in errors)
     before = [max(curve[-2 * quarter : -quarter], default=0.0) for curve in errors]
     goes_on = any(now > GOES_ON * then > 0 for now, then in zip(level, before, strict=True))
+    levels_off = math.isinf(felt.theoretical) and goes_on
     return EdgeSide(
         axis=axis,
         side=side,
         theoretical=felt.theoretical,
         distances=distances,
         errors=errors,
-        needed=tuple(tuple(_needed(distances, c, t) for t in tolerances) for c in errors),
+        needed=tuple(
+            tuple(
+                None if levels_off and lasting > t else _needed(distances, curve, t)
+                for t in tolerances
+            )
+            for curve, lasting in zip(errors, level, strict=True)
+        ),
         level=level,
-        levels_off=math.isinf(felt.theoretical) and goes_on,
+        levels_off=levels_off,
     )
 
 
