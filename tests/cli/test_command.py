@@ -203,6 +203,28 @@ def test_the_geometry(folder: Path, capsys: Captured) -> None:
     assert report.verdict is None
 
 
+WIDE = {"check": "field border compared", "geometry": "field valid", "render": "field border"}
+
+
+@pytest.mark.parametrize("command", WIDE)
+def test_all_columns_on_request(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    given = ["net.py:conv", "--shape", "1,3,16,18"]
+    if command == "render":
+        main(["check", *given, "--json", "report.json"])
+        given = ["report.json"]
+        capsys.readouterr()
+    main([command, *given])
+    table = capsys.readouterr().out.split("\n\n")[1]
+    assert max(map(len, table.splitlines())) <= 40
+    main([command, *given, "--wide"])
+    titles = capsys.readouterr().out.split("\n\n")[1].splitlines()[0].split()
+    assert set(WIDE[command].split()) <= set(titles)
+    assert not set(WIDE[command].split()) & set(table.splitlines()[0].split())
+
+
 def test_the_report_as_a_page(folder: Path, capsys: Captured) -> None:
     assert main(["check", "net.py:conv", *SHAPE, "--html", "page.html"]) == 0
     assert "conv" in (folder / "page.html").read_text("utf-8")

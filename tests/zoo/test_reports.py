@@ -22,6 +22,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck.report import LayerResult
+from shiftcheck.report.render import render_report
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ROUNDED = re.compile(
@@ -52,7 +53,8 @@ def exactly(row: LayerResult) -> LayerResult:
 def masked(report: shiftcheck.Report) -> str:
     """The text with errors as ``#``; columns are set apart by two blanks."""
     layers, outputs = tuple(map(exactly, report.layers)), tuple(map(exactly, report.outputs))
-    text = str(replace(report, layers=layers, outputs=outputs))
+    exact = replace(report, layers=layers, outputs=outputs)
+    text = render_report(exact, wide=True, width=120)
     lines = [ROUNDED.sub("#", f"{line} ").rstrip() for line in text.splitlines()]
     lines = [re.sub(r"(?<=\S) {2,}", "  ", line) for line in lines]
     return "\n".join(re.sub("─+", "─", line) for line in lines) + "\n"

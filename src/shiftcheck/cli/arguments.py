@@ -152,3 +152,14 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         help="write the report as JSON; - for the output, where nothing else is then printed",
     )
     results.add_argument("--html", metavar="FILE", type=Path, help="write the report as a page")
+    add_wide(results)
+
+
+def add_wide(parser: Any) -> None:
+    """How much of a report is printed."""
+    parser.add_argument(
+        "--wide",
+        action="store_true",
+        help="print every column of every layer, with its full name: also period, receptive field,"
+        " valid region and errors; as wide as that takes",
+    )

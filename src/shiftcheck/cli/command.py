@@ -17,12 +17,13 @@ import torch
 from shiftcheck import __version__
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.checks.read_geometry import geometry
-from shiftcheck.cli.arguments import add_check, add_model, add_results, add_signal
+from shiftcheck.cli.arguments import add_check, add_model, add_results, add_signal, add_wide
 from shiftcheck.cli.options import NAMES
 from shiftcheck.cli.signal_files import read_signal
 from shiftcheck.cli.target import load_target, own_error, parse_arguments
 from shiftcheck.errors import InputError, ShiftcheckError
 from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
+from shiftcheck.report.base import rendered
 from shiftcheck.report.equivariance import Report, Verdict
 
 PASSED, BROKEN, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -177,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = _command(commands, "render", "show a report from its JSON", RENDER, RENDER_END)
     shown.add_argument("file", metavar="FILE", help="what --json wrote")
     shown.add_argument("--html", metavar="FILE", type=Path, help="write the report as a page")
+    add_wide(shown)
     shown.set_defaults(run=_render, json=None)
     demo = commands.add_parser(
         "demo",
@@ -334,7 +336,7 @@ def _deliver(report: Report, options: argparse.Namespace) -> None:
     if options.json == "-":
         print(report.to_json())
     else:
-        print(report)
+        print(rendered("text", report, wide=True) if options.wide else report)
     if options.json not in (None, "-"):
         try:
             Path(options.json).write_text(report.to_json(), encoding="utf-8")

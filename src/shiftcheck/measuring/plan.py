@@ -33,6 +33,7 @@ class Plan:
     if whatever pads a circle padded circularly. ``between_samples``, ``sums``, ``interior``: as in
     ``Scene``. ``alike_in_a_batch``: x is known to give the same there. ``explained``: where it does
     not pass, every layer is looked at. ``full_effort``: that may cost whatever it costs.
+    ``grow``: draw an input of this spatial size, or of one that leaves something to compare.
     ``share``: of the layers of the model, what ends a pass, for its cost.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     alike_in_a_batch: bool = False
     explained: bool = False
     full_effort: bool = False
+    grow: bool | tuple[int, ...] = False
     share: float = 1.0
 
     @cached_property

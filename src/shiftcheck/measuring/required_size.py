@@ -59,6 +59,20 @@ def smallest_input(plan: Plan, *, unmoved: bool = False) -> Smallest | None:
     return smallest_sizes(look, inputs.pixels, moved, LARGER * max(SMALL, *inputs.pixels))
 
 
+def free_of_padding(plan: Plan, sizes: Sizes) -> float | None:
+    """The share of the samples of an output that see no padding at other sizes, the least of all.
+
+    None where the model does not take them, or where no output has all axes.
+    """
+    outputs = _outputs_at(plan, _resized(plan.inputs, dict(enumerate(sizes))))
+    shares = [
+        math.prod(float(s.valid.mean()) for s in row.layout.axes if isinstance(s, Axis))
+        for row in outputs or ()
+        if all(isinstance(s, Axis) for s in row.layout.axes)
+    ]
+    return min(shares, default=None)
+
+
 def _is_measured(layout: Layout) -> bool:
     return any(cause.kind == CauseKind.MEASURED for cause in layout.causes)
 

@@ -12,17 +12,17 @@ from shiftcheck.errors import InputError
 from shiftcheck.report.reasons import Reasoned
 from shiftcheck.report.serialization import from_strict_json, to_strict_json
 
-renderers: dict[tuple[str, str], Callable[[Any], str]] = {}
+renderers: dict[tuple[str, str], Callable[..., str]] = {}
 """By format and class of what is shown; filled by the renderers, which live above this module."""
 
 RENDERERS = "shiftcheck.report.render"
 """Where they are: imported by name when a record is shown, since they need ``rich``."""
 
 
-def rendered(form: str, record: Any) -> str:
-    """A record in a format, such as ``"text"``."""
+def rendered(form: str, record: Any, **options: Any) -> str:
+    """A record in a format, such as ``"text"``; ``options`` of its renderer."""
     import_module(RENDERERS)
-    return renderers[form, type(record).__name__](record)
+    return renderers[form, type(record).__name__](record, **options)
 
 
 class Shown:

@@ -12,9 +12,10 @@ from shiftcheck.report.words import Word
 class CauseKind(Word):
     """What breaks equivariance, or hides it; a kind equals its text.
 
-    ``meaning`` completes "cause KIND: ...". ``remedy`` may help where equivariance fails, and
-    ``remedy_of_invariance`` where invariance fails. ``hides``: nothing can be said of what follows
-    such a cause, and this is the reason that is given there.
+    ``meaning`` completes "cause KIND: ...", and ``plain`` says it in a few words that need no
+    explanation. ``remedy`` may help where equivariance fails, and ``remedy_of_invariance`` where
+    invariance fails. ``hides``: nothing can be said of what follows such a cause, and this is the
+    reason that is given there.
 
     Example:
         >>> from shiftcheck.report import CauseKind
@@ -23,6 +24,7 @@ class CauseKind(Word):
     """
 
     meaning: str
+    plain: str
     remedy: str
     remedy_of_invariance: str
     hides: Reason
@@ -31,6 +33,7 @@ class CauseKind(Word):
         cls,
         text: str,
         meaning: str = "",
+        plain: str = "",
         remedy: str = "",
         remedy_of_invariance: str = "",
         hides: Reason = Reason.NONE,
@@ -38,54 +41,73 @@ class CauseKind(Word):
         """A kind with its words."""
         member = str.__new__(cls, text)
         member._value_ = text
-        member.meaning, member.remedy = meaning, remedy
+        member.meaning, member.plain, member.remedy = meaning, plain, remedy
         member.remedy_of_invariance, member.hides = remedy_of_invariance, hides
         return member
 
     PADDING = (
         "PADDING",
         "samples near the border see padding instead of the signal",
+        "padding at the edge does not move",
         "pad circularly (padding_mode='circular') where the boundary is circular",
     )
     STRIDE = (
         "STRIDE",
         "it keeps only every so many samples, so other shifts meet other samples",
+        "it keeps only some of the samples",
         "shift by whole samples of the coarsest layer, or leave the stride out",
         "leave the stride out, blur before it, or choose the phase from the data",
     )
     RESIZE = (
         "RESIZE",
         "it changes the sampling by a ratio, or combines tensors of different strides",
+        "its output does not keep step with its input",
         "resize by a whole number, or bring the tensors it combines to one stride before",
         "resize by a whole number",
     )
     POSITION = (
         "POSITION",
         "a constant that depends on the position is combined with the signal",
+        "it adds or multiplies values that depend on the place",
         "leave the constant out, or make it relative",
         "leave the constant out, or make it relative",
     )
     MIXING = (
         "MIXING",
         "a linear map with a weight of its own for each place",
+        "it has a weight of its own for each place",
         "a convolution in its place has one weight for all places",
         "a global average or maximum in the place of flattening has one weight for all places",
     )
     GLOBAL = (
         "GLOBAL",
         "every sample depends on the whole axis",
+        "each of its values depends on the whole input",
         "no larger input helps: that layer sees the whole axis",
     )
     INDEX = (
         "INDEX",
         "a sample is taken at a fixed place",
+        "it treats fixed places in another way",
         "a reduction over the axis in the place of a choice does not depend on the place",
         "a reduction over the axis in the place of a choice does not depend on the place",
     )
-    DATA_DEPENDENT = "DATA_DEPENDENT", "the place is chosen from the data"
-    STOCHASTIC = "STOCHASTIC", "it draws random numbers", "", "", Reason.UNSTEADY
+    DATA_DEPENDENT = (
+        "DATA_DEPENDENT",
+        "the place is chosen from the data",
+        "it chooses places by their values",
+    )
+    STOCHASTIC = (
+        "STOCHASTIC",
+        "it draws random numbers",
+        "it draws random numbers",
+        "",
+        "",
+        Reason.UNSTEADY,
+    )
     BATCH_COUPLED = (
         "BATCH_COUPLED",
+        "it mixes the elements of the batch",
         "it mixes the elements of the batch",
         "",
         "",
@@ -94,6 +116,7 @@ class CauseKind(Word):
     UNSUPPORTED_OP = (
         "UNSUPPORTED_OP",
         "no rule knows what the operation does to a shift",
+        "it is not known what it does to a shift",
         "",
         "",
         Reason.UNSUPPORTED,
@@ -101,15 +124,18 @@ class CauseKind(Word):
     MEASURED = (
         "MEASURED",
         "what it does to a shift was found by experiments, which can miss something",
+        "it is known from experiments only",
     )
     ALIASING = (
         "ALIASING",
         "the shift is between samples, and interpolation does not find what lies there",
+        "it makes detail that is too fine for the pixels",
         "low-pass filters before sampling, and finer sampling around what is not linear",
     )
     UNEXPLAINED = (
         "UNEXPLAINED",
         "the structure promises agreement here, and the run contradicts it",
+        "nothing that is known of it explains that",
     )
 
 

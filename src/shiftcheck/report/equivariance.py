@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from shiftcheck.errors import InputError
-from shiftcheck.report.base import AnyReport
+from shiftcheck.report.base import AnyReport, rendered
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.left_out import LeftOut
 from shiftcheck.report.placing import Located, Placement, located
@@ -161,10 +161,13 @@ class Change:
 
     ``circular_padding``: layers that pad a circular axis padded circularly. ``multiples``: the
     shifts were multiples of these pixels, one number for each axis. ``shifts``: they were these.
-    ``layer``: the check ended at this layer. ``size``: the input was noise of this spatial size.
+    ``layer``: the check ended at this layer. ``size``: the input had this spatial size, and values
+    of its own places.
     ``boundary``: the axes were read in this way. ``signal``: the input was noise of its own size.
     ``dtype``: model and input were in this type. ``tolerances``: rtol and atol were left out.
     ``evaluation``: the model was in eval mode. ``fixed``: these arguments stood still as well.
+    ``outputs``: these outputs counted. ``constants``, ``factors``: these parameters were zero, and
+    one.
 
     Example:
         >>> import torch, shiftcheck
@@ -185,6 +188,23 @@ class Change:
     tolerances: bool = False
     evaluation: bool = False
     fixed: tuple[str | int, ...] = ()
+    outputs: tuple[str | int, ...] = ()
+    constants: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+
+    def moves(self, before: Sequence[tuple[float, ...]]) -> tuple[tuple[float, ...], ...]:
+        """The shifts, instead of those before: its own, or multiples along each axis that moved.
+
+        Multiples of all axes together are the last; empty where the shifts did not change.
+        """
+        steps = self.multiples
+        if self.shifts or not steps:
+            return self.shifts
+        axes = range(len(steps))
+        moved = {a for s in before for a, v in enumerate(s) if v} or set(axes)
+        alone = [tuple(steps[a] if a == b else 0 for b in axes) for a in axes if a in moved]
+        together = tuple(steps[a] if a in moved else 0 for a in axes)
+        return tuple(dict.fromkeys([*alone, together]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,8 +259,11 @@ class Report(AnyReport):
     outputs, ``guilty`` is the first of them that explains the verdict. ``needed``: where nothing is
     left to compare, the smallest spatial size that would do, if one was found. ``needed_steps``: by
     which steps larger sizes follow that do, where not every one does; 0 along an axis of which no
-    other is known. ``sensitivity``: the smallest relative break that this run would have caught in
-    any channel. Channels of nothing but rounding do not count; a note says how many there are.
+    other is known, and ``needed_share``: the share of an output that is free of padding at that
+    size. ``shifts_given``, ``tolerances``, ``training``: whether the shifts are the user's, the
+    user's rtol and atol, and whether training flags were left as they were. ``sensitivity``: the
+    smallest relative break that this run would have caught in any channel. Channels of nothing but
+    rounding do not count; a note says how many there are.
     ``fixed``, ``chosen_outputs``: the arguments that stood still and the outputs that counted, as
     they were asked for. ``trials``: what was tried to make the check pass; a remedy is one that
     did. ``untried``, ``left_out``: the changes, and what else of the explanation, that would have
@@ -278,6 +301,10 @@ class Report(AnyReport):
     seed: int = 0
     needed: tuple[int, ...] | None = None
     needed_steps: tuple[int, ...] = ()
+    needed_share: float | None = None
+    shifts_given: bool = False
+    tolerances: tuple[float, float] | None = None
+    training: bool = False
     sensitivity: float | None = None
     trials: tuple[Trial, ...] = ()
     untried: tuple[Change, ...] = ()
@@ -291,6 +318,30 @@ class Report(AnyReport):
     def relative_error(self) -> float | None:
         """The largest relative error of an output; None where none was compared."""
         return _largest(o.relative_error for o in self.outputs)
+
+    def table(self, *, wide: bool = False, width: int | None = None) -> str:
+        """The layers as text: one line each, below their modules.
+
+        ``wide``: all columns and full names, as wide as that takes. ``width``: characters
+        in a line, at least 20; where it is left out, ``COLUMNS`` or the terminal says it, else it
+        is 100. Long names and shapes lose their middle; where that is not enough, columns are left
+        out, in this order: period, valid, halo, stride, shape, cause.
+
+        Raises InputError for a smaller width.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> down = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.AvgPool2d(2))
+            >>> model = torch.nn.Sequential(down, torch.nn.ReLU())
+            >>> print(shiftcheck.geometry(model, (1, 1, 12, 14)).table(width=60))
+             layer  shape    stride  period  halo        valid  cause
+             ─────────────────────────────────────────────────────────
+             0
+               0    4x10x12       1       1   0+2  0:10 x 0:12
+               1    4x5x6         2       2   0+3    0:5 x 0:6  STRIDE
+             1      4x5x6         2       2   0+3    0:5 x 0:6
+        """
+        return rendered("text", self, wide=wide, width=width, rows_only=True)
 
     def __getitem__(self, name: str) -> LayerResult:
         """The row called ``name``; raises KeyError with the names there are."""

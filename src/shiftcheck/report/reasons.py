@@ -33,6 +33,8 @@ LOOK_AT_WEIGHTS = "look at the weights and the signal that lead to that layer"
 class Reason(Word):
     """Why a verdict is what it is, and what may help; a reason equals its text.
 
+    ``plain`` says it in a sentence that needs no explanation.
+
     Example:
         >>> from shiftcheck.report import Reason
         >>> Reason.NO_REGION, Reason.NO_REGION == "no valid region"
@@ -41,26 +43,41 @@ class Reason(Word):
         'give a larger input, so that some samples see no padding'
     """
 
+    plain: str
     hints: Hints
 
-    def __new__(cls, text: str, hints: Hints | None = None) -> Self:
-        """A reason with its text and its hints."""
+    def __new__(cls, text: str, plain: str = "", hints: Hints | None = None) -> Self:
+        """A reason with its text, in plain words, and its hints."""
         member = str.__new__(cls, text)
-        member._value_ = text
+        member._value_, member.plain = text, plain
         member.hints = hints or Hints()
         return member
 
     NONE = ""
-    IDENTITY = "identity shift", Hints(NOTHING, "give a shift that is not zero")
-    NOT_SPATIAL = "not spatial", Hints(NOTHING)
-    OFF_LATTICE = "off the lattice", Hints(NOTHING)
-    TOO_LITTLE = "too little compared", Hints("give a larger input, or smaller shifts")
+    IDENTITY = (
+        "identity shift",
+        "nothing was moved",
+        Hints(NOTHING, "give a shift that is not zero"),
+    )
+    NOT_SPATIAL = "not spatial", "no places are left in the output that could move", Hints(NOTHING)
+    OFF_LATTICE = (
+        "off the lattice",
+        "the shift falls between two samples of the output",
+        Hints(NOTHING),
+    )
+    TOO_LITTLE = (
+        "too little compared",
+        "too small a part of the output could be compared",
+        Hints("give a larger input, or smaller shifts"),
+    )
     NO_REGION = (
         "no valid region",
+        "all of the output depends on what lies beyond the edge of the input",
         Hints("give a larger input, so that some samples see no padding"),
     )
     NOT_FINITE = (
         "not finite",
+        "the output holds NaN or infinity",
         Hints(
             "look at the values of that layer: they overflow, or NaN comes from 0/0",
             "look at the values: they overflow, or NaN comes from 0/0",
@@ -69,6 +86,7 @@ class Reason(Word):
     )
     DEAD = (
         "dead output",
+        "the output is zero everywhere",
         Hints(
             LOOK_AT_WEIGHTS,
             "look at the weights that lead to that layer",
@@ -77,6 +95,7 @@ class Reason(Word):
     )
     CONSTANT = (
         "constant output",
+        "the output is the same everywhere",
         Hints(
             LOOK_AT_WEIGHTS,
             "look at the weights that lead to that layer, and give signals that differ by more"
@@ -85,10 +104,12 @@ class Reason(Word):
     )
     CONSTANT_INPUT = (
         "constant input",
+        "the input is the same everywhere, so that no shift of it can be seen",
         Hints("give a signal that varies", "give a signal that varies over space"),
     )
     SATURATED = (
         "saturated output",
+        "the output is at its limit nearly everywhere",
         Hints(
             "give a signal of smaller magnitude, or look at the weights before it",
             "give a signal of smaller magnitude, or check the logits with layer=...",
@@ -96,6 +117,7 @@ class Reason(Word):
     )
     INVISIBLE = (
         "shift not visible",
+        "the output looks the same whether it moves or not",
         Hints(
             "the output hardly varies along the shift; give a signal that does",
             "the shifted signal is the same: give one that is not periodic",
@@ -103,22 +125,33 @@ class Reason(Word):
     )
     IN_NOISE = (
         "within noise of a break",
+        "the model need not do so, and no difference beyond rounding was seen",
         Hints(
             "the structure breaks here but no gap was seen; give another signal",
             "the structure breaks here but no gap was seen: give another signal",
         ),
     )
-    AGAINST_RULES = "disagrees with the structure", Hints(BUG, BUG)
+    AGAINST_RULES = (
+        "disagrees with the structure",
+        "it should, by all that is known of its layers, and does not",
+        Hints(BUG, BUG),
+    )
     NEVER_MOVED = (
         "axis never moved",
+        "it was not moved along every axis",
         Hints(
             "give an input that is large enough for one step of the output's lattice",
             "give an input of more than one pixel along every axis",
         ),
     )
-    TOO_TOLERANT = "tolerance larger than the signal", Hints(NOTHING)
+    TOO_TOLERANT = (
+        "tolerance larger than the signal",
+        "the tolerance is larger than the output itself",
+        Hints(NOTHING),
+    )
     IGNORES = (
         "output ignores the input",
+        "the output is the same for every input",
         Hints(
             "leave the constant out of the outputs, or check up to a layer",
             "leave the constant out of the outputs, or check a layer",
@@ -127,15 +160,21 @@ class Reason(Word):
     )
     UNREAD = (
         "output cannot be read",
+        "the output is nothing that can be compared",
         Hints(
             "return tensors, or check up to a layer with layer=...",
             "return dense tensors, or check a layer with layer=...",
             "return dense tensors, or check up to a layer with layer=...",
         ),
     )
-    BATCH_COUPLED = "batch coupled", Hints("use statistics that do not come from the batch")
+    BATCH_COUPLED = (
+        "batch coupled",
+        "one element of a batch changes what comes out for another",
+        Hints("use statistics that do not come from the batch"),
+    )
     UNSTEADY = (
         "nondeterministic",
+        "the same input can give another output",
         Hints(
             "switch the random operation off for the test",
             "the same input gave something else, or could: switch the random or stateful part off",
@@ -144,6 +183,7 @@ class Reason(Word):
     )
     UNSUPPORTED = (
         "unsupported operation",
+        "it is not known what an operation of the model does to a shift",
         Hints(
             "write that step with other operations of torch, or mend its rule where that is your"
             " own"
@@ -151,28 +191,48 @@ class Reason(Word):
     )
     LEFT_TORCH = (
         "values leave torch",
+        "the model takes values out of its tensors, and may decide by them",
         Hints(
             "decide with operations of torch on tensors of a known size, such as torch.where, or a"
             " sum over a mask in the place of a count"
         ),
     )
-    UNCONFIRMED = "gap not confirmed in float64", Hints(FLOAT64, FLOAT64)
+    UNCONFIRMED = (
+        "gap not confirmed in float64",
+        "a difference was seen that could not be confirmed in float64",
+        Hints(FLOAT64, FLOAT64),
+    )
     MEASURED_GAP = (
         "gap where the geometry was measured",
+        "a difference was seen behind a layer that is known from experiments only",
         Hints("give the operation a rule, or a larger input"),
     )
-    LOW_PRECISION = "only in low precision", Hints(FINER, FINER)
-    CHOSEN = "chosen from the data", Hints(FLOAT64)
-    BETWEEN = "measured between pixels", Hints("give rtol and atol to have it pass or fail")
+    LOW_PRECISION = (
+        "only in low precision",
+        "the difference is there in low precision only",
+        Hints(FINER, FINER),
+    )
+    CHOSEN = (
+        "chosen from the data",
+        "a choice by the values could come out otherwise by rounding",
+        Hints(FLOAT64),
+    )
+    BETWEEN = (
+        "measured between pixels",
+        "a shift between pixels is measured and not judged",
+        Hints("give rtol and atol to have it pass or fail"),
+    )
 
     STILL_SPATIAL = (
         "still spatial",
+        "the output has places that move with the input",
         Hints(
             invariance="the output moves with the input: use shiftcheck.assert_equivariant for it"
         ),
     )
     NO_BOUND = (
         "no bound on an open axis",
+        "what enters at the edge changes the output, and nothing says how much it may",
         Hints(
             invariance="what enters changes the output, so this was measured and not judged: give"
             " max_relative_error=..."
@@ -180,6 +240,7 @@ class Reason(Word):
     )
     BELOW_NOISE = (
         "bound below the noise",
+        "the outputs differ by no more than rounding can do",
         Hints(
             invariance="the outputs differ by no more than rounding may do, and by more than the"
             " bound: give a larger one, or none"
@@ -187,6 +248,7 @@ class Reason(Word):
     )
     INSENSITIVE = (
         "variation within rounding",
+        "the outputs for other inputs differ by no more than rounding can do",
         Hints(
             invariance="signals differ by no more than rounding does in this type: run the check in"
             " a finer one, or give signals that differ more"
@@ -194,6 +256,7 @@ class Reason(Word):
     )
     ONLY_CLASSES = (
         "only classes agree",
+        "the class stays the same while the scores move",
         Hints(
             invariance="classes stay the same while scores move: check the scores, with layer=...,"
             " or state a bound with max_relative_error=..."
@@ -201,6 +264,7 @@ class Reason(Word):
     )
     EMPTY = (
         "empty output",
+        "the output holds no values",
         Hints(
             invariance="give an input for which the output holds values",
             linearity="give a signal that is large enough for an output",
@@ -209,10 +273,12 @@ class Reason(Word):
 
     SHAPES = (
         "output of another shape",
+        "the shape of the output depends on the values",
         Hints(linearity="the shape of the output depends on the values of the signal"),
     )
     DECIDES = (
         "values are read to decide",
+        "the model decides by values that it takes out of its tensors",
         Hints(
             linearity="only the branches that were taken are known; write the decision with"
             " operations of torch, such as torch.where"
@@ -220,34 +286,49 @@ class Reason(Word):
     )
     WITHIN_ROUNDING = (
         "within rounding",
+        "the difference is no larger than rounding can make it",
         Hints(linearity="rounding is as large as the gap; give a model that runs in float64"),
     )
     COVERED = (
         "linear part hidden by the constant",
+        "what does not depend on the input hides what does",
         Hints(
             linearity="subtract the constant part phi(0) first, or give a signal of larger values"
         ),
     )
     SEVERAL_OUTPUTS = (
         "several outputs",
+        "the model has several outputs",
         Hints(linearity="give a model with one output, or name a layer with layer=..."),
     )
-    NO_PERIOD = "no period is known", Hints(linearity=NOTHING)
-    TOO_SMALL = "signal too small for the kernel", Hints(linearity=NOTHING)
+    NO_PERIOD = (
+        "no period is known",
+        "it is not known which shifts it keeps",
+        Hints(linearity=NOTHING),
+    )
+    TOO_SMALL = (
+        "signal too small for the kernel",
+        "the input is smaller than what one sample sees",
+        Hints(linearity=NOTHING),
+    )
     TOO_LARGE = (
         "kernel too large",
+        "what one sample sees is too large to be written down",
         Hints(linearity="check up to an earlier layer with layer=..."),
     )
     MIRRORED = (
+        "the output moves against the input",
         "the output moves against the input",
         Hints(linearity="mirror the output: then it moves with the input"),
     )
     OTHER_ORDER = (
         "output axes in another order",
+        "the axes of the output stand in another order",
         Hints(linearity="move the channels of the output to dimension 1"),
     )
     DIFFERS = (
         "the convolution found differs from the operator",
+        "the convolution that was found gives something else",
         Hints(
             linearity="the operator mixes the batch, its output is not [batch, channels,"
             " *spatial], or it does not see what it was found to see"

@@ -32,6 +32,7 @@ def assert_equivariant(
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
     effort: Literal["bounded", "full"] = "bounded",
+    grow: bool | Sequence[int] = False,
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
@@ -76,6 +77,7 @@ def assert_equivariant(
             fixed=fixed,
             outputs=outputs,
             effort=effort,
+            grow=grow,
         )
 
     opened = None if budget is None else claim_budget(budget, rtol, atol, weights)

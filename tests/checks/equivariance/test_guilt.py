@@ -294,7 +294,7 @@ def test_the_message_names_both_the_break_and_where_the_geometry_ends(unknown: C
     assert "first guilty layer: 'add' (add), cause POSITION" in joined
     assert "from layer 'guilt::mystery' (guilt::mystery) on, cause UNSUPPORTED_OP" in joined
     assert "hint: leave the constant out, or make it relative" in joined
-    assert "alone, fed with exact shifts" in joined
+    assert "alone, given inputs that move exactly" in joined
     assert "mend its rule" not in joined
 
 
@@ -382,3 +382,23 @@ def test_a_deep_network_of_joins_keeps_one_tuple() -> None:
     whole = merge_causes(signals)
     assert whole == tuple(chain[:299])
     assert whole is signals[-1].causes
+
+
+class WithAPoolBeside(nn.Module):
+    """Padding reaches every sample of the output; a global pool beside it reaches none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(nn.Conv2d(4, 4, 7, padding=3) for _ in range(3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.convs(x)
+        y.mean((2, 3))
+        return y
+
+
+def test_a_layer_that_reaches_no_output_is_not_guilty() -> None:
+    report = shiftcheck.check_equivariance(WithAPoolBeside(), torch.randn(1, 4, 16, 17))
+    assert report.reason == "no valid region"
+    assert report.guilty is not None
+    assert (report.guilty.kind, report.guilty.layer) == ("PADDING", "convs.0")

@@ -48,6 +48,11 @@ class Table(nn.Module):
         return x + self.table
 
 
+class Factor(Table):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.table
+
+
 def stack(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(conv(), *layers)
 
@@ -70,7 +75,12 @@ CASES: dict[str, tuple[Callable[[], Any], torch.Tensor, dict[str, Any], Change |
         Change(multiples=(2, 2)),
     ),
     "a size that fits": (lambda: conv(2, "circular"), image(15, 18), RING, Change(size=(16, 18))),
-    "an earlier layer": (lambda: stack(Table(), nn.ReLU()), image(16, 18), {}, Change(layer="0")),
+    "a table left out": (
+        lambda: stack(Table(), nn.ReLU()),
+        image(16, 18),
+        {},
+        Change(constants=("1.table",)),
+    ),
     "before the flatten": (
         lambda: stack(nn.ReLU(), nn.Flatten(), nn.Linear(2 * 16 * 18, 3)),
         image(16, 18),
@@ -109,7 +119,8 @@ CASES: dict[str, tuple[Callable[[], Any], torch.Tensor, dict[str, Any], Change |
         {"training": True},
         Change(evaluation=True),
     ),
-    "nothing": (lambda: Table(), image(16, 18), {}, None),
+    "nothing": (lambda: lambda x: x + torch.linspace(0, 1, 18), image(16, 18), {}, None),
+    "a factor left out": (Factor, image(16, 18), {}, Change(factors=("table",))),
 }
 
 
@@ -138,6 +149,11 @@ def by_hand(model: Any, x: torch.Tensor, options: dict[str, Any], change: Change
                                for a in axes for k in (1, -1)]}  # fmt: skip
     if change.shifts:
         options |= {"shifts": list(change.shifts)}
+    model = copy.deepcopy(model)
+    for name in (*change.constants, *change.factors):
+        model.get_parameter(name).data.fill_(name in change.factors)
+    if change.outputs:
+        options |= {"outputs": change.outputs}
     if change.layer:
         options |= {"layer": change.layer}
     if change.size:

@@ -54,6 +54,11 @@ def test_a_terminal_shows_modules_and_a_file_every_layer(
     assert "layers)" not in whole
 
 
+def test_all_columns_come_with_all_rows(geometry: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert len(geometry.table(wide=True).splitlines()) == len(geometry.layers) + 2
+
+
 @pytest.mark.parametrize("most", [5, 10, 20, 40, 60, 1000])
 def test_every_layer_is_in_one_group_in_order(geometry: Report, most: int) -> None:
     groups = folded(geometry, most)
@@ -72,7 +77,9 @@ def test_the_guilty_layer_keeps_its_row_and_modules_show_the_worst() -> None:
     assert report.guilty.layer == "5.0"
     text = render_report(report, width=80, most=12)
     lines = {line.split()[0]: line for line in text.splitlines() if line[:2].strip()}
-    assert "broken" in lines["5.0"]
+    own = text.splitlines()[text.splitlines().index(" 5") + 1]
+    assert own.split()[0] == "0"
+    assert "broken" in own
     assert "equivariant" in lines["4"]
     assert "layers)" in lines["4"]
     assert "broken" in lines["7"]  # the error travels

@@ -60,7 +60,7 @@ def test_the_verdict_and_what_explains_it_are_on_it(tmp_path: Path) -> None:
     page = page_of(report, tmp_path)
     assert '<p class="verdict broken">BROKEN</p>' in page
     assert "cause STRIDE" in page
-    assert "remedy: use shifts that are multiples of (2, 2)" in page
+    assert "remedy: shift by multiples of 2 pixels" in page
     assert "<code>shiftcheck.assert_equivariant(model, x, " in page
     for name, version in report.versions.items():
         assert f"{name} {version}" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from shiftcheck.checks.circumstances import causes_of, circumstances
 from shiftcheck.checks.equivariance.judge import find_guilty
@@ -30,6 +31,9 @@ def build_report(judged: Judged, notes: Sequence[str]) -> Report:
         guilty=_guilty(judged),
         causes=causes_of([entry.row for entry in measured.outputs.values()]),
         shifts=plan.shifts,
+        shifts_given=plan.shifts_given,
+        tolerances=plan.tolerances,
+        training=plan.training,
         sensitivity=sensitivity_of(pairs, plan.tolerance),
         notes=tuple(dict.fromkeys((*notes, *faint_notes(pairs)))),
         **circumstances(plan),
@@ -49,10 +53,15 @@ def _guilty(judged: Judged) -> Cause | None:
     absent = _guilty_of_absence(reason, decisive, rows, plan.shifts_given)
     if absent is not None or reason == Reason.TOO_LITTLE:
         return absent
-    suspects = tuple(dict.fromkeys((*causes_of(rows), *causes_alone(findings.local))))
     rounding = replace(plan.tolerance, rtol=None, atol=None).relative(None)
-    circular = plan.inputs.circular
-    return find_guilty(*answer, decisive, suspects, circular, judged.layers, rounding)
+    about = partial(find_guilty, *answer, decisive)
+    rest = (plan.inputs.circular, judged.layers, rounding)
+    on_the_way = causes_of(rows)
+    first = about(on_the_way, *rest) if reason == Reason.NO_REGION else None
+    if first is not None:  # what lies beside the way reaches no sample of this output
+        return first
+    alone = causes_alone(findings.local)
+    return about(tuple(dict.fromkeys((*on_the_way, *alone))), *rest)
 
 
 def _guilty_of_absence(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from shiftcheck.checks.black_boxes import leaves_torch
 from shiftcheck.checks.equivariance.examine import examine, passing, with_shifts
+from shiftcheck.checks.equivariance.growing import grown, read_grow
 from shiftcheck.checks.equivariance.randomized_weights import check_randomized
 from shiftcheck.checks.equivariance.remedies import diagnosed
 from shiftcheck.checks.prepare import (
@@ -47,6 +48,7 @@ def check_equivariance(
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
     effort: Literal["bounded", "full"] = "bounded",
+    grow: bool | Sequence[int] = False,
 ) -> Report:
     """Compare ``model(S x)`` with ``S model(x)`` for every layer, over the valid region.
 
@@ -81,6 +83,10 @@ def check_equivariance(
         effort: where the check does not pass, ``"bounded"`` spends on the explanation at most three
             times what measuring has cost, and twelve passes; the report names what was left out.
             With ``"full"`` there is no such bound.
+        grow: with True, an input that leaves nothing to compare is grown to the smallest size that
+            does, where the memory allows: x is put in the middle, and what is added is drawn from
+            its own values. Or the spatial size itself, in pixels, as ``(512, 512)``. A note says
+            what was drawn.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -122,6 +128,7 @@ def check_equivariance(
         every_layer=measure == "layers",
         explained=measure == "failing",
         full_effort=effort == "full",
+        grow=read_grow(grow, inputs),
         tolerances=tolerances,
         max_batch=max_batch,
         progress=progress,
@@ -150,7 +157,7 @@ def _check(plan: Plan) -> Report:
 def _examined(plan: Plan) -> Report:
     """Choose shifts where none were given, measure, judge, and try what may help."""
     with counted() as ledger, shown_if_long(otherwise_shown=plan.progress):
-        plan, notes = with_shifts(plan)
+        plan, notes = grown(*with_shifts(plan))
         if plan.explained:
             report = passing(plan, notes)
             if report is not None:

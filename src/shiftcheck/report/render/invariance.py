@@ -18,9 +18,9 @@ from shiftcheck.report.invariance import (
     worst_of,
 )
 from shiftcheck.report.reasons import Reason
+from shiftcheck.report.render.call import asked_for
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
 from shiftcheck.report.render.numbers import count, each, gap
-from shiftcheck.report.render.sentences import asked_for
 
 LINES = 30
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shiftcheck.report.causes import REMEDY_OF_OP, Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import Change, LayerResult, Report, Trial, Verdict
 from shiftcheck.report.reasons import TOO_FEW, Reason
+from shiftcheck.report.render.call import assertion
+from shiftcheck.report.render.plain import UNIT, off_by
 
 SHIFTS = {
     Reason.IDENTITY: "give shifts that are not zero",
@@ -18,45 +22,135 @@ WITHOUT_RULE = (
     " its arguments, it is this one:"
 )
 
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+
+CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
+"""Modules that pad by their ``padding_mode``."""
+
+MOST_LINES = 3
+"""Layers that are named one by one, each in a line; more of them are changed in a loop."""
+
 
 def remedies(report: Report, output: LayerResult) -> list[str]:
-    """The changes that pass; where none does, those that were tried, and hints."""
-    lines = _circular_padding(report, output)
-    working = [f"remedy: {_words(t.change, report, output)}" for t in report.trials if t.works]
-    if report.needed is not None:
-        working = [f"remedy: {_another_size(report, report.needed)}"]
-    if not working and report.trials:
-        tried = "; ".join(_words(t.change, report, output) for t in report.trials)
-        lines.append(f"tried in vain: {tried}")
-    lines += working + _not_tried(report, output)
+    """The changes that pass, each as a line to paste; else what was tried, and hints."""
+    lines = [*_at_the_border(report, output), *_circular_padding(report, output)]
+    works = [t.change for t in report.trials if t.works]
+    working = [c for c in works if not c.boundary] or works
+    for change in working:
+        pasted = [f"    {line}" for line in _to_paste(change, report)]
+        lines += [f"remedy: {_words(change, report)}{':' * bool(pasted)}", *pasted]
+    if not working:
+        tried = "; ".join(_words(t.change, report) for t in report.trials if not t.change.boundary)
+        lines += [f"tried in vain: {tried}"] if tried else []
+    lines += [*_on_a_circle(report, working), *_too_costly_size(report), *_not_tried(report)]
     if report.reason is Reason.NOT_SPATIAL:
-        lines.append("or: assert_invariant checks outputs that have no spatial axes")
-        others = [o.name for o in report.outputs if o.verdict is Verdict.EQUIVARIANT]
-        lines += [f"or: outputs={others} leaves it out"] if others else []
+        lines.append("or: shiftcheck.assert_invariant(model, x), if the output is not to change")
+    lines += _as_expected(report)
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if working else lines + _hint(report)
 
 
-def _not_tried(report: Report, output: LayerResult) -> list[str]:
+def _to_paste(change: Change, report: Report) -> list[str]:
+    """The lines that make the change, and check it; none where the model has to be rewritten."""
+    filled = {"zeros_": change.constants, "ones_": change.factors}
+    lines = [
+        f"torch.nn.init.{fill}(model.get_parameter({name!r}))"
+        for fill, names in filled.items()
+        for name in names
+    ]
+    if change.signal and report.dtype not in FLOATING:
+        return []
+    if change.circular_padding:
+        circular = _pad_circularly(report)
+        if not circular:
+            return []
+        lines += circular
+    return [*lines, assertion(report, change)]
+
+
+def _pad_circularly(report: Report) -> list[str]:
+    """Lines that make convolutions pad circularly; none where something else pads."""
+    if report.model in CONVOLUTIONS:
+        return ["model.padding_mode = 'circular'"]
+    padded = dict.fromkeys(c.layer for c in report.causes if c.kind is CauseKind.PADDING)
+    ops = {row.name: row.op for row in report.layers}
+    if not all(ops.get(name) in CONVOLUTIONS for name in padded):
+        return []
+    if len(padded) <= MOST_LINES:
+        return [f"model.get_submodule({name!r}).padding_mode = 'circular'" for name in padded]
+    return [
+        "for layer in model.modules():",
+        f"    if type(layer).__name__ in {CONVOLUTIONS}:",
+        "        layer.padding_mode = 'circular'",
+    ]
+
+
+def _at_the_border(report: Report, output: LayerResult) -> list[str]:
+    """What padding, or what enters, does to the output where that reaches all of it."""
+    if report.reason is not Reason.NO_REGION:
+        return []
+    error = output.relative_border_error
+    if not error:
+        return []
+    return [f"what lies beyond the edge changes the output by up to {off_by(error)}"]
+
+
+def _on_a_circle(report: Report, told: Sequence[Change]) -> list[str]:
+    """What holds for a signal that closes, unless a remedy tells it."""
+    trials = [t for t in report.trials if t.change.boundary]
+    if not trials or trials[-1].change in told:
+        return []
+    last = trials[-1]
+    padded = " and circular padding" if last.change.circular_padding else ""
+    if last.works:
+        return [f"with boundary='circular'{padded} it passes, if the signal is periodic"]
+    error = "" if last.relative_error is None else f", off by {off_by(last.relative_error)}"
+    return [f"with boundary='circular'{padded}: {last.verdict.upper()}{error}{_rest(last)}"]
+
+
+def _too_costly_size(report: Report) -> list[str]:
+    """The size that would do by the structure, where it was not run."""
+    sizes = [c.size for c in report.untried if c.size]
+    if report.needed is None or report.needed not in sizes:
+        return []
+    return [
+        f"by its structure an input of {_sizes(report, report.needed)} leaves"
+        f" {_share(report)} to compare; that was not run:",
+        f"    {assertion(report, Change(size=report.needed))}",
+    ]
+
+
+def _share(report: Report) -> str:
+    if not report.needed_share:
+        return "something"
+    return f"{max(report.needed_share, 0.001):.1%} of the output"
+
+
+def _not_tried(report: Report) -> list[str]:
     """What would have cost too much, unless something that passes is known."""
-    changes = [_words(change, report, output) for change in report.untried]
+    changes = [_words(c, report) for c in report.untried if c.size != report.needed or not c.size]
     left_out = [*changes, *map(str, report.left_out)]
     return [f"not tried: {'; '.join(left_out)} (effort='full' does it)"] if left_out else []
 
 
-def _another_size(report: Report, needed: tuple[int, ...]) -> str:
+def _as_expected(report: Report) -> list[str]:
+    """How a layer of which nothing can be told is named in a test of all layers."""
+    if report.layer is None or report.verdict is not Verdict.INCONCLUSIVE:
+        return []
+    known = {report.layer: str(report.reason)}
+    return [f"or, in parametrize_with_layers: expected_inconclusive={known}"]
+
+
+def _sizes(report: Report, size: tuple[int, ...]) -> str:
     """The sizes that would do: all larger ones, some of them, or one."""
-    given = [report.input_shape[dim] for dim in report.spatial_dims]
-    larger = all(n >= m for n, m in zip(needed, given, strict=True))
-    size, steps = " x ".join(map(str, needed)), report.needed_steps
-    which = f"at least {size}"
-    if 0 in steps:
-        which = size
-    elif steps:
-        along = str(steps[0]) if len(set(steps)) == 1 else " x ".join(map(str, steps))
-        which += f", in steps of {along}"
-    return f"give {'a larger' if larger else 'another'} input: {which}"
+    text, steps = " x ".join(map(str, size)), report.needed_steps
+    if size != report.needed or 0 in steps:
+        return text
+    if not steps:
+        return f"at least {text}"
+    along = str(steps[0]) if len(set(steps)) == 1 else " x ".join(map(str, steps))
+    return f"at least {text}, in steps of {along}"
 
 
 def _circular_padding(report: Report, output: LayerResult) -> list[str]:
@@ -77,40 +171,73 @@ def _rest(trial: Trial) -> str:
     return f"; what is left is {trial.guilty.kind} in layer {trial.guilty.layer!r}"
 
 
-def _words(change: Change, report: Report, output: LayerResult) -> str:
+def _words(change: Change, report: Report) -> str:
+    """A change in words: of the model, of the input, then of the test."""
+    parts = [*_of_the_model(change, report), *_of_the_input(change, report)]
+    return ", and ".join([*parts, *_of_the_test(change, report)])
+
+
+def _of_the_model(change: Change, report: Report) -> list[str]:
     parts = []
+    for left_out, same in ((change.constants, "zero"), (change.factors, "one")):
+        if left_out:
+            names = ", ".join(map(repr, left_out))
+            parts.append(f"leave {names} out, which depends on the place ({same} does the same)")
     if change.circular_padding:
         crops = report.guilty is not None and report.guilty.form is CauseForm.AFTER_A_CROP
-        circular = "pad circularly (padding_mode='circular')"
-        parts.append("pad circularly first and crop then" if crops else circular)
+        parts.append("pad circularly first and crop then" if crops else "pad circularly")
+    if change.evaluation:
+        parts.append("check the model in eval mode, without training=True")
+    return parts
+
+
+def _of_the_input(change: Change, report: Report) -> list[str]:
+    parts = []
+    if change.dtype:
+        parts.append(f"run the model and the input in {change.dtype}")
+    if change.signal:
+        parts.append("give a signal that varies, such as noise from torch.randn")
+    if change.size:
+        given = [report.input_shape[dim] for dim in report.spatial_dims]
+        larger = all(n >= m for n, m in zip(change.size, given, strict=True))
+        sizes = _sizes(report, change.size)
+        if change.size == report.needed:
+            free = f" ({_share(report)} is free of padding there)" if report.needed_share else ""
+            parts.append(f"give {'a larger' if larger else 'another'} input: {sizes}{free}")
+        else:
+            parts.append(f"give an input of {sizes}, which the strides fit")
+    return parts
+
+
+def _of_the_test(change: Change, report: Report) -> list[str]:
+    parts = []
     if change.multiples:
-        whose = ", the period of this output" if change.multiples == output.period else ""
-        parts.append(f"use shifts that are multiples of {change.multiples}{whose}")
+        parts.append(_by_multiples(change.multiples))
     if change.shifts:
-        what = SHIFTS.get(report.reason, "use other shifts")
-        parts.append(f"{what}: shifts={list(change.shifts)}")
+        parts.append(SHIFTS.get(report.reason, "use other shifts"))
     if change.fixed:
         unmoved = ": no shift within it moves inputs of these sizes by whole samples"
         still = report.reason in (Reason.IDENTITY, Reason.NEVER_MOVED)
-        why = unmoved if still else ""
         fixed = (*report.fixed, *change.fixed)
-        parts.append(f"let the main signal move alone, fixed={fixed!r}{why}")
+        parts.append(f"let the main signal move alone, {fixed=!r}{unmoved if still else ''}")
     if change.layer:
-        end = ": what follows has no spatial axes" if report.reason is Reason.NOT_SPATIAL else ""
-        parts.append(f"check layer={change.layer!r} instead{end}")
-    if change.size:
-        parts.append(f"give an input of {' x '.join(map(str, change.size))}, which the strides fit")
+        parts.append(f"check up to layer {change.layer!r}")
+    if change.outputs:
+        parts.append(f"check {', '.join(map(repr, change.outputs))} alone")
     if change.boundary:
-        parts.append(f"boundary={change.boundary[0]!r}, if the signal is periodic")
-    if change.signal:
-        parts.append("give a signal that varies, such as noise from torch.randn")
-    if change.dtype:
-        parts.append(f"run the model and the input in {change.dtype}")
+        parts.append("say that the signal is periodic, if it is")
     if change.tolerances:
         parts.append("leave rtol and atol out")
-    if change.evaluation:
-        parts.append("leave training=True out")
-    return ", and ".join(parts)
+    return parts
+
+
+def _by_multiples(steps: Sequence[int]) -> str:
+    """Shifts by whole periods, and what that is in a property test."""
+    same = len(set(steps)) == 1
+    amount = str(steps[0]) if same else " x ".join(map(str, steps))
+    lattice = steps[0] if same else tuple(steps)
+    unit = UNIT[len(steps)]
+    return f"shift by multiples of {amount} {unit}s (lattice={lattice} in a property test)"
 
 
 def _hint(report: Report) -> list[str]:
@@ -119,11 +246,12 @@ def _hint(report: Report) -> list[str]:
     if report.reason is Reason.UNCONFIRMED and report.dtype == "float64":
         text = "give rtol and atol for what is acceptable"
     if guilty is not None:
-        text = _hint_against(guilty, report.reason) or text
+        around = "circular" in report.boundary
+        text = _hint_against(guilty, report.reason, around=around) or text
     return [f"hint: {text}"] if text else []
 
 
-def _hint_against(guilty: Cause, reason: Reason) -> str:
+def _hint_against(guilty: Cause, reason: Reason, *, around: bool) -> str:
     """What may help against the guilty cause; nothing where the reason is not due to it."""
     if guilty.op in REMEDY_OF_OP:
         return REMEDY_OF_OP[guilty.op]
@@ -132,7 +260,7 @@ def _hint_against(guilty: Cause, reason: Reason) -> str:
     if reason not in (Reason.NONE, *TOO_FEW, Reason.UNSUPPORTED):
         return ""
     fits = guilty.kind in (CauseKind.STRIDE, CauseKind.RESIZE) and guilty.period is None
-    if fits and guilty.detail:
+    if fits and guilty.detail and around:
         return f"give a size that fits the circle: {guilty.detail}"
     return guilty.form.remedy or guilty.kind.remedy
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
 from shiftcheck.report.reasons import BLIND, NOTHING_VARIES, TOO_FEW, Reason
+from shiftcheck.report.render.call import assertion
 from shiftcheck.report.render.contents import COLUMNS, wrapped
 from shiftcheck.report.render.numbers import count, each, gap, spans
+from shiftcheck.report.render.plain import first_sentence
 from shiftcheck.report.render.remedies import remedies, unsupported
+
+LINES = 15
+"""The lines of a failing assertion, unless it can't be said in fewer."""
 
 
 def headline(report: Report) -> str:
@@ -30,20 +36,64 @@ def headline(report: Report) -> str:
 
 
 def sentences(report: Report) -> list[str]:
-    """The headline and what explains it, a sentence each."""
+    """The headline and what explains it, a sentence each; of a failure, the plain words first."""
     lines = [headline(report)]
     output = _decisive(report)
-    if report.verdict is not None and output is not None:
-        lines += _draws(report) + _evidence(report, output) + _left_out(report)
-    if report.verdict not in (None, Verdict.EQUIVARIANT) and output is not None:
-        lines += _blame(report, output)
-        lines.append(f"reproduce: {reproduce(report, output)}")
-    return lines
+    if report.verdict is None or output is None:
+        return lines
+    if report.verdict is Verdict.EQUIVARIANT:
+        return lines + _draws(report) + _evidence(report, output) + _left_out(report)
+    told = _told(report, output)
+    return [lines[0], told.first, *told.answers, *told.details, *told.again]
 
 
-def explain(report: Report, *, columns: int = COLUMNS) -> str:
-    """The headline and what explains it, in at most 30 lines."""
-    return "\n".join(wrapped(sentences(report), columns)[:30])
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What is told of a failure: what happened, what to do, how it was seen, and how to see it."""
+
+    first: str
+    answers: tuple[str, ...]
+    details: tuple[str, ...]
+    again: tuple[str, ...]
+
+
+def _told(report: Report, output: LayerResult) -> _Told:
+    worst = _worst(report, output)
+    return _Told(
+        first=first_sentence(report, output, worst),
+        answers=(*_blame(report, output), *remedies(report, output)),
+        details=(
+            *_draws(report),
+            *_seen(report, worst),
+            *_local(report),
+            *_evidence(report, output),
+        ),
+        again=(f"reproduce: {reproduce(report, output)}", *_more(report)),
+    )
+
+
+def explain(report: Report, *, columns: int = COLUMNS, most: int = LINES) -> str:
+    """What happened in plain words, the layer at fault, what to do, and how it was seen.
+
+    ``most``: lines; beyond them details are left out, and it is said where they are.
+    """
+    output = _decisive(report)
+    if report.verdict in (None, Verdict.EQUIVARIANT) or output is None:
+        return "\n".join(wrapped(sentences(report), columns)[:most])
+    told = _told(report, output)
+    start = wrapped([told.first, *told.answers, headline(report)], columns)
+    end = wrapped(told.again, columns)
+    details = wrapped(told.details, columns)
+    room = max(0, most - len(start) - len(end))
+    if len(details) > room:
+        details = [*details[: max(0, room - 1)], "more: print(shiftcheck.check_equivariance(...))"]
+    return "\n".join([*start, *details, *end])
+
+
+def _more(report: Report) -> list[str]:
+    """Where the words are explained."""
+    kind = report.guilty.kind if report.guilty is not None else ""
+    return [f"what that means: shiftcheck explain {kind or repr(str(report.reason))}"]
 
 
 def _left_out(report: Report) -> list[str]:
@@ -137,22 +187,28 @@ def _measured_by(report: Report) -> str:
     return f"marked as measured: {'; '.join(parts)}"
 
 
+def _seen(report: Report, worst: ShiftResult | None) -> list[str]:
+    """The shift that shows it best, by how much, where, and in float64."""
+    if worst is None or worst.error is None or worst.reason in BLIND:
+        return []
+    where = f", at output index {list(worst.worst)}" if worst.worst else ""
+    share = f"; {_percent(worst.differing)} of the values differ" if worst.differing else ""
+    lines = [f"shift {worst.shift}: gap {gap(worst.error)}{where}{share}"]
+    if _shrinks_or_grows(worst):
+        lines.append(f"the same in float64: relative {gap(worst.float64_error)}")
+    return lines
+
+
 def _blame(report: Report, output: LayerResult) -> list[str]:
+    """Where it begins."""
     lines = []
-    worst = _worst(report, output)
-    if worst is not None and worst.error is not None and worst.reason not in BLIND:
-        where = f", at output index {list(worst.worst)}" if worst.worst else ""
-        share = f"; {_percent(worst.differing)} of the values differ" if worst.differing else ""
-        lines.append(f"shift {worst.shift}: gap {gap(worst.error)}{where}{share}")
-        if _shrinks_or_grows(worst):
-            lines.append(f"the same in float64: relative {gap(worst.float64_error)}")
     if report.reason is Reason.NOT_SPATIAL:
         lines += _end_of_space(report)
     if report.reason in FROM_SOME_LAYER_ON:
         lines += _first_like_that(report)
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output)
-    return lines + remedies(report, output)
+    return lines
 
 
 def _shrinks_or_grows(result: ShiftResult) -> bool:
@@ -176,7 +232,6 @@ def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
         f" {meaning}{detail}",
-        *_local(report, guilty),
         *_others(report, guilty, output),
         *_end_of_knowledge(report, guilty),
     ]
@@ -192,8 +247,11 @@ def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:
     ]
 
 
-def _local(report: Report, guilty: Cause) -> list[str]:
+def _local(report: Report) -> list[str]:
     """What the guilty layer does alone, when it is fed with exact shifts."""
+    guilty = report.guilty
+    if guilty is None:
+        return []
     before = report.reason is Reason.UNSUPPORTED and guilty.kind != CauseKind.UNSUPPORTED_OP
     few = report.reason in TOO_FEW and guilty.kind != CauseKind.INDEX
     known = report.verdict is Verdict.BROKEN or few or before
@@ -205,10 +263,12 @@ def _local(report: Report, guilty: Cause) -> list[str]:
     border = max((s.local_border for s in shown if s.local_border is not None), default=None)
     figures = [
         f"{gap(value)} {where}"
-        for value, where in ((inside, "in the interior"), (border, "at the border"))
+        for value, where in ((inside, "inside"), (border, "at its border"))
         if value is not None
     ]
-    return [f"alone, fed with exact shifts: relative error {', '.join(figures)}"] if figures else []
+    off = f"is off by {', '.join(figures)}"
+    told = f"layer {guilty.layer!r} alone, given inputs that move exactly, {off}"
+    return [told] if figures else []
 
 
 FROM_SOME_LAYER_ON = (Reason.NOT_FINITE, *NOTHING_VARIES)
@@ -251,18 +311,4 @@ def _end_of_space(report: Report) -> list[str]:
 def reproduce(report: Report, output: LayerResult) -> str:
     """The call that shows the worst shift again."""
     worst = _worst(report, output)
-    shifts = f", shifts=[{worst.shift}]" if worst is not None else ""
-    layer = f", layer={report.layer!r}" if report.layer else ""
-    kinds = set(report.boundary)
-    same = repr(report.boundary[0]) if len(kinds) == 1 else repr(report.boundary)
-    boundary = "" if kinds == {"valid"} else f", boundary={same}"
-    drawn = f", weights='randomized', draws={len(report.draws)}" if report.draws else ""
-    asked = asked_for(report.fixed, report.chosen_outputs)
-    rest = f"{layer}{asked}{shifts}{boundary}{drawn}"
-    return f"shiftcheck.assert_equivariant(model, x{rest}, seed={report.seed})"
-
-
-def asked_for(fixed: Sequence[str | int], outputs: Sequence[str | int]) -> str:
-    """The keywords of the arguments that stood still and of the outputs that counted."""
-    still = f", fixed={tuple(fixed)!r}" if fixed else ""
-    return still + (f", outputs={list(outputs)!r}" if outputs else "")
+    return assertion(report, shifts=[worst.shift] if worst is not None else ())

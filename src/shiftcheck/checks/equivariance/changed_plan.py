@@ -1,0 +1,98 @@
+"""A plan with a change applied, as it is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from shiftcheck.measuring.plan import Plan
+from shiftcheck.measuring.signals.arguments import Inputs
+from shiftcheck.measuring.signals.resized import resized
+from shiftcheck.report.equivariance import Change
+from shiftcheck.tracing.modules import in_dtype, modules_of
+from shiftcheck.tracing.restoring.state import exchanged
+
+
+def changed(plan: Plan, change: Change, share: float = 1.0) -> Plan:
+    """The plan with a change applied; only the outputs are measured.
+
+    ``share``: of the layers of the model, what a pass then goes through.
+    """
+    moved = change.moves(plan.shifts)
+    model, inputs = plan.model, _changed_inputs(plan.inputs, change)
+    if change.dtype:
+        model = in_dtype(model, getattr(torch, change.dtype))
+    return replace(
+        plan,
+        model=model,
+        inputs=inputs,
+        shifts=moved or plan.shifts,
+        shifts_given=bool(moved) or plan.shifts_given,
+        layer=change.layer or plan.layer,
+        training=plan.training and not change.evaluation,
+        tolerances=None if change.tolerances else plan.tolerances,
+        circular_padding=change.circular_padding,
+        every_layer=False,
+        explained=False,
+        share=share,
+        progress=False,
+    )
+
+
+def _changed_inputs(inputs: Inputs, change: Change) -> Inputs:
+    if change.size:
+        inputs = resized(inputs, change.size)
+    if change.signal:
+        inputs = _noise(inputs)
+    if change.fixed:
+        inputs = inputs.keeping(change.fixed)
+    if change.outputs:
+        inputs = replace(inputs, outputs=change.outputs, measured={})
+    if change.boundary:
+        circles = tuple(b == "circular" for b in change.boundary)
+        inputs = replace(inputs, circular=circles, measured={})
+    return inputs.in_dtype(getattr(torch, change.dtype)) if change.dtype else inputs
+
+
+Values = Callable[[torch.Tensor], torch.Tensor]
+
+ZEROS: Values = torch.zeros_like
+ONES: Values = torch.ones_like
+
+
+@contextmanager
+def with_parameters(plan: Plan, change: Change) -> Iterator[None]:
+    """Have zeros and ones in the parameters that a change names so."""
+    named = {
+        f"{path}.{name}" if path else name: parameter
+        for path, module in _paths(plan)
+        for name, parameter in module.named_parameters(recurse=False)
+    }
+    with (
+        exchanged([named[name] for name in change.constants], ZEROS),
+        exchanged([named[name] for name in change.factors], ONES),
+    ):
+        yield
+
+
+def _paths(plan: Plan) -> list[tuple[str, torch.nn.Module]]:
+    whole = plan.model
+    if isinstance(whole, torch.nn.Module):
+        return list(whole.named_modules())
+    return [("", module) for module in modules_of(whole)]
+
+
+def _noise(inputs: Inputs) -> Inputs:
+    """Noise in the place of the main input."""
+    x = inputs.main.tensor
+    generator = torch.Generator().manual_seed(0)
+    if not x.is_floating_point():  # its own values, and where these are all the same, others
+        least, most = (int(v) for v in (x.min().long(), x.max().long()))
+        top = max(most, least + 1)
+        whole = torch.randint(least, top + 1, x.shape, generator=generator, device="cpu")
+        return inputs.with_main(whole.to(x.dtype).to(x.device))
+    drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64, device="cpu")
+    return inputs.with_main(drawn.to(x.dtype).to(x.device))
