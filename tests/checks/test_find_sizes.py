@@ -417,6 +417,10 @@ def test_there_and_back_and_shown() -> None:
          " along axis 1: 3 along axis 0, 48 along axis 1"),
         (Own(lambda x: x + x.mT), (3, 5), "The model needs every size from 1 on, the same along all"
          " axes: 3 or 5"),
+        (NETWORKS["second level alone"][0](), (225,), "The model needs 3, 4, 7, 8, ... (0 or 3"
+         " above a multiple of 4): 224 or 227"),
+        (Own(lambda x: x.unflatten(-1, (-1, 160))), (300,), "The model takes multiples of 160: 160"
+         " or 320"),
         (conv2(3), (8, 8), ""),
         (nn.Conv2d(2, 1, 3), (8, 8), ""),
     ],

@@ -41,13 +41,12 @@ REAL_TRIES = 12
 """So often a model that fails without values is tried on some."""
 
 
-def sizes_taken(plan: Plan, model: Model, *, usual: bool = False) -> InputSizes:
+def sizes_taken(plan: Plan, model: Model) -> InputSizes:
     """What a plan's model takes; ``model`` is what the record is called after.
 
-    ``usual``: where it takes none of the usual sizes, no others are tried, and no values. Raises
-    ModelError where it took none of the sizes that were tried.
+    Raises ModelError where it took none of the sizes that were tried.
     """
-    passes, base, first = _started(plan, usual=usual)
+    passes, base, first = _started(plan)
     axes, tied = _all_axes(passes, base)
     if not passes.real and _fails_on_values(passes, base, axes, tied=tied):
         passes = passes.on_values
@@ -102,8 +101,11 @@ def _limit(passes: SizedPasses, base: Sizes) -> int:
     return max(2 * max(base), min(most, 4 * REAL // max(1, values * others)))
 
 
-def _started(plan: Plan, *, usual: bool) -> tuple[SizedPasses, Sizes, str]:
-    """Passes with or without values, sizes that the model takes, and its error at those given."""
+def _started(plan: Plan, *, usual: bool = False) -> tuple[SizedPasses, Sizes, str]:
+    """Passes with or without values, sizes that the model takes, and its error at those given.
+
+    ``usual``: where it takes none of the usual sizes, no others are tried, and no values.
+    """
     passes = SizedPasses(plan)
     errors: list[Exception] = []
     for sizes in islice(_candidates(plan), USUAL if usual else None):
@@ -158,14 +160,16 @@ def _stored(model: Model, axes: int) -> list[Sizes]:
     return [tuple(t.shape)[-axes:] for t in tensors if t.dim() >= axes]
 
 
-def _all_axes(passes: SizedPasses, base: Sizes) -> tuple[tuple[AxisSizes, ...], bool]:
+def _all_axes(
+    passes: SizedPasses, base: Sizes, *, quick: bool = False
+) -> tuple[tuple[AxisSizes, ...], bool]:
     """The sizes of every axis, and whether all axes must have the same one."""
     found: list[Found] = []
     limit = _limit(passes, base)
     for axis in range(len(base)):
         ask = _Along(passes=passes, base=base, axis=axis, tied=False)
         alike = found[0] if found and _alike(ask, found[0], passes, base) else None
-        found.append(alike or accepted_sizes(ask, base[axis], limit))
+        found.append(alike or accepted_sizes(ask, base[axis], limit, quick=quick))
     tied = _tied(passes, base, found)
     return tuple(_axis_sizes(f, passes, a) for a, f in enumerate(tied or found)), bool(tied)
 
@@ -261,11 +265,26 @@ def _fails_on_values(
 
 
 def other_sizes(plan: Plan) -> str:
-    """What to give to a model that refuses a size; empty where it takes it, or none was found."""
+    """What to give to a model that refuses a size; empty where it takes it, or none was found.
+
+    That takes fewer passes than all that can be known of its sizes; the nearest sizes were run.
+    """
     if isinstance(plan.model, BlackBox):
         return ""
     try:
-        found = sizes_taken(plan, plan.model, usual=True)
+        passes, base, _ = _started(plan, usual=True)
     except ModelError:
         return ""
-    return "" if found.accepts(found.given) else f"The model needs {needed_words(found)}"
+    axes, tied = _all_axes(passes, base, quick=True)
+    found = InputSizes(
+        axes=axes, base=base, joint="equal" if tied else "independent", given=plan.inputs.pixels
+    )
+    pairs = found.nearest(found.given)
+    nearest = [
+        tuple(pair[side] if pair[side] is not None else pair[1 - side] for pair in pairs)
+        for side in (0, 1)
+    ]
+    taken = [passes.at(tuple(n or 0 for n in sizes)).taken for sizes in nearest]
+    known = all(taken) and not passes.at(found.given).taken
+    verb = "takes" if any(axis.sampled for axis in axes) else "needs"
+    return f"The model {verb} {needed_words(found)}" if known else ""
