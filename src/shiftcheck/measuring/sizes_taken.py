@@ -14,7 +14,7 @@ from shiftcheck.errors import ModelError
 from shiftcheck.lattice.accepted import Found, Seen, accepted_sizes
 from shiftcheck.lattice.size_uses import closed_sizes, comparable_sizes, even_sizes, valid_sizes
 from shiftcheck.lattice.sizes import with_sizes
-from shiftcheck.measuring.model_errors import needs_gradients, raised
+from shiftcheck.measuring.model_errors import needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.sized_passes import SizedPasses, Sizes
 from shiftcheck.report.size_words import needed_words
@@ -123,8 +123,8 @@ def _started(plan: Plan, *, usual: bool = False) -> tuple[SizedPasses, Sizes, st
             return real, sizes, _first_line(real.at(plan.inputs.pixels).error)
     error = passes.at(plan.inputs.pixels).error or errors[0]
     raise ModelError(
-        f"the model took none of {len(errors)} sizes.\n"
-        f"{raised(error, plan.inputs.main.tensor.shape)}"
+        f"the model took none of {len(errors)} sizes; on an input of shape"
+        f" {tuple(plan.inputs.main.tensor.shape)} it raised {type(error).__name__}: {error}"
     ) from error
 
 
