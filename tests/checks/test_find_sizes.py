@@ -27,7 +27,7 @@ EVERY = 300
 MOST = 150
 """So many passes at most, for all axes together: a half of what one axis has sizes."""
 
-ON_AVERAGE = 45
+ON_AVERAGE = 48
 REGION = 150
 VOLUMES = 60
 """Sizes of three axes at once are tried up to this one."""
@@ -229,6 +229,7 @@ QUICK = [
     "second level alone",
     "added, by threes",
     "linear over the axis",
+    "one sample fits any number",
     "a table that is looked up",
     "asks for multiples of 16 up to 128",
     "ceil mode, by threes",
@@ -413,8 +414,10 @@ def test_there_and_back_and_shown() -> None:
         (down_and_up, (30, 233), "The model needs multiples of 8: 24 or 32 along axis 0, 232 or 240"
          " along axis 1"),
         (conv2(7), (3, 3), "The model needs every size from 7 on: 7"),
-        (nn.Linear(48, 2), (3, 50), "The model needs every size from 1 on along axis 0, 48 only"
-         " along axis 1: 3 along axis 0, 48 along axis 1"),
+        (nn.Linear(48, 2), (3, 50), "The model needs 48 only: 48 along axis 1"),
+        (down_and_up, (32, 233), "The model needs multiples of 8: 232 or 240 along axis 1"),
+        (lambda x: nn.functional.pixel_unshuffle(x[..., ::3, :], 2)[..., :48], (3, 8), "The model"
+         " needs 4, 5, 6, 10, ... (0, 4 or 5 above a multiple of 6): 4 along axis 0"),
         (Own(lambda x: x + x.mT), (3, 5), "The model needs every size from 1 on, the same along all"
          " axes: 3 or 5"),
         (NETWORKS["second level alone"][0](), (225,), "The model needs 3, 4, 7, 8, ... (0 or 3"

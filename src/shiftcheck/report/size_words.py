@@ -9,18 +9,29 @@ SHOWN = 6
 
 
 def needed_words(sizes: InputSizes) -> str:
-    """What sizes a model needs and the nearest to those given: ``multiples of 32: 224 or 256``."""
-    each = [size_words(axis.accepted) for axis in sizes.axes]
-    same = len(set(each)) == 1
-    words = each[0] if same else ", ".join(f"{w} along axis {a}" for a, w in enumerate(each))
-    equal = ", the same along all axes" if sizes.joint == "equal" else ""
-    return f"{words}{equal}: {nearest_words(sizes)}"
+    """What sizes a model needs and the nearest to those given: ``multiples of 32: 224 or 256``.
+
+    Where it takes the given size along some axis, what it needs along the others.
+    """
+    pairs = sizes.nearest(sizes.given)
+    words = [size_words(axis.accepted) for axis in sizes.axes]
+    if sizes.joint == "equal":
+        return f"{words[0]}, the same along all axes: {_either(pairs[0])}"
+    told = [f"{word}: {_either(pair)}" for word, pair in zip(words, pairs, strict=True)]
+    refused = [a for a, n in enumerate(sizes.given) if n not in sizes.axes[a].accepted]
+    if len(set(words)) == 1 and len(refused) == len(words):
+        return f"{words[0]}: {nearest_words(sizes)}"
+    return " and ".join(f"{told[a]} along axis {a}" for a in refused)
+
+
+def _either(pair: tuple[int | None, int | None]) -> str:
+    return " or ".join(str(n) for n in dict.fromkeys(pair) if n is not None) or "none"
 
 
 def nearest_words(sizes: InputSizes) -> str:
     """The nearest sizes that work, below and above the given one, such as ``224 or 256``."""
     pairs = sizes.nearest(sizes.given)
-    each = [" or ".join(str(n) for n in dict.fromkeys(p) if n is not None) or "none" for p in pairs]
+    each = [_either(pair) for pair in pairs]
     same = len(set(each)) == 1
     return each[0] if same else ", ".join(f"{words} along axis {a}" for a, words in enumerate(each))
 
