@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from fractions import Fraction
 
-from shiftcheck.lattice.accepted import Found, Seen, Standing
+from shiftcheck.lattice.accepted import Ask, Found, Seen, Standing
 from shiftcheck.lattice.outlook import Stretch
 from shiftcheck.report.sizes import SizeSet
 
@@ -47,20 +47,23 @@ def closed_sizes(found: Found) -> SizeSet:
     return found.such([n for n, seen in found.taken.items() if seen.closed])
 
 
-def valid_sizes(found: Found) -> SizeSet | None:
+def valid_sizes(found: Found, ask: Ask) -> SizeSet | None:
     """The sizes that leave a valid sample in every output; None where none has the axis."""
-    return _leaving(found, lambda stretch: 1, works=False)
+    return _leaving(found, ask, lambda stretch: 1, works=False)
 
 
-def comparable_sizes(found: Found) -> SizeSet | None:
+def comparable_sizes(found: Found, ask: Ask) -> SizeSet | None:
     """The sizes that leave enough for a comparison; None where no output has the axis."""
-    return _leaving(found, lambda stretch: stretch.enough, works=True)
+    return _leaving(found, ask, lambda stretch: stretch.enough, works=True)
 
 
 def _leaving(
-    found: Found, enough: Callable[[Stretch], int | None], *, works: bool
+    found: Found, ask: Ask, enough: Callable[[Stretch], int | None], *, works: bool
 ) -> SizeSet | None:
-    """The sizes that leave ``enough`` valid samples, as far as it follows from those seen."""
+    """The sizes that leave ``enough`` valid samples, as far as it follows from those seen.
+
+    Where the smallest of them does not, all of the smallest are looked at.
+    """
     if not any(seen.stretches or seen.lost for seen in found.taken.values()):
         return None
     if found.finite:
@@ -73,6 +76,13 @@ def _leaving(
             continue
         periods = min(_spare(s, enough(s) or 0, found.period) for s in seen.stretches)
         starts.append(max(first, n - periods * found.period))
+
+    def leaves(size: int) -> bool:
+        return size in found.seen or _leaves(ask(size), enough, works)
+
+    if starts and not leaves(min(starts)):
+        near = [(n, n + found.period, n + 2 * found.period) for n in starts]
+        starts = [n for n in (next(filter(leaves, sizes), None) for sizes in near) if n is not None]
     return SizeSet(
         step=found.period, starts=tuple(sorted(starts)), most=found.accepted.most
     ).simplest()

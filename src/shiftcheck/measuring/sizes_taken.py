@@ -171,7 +171,18 @@ def _all_axes(
         alike = found[0] if found and _alike(ask, found[0], passes, base) else None
         found.append(alike or accepted_sizes(ask, base[axis], limit, quick=quick))
     tied = _tied(passes, base, found)
-    return tuple(_axis_sizes(f, passes, a) for a, f in enumerate(tied or found)), bool(tied)
+    asks = [_Along(passes=passes, base=base, axis=a, tied=bool(tied)) for a in range(len(base))]
+    pairs = zip(tied or found, asks, strict=True)
+    if quick:
+        return tuple(_accepted_alone(f) for f in tied or found), bool(tied)
+    return tuple(_axis_sizes(f, ask, passes) for f, ask in pairs), bool(tied)
+
+
+def _accepted_alone(found: Found) -> AxisSizes:
+    """The sizes that are accepted, with nothing said of what they are good for."""
+    return AxisSizes(
+        accepted=found.accepted, even=SizeSet(), period=found.period, sampled=found.sampled
+    )
 
 
 def _tied(passes: SizedPasses, base: Sizes, alone: Sequence[Found]) -> list[Found]:
@@ -189,13 +200,13 @@ def _tied(passes: SizedPasses, base: Sizes, alone: Sequence[Found]) -> list[Foun
     return found
 
 
-def _axis_sizes(found: Found, passes: SizedPasses, axis: int) -> AxisSizes:
-    ring = passes.plan.inputs.circular[axis]
+def _axis_sizes(found: Found, ask: _Along, passes: SizedPasses) -> AxisSizes:
+    ring = passes.plan.inputs.circular[ask.axis]
     return AxisSizes(
         accepted=found.accepted,
         even=even_sizes(found),
-        valid=valid_sizes(found),
-        comparable=comparable_sizes(found),
+        valid=valid_sizes(found, ask),
+        comparable=comparable_sizes(found, ask),
         closed=closed_sizes(found) if ring else None,
         period=found.period,
         sampled=found.sampled,
