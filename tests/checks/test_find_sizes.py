@@ -208,6 +208,15 @@ def test_refused_sizes_tell_whether_the_accepted_ones_are_even() -> None:
     assert not axis.even
 
 
+def test_what_pads_itself_is_even_where_it_pads_nothing() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.max_pool1d(nn.functional.pad(x, (0, -x.shape[-1] % 8)), 8)
+
+    (axis,) = sizes_of(forward, 64).axes
+    assert axis.accepted == SizeSet(starts=(1,))
+    assert axis.even == SizeSet(step=8, starts=(8,))
+
+
 def test_a_causal_layer_is_even_where_its_windows_end_at_the_end() -> None:
     causal = nn.Sequential(nn.ConstantPad1d((3, 0), 0.0), nn.Conv1d(1, 1, 4, stride=4))
     assert sizes_of(causal, 64).axes[0].even == SizeSet(step=4, starts=(1,))
