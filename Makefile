@@ -10,12 +10,15 @@
 # make clean   remove what the other targets made
 #
 # VENV is the virtual environment to make and use, PYTHON the interpreter that makes it, SITE the
-# folder of the built site, and DEMO_ARGS what `shiftcheck demo` is given.
+# folder of the built site, DEMO_ARGS what `shiftcheck demo` is given, and BENCH_ARGS what
+# benchmarks/bench.py is given: `--json benchmarks/results/costs.json --docs` writes the page of the
+# costs anew, `--strict` fails where a bound is missed.
 
 PYTHON ?= python3
 VENV ?= .venv
 SITE ?= docs/_build
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 # Two workers with a thread each: more threads than cores only wait for each other.
@@ -67,10 +70,11 @@ docs: $(STAMPS)/docs
 	$(BIN)/python -m sphinx -W --keep-going -n -q -E -d $(SITE)/.doctrees docs $(SITE)
 	$(BIN)/python docs/_ext/check_site.py $(SITE)
 
-bench: $(STAMPS)/dev
-	$(BIN)/python benchmarks/bench.py
+bench: $(STAMPS)/bench
+	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/plugin.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/property.py
 
 clean:
 	rm -rf $(VENV) $(SITE) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis shiftcheck-demo
@@ -100,9 +104,10 @@ $(STAMPS)/mutation: $(STAMPS)/wheel
 
 EXTRAS_dev := dev,zoo,others,browser,plot,demo
 EXTRAS_docs := docs,hypothesis,plot
+EXTRAS_bench := $(EXTRAS_dev),bench
 
 # The dependencies of an extra, or of several, then the wheel itself even where its version is installed already.
-$(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/wheel
+$(STAMPS)/demo $(STAMPS)/dev $(STAMPS)/docs $(STAMPS)/bench: $(STAMPS)/%: $(STAMPS)/wheel
 	$(PIP) "$$(echo $(WHEELS)/*.whl)[$(or $(EXTRAS_$*),$*)]"
 	$(PIP) --force-reinstall --no-deps $(WHEELS)/*.whl
 	touch $@

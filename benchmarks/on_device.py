@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.bench import CASES, seconds
+from benchmarks.cases import CASES
+from benchmarks.measure import seconds
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def measured(page: Page, path: Path) -> dict[str, tuple[float, float]]:
     """Milliseconds and their bound, for each thing that a reader does."""
     start = time.perf_counter()
     page.goto(path.as_uri())
-    page.wait_for_selector("#region .plot-container")
+    page.wait_for_selector("#region svg")
     found = {"opening": (1000 * (time.perf_counter() - start), OPENING)}
     for name, action in {
         "search": ["#search", "block3"],

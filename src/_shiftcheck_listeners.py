@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shiftcheck.report.equivariance import Report
+    from shiftcheck.report.base import AnyReport
     from shiftcheck.testing.budgets import OpenBudgets, Ruling
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one call of a check found; ``ruling`` is that of its budget, where it had one."""
+    """What one call of a check found; ``ruling`` is that of its budget, where it had one.
 
-    report: Report
+    ``passed``: whether that was good enough, where the verdict alone does not tell.
+    """
+
+    report: AnyReport
     ruling: Ruling | None = None
+    passed: bool | None = None
 
 
 Listener = Callable[[Outcome], None]

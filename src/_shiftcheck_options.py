@@ -32,6 +32,12 @@ def is_boundary(value: Any) -> bool:
     return bool(entries) and all(entry in ("valid", "circular") for entry in entries)
 
 
+def is_growth(value: Any) -> bool:
+    """Whether a value says if an input may grow, or to which size."""
+    sizes = value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or (bool(sizes) and all(is_whole(n) and n >= 1 for n in sizes))
+
+
 class Option(NamedTuple):
     """Whether a value will do, and what to give in the place of one that does not."""
 
@@ -64,6 +70,7 @@ OPTIONS = {
         lambda v: v in ("layers", "outputs", "failing"), "'layers', 'outputs' or 'failing'"
     ),
     "effort": Option(lambda v: v in ("bounded", "full"), "'bounded' or 'full'"),
+    "grow": Option(is_growth, "True, False, or a spatial size such as (512, 512)"),
     "weights": Option(lambda v: v in ("own", "randomized"), "'own' or 'randomized'"),
     "draws": Option(lambda v: is_whole(v) and v >= 1, "a whole number of at least 1"),
     "interpolation": Option(lambda v: v in ("lanczos", "linear"), "'lanczos' or 'linear'"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from shiftcheck.testing.pytest_session import Checks
 
 MARKER = (
-    "shiftcheck(rtol, atol, boundary, seed, effort): defaults of the fixture `shiftcheck` in this"
-    " test; an argument comes before them, and they come before the ini file"
+    "shiftcheck(rtol, atol, boundary, seed, effort, grow): defaults of the fixture `shiftcheck` in"
+    " this test; an argument comes before them, and they come before the ini file"
 )
 INI = {
     "seed": "the seed of shifts and of the content that they bring in",
@@ -32,10 +33,11 @@ INI = {
     "rtol": "the tolerance relative to the largest magnitude of a channel; with shiftcheck_atol",
     "atol": "the absolute tolerance; with shiftcheck_rtol",
     "effort": "'bounded' or 'full': what may be spent on explaining a check that does not pass",
+    "grow": "true: draw a larger input where the one of a test leaves nothing to compare",
     "budgets": "the file of error budgets, seen from the root folder",
 }
 BUDGETS = "shiftcheck-budgets.json"
-HTML_NEEDS = ("jinja2", "plotly")
+HTML_NEEDS = ("jinja2",)
 LINES = 20
 """Checks that are listed one by one in the summary, unless pytest is verbose."""
 
@@ -81,7 +83,7 @@ def shiftcheck(request: pytest.FixtureRequest) -> Iterator[Checks]:
     session.checks = None
 
 
-SETTINGS = ("rtol", "atol", "boundary", "seed", "effort")
+SETTINGS = ("rtol", "atol", "boundary", "seed", "effort", "grow")
 """The options of checks that a marker or the ini file may set."""
 
 
@@ -93,8 +95,8 @@ def ini_defaults(config: pytest.Config) -> dict[str, Any]:
         text = config.getini(f"shiftcheck_{name}")
         if text in ("", []):
             continue
-        kind = {"seed": int, "rtol": float, "atol": float}.get(name)
-        value = text if kind is None else number(text, kind)
+        kind = READ.get(name)
+        value = text if kind is None else read(text, kind)
         if not valid(value):
             shown = " ".join(text) if name == "boundary" else text
             raise pytest.UsageError(f"shiftcheck_{name} = {shown}: give {meant}")
@@ -108,8 +110,20 @@ def ini_defaults(config: pytest.Config) -> dict[str, Any]:
     return defaults
 
 
-def number(text: Any, kind: Callable[[Any], Any]) -> Any:
-    """A number that stands in the ini file; the text itself where it is none."""
+def truth(text: str) -> bool:
+    """True or false, as an ini file says it; raises ValueError for what is neither."""
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+READ: dict[str, Callable[[Any], Any]] = {"seed": int, "rtol": float, "atol": float, "grow": truth}
+"""How the text of an option is read, where it is no text."""
+
+
+def read(text: Any, kind: Callable[[Any], Any]) -> Any:
+    """A value that stands in the ini file; the text itself where it is none of its kind."""
     try:
         return kind(text)
     except (TypeError, ValueError):
@@ -205,22 +219,24 @@ class Session:
         """Record a check; raises InputError where the test's marker did not reach it."""
         __tracebackhide__ = True
         from shiftcheck.errors import InputError
-        from shiftcheck.testing.pytest_session import file_name, record_of, write_report
+        from shiftcheck.testing.pytest_session import file_name, write_report
+        from shiftcheck.testing.records import record_of
 
         item = self._item
         if item and not self.through_fixture and item.get_closest_marker("shiftcheck"):
             raise InputError(
                 "this test has the marker shiftcheck(...), which only the fixture knows of: call"
-                " assert_equivariant of the fixture `shiftcheck`, or remove the marker"
+                " the check of the fixture `shiftcheck`, or remove the marker"
             )
         if self.checks is not None:
             self.checks.reports.append(outcome.report)
         self._count += 1
         name = f"{file_name(self._where())}-{self._count}"
-        problems = [write_report(outcome.report, f, k, name) for k, f in self._folders.items()]
+        written = {k: write_report(outcome.report, f, k, name) for k, f in self._folders.items()}
         record = record_of(outcome) | {
             "test": self._where(),
-            "problems": [problem for problem in problems if problem],
+            "problems": [problem for problem in written.values() if problem],
+            "page": f"{name}.html" if written.get("html") == "" else "",
             "own_budget": outcome.ruling is not None and outcome.ruling.path == self._path,
         }
         self._pending.append(record)
@@ -271,9 +287,24 @@ class Session:
         if self._update:
             measured = {n: new for n, (_, new) in rulings.items() if new and n not in twice}
             problems += self._store(measured) if measured else []
+        problems += self._show_reports()
         self.lines += problems
         if problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _show_reports(self) -> list[str]:
+        """Say where the reports are, the pages with an index of this run; returns the problems."""
+        if "json" in self._folders and self.records:
+            self.lines.append(f"reports as JSON: {self._folders['json']}")
+        if "html" not in self._folders or not self.records:
+            return []
+        from shiftcheck.testing.pytest_session import write_index
+
+        path = self._folders["html"] / "index.html"
+        problem = write_index(self.records, path)
+        if not problem:
+            self.lines.append(f"pages of the reports: {path}")
+        return [problem] if problem else []
 
     def _own_rulings(self) -> dict[str, tuple[set[str], Any]]:
         """The tests that use each budget of the run's file, and what was measured for it."""
@@ -322,23 +353,38 @@ def check_html() -> None:
 
 def summary(records: list[dict[str, Any]], *, every: bool) -> Iterator[str]:
     """The lines of the summary: what is worth a look, or every check, then the totals."""
-    shown = [r for r in records if every or r["verdict"] != "equivariant" or r["budget"]]
+    shown = [r for r in records if every or not r["passed"] or r["budget"]]
     for record in shown if every else shown[:LINES]:
         yield f"{record['test'] or 'outside of a test'}: {record['headline']}"
         yield from (f"    {line}" for line in details(record))
     if len(shown) > LINES and not every:
         yield f"and {len(shown) - LINES} more, which -v lists"
-    count = {v: sum(r["verdict"] == v for r in records) for v in VERDICTS}
+    count = Counter(dict.fromkeys(VERDICTS, 0))
+    count.update(r["verdict"] for r in records)
     many = "1 check" if len(records) == 1 else f"{len(records)} checks"
     if records:
         yield f"{many}: {', '.join(f'{n} {verdict}' for verdict, n in count.items() if n)}"
-    passed = [r for r in records if r["verdict"] == "equivariant" and r["worst"]]
+    passed = [r for r in records if r["passed"] and r["worst"]]
     if passed:
         closest = max(passed, key=lambda r: r["worst"][0] / r["worst"][1])
         yield f"closest to its allowance: {gap_of(closest)} in {closest['test'] or 'no test'}"
 
 
-VERDICTS = ("equivariant", "broken", "inconclusive")
+VERDICTS = (
+    "equivariant",
+    "invariant",
+    "linear",
+    "affine",
+    "convolution",
+    "broken",
+    "not invariant",
+    "not linear",
+    "not equivariant",
+    "infinite support",
+    "inconclusive",
+    "measured, not judged",
+)
+"""In the order in which they are counted."""
 
 
 def details(record: Mapping[str, Any]) -> Iterator[str]:
@@ -355,11 +401,11 @@ def details(record: Mapping[str, Any]) -> Iterator[str]:
         numbers = f": relative error {ruling['measured']:.4g}"
     if ruling["allowed"] is not None:
         numbers += f", {'before' if ruling['stored'] else 'stored'} {ruling['allowed']:.4g}"
-    needless = "; it is equivariant, and needs none" * (record["verdict"] == "equivariant")
+    needless = f"; it is {record['verdict']}, and needs none" * record["passed"]
     yield f"{state} budget {ruling['name']!r}{numbers}{needless}"
 
 
 def gap_of(record: Mapping[str, Any]) -> str:
-    """The worst gap of a check against its allowance."""
-    error, allowance, shift = record["worst"]
-    return f"relative gap {error:.2g} of {allowance:.2g} allowed, at shift {shift}"
+    """The worst error of a check against its allowance."""
+    error, allowance, what, where = record["worst"]
+    return f"{what} {error:.2g} of {allowance:.2g} allowed, {where}"

@@ -34,7 +34,6 @@ NOT_FOR_A_CHECK = (
     "hypothesis",
     "jinja2",
     "matplotlib",
-    "plotly",
     "pytest",
     "rich",
 )

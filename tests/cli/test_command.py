@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from PIL import Image
 import shiftcheck
 from shiftcheck import Report, Verdict
 from shiftcheck.cli import main
+from shiftcheck.report.base import AnyReport
+from shiftcheck.report.invariance import InvarianceReport
+from shiftcheck.report.linearity import LinearityReport
 
 SOURCE = """
 import sys
@@ -53,6 +56,25 @@ def double(x):
     return 2 * x
 
 doubled = conv().double()
+
+def line():
+    return nn.Conv1d(3, 2, 3)
+
+def volume():
+    return nn.Conv3d(1, 1, 3)
+
+def point():
+    return nn.ReLU()
+
+def mixed():
+    return nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 2, 3))
+
+def classifier(stride=1):
+    circular = nn.Conv2d(3, 4, 3, stride, padding=1, padding_mode="circular")
+    return nn.Sequential(circular, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+def last(x):
+    return x.movedim(-1, 1).relu().movedim(1, -1)
 
 def mean():
     return nn.Sequential(nn.Conv2d(3, 2, 3), nn.InstanceNorm2d(2))
@@ -248,9 +270,9 @@ def test_a_page_that_cannot_be_made_is_an_error(
         (["check", "net.py:conv", "--input", "missing.npy"], "there is no such file"),
         (["check", "net.py:conv", *SHAPE, "--json", "nowhere/report.json"], "there is no folder"),
         (["check", "net.py:conv", *SHAPE, "--json", "."], "it is a folder"),
-        (["check", "net.py:conv", *SHAPE, "--layer", "nowhere"], "layer='nowhere' was not met"),
+        (["check", "net.py:conv", *SHAPE, "--layer", "nowhere"], "--layer nowhere was not met"),
         (["check", "net.py:conv", "--shape", "1,1,16,18"], "expected input"),
-        (["check", "net.py:conv", *SHAPE, "--shifts", "1"], "has 1 entries"),
+        (["check", "net.py:conv", *SHAPE, "--shifts", "1"], "has 1 entry"),
         (["check", "net.py:conv", *SHAPE, "--rtol", "1"], "both or neither"),
         (["check", "net.py:conv", *SHAPE, "--arg", "depth=3"], "has no such argument"),
         (["check", "net.py:conv", *SHAPE, "--device", "cuda:99"], "--device cuda:99"),
@@ -273,7 +295,6 @@ def test_errors_have_status_two_and_no_traceback_of_ours(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "COMMAND"),
         (["check"], "TARGET"),
         (["check", "net.py:conv", "--shape", "1,x,4"], "'x' is no whole number"),
         (["check", "net.py:conv", "--shape", "1,3,0"], "is no shape"),
@@ -301,13 +322,13 @@ def test_a_bug_of_ours_is_not_taken_for_a_broken_model(
     def fails(*arguments: Any, **options: Any) -> Report:
         raise LookupError("inside")
 
-    monkeypatch.setattr("shiftcheck.cli.command.check_equivariance", fails)
+    monkeypatch.setattr("shiftcheck.cli.running.check_equivariance", fails)
     assert main(["check", "net.py:conv", *SHAPE]) == 2
     assert "LookupError: inside" in capsys.readouterr().err
 
 
 def test_help_shows_examples_and_statuses(capsys: Captured) -> None:
-    for command in ([], ["geometry"], ["check"]):
+    for command in ([], ["geometry"], ["check"], ["invariance"], ["linearity"], ["render"]):
         with pytest.raises(SystemExit) as caught:
             main([*command, "--help"])
         assert caught.value.code == 0
@@ -321,6 +342,172 @@ def test_the_version(capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert shiftcheck.__version__ in capsys.readouterr().out
+
+
+def test_without_a_command_there_is_help(capsys: Captured) -> None:
+    assert main([]) == 0
+    told = capsys.readouterr()
+    assert "examples:" in told.out
+    assert told.err == ""
+
+
+WITHOUT_TORCH = """
+import sys
+from shiftcheck.cli import main
+try:
+    status = main(sys.argv[1:])
+except SystemExit as left:
+    status = left.code
+heavy = {"torch", "numpy", "rich"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [([], 0), (["--help"], 0), (["check", "--help"], 0), (["--version"], 0), (["check"], 2)],
+)
+def test_help_does_not_wait_for_torch(arguments: list[str], status: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, check=False, env={**os.environ, **HERE}
+    )
+    assert done.returncode == status, done.stderr
+
+
+# -- what is read ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "1,3,16,18",
+        "1x3x16x18",
+        "1\u00d73\u00d716\u00d718",
+        "[1, 3, 16, 18]",
+        "(1, 3, 16, 18)",
+        "torch.Size([1, 3, 16, 18])",
+        "1 3 16 18",
+    ],
+)
+def test_a_shape_as_it_is_printed(folder: Path, capsys: Captured, shape: str) -> None:
+    assert reported(capsys, "geometry", "net.py:conv", "--shape", shape).input_shape == (
+        (1, 3, 16, 18)
+    )
+
+
+def test_a_shape_in_parts(folder: Path, capsys: Captured) -> None:
+    report = reported(capsys, "geometry", "--shape", "1", "3", "16", "18", "net.py:conv")
+    assert report.input_shape == (1, 3, 16, 18)
+
+
+@pytest.mark.parametrize(
+    ("target", "shape", "whole"),
+    [
+        ("conv", "3,16,18", (1, 3, 16, 18)),
+        ("DownUp", "3x16x18", (1, 3, 16, 18)),
+        ("line", "3,20", (1, 3, 20)),
+        ("line", "1,3,20", (1, 3, 20)),
+        ("volume", "1,9,10,11", (1, 1, 9, 10, 11)),
+        ("mixed", "3,4,5", (1, 3, 4, 5)),
+    ],
+)
+def test_a_shape_without_a_batch(
+    folder: Path, capsys: Captured, target: str, shape: str, whole: tuple[int, ...]
+) -> None:
+    assert main(["geometry", f"net.py:{target}", "--shape", shape, "--json", "-"]) == 0
+    told = capsys.readouterr()
+    assert Report.from_json(told.out).input_shape == whole
+    without = len(whole) > len(shape.replace("x", ",").split(","))
+    assert ("has no batch: read as" in told.err) == without
+
+
+def test_a_shape_that_may_be_two_is_refused(folder: Path, capsys: Captured) -> None:
+    assert main(["check", "net.py:point", "--shape", "3,16,18"]) == 2
+    told = capsys.readouterr().err
+    assert "write the batch too, --shape 1,3,16,18" in told
+    lines = reported(capsys, "check", "net.py:point", "--shape", "3,16,18", "--spatial-dims", "2")
+    assert (lines.input_shape, lines.spatial_dims) == ((3, 16, 18), (2,))
+    assert main(["linearity", "net.py:point", "--shape", "3,16,18"]) == 1  # it is the same there
+
+
+def test_other_spatial_dimensions(folder: Path, capsys: Captured) -> None:
+    last = ["check", "net.py:last", "--function", "--shape", "1,16,18,3", "--spatial-dims", "1,2"]
+    report = reported(capsys, *last, "--reach", "1")
+    assert (report.verdict, len(report.shifts)) == (Verdict.EQUIVARIANT, 8)
+
+
+@pytest.mark.parametrize(
+    "shifts",
+    [
+        ["--shifts", "2,0", "0,-4"],
+        ["--shifts", "2,0 0,-4"],
+        ["--shifts=2,0", "0,-4"],
+        ["--shifts", "2, 0;0, -4"],
+        ["--shifts", "[(2, 0), (0, -4)]"],
+        ["--shifts", "(2, 0)", "(0, -4)"],
+        ["--shifts", "[2, 0]", "[0, -4]"],
+        ["--shifts", "2,0", "--shifts", "0,-4"],
+    ],
+)
+def test_shifts_as_they_are_typed(folder: Path, capsys: Captured, shifts: list[str]) -> None:
+    for arguments in (["check", "net.py:conv", *SHAPE, *shifts], ["check", *shifts, "net.py:conv"]):
+        given = arguments if SHAPE[1] in arguments else [*arguments, *SHAPE]
+        assert reported(capsys, *given).shifts == ((2, 0), (0, -4))
+
+
+def test_negative_shifts_come_first_too(folder: Path, capsys: Captured) -> None:
+    report = reported(capsys, "check", "--shifts", "-1,0", "-2,3", "net.py:conv", *SHAPE)
+    assert report.shifts == ((-1, 0), (-2, 3))
+    line = reported(capsys, "check", "net.py:line", "--shape", "1,3,20", "--shifts", "1", "-2")
+    assert line.shifts == ((1,), (-2,))
+
+
+# -- the other checks ------------------------------------------------------------------------------
+
+
+def test_invariance(folder: Path, capsys: Captured) -> None:
+    given = ["invariance", "net.py:classifier", "--shape", "2,3,16,18"]
+    assert main([*given, "--json", "report.json", "--html", "page.html"]) == 0
+    assert "INVARIANT over" in capsys.readouterr().out
+    report = InvarianceReport.from_json((folder / "report.json").read_text("utf-8"))
+    assert report.verdict == "invariant"
+    assert "invariant" in (folder / "page.html").read_text("utf-8")
+    assert main([*given, "--arg", "stride=2", "--shifts", "1,0"]) == 1
+    assert "NOT INVARIANT over 1 shift" in capsys.readouterr().out
+    assert main([*given, "--fill", "zeros"]) == 3
+    bound = ["--fill", "zeros", "--max-relative-error", "0.9", "--reach", "1"]
+    assert main([*given, *bound]) == 1
+    canvas = ["invariance", "net.py:classifier", "--shape", "2,3,24,26", "--crop", "16,18"]
+    assert main([*canvas, "--max-relative-error", "0.9", "--json", "-"]) in (0, 1)
+    assert main([*given, "--max-relative-error", "2"]) == 2
+
+
+def test_linearity(folder: Path, capsys: Captured) -> None:
+    given = ["linearity", "net.py:conv", *SHAPE]
+    assert main([*given, "--json", "report.json"]) == 1
+    assert "give --affine" in capsys.readouterr().out
+    report = LinearityReport.from_json((folder / "report.json").read_text("utf-8"))
+    assert report.verdict == "affine"
+    assert main([*given, "--affine"]) == 0
+    assert "give --affine" not in capsys.readouterr().out
+    assert main([*given, "--layer", "nowhere"]) == 2
+    assert main(["linearity", "net.py:point", *SHAPE]) == 1
+    assert main(["linearity", "net.py:conv", *SHAPE, "--json", "-"]) == 1
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", ["invariance", "linearity"])
+def test_reports_of_other_checks_are_shown_too(
+    folder: Path, capsys: Captured, command: str
+) -> None:
+    main([command, "net.py:classifier", "--shape", "2,3,16,18", "--json", "report.json"])
+    text = capsys.readouterr().out
+    assert main(["render", "report.json"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.strip()
+    assert shown in text
 
 
 # -- render ----------------------------------------------------------------------------------------
@@ -341,6 +528,22 @@ def test_a_report_is_shown_from_its_json(
     assert capsys.readouterr().out == f"{report}\n"
     report.to_html(own)
     assert page.read_bytes() == own.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "check", [shiftcheck.check_invariance, shiftcheck.check_linear, shiftcheck.check_convolution]
+)
+def test_reports_of_the_other_checks_are_shown_too(
+    check: Callable[..., AnyReport], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = check(torch.nn.AvgPool2d(2), torch.randn(2, 1, 12, 16))
+    path, page = tmp_path / "report.json", tmp_path / "page.html"
+    path.write_text(report.to_json(), encoding="utf-8")
+    assert main(["render", str(path), "--html", str(page)]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    assert main(["render", str(path), "--wide"]) == 0
+    assert capsys.readouterr().out == f"{report}\n"
+    assert "<h1>AvgPool2d on 2x1x12x16" in page.read_text("utf-8")
 
 
 def test_a_report_is_read_from_the_input(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shiftcheck.cli import main
 from shiftcheck.cli.explain import explained
 from shiftcheck.errors import InputError
 from shiftcheck.report import CauseKind, Reason
@@ -25,3 +26,10 @@ def test_the_case_and_the_underscores_do_not_matter(asked: str) -> None:
 def test_the_nearest_are_named_for_what_is_neither() -> None:
     with pytest.raises(InputError, match=r"'STRIED' is no cause and no reason.*'STRIDE'"):
         explained("STRIED")
+
+
+def test_it_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "no", "valid", "region"]) == 0
+    assert capsys.readouterr().out.startswith("no valid region: ")
+    assert main(["explain", "STRID"]) == 2
+    assert "'STRIDE'" in capsys.readouterr().err

@@ -91,6 +91,8 @@ def test_a_function_of_the_input(file: str) -> None:
         ("a-b:net", {}, "'a-b' is no name of a module"),
         ("{file}:smal", {}, "has no 'smal'; it has Small"),
         ("{file}:Groups.none", {}, "has no 'none'; it has make"),
+        ("{file}:number.none", {}, "has no 'none'$"),
+        ("net_of_mind.py:net", {}, r"no file net_of_mind\.py; there is net_of_mine\.py"),
         ("{file}:number", {}, "is a int: give a torch.nn.Module"),
         (
             "{file}:returns_number",
@@ -129,6 +131,35 @@ def test_an_import_that_fails_shows_its_own_error(
         assert says in str(caught.value)
         assert "targets.py" not in str(caught.value)
         assert "importlib" not in str(caught.value)
+
+
+def test_all_names_are_suggested_the_nearest_first(file: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_target(f"{file}:BLURS")
+    names = str(caught.value).partition("; it has ")[2].split(", ")
+    assert names[0] == "blur"
+    assert set(names) == {
+        "net", "Small", "Groups", "factory", "blur", "raises", "leaves", "returns_number"
+    }  # fmt: skip
+
+
+def test_what_is_imported_comes_after_what_is_defined(file: str) -> None:
+    Path("net_of_mine.py").write_text(
+        "from torch.nn import Conv2d, Conv1d\ndef wide(): pass\ndef _own(): pass\n", "utf-8"
+    )
+    with pytest.raises(InputError, match=r"it has wide, Conv[12]d, Conv[12]d"):
+        load_target(f"{file}:xyz")
+    with pytest.raises(InputError, match="it has Conv2d, Conv1d, wide"):
+        load_target(f"{file}:conv2")
+    with pytest.raises(InputError, match="it has _own, "):
+        load_target(f"{file}:_won")
+
+
+def test_no_more_than_ten_names_are_suggested(file: str) -> None:
+    text = "\n".join(f"def model_{n}(): pass" for n in range(14))
+    Path("net_of_mine.py").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=r"it has model_3, .*model_\d+ and 4 more$"):
+        load_target(f"{file}:model_3x")
 
 
 def test_arguments_are_literals_or_words() -> None:

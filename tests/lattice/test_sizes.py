@@ -9,7 +9,7 @@ import pytest
 from shiftcheck.lattice.axis import Axis, globalise, input_axis, resample, window
 from shiftcheck.lattice.outlook import Outlook, compares, outlook, stretch_of
 from shiftcheck.lattice.shares import fewest, is_fair
-from shiftcheck.lattice.sizes import Smallest, smallest_sizes
+from shiftcheck.lattice.sizes import Smallest, smallest_below, smallest_sizes
 
 Layers = tuple[tuple[int, int, int], ...]
 Accepts = Callable[[int], bool]
@@ -93,6 +93,37 @@ def test_where_only_multiples_are_accepted(case: str, step: int) -> None:
         if unit_of(layers) % step == 0:
             assert answer == Smallest(sizes=(least,), steps=(step,))
     assert looks <= 12
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("given", [64, 65, 100, 256, 1001])
+def test_from_a_size_that_works_it_is_that_of_trying_every_one(case: str, given: int) -> None:
+    layers = CASES[case]
+
+    def look(sizes: tuple[int, ...]) -> list[Outlook | None] | None:
+        axis = axis_at(layers, sizes[0])
+        return None if axis is None else [outlook([stretch_of(axis, unit_of(layers))])]
+
+    answer = smallest_below(look, (given,))
+    if works(layers, given):
+        assert answer == Smallest(sizes=(smallest_of_all(layers),), steps=(1,))
+    else:
+        assert answer is None
+
+
+def test_a_few_tiny_sizes_at_which_samples_stand_otherwise_are_passed_over() -> None:
+    layers = ((3, 3, 0),)
+
+    def look(sizes: tuple[int, ...], odd: int) -> list[Outlook | None] | None:
+        axis = axis_at(layers, sizes[0]) if sizes[0] % 3 == 0 else None
+        if axis is None:
+            return None
+        return [None if sizes[0] < odd else outlook([stretch_of(axis, 3)])]
+
+    assert smallest_below(lambda n: look(n, 0), (66,)) == Smallest(sizes=(9,), steps=(3,))
+    assert smallest_below(lambda n: look(n, 18), (66,)) == Smallest(sizes=(18,), steps=(3,))
+    assert smallest_below(lambda n: look(n, 60), (66,)) is None
+    assert smallest_below(lambda n: None, (66,)) is None
 
 
 def test_several_axes_are_searched_at_once() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InconclusiveError, NotEquivariantError, Report, Verdict
+from shiftcheck.measuring.passes import Passes
 from shiftcheck.rules import registry
 
 X = torch.randn(1, 2, 16, 18, generator=torch.Generator().manual_seed(0))
@@ -44,8 +45,8 @@ def asserted(model: nn.Module, x: torch.Tensor = X, **options: Any) -> Report:
 @pytest.fixture(name="_pointwise")
 def pointwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_table", dict(registry._table))
-    for name in ("alone::scaled_in_batches", "alone::scaled_at_the_border", "alone::ramp"):
-        shiftcheck.register_rule(name)(shiftcheck.rules.pointwise)
+    for name in ("scaled_in_batches", "scaled_at_the_border", "scaled_first", "ramp"):
+        shiftcheck.register_rule(f"alone::{name}")(shiftcheck.rules.pointwise)
 
 
 @torch.library.custom_op("alone::scaled_in_batches", mutates_args=())
@@ -60,6 +61,13 @@ def scaled_at_the_border(x: torch.Tensor, more: float) -> torch.Tensor:
     return out
 
 
+@torch.library.custom_op("alone::scaled_first", mutates_args=())
+def scaled_first(x: torch.Tensor, more: float) -> torch.Tensor:
+    out = x.clone()
+    out[:1] *= 1 + more * (len(x) > 1)
+    return out
+
+
 @torch.library.custom_op("alone::ramp", mutates_args=())
 def ramp(x: torch.Tensor, strength: float) -> torch.Tensor:
     return x * (1 + strength * torch.linspace(0, 1, x.shape[-1]).to(x.dtype))
@@ -71,6 +79,11 @@ def _(x: torch.Tensor, strength: float) -> torch.Tensor:
 
 
 @scaled_in_batches.register_fake
+def _(x: torch.Tensor, more: float) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+@scaled_first.register_fake
 def _(x: torch.Tensor, more: float) -> torch.Tensor:
     return torch.empty_like(x)
 
@@ -98,6 +111,31 @@ def test_with_one_shift_x_runs_beside_it() -> None:
     model = Counted()
     assert asserted(model, shifts=[(1, 2)]).verdict is Verdict.EQUIVARIANT
     assert batches == [1, 2]
+
+
+def test_with_one_shift_rules_are_asked_in_the_pass_of_x_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[int] = []
+    run = Passes.run
+
+    def counted(passes: Passes, values: Any, on_row: Any, **options: Any) -> Any:
+        ran.append(options.get("copies", 1))
+        return run(passes, values, on_row, **options)
+
+    monkeypatch.setattr(Passes, "run", counted)
+    report = shiftcheck.check_equivariance(Counted(), X, shifts=[(1, 2)], measure="outputs")
+    assert report.verdict is Verdict.EQUIVARIANT
+    assert ran == [1]
+
+
+@pytest.mark.usefixtures("_pointwise")
+@pytest.mark.parametrize("more", [1e-3, 1.0])
+@pytest.mark.parametrize("scaled", [scaled_in_batches, scaled_first], ids=["both", "x"])
+def test_coupling_is_told_with_one_shift(scaled: Any, more: float) -> None:
+    model = Counted(lambda x: scaled(x, more))
+    report = shiftcheck.check_equivariance(model, X, shifts=[(1, 2)], measure="outputs")
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "batch coupled")
 
 
 def test_the_zero_shift_is_left_out() -> None:

@@ -8,13 +8,16 @@ import pytest
 import torch
 from tests.plugin.runs import SETTINGS, announce
 
-from shiftcheck import check_equivariance
+from shiftcheck import check_convolution, check_equivariance, check_invariance
 
 
 @pytest.fixture(scope="session")
 def _loaded() -> None:
     """What a check imports is imported once: pytester forgets what is imported inside of it."""
-    check_equivariance(torch.nn.Conv2d(1, 1, 3), torch.rand(1, 1, 8, 9), boundary="circular")
+    x = torch.rand(1, 1, 8, 9)
+    check_equivariance(torch.nn.Conv2d(1, 1, 3), x, boundary="circular")
+    check_invariance(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 2)), x)
+    check_convolution(torch.nn.AvgPool2d(2), x)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from tests.plugin.runs import environment, run_tests
 
 import _shiftcheck_listeners as listening
 from shiftcheck import Report
+from shiftcheck.testing.pytest_session import write_index
 
 HEAD = """
 import pytest
@@ -171,6 +172,7 @@ def test_defaults(shiftcheck):
         ("atol = -1", "shiftcheck_atol = -1: give a finite number of at least 0"),
         ("atol = nan", "shiftcheck_atol = nan: give a finite number of at least 0"),
         ("seed = 1.5", "shiftcheck_seed = 1.5: give a whole number"),
+        ("grow = maybe", "shiftcheck_grow = maybe: give True, False, or a spatial size"),
         ("boundary = valid periodic", "shiftcheck_boundary = valid periodic: give 'valid' or"),
     ],
 )
@@ -381,25 +383,70 @@ def test_html_needs_its_extra(suite: pytest.Pytester, monkeypatch: pytest.Monkey
     find = importlib.util.find_spec
 
     def without(name: str, *rest: str | None) -> object:
-        return None if name in ("jinja2", "plotly") else find(name, *rest)
+        return None if name == "jinja2" else find(name, *rest)
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
     result = run(suite, SEVERAL, "--shiftcheck-html", "reports")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert (
-        "--shiftcheck-html needs jinja2 and plotly: pip install 'torch-shiftcheck[html]'"
-        in text_of(result)
-    )
+    assert "--shiftcheck-html needs jinja2: pip install 'torch-shiftcheck[html]'" in text_of(result)
 
 
 def test_reports_are_written_as_html(suite: pytest.Pytester) -> None:
     pytest.importorskip("jinja2")
-    pytest.importorskip("plotly")
-    run(suite, SEVERAL, "--shiftcheck-html", "reports").assert_outcomes(passed=3)
+    result = run(suite, SEVERAL, "--shiftcheck-html", "reports")
+    result.assert_outcomes(passed=3)
     pages = {file.name: file.read_text("utf-8") for file in (suite.path / "reports").iterdir()}
+    index = pages.pop("index.html")
+    assert f"pages of the reports: {suite.path / 'reports' / 'index.html'}" in text_of(result)
+    assert sorted(re.findall(r'href="(.*?\.html)"', index)) == sorted(pages)
+    listed = re.findall(r'<td class="(.*?)">', index)  # what did not pass stands first
+    assert listed == ["broken", "broken", "inconclusive", "equivariant"]
     assert sorted(name.split("-")[-1] for name in pages) == ["1.html"] * 3 + ["2.html"]
     found = [re.findall(r"EQUIVARIANT|BROKEN|INCONCLUSIVE", page)[0] for page in pages.values()]
     assert sorted(found) == ["BROKEN", "BROKEN", "EQUIVARIANT", "INCONCLUSIVE"]
+
+
+def test_reports_are_written_by_workers_and_listed_once(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("xdist")
+    (tmp_path / "test_it.py").write_text(HEAD + SEVERAL, encoding="utf-8")
+    given = ["-p", "no:cacheprovider", "-n2", "--shiftcheck-html", "reports"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *given],
+        cwd=tmp_path,
+        env=environment(tmp_path / "entry"),
+        capture_output=True,
+        text=True,
+    )
+    folder = tmp_path / "reports"
+    assert done.stdout.count(f"pages of the reports: {folder / 'index.html'}") == 1, done.stdout
+    pages = {file.name for file in folder.iterdir()} - {"index.html"}
+    index = (folder / "index.html").read_text("utf-8")
+    assert sorted(re.findall(r'href="(.*?\.html)"', index)) == sorted(pages)
+    assert len(pages) == 4
+
+
+def test_an_index_begins_with_what_failed(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    given = ("equivariant", "inconclusive", "not invariant", "linear", "broken")
+    records = [{"test": v, "verdict": v, "model": "M", "page": ""} for v in given]
+    assert write_index(records, tmp_path / "index.html") == ""
+    page = (tmp_path / "index.html").read_text("utf-8")
+    listed = re.findall(r'<th scope="row">(.*?)</th>', page)
+    assert listed == ["not invariant", "broken", "inconclusive", "equivariant", "linear"]
+
+
+def test_an_index_that_cannot_be_written_fails_the_run(suite: pytest.Pytester) -> None:
+    pytest.importorskip("jinja2")
+    (suite.path / "reports" / "index.html").mkdir(parents=True)
+    result = run(suite, SEVERAL, "--shiftcheck-html", "reports")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "index.html was not written: " in text_of(result)
+
+
+def test_the_end_of_a_run_says_where_the_json_is(suite: pytest.Pytester) -> None:
+    text = text_of(run(suite, SEVERAL, "--shiftcheck-json", "reports"))
+    assert f"reports as JSON: {suite.path / 'reports'}" in text
 
 
 def test_the_bare_assertion_works_without_the_plugin(suite: pytest.Pytester) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck import InconclusiveError, InputError, NotEquivariantError, Verdict
-from shiftcheck.testing.budgets import DIGITS, _rounded_up, measured_budget
+from shiftcheck.testing.budget_evidence import measured_budget
+from shiftcheck.testing.budgets import DIGITS, _rounded_up
 
 SHIFTS = [(1, 0), (0, 1)]
 

@@ -58,4 +58,8 @@ def leaves_torch(report: Report) -> bool:
     return guilty is not None and guilty.form is CauseForm.LEAK and guilty.op in LEAVES_TORCH
 
 
-NOTE = "values leave torch inside the callable: it was probed as a whole, as one operation"
+def note(line: str) -> str:
+    """What a report says that was made from outside; ``line``: where the values leave."""
+    where = f" ({line})" if line else ""
+    what = "it was probed as a whole, as one operation"
+    return f"values leave torch inside the callable: {what}{where}"

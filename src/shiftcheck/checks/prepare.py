@@ -9,13 +9,15 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from _shiftcheck_options import problem
-from shiftcheck.checks.black_boxes import NOTE, seen_as
+from shiftcheck.checks.black_boxes import note, seen_as
+from shiftcheck.checks.given_model import check_model
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.measuring.signals.read_arguments import read_inputs
-from shiftcheck.tracing.black_box import BlackBox
+from shiftcheck.report.causes import Cause
+from shiftcheck.tracing.black_box import BLACK_BOX, BlackBox
 from shiftcheck.tracing.choosing import parameters_of, read_outputs
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.torch_internals import uncompiled
@@ -62,14 +64,15 @@ def prepared(
     fixed: Any = (),
     outputs: Any = None,
     whole_numbers: bool = False,
+    values: bool = True,
 ) -> Prepared:
     """The model that was given, uncompiled, and its arguments.
 
-    Raises InputError for what cannot be used, or not with this model.
+    ``values``: the arguments must have some. Raises InputError for what cannot be used, or not with
+    this model.
     """
     model = uncompiled(model)
-    if not callable(model):
-        raise InputError(f"model={model!r} cannot be called: give a module or a function")
+    check_model(model)
     inputs = read_inputs(
         x,
         boundary=boundary,
@@ -78,6 +81,11 @@ def prepared(
         parameters=parameters_of(model),
         whole_numbers=whole_numbers,
     )
+    if values and inputs.main.tensor.device.type == "meta":
+        raise InputError(
+            "x is on the device 'meta', where nothing has a value: give values, or look at the"
+            " structure alone with shiftcheck.geometry"
+        )
     inputs = replace(inputs, outputs=read_outputs(outputs), computed_in=dtype_of(model))
     _check_initialised(model)
     _check_dimensions(model, inputs)
@@ -102,6 +110,23 @@ def noted(report: Noted, note: str) -> Noted:
     record: Any = report
     changed: Noted = replace(record, notes=(*report.notes, note))
     return changed
+
+
+def from_outside(report: Noted, line: str) -> Noted:
+    """A report of a callable as one operation, which says where its values leave torch."""
+    told = noted(report, note(line))
+    record: Any = told
+    guilty: Cause | None = record.guilty
+    if guilty is None or guilty.layer != BLACK_BOX:
+        return told
+    changed: Noted = replace(record, guilty=replace(guilty, line=line))
+    return changed
+
+
+def line_of(report: Any) -> str:
+    """Where values leave torch, as far as the report says so."""
+    guilty: Cause | None = report.guilty
+    return "" if guilty is None else guilty.line
 
 
 def with_gradients_if_needed(check: Callable[[bool], Noted]) -> Noted:
@@ -130,12 +155,12 @@ def as_black_box_if_needed(
         return check(model)
     try:
         report = check(model)
-    except ValuesLeftError:
-        return noted(check(BlackBox(model, arrays=False)), NOTE)
+    except ValuesLeftError as error:
+        return from_outside(check(BlackBox(model, arrays=False)), error.line)
     if not leaves(report):
         return report
     outside = check(BlackBox(model, arrays=False))
-    return report if blind(outside) else noted(outside, NOTE)
+    return report if blind(outside) else from_outside(outside, line_of(report))
 
 
 def _check_initialised(model: Model) -> None:

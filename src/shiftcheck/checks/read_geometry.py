@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from shiftcheck.checks.circumstances import causes_of, circumstances
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.layer_geometry import layer_result
 from shiftcheck.checks.prepare import dtype_of, prepared, with_gradients_if_needed
 from shiftcheck.errors import InputError
@@ -19,6 +20,7 @@ from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.torch_internals import uncompiled
 
 
+@explaining_errors
 def geometry(
     model: Model,
     x: Any,
@@ -47,20 +49,51 @@ def geometry(
         >>> [str(s) for s in g.outputs[0].stride], g.outputs[0].receptive_field
         (['2', '2'], (5.0, 5.0))
     """
-    if is_shape(x):
-        if min(x) < 0:
-            raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
-        x = torch.empty(tuple(x), dtype=dtype_of(uncompiled(model)), device="meta")
-    given = prepared(
-        model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
+    plan = structure_plan(
+        model,
+        x,
+        layer=layer,
+        boundary=boundary,
+        spatial_dims=spatial_dims,
+        training=training,
+        fixed=fixed,
+        outputs=outputs,
     )
-    seen = given.seen(given.inputs, x, training=training)
-    plan = Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training)
     return with_gradients_if_needed(
         lambda gradients: _structure(
             replace(plan, inputs=replace(plan.inputs, gradients=gradients))
         )
     )
+
+
+def structure_plan(
+    model: Model,
+    x: Any,
+    *,
+    layer: str | None,
+    boundary: str | Sequence[str],
+    spatial_dims: Sequence[int] | None,
+    training: bool,
+    fixed: Sequence[str | int],
+    outputs: Sequence[str | int] | None,
+) -> Plan:
+    """The plan of a pass that only reads the structure, on an input or for its shape."""
+    if is_shape(x):
+        if min(x) < 0:
+            raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
+        x = torch.empty(tuple(x), dtype=dtype_of(uncompiled(model)), device="meta")
+    given = prepared(
+        model,
+        x,
+        boundary,
+        spatial_dims,
+        fixed=fixed,
+        outputs=outputs,
+        whole_numbers=True,
+        values=False,
+    )
+    seen = given.seen(given.inputs, x, training=training)
+    return Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training)
 
 
 def _structure(plan: Plan) -> Report:

@@ -9,8 +9,8 @@ from typing import Any
 from shiftcheck.cli import options
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """What is checked."""
+def add_target(parser: argparse.ArgumentParser) -> Any:
+    """What is checked; returns the group of the model."""
     parser.add_argument("target", metavar="TARGET", help="package.module:name or file.py:name")
     model = parser.add_argument_group("the model")
     model.add_argument(
@@ -25,12 +25,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="TARGET is itself the model, a function of the input, and not a factory",
     )
+    model.add_argument("--layer", metavar="NAME", help="up to this layer; the rest is not run")
+    return model
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """What is checked, how it is run, and which of its outputs count."""
+    model = add_target(parser)
     model.add_argument(
         "--training",
         action="store_true",
         help="leave the training flags of the modules; else the model is checked in eval mode",
     )
-    model.add_argument("--layer", metavar="NAME", help="up to this layer; the rest is not run")
     model.add_argument(
         "--outputs",
         metavar="NAMES",
@@ -41,8 +47,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_signal(parser: argparse.ArgumentParser) -> None:
-    """What the model is given."""
+def add_signal(parser: argparse.ArgumentParser) -> Any:
+    """What the model is given; returns the group of the input."""
     signal = parser.add_argument_group("the input")
     signal.add_argument(
         "--shape",
@@ -50,7 +56,8 @@ def add_signal(parser: argparse.ArgumentParser) -> None:
         metavar="B,C,H,W",
         action="append",
         type=options.shape,
-        help="white noise of this shape: batch, channels, then one to three spatial sizes",
+        help="white noise of this shape, 1,3,64,80 or 1x3x64x80: batch, channels, then one to three"
+        " spatial sizes",
     )
     signal.add_argument(
         "--input",
@@ -61,27 +68,6 @@ def add_signal(parser: argparse.ArgumentParser) -> None:
         help="an array [batch, channels, *spatial] in a .npy file, or a picture (.png, .jpg, ...;"
         " needs 'torch-shiftcheck[image]'), its values from 0 to 1",
     )
-    signal.add_argument(
-        "--boundary",
-        metavar="KIND",
-        type=options.boundary,
-        default="valid",
-        help="valid (a window onto an infinite plane) or circular, once or for each spatial axis,"
-        " such as valid,circular (default: valid)",
-    )
-    signal.add_argument(
-        "--fixed",
-        metavar="NAMES",
-        action="extend",
-        default=[],
-        type=options.entries,
-        help="inputs that stand still while the others move: names of arguments, or positions from"
-        " 0, such as template or 1; several with commas, or the option repeated",
-    )
-    _add_type(signal)
-
-
-def _add_type(signal: Any) -> None:
     signal.add_argument(
         "--device",
         metavar="NAME",
@@ -100,17 +86,50 @@ def _add_type(signal: Any) -> None:
         default=0,
         help="of the weights, of the noise, and of what a shift brings in (default: 0)",
     )
+    parser.set_defaults(spatial_dims=None)
+    return signal
 
 
-def add_check(parser: argparse.ArgumentParser) -> None:
-    """How it is checked."""
-    how = parser.add_argument_group("the check")
+def _add_moving(signal: Any) -> None:
+    signal.add_argument(
+        "--spatial-dims",
+        metavar="DIMS",
+        type=options.dimensions,
+        help="the dimensions of the input that are spatial, such as 1,2 for channels at the end"
+        " (default: all from the third on, which is 2)",
+    )
+    signal.add_argument(
+        "--fixed",
+        metavar="NAMES",
+        action="extend",
+        default=[],
+        type=options.entries,
+        help="inputs that stand still while the others move: names of arguments, or positions from"
+        " 0, such as template or 1; several with commas, or the option repeated",
+    )
+
+
+def add_spatial(signal: Any) -> None:
+    """How the input moves."""
+    signal.add_argument(
+        "--boundary",
+        metavar="KIND",
+        type=options.boundary,
+        default="valid",
+        help="valid (a window onto an infinite plane) or circular, once or for each spatial axis,"
+        " such as valid,circular (default: valid)",
+    )
+    _add_moving(signal)
+
+
+def _add_shifts(how: Any) -> None:
     chosen = how.add_mutually_exclusive_group()
     chosen.add_argument(
         "--shifts",
         metavar="LIST",
+        action="extend",
         type=options.shifts,
-        help="shifts in whole pixels, such as '4,0 0,4'; from the geometry when left out",
+        help="shifts in whole pixels, such as 4,0 0,4; from the geometry when left out",
     )
     chosen.add_argument(
         "--reach",
@@ -118,6 +137,21 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         help="every shift of at most N pixels along each axis",
     )
+
+
+def _add_effort(how: Any) -> None:
+    how.add_argument(
+        "--effort",
+        choices=("bounded", "full"),
+        default="bounded",
+        help="what may be spent on explaining a check that does not pass",
+    )
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """How equivariance is checked."""
+    how = parser.add_argument_group("the check")
+    _add_shifts(how)
     how.add_argument(
         "--weights",
         choices=("own", "randomized"),
@@ -135,11 +169,54 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         type=options.positive,
         help="copies in one pass at most",
     )
+    _add_effort(how)
     how.add_argument(
-        "--effort",
-        choices=("bounded", "full"),
-        default="bounded",
-        help="what may be spent on explaining a check that does not pass",
+        "--grow",
+        nargs="?",
+        metavar="SIZE",
+        const=True,
+        default=False,
+        type=options.sizes,
+        help="where the input leaves nothing to compare, draw a larger one from its own values;"
+        " with a spatial size, such as 512,512, draw that",
+    )
+
+
+def add_invariance(parser: argparse.ArgumentParser, signal: Any) -> None:
+    """How invariance is checked."""
+    _add_moving(signal)
+    how = parser.add_argument_group("the check")
+    _add_shifts(how)
+    how.add_argument(
+        "--fill",
+        metavar="KIND",
+        type=options.words,
+        help="what enters when the input is shifted, once or for each spatial axis: circular (the"
+        " default: a torus), zeros, reflect, replicate or fresh",
+    )
+    how.add_argument(
+        "--crop",
+        metavar="H,W",
+        type=options.sizes,
+        help="the input is a larger canvas, and the model sees its middle of this size",
+    )
+    how.add_argument(
+        "--max-relative-error",
+        metavar="X",
+        type=float,
+        help="what passes, above 0 and below 1: at 1, a shift changes the output as much as another"
+        " signal does",
+    )
+    _add_effort(how)
+
+
+def add_linearity(parser: argparse.ArgumentParser) -> None:
+    """What is checked for linearity, and what passes."""
+    add_target(parser)
+    add_signal(parser)
+    how = parser.add_argument_group("the check")
+    how.add_argument(
+        "--affine", action="store_true", help="let a constant part pass too, as a bias makes one"
     )
 
 

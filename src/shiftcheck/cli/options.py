@@ -5,32 +5,50 @@ from __future__ import annotations
 import argparse
 import re
 
-import torch
-
 from _shiftcheck_options import OPTIONS
-from shiftcheck.measuring.signals.samples import DTYPES
 
-NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
-"""The types of signals, by their names."""
+NAMES = ("float16", "bfloat16", "float32", "float64")
+"""The types of signals."""
 
 
 def shape(text: str) -> tuple[int, ...]:
-    """The shape of an input, as in ``1,3,224,224``."""
-    entries = tuple(whole(entry) for entry in text.split(","))
-    if not 3 <= len(entries) <= 5 or min(entries) < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no shape: give batch, channels and one to three spatial sizes, such as"
-            " 1,3,224,224"
-        )
+    """The shape of an input, as in ``1,3,224,224`` or ``1x3x224x224``, with or without a batch."""
+    inside = text.strip().removeprefix("torch.Size").strip("[]() ")
+    between = r"\s*,\s*" if "," in inside else r"\s*[x\u00d7]\s*|\s+"
+    entries = tuple(whole(n) for n in re.split(between, inside))
+    if not 2 <= len(entries) <= 5 or min(entries) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} {NO_SHAPE}")
     return entries
 
 
+NO_SHAPE = (
+    "is no shape: give batch, channels and one to three spatial sizes, such as 1,3,224,224 or"
+    " 1x3x224x224"
+)
+
+
 def shifts(text: str) -> list[tuple[int, ...]]:
-    """Shifts, as in ``4,0 0,4``."""
-    return [
-        tuple(whole(entry) for entry in shift.split(","))
-        for shift in re.split(r"[\s;]+", text.strip())
-    ]
+    """Shifts, as in ``4,0 0,4``, or as Python writes them: ``[(4, 0), (0, 4)]``."""
+    parts = re.findall(r"[\[(]([^\[\]()]+)[\])]", text)
+    if not parts:
+        parts = re.split(r"[\s;]+", re.sub(r"\s*,\s*", ",", text.strip()))
+    return [tuple(whole(entry) for entry in part.strip(" ,").split(",")) for part in parts]
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Spatial sizes, as in ``224,224`` or ``224x224``."""
+    return tuple(positive(n) for n in re.split(r"\s*[,x\u00d7]\s*", text))
+
+
+def dimensions(text: str) -> tuple[int, ...]:
+    """Dimensions of a tensor, as in ``1,2``."""
+    return tuple(whole(n) for n in text.split(","))
+
+
+def words(text: str) -> str | tuple[str, ...]:
+    """A word, or one for each axis."""
+    entries = tuple(entry.strip() for entry in text.split(","))
+    return entries[0] if len(entries) == 1 else entries
 
 
 def whole(text: str) -> int:
@@ -67,6 +85,8 @@ def boundary(text: str) -> str | tuple[str, ...]:
 
 def device(text: str) -> str:
     """The name of a device of torch."""
+    import torch
+
     try:
         device = torch.device(text)
     except RuntimeError as error:

@@ -69,6 +69,9 @@ def _offers(target: str) -> str:
     tree = ast.parse(Path(target).read_text(encoding="utf-8"), target)
     kinds = (ast.ClassDef, ast.FunctionDef)
     names = [node.name for node in tree.body if isinstance(node, kinds)]
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.Lambda):
+            names += [name.id for name in node.targets if isinstance(name, ast.Name)]
     return f"; {target} defines {', '.join(names)}" if names else ""
 
 
@@ -87,7 +90,10 @@ def _is_file(place: str) -> bool:
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise InputError(f"TARGET: there is no file {path}")
+        found = sorted(p.name for p in path.parent.glob("*.py"))
+        near = difflib.get_close_matches(path.name, found, n=3)
+        meant = f"; there is {', '.join(str(path.parent / n) for n in near)}" if near else ""
+        raise InputError(f"TARGET: there is no file {path}{meant}")
     name = "shiftcheck_target_" + re.sub(r"\W", "_", path.stem)  # shadows no other module
     sys.path.insert(0, str(path.resolve().parent))  # for its neighbours, as python would
     spec = importlib.util.spec_from_file_location(name, path)
@@ -121,12 +127,36 @@ def _attribute(module: ModuleType, place: str, name: str) -> Any:
     value: Any = module
     for part in name.split("."):
         if not hasattr(value, part):
-            public = [n for n, v in vars(value).items() if callable(v) and not n.startswith("_")]
-            near = difflib.get_close_matches(part, public, n=3, cutoff=0.4) or public[:10]
-            known = f"; it has {', '.join(near)}" if near else ""
-            raise InputError(f"TARGET: {place} has no {part!r}{known}")
+            raise InputError(f"TARGET: {place} has no {part!r}{_known(value, part)}")
         value = getattr(value, part)
     return value
+
+
+MOST_SHOWN = 10
+"""So many names are shown at most."""
+
+
+def _known(holder: Any, wanted: str) -> str:
+    """The names to choose from, the nearest first; those that are only imported come last."""
+    held = getattr(holder, "__dict__", {})
+    names = [n for n, v in held.items() if callable(v) and not n.startswith("__")]
+    names = [n for n in names if wanted.startswith("_") or not n.startswith("_")]
+    home = getattr(holder, "__name__", "")
+
+    def order(name: str) -> tuple[bool, float]:
+        unlike = 1 - difflib.SequenceMatcher(None, wanted.lower(), name.lower()).ratio()
+        value = held[name]
+        made_here = getattr(value, "__module__", home) == home
+        own = made_here or isinstance(value, torch.nn.Module)
+        return not own and unlike > ALIKE, unlike
+
+    names.sort(key=order)
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return f"; it has {', '.join(names[:MOST_SHOWN])}{more}" if names else ""
+
+
+ALIKE = 0.3
+"""An imported name that differs by no more may well be the one that was meant."""
 
 
 def _built(factory: Callable[..., Any], name: str, given: Mapping[str, Any]) -> Callable[..., Any]:

@@ -21,6 +21,8 @@ from shiftcheck.report.equivariance import Report
 from shiftcheck.report.render import explain, render_report, render_table
 
 CANVAS = (38, 38)
+FEW = 20
+"""So many of the digits are shifted by every shift and looked at layer by layer."""
 REACH = 5
 SHIFTS = tuple(product(range(-REACH, REACH + 1), repeat=2))
 
@@ -49,32 +51,35 @@ def run_demo(out: Path, say: Callable[[str], None] = print, *, progress: bool = 
     Raises InputError where the folder cannot be written, before anything is computed.
     """
     _prepare(out)
+    say(BEFORE.format(out=out))
     images, labels = digits()
     canvas = standardise(embed(images, CANVAS))
     model = lenet(pretrained=True)
     say(
-        f"{len(images)} test digits on a {CANVAS[0]}x{CANVAS[1]} canvas, all {len(SHIFTS)} shifts"
-        f" in [-{REACH}, {REACH}]^2\n"
+        f"1/5  The LeNet up to its max-pool: {FEW} test digits on a {CANVAS[0]}x{CANVAS[1]} canvas,"
+        f" all {len(SHIFTS)} shifts in [-{REACH}, {REACH}]^2\n"
     )
-    say("1. The LeNet on the canvas, up to its max-pool\n")
-    report = check_equivariance(model, canvas, layer="max_pool2d", shifts=SHIFTS, progress=progress)
+    report = check_equivariance(
+        model, canvas[:FEW], layer="max_pool2d", shifts=SHIFTS, progress=progress
+    )
     say(render_table(report))
     say(_on_the_lattice(report))
-    say("\n2. The whole network, on 28x28\n")
+    say("\n2/5  The whole network, on 28x28\n")
     whole = check_equivariance(model, standardise(images))
     say(render_report(whole))
-    say("\n3. An MLP from image to image\n")
+    say("\n3/5  An MLP from image to image\n")
     say(explain(check_equivariance(mlp(pretrained=True), standardise(images))))
-    say("\n4. The classifier on 28x28 crops of the moving digits")
+    say(f"\n4/5  The classifier on 28x28 crops of {len(images)} moving digits")
     say("   (the logits' way as a share of the mean distance between two digits)\n")
     for line in steadiness(model, canvas, labels):
         say(
             f"shifts up to {line.reach}: {line.agreement:.1%} keep their class,"
             f" {line.accuracy:.1%} are right, the logits move by {line.change:.0%}"
         )
+    say("\n5/5  The report, and a film of a digit that moves")
     path = out / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")
-    say(f"\nwrote {path}")
+    say(f"wrote {path}")
     for name, write in PICTURES:
         try:
             write(report, out / name)
@@ -95,6 +100,14 @@ PICTURES: tuple[tuple[str, Callable[[Report, Path], None]], ...] = (
     ("moving_digit.gif", lambda _, path: write_gif(_film(), path)),
 )
 """What is written beside the report, and how; each needs an extra."""
+
+
+BEFORE = """\
+A LeNet that was trained on centred digits is given digits that move over a canvas. Which of its
+layers move along, and up to which shift does it know them? Five steps, about half a minute; nothing
+is downloaded, and a report and a film are written to
+{out}
+"""
 
 
 def _prepare(out: Path) -> None:

@@ -27,6 +27,10 @@ ROUNDS = 3
 """So often a size that was to suffice is enlarged."""
 
 
+TINY = 3
+"""From sizes that work, so many steps may be passed over at which next to nothing is left."""
+
+
 class Outcome(Enum):
     """How a size fares beside one that surely suffices."""
 
@@ -68,6 +72,16 @@ def smallest_sizes(look: Look, given: Sizes, moved: Sequence[int], limit: int) -
         return Smallest(sizes=given, steps=(1,) * len(given))
     ample = _ample(look, given, moved, first, limit)
     return None if ample is None else _Search(look, given, ample, limit).smallest()
+
+
+def smallest_below(look: Look, ample: Sizes) -> Smallest | None:
+    """The smallest sizes that work, from some that do; None where none was found to be."""
+    look = cache(look)
+    seen = look(ample)
+    there = {a: (n, s) for a, n in enumerate(ample) if seen is not None and (s := seen[a])}
+    if not there or not all(s.works and s.possible and not s.endless for _, s in there.values()):
+        return None
+    return _Search(look, ample, there, max(ample), tiny=TINY).smallest()
 
 
 def _works(seen: Outlook | None) -> bool:
@@ -125,13 +139,19 @@ class _Search:
     """The search along all axes that do not work as given, side by side."""
 
     def __init__(
-        self, look: Look, given: Sizes, ample: dict[int, tuple[int, Outlook]], limit: int
+        self,
+        look: Look,
+        given: Sizes,
+        ample: dict[int, tuple[int, Outlook]],
+        limit: int,
+        tiny: int = 0,
     ) -> None:
         self.look, self.given, self.ample, self.limit = look, given, ample, limit
+        self.tiny = tiny
 
     def smallest(self) -> Smallest | None:
         """The answer, where all axes have one and work together."""
-        searches = {a: _along(n, seen) for a, (n, seen) in self.ample.items()}
+        searches = {a: _along(n, seen, self.tiny) for a, (n, seen) in self.ample.items()}
         sizes: dict[int, int] = {}
         steps: dict[int, int] = {}
         asked = {a: next(s) for a, s in searches.items()}
@@ -178,7 +198,7 @@ class _Search:
         return Outcome.WORKS if here.works else Outcome.SHORT
 
 
-def _along(size: int, seen: Outlook) -> Asked:
+def _along(size: int, seen: Outlook, tiny: int) -> Asked:
     """The search along one axis, from a size that suffices and what is seen there."""
     guess = seen.guess
     outcome = yield guess
@@ -187,16 +207,16 @@ def _along(size: int, seen: Outlook) -> Asked:
         if before is Outcome.WORKS:
             guess = yield from _between(seen.least - seen.period, guess - 1)
         elif before is not Outcome.SHORT:
-            return (yield from _in_steps(size, seen))
+            return (yield from _in_steps(size, seen, tiny))
     elif outcome is Outcome.SHORT:
         guess = yield from _between(guess, seen.least)
     else:
-        return (yield from _in_steps(size, seen))
+        return (yield from _in_steps(size, seen, tiny))
     here = yield guess
     after = yield guess + 1
     if here is after is Outcome.WORKS:
         return guess, 1
-    return (yield from _in_steps(size, seen))
+    return (yield from _in_steps(size, seen, tiny))
 
 
 def _between(low: int, high: int) -> Generator[int, Outcome, int]:
@@ -207,12 +227,12 @@ def _between(low: int, high: int) -> Generator[int, Outcome, int]:
     return high
 
 
-def _in_steps(size: int, seen: Outlook) -> Asked:
+def _in_steps(size: int, seen: Outlook, tiny: int) -> Asked:
     """The search among the sizes that are whole steps from one that suffices.
 
     A period below the least of them too few samples are valid: that follows and is not looked at.
     """
-    first = yield from _first_in_steps(size, seen)
+    first = yield from _first_in_steps(size, seen, tiny)
     if first is None:
         return None
     least, step = first
@@ -234,15 +254,22 @@ def _in_steps(size: int, seen: Outlook) -> Asked:
     return least, step
 
 
-def _first_in_steps(size: int, seen: Outlook) -> Generator[int, Outcome, tuple[int, int] | None]:
-    """The first size that works by the lattice; by a coarser one where that is refused."""
-    step, least = seen.period, seen.least
+def _first_in_steps(
+    size: int, seen: Outlook, tiny: int
+) -> Generator[int, Outcome, tuple[int, int] | None]:
+    """The first size that works by the lattice; by a coarser one where that is refused.
+
+    ``tiny``: so many sizes are passed over at which the samples stand otherwise.
+    """
+    step, least, others = seen.period, seen.least, 0
     while least < size:
         outcome = yield least
         if outcome is Outcome.WORKS:
             return least, step
         if outcome is Outcome.OTHER:
-            return None
+            others += 1
+            if others > tiny:
+                return None
         if outcome is Outcome.REFUSED:
             step *= 2
             least = size - (size - least) // step * step

@@ -15,15 +15,16 @@ from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged, spatial_places
 from shiftcheck.measuring.gaps.regions import Gap
 from shiftcheck.measuring.layer_gaps import compare_copies, require_copies, without_copies
-from shiftcheck.measuring.measurements import LayerGaps, Measured
+from shiftcheck.measuring.measurements import Doubt, LayerGaps, Measured
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.progress import tracked
 from shiftcheck.measuring.signals.arguments import Shift
 from shiftcheck.measuring.tolerance import Tolerance
-from shiftcheck.measuring.unbatched import Alone
+from shiftcheck.measuring.unbatched import Alone, compare_alone
 from shiftcheck.report.causes import CauseKind
+from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.traced import Row, Traced
 
@@ -50,10 +51,10 @@ def agreement_with_alone(
     """
     plan = passes.plan
     only_ends = not plan.every_layer
-    if alone.doubt.reason or passes.products or not (only_ends and several_whole_shifts(plan)):
+    if alone.doubt.reason or passes.products or not (only_ends and whole_shifts(plan)):
         return None
     bare = _without_rules(passes, alone, only_exact=only_exact)
-    return _with_rules(passes, alone) if bare is None else bare
+    return bare or (_with_rules(passes, alone) if several_whole_shifts(plan) else None)
 
 
 def _with_rules(passes: Passes, alone: Alone) -> Agreement | None:
@@ -69,22 +70,32 @@ def _with_rules(passes: Passes, alone: Alone) -> Agreement | None:
     return Agreement(rows, outputs)
 
 
+def whole_shifts(plan: Plan) -> bool:
+    """Whether there are copies, and each is compared sample by sample."""
+    return bool(plan.shifts) and not (plan.between_pixels or plan.sums)
+
+
 def several_whole_shifts(plan: Plan) -> bool:
     """Whether there is more than one copy, and each is compared sample by sample."""
-    return len(plan.shifts) > 1 and not (plan.between_pixels or plan.sums)
+    return len(plan.shifts) > 1 and whole_shifts(plan)
 
 
 def _without_rules(passes: Passes, alone: Alone, *, only_exact: bool) -> Agreement | None:
-    """The outputs of copies that go the way of x alone; None where they do not."""
+    """The outputs of copies that go the way of x alone; None where they do not.
+
+    A single copy has x beside it, which must come out as it does alone.
+    """
     plan, traced = passes.plan, alone.traced
     if traced is None or _meets_other_signals(traced):
         return None
     measured: Measured = {}
-    exact = True
+    exact, beside = True, not several_whole_shifts(plan)
     for chunk in tracked(plan.chunks(bases=0), plan.progress):
         with plan.inputs.without_gradients():
-            values = plan.inputs.stacked(chunk, plan.seed, base=False)
+            values = plan.inputs.stacked(chunk, plan.seed, base=beside)
             tensors = passes.run_again(traced, values)
+            if tensors is not None and beside:
+                tensors = _after_x(passes, alone, tensors)
             compared = (
                 None if tensors is None else _compared(passes, traced, tensors, chunk, measured)
             )
@@ -96,6 +107,18 @@ def _without_rules(passes: Passes, alone: Alone, *, only_exact: bool) -> Agreeme
             break
     rows = {name: LayerGaps(row=row) for name, row in alone.rows.items()}
     return Agreement(rows, measured, exact)
+
+
+def _after_x(
+    passes: Passes, alone: Alone, tensors: Sequence[torch.Tensor]
+) -> list[torch.Tensor] | None:
+    """What the copy gave that ran behind x; None where x gave something else than alone."""
+    halves = [tensor.chunk(2) if tensor.ndim else () for tensor in tensors]
+    pairs = zip(halves, alone.outputs, strict=True)
+    if any(len(half) != 2 or half[0].shape != single.shape for half, single in pairs):
+        return None
+    doubt = compare_alone(passes, alone.outputs, [x for x, _ in halves], Reason.BATCH_COUPLED)
+    return None if doubt != Doubt() else [copy for _, copy in halves]
 
 
 def _meets_other_signals(traced: Traced) -> bool:

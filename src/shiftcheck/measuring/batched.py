@@ -13,6 +13,7 @@ from shiftcheck.measuring.agreement import (
     agreement_with_alone,
     is_against_rules,
     several_whole_shifts,
+    whole_shifts,
 )
 from shiftcheck.measuring.alone_in_a_batch import doubt_in_a_batch
 from shiftcheck.measuring.beside_nothing import against_alone
@@ -66,8 +67,10 @@ def measure(passes: Passes) -> Measurements:
     """Every layer at every shift, stacked, or one by one where the copies interfere."""
     alone = Alone()
     try:
-        several, layers = several_whole_shifts(passes.plan), passes.plan.every_layer
-        alone = run_alone(passes, geometry=several and not layers, keep_layers=several and layers)
+        layers = passes.plan.every_layer
+        keep = layers and several_whole_shifts(passes.plan)
+        geometry = whole_shifts(passes.plan) and not layers
+        alone = run_alone(passes, geometry=geometry, keep_layers=keep)
         compared = _beside_nothing(passes, alone) or _in_chunks(passes, alone)
         return _measurements(passes, alone, compared)
     except BatchCoupledError as error:

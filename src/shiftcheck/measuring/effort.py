@@ -47,10 +47,13 @@ class Ledger:
         self.values += values
         self.passes += passes
 
-    def bound(self) -> None:
-        """From now on, as much again as was spent so far, three times, and twelve passes."""
+    def bound(self, *, without_rules: int = 0) -> None:
+        """From now on, as much again as was spent so far, three times, and twelve passes.
+
+        ``without_rules``: so many passes needed none, and count as if they had needed them.
+        """
         self.most_values = (1 + TIMES) * self.values + FEW
-        self.most_passes = (1 + TIMES) * self.passes + STATIC_PASSES
+        self.most_passes = self.passes + TIMES * (self.passes + without_rules) + STATIC_PASSES
 
 
 _open: ContextVar[Ledger | None] = ContextVar("ledger", default=None)

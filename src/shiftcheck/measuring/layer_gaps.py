@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import torch
 
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged, place_in_tensor, spatial_places
-from shiftcheck.measuring.gaps.compare import Base, measure
-from shiftcheck.measuring.gaps.compare_between import measure_between, sums_of
+from shiftcheck.measuring.gaps.compare import Base, asked_gap
+from shiftcheck.measuring.gaps.compare_between import asked_between, asked_sums
 from shiftcheck.measuring.gaps.compare_stacked import maps
-from shiftcheck.measuring.gaps.regions import Gap, Map, Region
+from shiftcheck.measuring.gaps.read import Asking, all_answered, answered
+from shiftcheck.measuring.gaps.regions import Gap, Region
 from shiftcheck.measuring.measurements import LayerGaps
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Plan
@@ -57,15 +59,22 @@ def compare_copies(
     layout = without_copies(row.layout)
     planner = passes.planner(layout, ends=ends)
     base = Base(unshifted, plan.tolerances, planner.valid, plan.scene.allowed)
-    known = known if known.gaps else with_base(known, base, ends=ends)
     regions = [planner.region(shift) if any(shift) else Gap() for shift in chunk]
     steady = [None if isinstance(r, Gap) or r.between else r for r in regions]
     apart = maps(copies, unshifted, steady)
-    gaps = [
-        gap_of(plan, layout, shift, base, copy, region, ends, places)
-        for shift, region, copy, places in zip(chunk, regions, copies, apart, strict=True)
-    ]
-    return known.with_gaps(*gaps)
+    first = [base.asked()] if ends or not known.gaps else []
+    found = all_answered(
+        chain(
+            first,
+            (
+                asked_gap_of(plan, layout, shift, base, copy, region, ends, places)
+                for shift, region, copy, places in zip(chunk, regions, copies, apart, strict=True)
+            ),
+        ),
+        unshifted,
+    )
+    known = known if known.gaps else with_base(known, base, ends=ends)
+    return known.with_gaps(*(gap for gap in found if gap is not None))
 
 
 def with_base(known: LayerGaps, base: Base, *, ends: bool) -> LayerGaps:
@@ -114,18 +123,33 @@ def gap_of(
     copy: torch.Tensor,
     region: Region | Gap,
     ends: bool,
-    apart: Map | None = None,
 ) -> Gap:
     """The gap of one copy of a layer from its base, where a region says what to compare."""
+    return answered(asked_gap_of(plan, layout, shift, base, copy, region, ends))
+
+
+def asked_gap_of(
+    plan: Plan,
+    layout: Layout,
+    shift: Shift,
+    base: Base,
+    copy: torch.Tensor,
+    region: Region | Gap,
+    ends: bool,
+    apart: torch.Tensor | None = None,
+) -> Asking[Gap]:
+    """The same, beside others of the layer."""
     if isinstance(region, Gap):
         return region
     if region.between:
-        gap = measure_between(base, copy, region, null=ends)
+        gap = yield from asked_between(base, copy, region, null=ends)
     else:
         null = "measure" if ends else "same" if shift in plan.first_along else ""
-        gap = measure(base, copy, region, border=plan.every_layer, null=null, apart=apart)
+        border = plan.every_layer
+        gap = yield from asked_gap(base, copy, region, border=border, null=null, apart=apart)
     if plan.sums and ends and gap.error is not None:
-        gap = replace(gap, sums=sums_of(base, copy, region, every=plan.sums == "all"))
+        every = plan.sums == "all"
+        gap = replace(gap, sums=(yield from asked_sums(base, copy, region, every=every)))
     return _with_place(gap, layout, shift)
 
 

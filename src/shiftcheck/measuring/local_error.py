@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.lattice.layout import Gone, Layout
 from shiftcheck.measuring.gaps.arrange import arranged, put_back, spatial_places
-from shiftcheck.measuring.gaps.compare import Base, measure
+from shiftcheck.measuring.gaps.compare import Base, asked_gap
+from shiftcheck.measuring.gaps.read import Asking, all_answered
 from shiftcheck.measuring.gaps.regions import Gap, Planner, Region, whole_index
 from shiftcheck.measuring.layer_gaps import require_copies, without_copies
 from shiftcheck.measuring.passes import Passes
@@ -134,13 +136,14 @@ def _replace(
         return [NOTHING] * len(shifts), every
     layout = without_copies(row.layout)
     planner = passes.planner(layout)
-    causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
-    local, strayed = [], set()
+    regions = [
+        planner.region(shift) if i not in row.strayed and any(shift) else None
+        for i, shift in enumerate(shifts)
+    ]
+    local = _measured(base, whole[first:], regions, row)
+    strayed = set()
     for i, shift in enumerate(shifts):
         copy = whole[first + i]
-        region = planner.region(shift)
-        clean = i not in row.strayed and any(shift)
-        local.append(replace(_local(base, copy, region), causes=causes) if clean else NOTHING)
         exact = _exact_region(planner, layout, shift)
         if exact is None:
             strayed.add(i)
@@ -155,10 +158,22 @@ def _replace(
     return local, None
 
 
-def _local(base: Base, copy: torch.Tensor, region: Region | Gap) -> Local:
+def _measured(
+    base: Base, copies: torch.Tensor, regions: Sequence[Region | Gap | None], row: Row
+) -> list[Local]:
+    """What each copy tells; None in the place of a region: it was not fed with an exact shift."""
+    causes = tuple(c for c in row.layout.causes if c.layer == (row.path or row.name))
+    pairs = list(zip(copies, regions, strict=True))
+    asked = (_local(base, copy, region) for copy, region in pairs if region is not None)
+    magnitudes = [base.asked()] if any(isinstance(region, Region) for region in regions) else []
+    found = filter(None, all_answered(chain(magnitudes, asked), base.values))
+    return [NOTHING if r is None else replace(next(found), causes=causes) for r in regions]
+
+
+def _local(base: Base, copy: torch.Tensor, region: Region | Gap) -> Asking[Local]:
     if not isinstance(region, Region):
         return NOTHING
-    gap = measure(base, copy, region, border=True, null="")
+    gap = yield from asked_gap(base, copy, region, border=True, null="")
     scale = base.peak
     border = None if gap.border is None or not scale > 0 else gap.border / scale
     return Local(interior=_finite(gap.relative), border=_finite(border))

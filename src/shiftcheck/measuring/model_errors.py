@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 
 from shiftcheck.errors import InputError, ModelError
+from shiftcheck.measuring.plan import Plan
 from shiftcheck.tracing.leaving.ways_out import OUT, TEXT
 from shiftcheck.tracing.traced import Row, Traced
 
@@ -15,7 +15,14 @@ LEAVES_TORCH = ("numpy", "__array__", "__dlpack__")
 
 
 class ValuesLeftError(ModelError):
-    """Values left torch and came back, so no output can be traced to the input."""
+    """Values left torch and came back, so no output can be traced to the input.
+
+    ``line``: where in the user's files.
+    """
+
+    def __init__(self, message: str, line: str) -> None:
+        self.line = line
+        super().__init__(message + (f" at {line}" if line else ""))
 
 
 def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
@@ -32,40 +39,30 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
     if not traced.outputs and traced.leak in OUT - TEXT:
         raise ValuesLeftError(
             "the model returned no tensor that depends on x: its values left torch by"
-            f" {traced.leak}"
+            f" {traced.leak}",
+            traced.leak_line,
         )
     if not traced.outputs:
         what = "no tensor that depends on x" if traced.ignoring else "no tensor"
-        raise ModelError(f"the model returned {what}: there is nothing to compare")
+        others = next((f"a {kind}, and " for _, kind in traced.unknown), "")
+        instead = "; if that is the model, give it itself" if others else ""
+        raise ModelError(f"the model returned {others}{what}: there is nothing to compare{instead}")
 
 
-def raised(error: Exception, shape: Sequence[int], rows: Sequence[Row] = ()) -> str:
-    """Our sentence above the model's own error."""
-    after = f" after layer {rows[-1].name!r}" if rows else ""
-    return (
-        f"the model raised {type(error).__name__} on an input of shape {tuple(shape)}{after}:"
-        f" {error}\n{_remedy(str(error))}"
-    )
+class RaisedError(ModelError):
+    """What the model raised, with our sentence on top, and what it was asked to do.
 
+    ``rows``: the layers that ran before.
+    """
 
-def _remedy(error: str) -> str:
-    if any(words in error for words in GRADIENTS):
-        return (
-            "The check runs without gradients: a forward that needs them has to ask for them,"
-            " inside torch.enable_grad()"
+    def __init__(self, error: Exception, plan: Plan, rows: Sequence[Row] = ()) -> None:
+        self.plan, self.rows = plan, tuple(rows)
+        shape = tuple(plan.inputs.main.tensor.shape)
+        after = f" after layer {rows[-1].name!r}" if rows else ""
+        super().__init__(
+            f"the model raised {type(error).__name__} on an input of shape {shape}{after}: {error}"
         )
-    if re.search(OF_TYPES, error):
-        return "If the model takes another type than x has, convert it, for example with x.float()"
-    if re.search(r"\b\d-?D\b|dimension", error):
-        return (
-            "The shape is [batch, channels, *spatial]; a batch dimension is added with x[None]."
-            " If a later layer needs another size, stop before it with layer=..."
-        )
-    return "If a later layer needs another size, stop before it with layer=..."
 
-
-OF_TYPES = r"scalar type|\(.* should be the same|same dtype|not implemented for '[A-Z]"
-"""Words of torch about operands of types that do not go together."""
 
 GRADIENTS = ("does not require grad", "Inference tensors", "inference tensor")
 """Words of torch about a model that needs gradients in its forward, where there are none."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from shiftcheck.errors import ModelError, ShiftcheckError
+from shiftcheck.errors import ShiftcheckError
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.call import again, call
 from shiftcheck.measuring.effort import charge
 from shiftcheck.measuring.gaps.regions import Planner
-from shiftcheck.measuring.model_errors import check_traced, raised
+from shiftcheck.measuring.model_errors import RaisedError, check_traced
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.precision import EPS as PRODUCT_EPS
@@ -59,8 +59,7 @@ class Passes:
         except ShiftcheckError:
             raise
         except Exception as error:
-            shape = self.plan.inputs.main.tensor.shape
-            raise ModelError(raised(error, shape, rows)) from error
+            raise RaisedError(error, self.plan, rows) from error
         check_traced(traced, self.plan.layer, rows)
         self.leak = self.leak or traced.leak
         self.dtypes |= traced.dtypes

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from shiftcheck.errors import ModelError, ShiftcheckError
+from shiftcheck.errors import ShiftcheckError
 from shiftcheck.measuring.call import faked, home_of, rows_of
 from shiftcheck.measuring.effort import charge
-from shiftcheck.measuring.model_errors import raised
+from shiftcheck.measuring.model_errors import RaisedError
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
@@ -20,7 +20,7 @@ from shiftcheck.tracing.torch_internals import fake_mode
 from shiftcheck.tracing.traced import Row, Traced
 from shiftcheck.tracing.without_values import quiet
 
-FEW = 2**16
+FEW = 2**18
 """Input values that are computed with sooner than torch imports what it needs without values."""
 
 
@@ -80,7 +80,7 @@ def _read(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str
         raise
     except Exception as error:
         if inputs.main.tensor.device.type == "meta":
-            raise ModelError(raised(error, inputs.main.tensor.shape)) from error
+            raise RaisedError(error, plan) from error
         note = f"the structure comes from a real run: without values the model raised {error}"
     originals.rewind()
     with inputs.without_gradients():
@@ -95,7 +95,7 @@ def _with_values(plan: Plan, values: list[Any], originals: Originals) -> tuple[l
     except ShiftcheckError:
         raise
     except Exception as error:
-        raise ModelError(raised(error, plan.inputs.main.tensor.shape)) from error
+        raise RaisedError(error, plan) from error
 
 
 def _drawn(leaf: Any, home: torch.device) -> Any:

@@ -29,6 +29,7 @@ from shiftcheck.report.linearity import (
     Theorem,
 )
 from shiftcheck.report.placing import Located, Placement
+from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
 
@@ -67,4 +68,5 @@ __all__ = [
     "Theorem",
     "Trial",
     "Verdict",
+    "read_report",
 ]

@@ -39,10 +39,11 @@ class Shown:
         return rendered("notebook", self)
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the report to one HTML file that needs no network.
+        """Write the report to ``path``, one HTML file with all that it needs, of some 50 kB.
 
-        Raises MissingExtraError where the extra ``html`` is not installed, and InputError where the
-        file cannot be written.
+        It opens without a network, and without another file beside it. The folder has to be there;
+        a file of this name is written over. Raises MissingExtraError where the extra ``html`` is
+        not installed, and InputError where the file cannot be written.
         """
         page = rendered("html", self)
         try:

@@ -56,7 +56,7 @@ class CauseKind(Word):
         "it keeps only every so many samples, so other shifts meet other samples",
         "it keeps only some of the samples",
         "shift by whole samples of the coarsest layer, or leave the stride out",
-        "leave the stride out, blur before it, or choose the phase from the data",
+        "blur before the stride (anti-aliased pooling), or leave it out",
     )
     RESIZE = (
         "RESIZE",
@@ -189,7 +189,8 @@ class Cause:
     contradicts the structure). ``axis`` is the spatial axis (0 first), None where it concerns all
     of them. ``period`` in pixels: its multiples are not affected. ``latent``: it breaks nothing
     with the present parameters, and would with others. ``operation``: the qualified name of the
-    operation in torch. ``form``: what is known beside the kind.
+    operation in torch. ``form``: what is known beside the kind. ``line``: where values leave torch,
+    the file and the line of the model that take them out, and what it says.
 
     Raises:
         InputError: for a ``kind`` or a ``form`` that there is not.
@@ -211,6 +212,7 @@ class Cause:
     latent: bool = False
     operation: str = ""
     form: CauseForm = CauseForm.PLAIN
+    line: str = ""
 
     def __post_init__(self) -> None:
         if type(self.kind) is not CauseKind:

@@ -166,7 +166,10 @@ class InvariantOutput(Reasoned):
 
 @dataclass(frozen=True, kw_only=True)
 class InvarianceTrial(Reasoned):
-    """What the same check gives after a change.
+    """What the same check gives after a change; ``shift``: the worst of those that were tried.
+
+    One that clearly fails is the last that is tried. ``max_relative_error``: the bound that was
+    stated, where that is the change.
 
     Example:
         >>> import torch, shiftcheck
@@ -183,6 +186,8 @@ class InvarianceTrial(Reasoned):
     verdict: InvarianceVerdict | None
     reason: Reason = Reason.NONE
     relative_error: float | None = None
+    shift: Shift | None = None
+    max_relative_error: float | None = None
 
     @property
     def works(self) -> bool:
@@ -201,6 +206,8 @@ class InvarianceReport(AnyReport):
     which on all signals give the same, where they do. ``causes``, ``guilty``: what in the structure
     breaks invariance, and the first that explains the worst shift. ``trials``: what was tried to
     make the check pass. ``untried``: the changes that would have cost too much.
+    ``equivariant_features``: the last layer that has axes, where ``assert_equivariant`` passes up
+    to it; looked for where the check does not pass.
 
     Example:
         >>> import torch, shiftcheck
@@ -236,6 +243,7 @@ class InvarianceReport(AnyReport):
     sensitivity: float | None = None
     trials: tuple[InvarianceTrial, ...] = ()
     untried: tuple[Change, ...] = ()
+    equivariant_features: str = ""
     dtype: str = ""
     device: str = ""
     seed: int = 0

@@ -1,25 +1,21 @@
-"""The input sizes that a model accepts and at which something can be compared, by its geometry."""
+"""The input sizes that a model accepts and at which a check can tell something, by its geometry."""
 
 from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 
-from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import InputError, ModelError
-from shiftcheck.measuring.signals.samples import is_whole, sample_signal
-from shiftcheck.report.causes import CauseKind
-from shiftcheck.report.equivariance import LayerResult, Report
-
-Sizes = tuple[int, ...]
-Arguments = Callable[[torch.Tensor], Any]
+from shiftcheck.lattice.outlook import Outlook, outlook, stretch_of
+from shiftcheck.lattice.sizes import Smallest, smallest_below, smallest_sizes
+from shiftcheck.measuring.signals.samples import is_whole
+from shiftcheck.strategies.question import Question, Seen, Sizes
 
 BASES = (64, 32, 128, 48, 60, 96, 256, 16, 24, 224, 28, 512, 240, 384, 1024, 8, 12, 6, 4, 3, 2)
 """Sizes of one kind after another that are tried until the model accepts one."""
@@ -27,112 +23,25 @@ BASES = (64, 32, 128, 48, 60, 96, 256, 16, 24, 224, 28, 512, 240, 384, 1024, 8, 
 EVERY = 200
 """Up to this size every one is tried where the model accepts none of BASES."""
 
+ASKED = 20
+"""Sizes below this one are asked for one by one where no other way leads to the smallest."""
+
+LIMIT = 2048
+"""A size that suffices is looked for up to this one."""
+
 REACH = {1: 48, 2: 24, 3: 8}
-"""How far, in pixels, the sizes go beyond the smallest, by the number of axes."""
+"""How far, in pixels, the sizes go beyond the smallest that suffices, by the number of axes."""
 
-ON_REAL, REAL_TRIES = 2**20, 12
-"""Up to so many values, and so many times in vain, a model that fails on shapes is really run."""
+ROOM = 256
+"""So many pixels beyond the smallest are tried for a large shift, however large it is."""
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Question:
-    """A model, and how it is to be called: what is needed to ask for its geometry at a size.
-
-    ``known`` are the answers so far, ``warned`` the shapes at which there was a warning, and
-    ``real`` says whether runs on real values helped where shapes alone did not do.
-    """
-
-    model: Callable[..., Any]
-    ndim: int
-    boundary: tuple[str, ...]
-    batch: int = 1
-    layer: str | None = None
-    spatial_dims: tuple[int, ...] | None = None
-    training: bool = False
-    fixed: Sequence[str | int] = ()
-    outputs: Sequence[str | int] | None = None
-    dtype: torch.dtype = torch.float32
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    arguments: Arguments | None = None
-    known: dict[tuple[int, ...], Report | ModelError] = field(default_factory=dict)
-    warned: set[tuple[int, ...]] = field(default_factory=set)
-    real: list[bool] = field(default_factory=list)
-
-    def ask(self, channels: int, sizes: Sizes) -> Report | ModelError:
-        """The geometry at a size, or the model's error; asked once."""
-        shape = (self.batch, channels, *sizes)
-        if shape not in self.known:
-            with warnings.catch_warnings(record=True) as heard:
-                warnings.simplefilter("always")
-                self.known[shape] = self._asked(shape)
-            if heard:
-                self.warned.add(shape)
-        return self.known[shape]
-
-    def _asked(self, shape: tuple[int, ...]) -> Report | ModelError:
-        error = self._geometry(shape) if self.arguments is None else None
-        if isinstance(error, Report):
-            return error
-        if math.prod(shape) > ON_REAL:
-            return error or ModelError(f"an input of shape {shape} is too large to be tried")
-        if error is not None and len(self.real) >= REAL_TRIES and not any(self.real):
-            return error  # it is not for the lack of values that the model fails
-        answer = self._geometry(self.inputs(sample_signal(shape, dtype=self.dtype)))
-        self.real.append(isinstance(answer, Report))
-        return answer
-
-    def _geometry(self, x: Any) -> Report | ModelError:
-        try:
-            return geometry(
-                self.model,
-                x,
-                layer=self.layer,
-                boundary=self.boundary,
-                spatial_dims=self.spatial_dims,
-                training=self.training,
-                fixed=self.fixed,
-                outputs=self.outputs,
-            )
-        except ModelError as error:
-            return error
-
-    def inputs(self, signal: torch.Tensor) -> Any:
-        """What the model is called with for a signal."""
-        moved = signal.to(self.device)
-        return moved if self.arguments is None else self.arguments(moved)
-
-    def accepts(self, channels: int, sizes: Sizes) -> bool:
-        """Whether the model takes an input of this size."""
-        return isinstance(self.ask(channels, sizes), Report)
-
-    def welcomes(self, channels: int, sizes: Sizes) -> bool:
-        """Whether the model takes an input of this size without a warning."""
-        return self.accepts(channels, sizes) and (self.batch, channels, *sizes) not in self.warned
-
-    def leaves(self, channels: int, sizes: Sizes, axis: int, pixels: int) -> bool:
-        """Whether every output has samples to compare after a shift by ``pixels`` along an axis."""
-        report = self.ask(channels, sizes)
-        return isinstance(report, Report) and all(
-            _leaves(output, axis, pixels, self.boundary[axis]) for output in report.outputs
-        )
-
-    def loses(self, channels: int, sizes: Sizes) -> bool:
-        """Whether the geometry ends, at this size, at an operation that no rule covers."""
-        report = self.ask(channels, sizes)
-        return isinstance(report, Report) and any(
-            cause.kind == CauseKind.UNSUPPORTED_OP for cause in report.causes
-        )
+STEPS, PIXELS = 8, 16
+"""The default largest shift: so many steps of the lattice, or fewer that make so many pixels."""
 
 
-def _leaves(output: LayerResult, axis: int, pixels: int, boundary: str) -> bool:
-    stride, valid = output.stride[axis], output.valid[axis]
-    if stride is None or valid is None:
-        return True
-    steps = pixels / stride
-    if boundary == "circular" or steps.denominator != 1:  # off the lattice, as the check then says
-        return bool(valid)
-    ahead = [(start + int(steps), stop + int(steps)) for start, stop in valid]
-    return any(max(a, c) < min(b, d) for a, b in valid for c, d in ahead)
+def farthest_by_default(step: int) -> int:
+    """The largest shift that is drawn where the user does not say."""
+    return max(2, min(STEPS, PIXELS // step)) * step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,9 +49,10 @@ class Accepted:
     """The answer: sizes, channel counts, and the shift that the strides of the outputs ask.
 
     ``probed`` is the channel count with which the sizes were found, one of ``channels``.
-    ``lengths`` hold, for each axis, the sizes at which a shift by ``lattice`` leaves something to
-    compare while the other axes are as in ``base``; where none does (``comparable`` is False),
-    those that the model accepts at all. ``whole``, if not None, holds the only combinations.
+    ``smallest``: the smallest sizes, and the steps by which larger ones follow. ``lengths`` hold,
+    for each axis, the sizes at which a shift by ``lattice`` tells something; where none does
+    (``comparable`` is False), those that the model accepts at all. ``whole``, if not None, holds
+    the only combinations.
     """
 
     question: Question
@@ -150,20 +60,35 @@ class Accepted:
     probed: int
     channels: tuple[int, ...]
     lattice: Sizes
+    smallest: Smallest
     lengths: tuple[tuple[int, ...], ...]
     comparable: bool
     whole: tuple[Sizes, ...] | None = None
 
     def lengths_for(self, axis: int, pixels: int) -> list[int]:
-        """The sizes of an axis at which a shift by ``pixels`` leaves something to compare."""
-        return [
-            n
-            for n in self.lengths[axis]
-            if n > abs(pixels) and self._leaves(_with(self.base, axis, n), axis, pixels)
-        ]
+        """The sizes of an axis at which a shift by ``pixels`` tells something."""
+        least = self.least_for(axis, pixels)
+        return [n for n in self.lengths[axis] if n >= least]
+
+    def least_for(self, axis: int, pixels: int) -> int:
+        """A size from which on a shift by ``pixels`` leaves enough of an axis.
+
+        Each period of further pixels makes as many samples more valid as it has.
+        """
+        more = abs(pixels) + 1
+        seen = self.question.ask(self.probed, self.smallest.sizes)
+        if not pixels or not self.comparable or not isinstance(seen, Seen):
+            return more
+        size = self.smallest.sizes[axis]
+        for layout in seen.outputs:
+            stretch = stretch_of(layout.axes[axis], abs(pixels))
+            if stretch is not None and stretch.enough is not None:
+                wanted = max(0, stretch.enough - stretch.count) * abs(stretch.stride)
+                more = max(more, size + math.ceil(wanted / stretch.lattice) * stretch.lattice)
+        return more
 
     def whole_for(self, shift: Sequence[int]) -> list[Sizes]:
-        """The only combinations at which ``shift`` leaves something to compare."""
+        """The only combinations at which ``shift`` tells something."""
         return [
             sizes
             for sizes in self.whole or ()
@@ -174,16 +99,18 @@ class Accepted:
     def _leaves(self, sizes: Sizes, axis: int, pixels: int) -> bool:
         if not self.comparable or not pixels:
             return True
+        if self.lengths:
+            return sizes[axis] >= self.least_for(axis, pixels)
         return self.question.leaves(self.probed, sizes, axis, pixels)
 
     def has_room(self, shift: Sequence[int]) -> bool:
-        """Whether there is a size at which ``shift`` leaves something to compare."""
+        """Whether there is a size at which ``shift`` tells something."""
         if self.whole is not None:
             return bool(self.whole_for(shift))
         return all(self.lengths_for(axis, v) for axis, v in enumerate(shift))
 
     def smallest_for(self, shift: Sequence[int]) -> Sizes:
-        """The first of the sizes at which ``shift`` leaves something to compare."""
+        """The first of the sizes at which ``shift`` tells something."""
         if self.whole is not None:
             return self.whole_for(shift)[0]
         return tuple(self.lengths_for(axis, v)[0] for axis, v in enumerate(shift))
@@ -196,32 +123,33 @@ class Accepted:
         return 0
 
 
-def find_sizes(question: Question, channels: Sequence[int], room: Sequence[int] | None) -> Accepted:
+def find_sizes(
+    question: Question,
+    channels: Sequence[int],
+    room: Sequence[int] | None,
+    steps: Sequence[int] | None = None,
+) -> Accepted:
     """Look for the sizes and channel counts of a model; ``channels`` are those to choose from.
 
-    ``room``: pixels, for each axis, that the largest size should have beyond the smallest.
+    ``room``: the largest shift, in pixels, for each axis; a default one where it is None. Shifts
+    are multiples of ``steps``, of the outputs' strides where that is None.
 
     Raises InputError where the model accepts none of the sizes tried.
     """
-    bases = _candidates(question)
-    base, first, comparable = _find_base(question, channels, bases)
-    accepted = _answer(question, base, first, channels, comparable)
-    square = question.ndim > 1 and _only_squares(question, first, base, accepted.lattice)
-    lost = question.loses(first, base)
+    base = _find_base(question, channels, _candidates(question), grown=True)
+    if base.comparable and base.smallest is None:
+        below = smallest_below(_look(question, base.channels), base.sizes)
+        base = replace(base, smallest=below or _by_asking(question, base))
+    accepted = _answer(question, base, channels)
+    first, smallest = accepted.probed, accepted.smallest
+    square = question.ndim > 1 and _only_squares(question, first, smallest, accepted.lattice)
     lengths = []
-    for axis in range(question.ndim):
-        asked = room[axis] if room is not None else 4 * accepted.lattice[axis]
-
-        def works(n: int, axis: int = axis) -> bool:
-            sizes = (n,) * question.ndim if square else _with(base, axis, n)
-            if not lost and question.loses(first, sizes):
-                return False  # as where an axis of size 1 is stretched
-            if comparable:
-                return question.leaves(first, sizes, axis, accepted.lattice[axis])
-            return question.accepts(first, sizes)
-
-        start = _estimate(question, accepted, axis)
-        lengths.append(_lengths(works, start, base[axis], asked, REACH[question.ndim]))
+    for axis, step in enumerate(steps or accepted.lattice):
+        most = farthest_by_default(step) if room is None else room[axis]
+        asked = min(ROOM, max(0, accepted.least_for(axis, most) - smallest.sizes[axis]))
+        works = _working(accepted, axis, square=square)
+        start, by = smallest.sizes[axis], smallest.steps[axis]
+        lengths.append(_lengths(works, start, by, asked, REACH[question.ndim]))
     common = sorted(set(lengths[0]).intersection(*lengths))
     whole = tuple((n,) * question.ndim for n in common) if square else None
     return replace(accepted, lengths=tuple(lengths), whole=whole)
@@ -229,24 +157,56 @@ def find_sizes(question: Question, channels: Sequence[int], room: Sequence[int] 
 
 def listed_sizes(question: Question, channels: Sequence[int], sizes: Sequence[Sizes]) -> Accepted:
     """The answer where the sizes are given; raises InputError where the model accepts none."""
-    base, first, comparable = _find_base(question, channels, sizes)
-    accepted = _answer(question, base, first, channels, comparable)
+    accepted = _answer(question, _find_base(question, channels, sizes), channels)
     return replace(accepted, whole=tuple(sizes))
 
 
-def _answer(
-    question: Question, base: Sizes, first: int, channels: Sequence[int], comparable: bool
-) -> Accepted:
-    report = question.ask(first, base)
-    assert isinstance(report, Report)
+def _look(question: Question, channels: int) -> Callable[[Sizes], list[Outlook | None] | None]:
+    """What a pass at some sizes tells of one step of the lattice along each axis."""
+
+    def look(sizes: Sizes) -> list[Outlook | None] | None:
+        seen = question.ask(channels, sizes)
+        if not isinstance(seen, Seen):
+            return None
+        return [
+            outlook([stretch_of(layout.axes[axis], step) for layout in seen.outputs])
+            for axis, step in enumerate(seen.steps)
+        ]
+
+    return look
+
+
+def _working(accepted: Accepted, axis: int, *, square: bool) -> Callable[[int], bool]:
+    """Whether another size of an axis works, the others being the smallest."""
+    question, first = accepted.question, accepted.probed
+    lost = question.loses(first, accepted.base)
+
+    def works(n: int) -> bool:
+        sizes = (n,) * question.ndim if square else _with(accepted.smallest.sizes, axis, n)
+        if not lost and question.loses(first, sizes):
+            return False  # as where an axis of size 1 is stretched
+        if accepted.comparable:
+            return question.leaves(first, sizes, axis, accepted.lattice[axis])
+        return question.accepts(first, sizes)
+
+    return works
+
+
+def _answer(question: Question, base: _Base, channels: Sequence[int]) -> Accepted:
+    first = base.channels
+    seen = question.ask(first, base.sizes)
+    assert isinstance(seen, Seen)
+    smallest = base.smallest or Smallest(sizes=base.sizes, steps=(0,) * question.ndim)
+    small = smallest.sizes
     return Accepted(
         question=question,
-        base=base,
+        base=base.sizes,
         probed=first,
-        channels=tuple(sorted(n for n in channels if n == first or question.welcomes(n, base))),
-        lattice=tuple(_lattice(report, axis, base[axis]) for axis in range(question.ndim)),
+        channels=tuple(sorted(n for n in channels if n == first or question.welcomes(n, small))),
+        lattice=seen.steps,
+        smallest=smallest,
         lengths=(),
-        comparable=comparable,
+        comparable=base.comparable,
     )
 
 
@@ -254,11 +214,27 @@ def _with(base: Sizes, axis: int, size: int) -> Sizes:
     return tuple(size if a == axis else n for a, n in enumerate(base))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """Sizes that the model accepts with some channels, and whether something is compared there.
+
+    ``smallest``: the smallest that do, where they were looked for.
+    """
+
+    sizes: Sizes
+    channels: int
+    comparable: bool
+    smallest: Smallest | None = None
+
+
 def _find_base(
-    question: Question, channels: Sequence[int], bases: Sequence[Sizes]
-) -> tuple[Sizes, int, bool]:
-    """A size, a channel count, and whether something can be compared there."""
-    accepted: tuple[Sizes, int, bool] | None = None
+    question: Question, channels: Sequence[int], bases: Sequence[Sizes], *, grown: bool = False
+) -> _Base:
+    """The first of some sizes at which something can be compared; else one that is accepted.
+
+    ``grown``: where a size is accepted and leaves too little, a larger one is looked for.
+    """
+    accepted: _Base | None = None
     errors: list[ModelError] = []
     for place, sizes in enumerate(bases):
         if accepted is not None and place >= len(BASES):
@@ -268,18 +244,43 @@ def _find_base(
             if isinstance(answer, ModelError):
                 errors.append(answer)
                 continue
-            steps = [_lattice(answer, axis, size) for axis, size in enumerate(sizes)]
-            if all(question.leaves(count, sizes, a, v) for a, v in enumerate(steps)):
-                return sizes, count, True
-            accepted = accepted or (sizes, count, False)
+            works = all(question.leaves(count, sizes, a, v) for a, v in enumerate(answer.steps))
+            found = _Base(sizes=sizes, channels=count, comparable=works)
+            if grown and accepted is None and not works:
+                found = _grown(question, found)
+            if found.comparable:
+                return found
+            accepted = accepted or found
             break
     if accepted is not None:
         return accepted
     tried = f"{len(bases)} sizes from {min(bases)} to {max(bases)}"
     raise InputError(
-        f"model: it accepts none of {tried} with {_listed(channels)} channels; give sizes= and"
+        f"model: it accepts none of {tried} with {listed(channels)} channels; give sizes= and"
         f" channels=. The first error was: {errors[0]}"
     ) from errors[0]
+
+
+def _grown(question: Question, base: _Base) -> _Base:
+    """The smallest sizes that leave enough, where those of a base do not; the base if none do."""
+    look = _look(question, base.channels)
+    larger = smallest_sizes(look, base.sizes, range(question.ndim), LIMIT)
+    if larger is None:
+        return base
+    return replace(base, sizes=larger.sizes, comparable=True, smallest=larger)
+
+
+def _by_asking(question: Question, base: _Base) -> Smallest | None:
+    """The first of the smallest sizes that works, for a model whose geometry tells of no other."""
+    first, lost = base.channels, question.loses(base.channels, base.sizes)
+    for n in range(1, min(ASKED, *base.sizes)):
+        sizes = (n,) * question.ndim
+        seen = question.ask(first, sizes)
+        if not isinstance(seen, Seen) or (not lost and question.loses(first, sizes)):
+            continue
+        if all(question.leaves(first, sizes, a, v) for a, v in enumerate(seen.steps)):
+            return Smallest(sizes=sizes, steps=(0,) * question.ndim)
+    return None
 
 
 def _candidates(question: Question) -> list[Sizes]:
@@ -298,46 +299,31 @@ def _stored(model: Any) -> list[torch.Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
-def _listed(counts: Sequence[int]) -> str:
+def listed(counts: Sequence[int]) -> str:
+    """Counts in words."""
     return " or ".join(map(str, counts))
 
 
-def _lattice(report: Report, axis: int, pixels: int) -> int:
-    """The smallest shift that is a whole number of samples of every output."""
-    numbers = [1]
-    for output in report.outputs:
-        stride = output.stride[axis]
-        if stride is not None:
-            numbers.append(abs(stride.numerator))
-        elif not output.reduced and len(output.shape) == len(report.input_shape):
-            size = output.shape[report.spatial_dims[axis]]
-            numbers.append(Fraction(pixels, size).numerator if size else 1)
-    return math.lcm(*numbers)
-
-
-def _estimate(question: Question, accepted: Accepted, axis: int) -> int:
-    """A size below which nothing is left, from what is left at the base size."""
-    report = question.ask(accepted.probed, accepted.base)
-    assert isinstance(report, Report)
-    pixels, start = accepted.base[axis], 1
-    for output in report.outputs:
-        stride, valid = output.stride[axis], output.valid[axis]
-        if report.boundary[axis] == "circular" or stride is None or not valid:
-            return 1
-        period = math.lcm(output.period[axis] or 1, stride.numerator)
-        spare = (valid[-1][1] - valid[0][0]) * abs(stride)
-        start = max(start, pixels - math.ceil(spare) - 2 * period)
-    return start
+PROBED = (1, 2, 4, 8, 16, 32)
+"""Pixels beyond the smallest size at which a model is asked that takes sizes in steps."""
 
 
 def _lengths(
-    works: Callable[[int], bool], start: int, base: int, room: int, span: int
+    works: Callable[[int], bool], smallest: int, step: int, room: int, span: int
 ) -> tuple[int, ...]:
-    """All of some candidates that work, from the smallest on; ``base`` where there is no other."""
-    smallest = next(n for n in range(start, base + 1) if n == base or works(n))
-    more = (smallest + n for n in _spread(room, span))
-    lengths = [smallest, *(n for n in more if works(n))]
-    return tuple(lengths if len(lengths) > 1 else dict.fromkeys([smallest, base]))
+    """The sizes of an axis from the smallest on, by the step in which they are known to work.
+
+    The other ones are asked for where any of them works; those that differ by whole steps are
+    alike. A ``step`` of 0: no two are.
+    """
+    known = [step * n for n in _spread(-(-room // step), span // step)] if step else []
+    others = [n for n in _spread(room, span) if not step or n % step]
+    asked = cache(lambda first: works(smallest + first))
+    if any(asked(n) for n in PROBED if not step or n % step):
+        alike: dict[int, int] = {}
+        first = {n: alike.setdefault(n % step, n) if step else n for n in others}
+        known += [n for n in others if asked(first[n])]
+    return (smallest, *(smallest + n for n in sorted(known)))
 
 
 DENSE = 20
@@ -353,9 +339,11 @@ def _spread(room: int, span: int) -> list[int]:
     return sorted(n for n in some | around if 0 < n <= room + span)
 
 
-def _only_squares(question: Question, channels: int, base: Sizes, lattice: Sizes) -> bool:
+def _only_squares(question: Question, channels: int, smallest: Smallest, lattice: Sizes) -> bool:
     """Whether other sizes are accepted only where they are the same along all axes."""
-    steps = dict.fromkeys((*(lattice[0] * k for k in (1, 2, 4, 8)), 8, 16, 32, base[0]))
+    base = smallest.sizes
+    near = (lattice[0] * k for k in (1, 2, 4, 8))
+    steps = dict.fromkeys(n for n in (math.lcm(*smallest.steps), *near, 8, 16, 32, base[0]) if n)
 
     def accepts(axes: Sequence[int], more: int) -> bool:
         larger = tuple(n + more if a in axes else n for a, n in enumerate(base))
@@ -383,7 +371,7 @@ def number_of_axes(model: Any) -> int:
     numbers = {int(match[1]) for name in names if (match := KINDS_OF_LAYERS.search(name))}
     if len(numbers) == 1:
         return numbers.pop()
-    said = f"layers for {_listed(sorted(numbers))} axes" if numbers else "no layer that tells"
+    said = f"layers for {listed(sorted(numbers))} axes" if numbers else "no layer that tells"
     raise InputError(
         f"ndim=None: the model has {said}; give the number of spatial axes, such as ndim=2"
     )

@@ -68,14 +68,6 @@ def shift_of(shift: Any, ndim: int) -> tuple[int, ...]:
     return entries
 
 
-def checked_model(model: Any) -> None:
-    """Raise InputError where ``model`` is nothing that can be called."""
-    if isinstance(model, type):
-        raise InputError(f"model={model.__name__} is a class: give an instance of it")
-    if not callable(model):
-        raise InputError(f"model={model!r} cannot be called: give a module or a function")
-
-
 def is_factory(model: Any) -> bool:
     """Whether calling ``model`` without arguments makes the model, as opposed to being one."""
     if isinstance(model, torch.nn.Module):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from shiftcheck.checks.given_model import check_model
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.signals.samples import (
     KINDS,
@@ -18,15 +19,15 @@ from shiftcheck.measuring.signals.samples import (
     checked_shape,
     sample_signal,
 )
-from shiftcheck.strategies.accepted_sizes import Accepted, Question, find_sizes
+from shiftcheck.strategies.accepted_sizes import Accepted, find_sizes
 from shiftcheck.strategies.arguments import (
     axes_of,
     boundary_of,
     channels_of,
-    checked_model,
     per_axis,
     shift_of,
 )
+from shiftcheck.strategies.question import Question
 
 Shift = tuple[int, ...]
 SEEDS = 2**16
@@ -111,13 +112,17 @@ def signals(
         torch.Size([1, 1, 8, 9])
     """
     checked_dtype(dtype)
-    return st.builds(
-        sample_signal,
-        _shapes(shape),
-        kind=st.sampled_from(kinds_of(kind)),
-        seed=seeds(),
-        dtype=st.just(dtype),
-    )
+    other = {} if dtype is torch.float32 else {"dtype": st.just(dtype)}
+    kinds = st.sampled_from(kinds_of(kind))
+    return st.builds(_as_called, _shapes(shape), kind=kinds, seed=seeds(), **other)
+
+
+def _as_called(*args: Any, **options: Any) -> torch.Tensor:
+    """The signal; hypothesis shows the call by this function's name."""
+    return sample_signal(*args, **options)
+
+
+_as_called.__name__ = "shiftcheck.strategies.sample_signal"
 
 
 def seeds() -> SearchStrategy[int]:
@@ -157,10 +162,11 @@ def sizes(
     spatial_dims: Sequence[int] | None = None,
     arguments: Callable[[torch.Tensor], Any] | None = None,
 ) -> SearchStrategy[tuple[int, ...]]:
-    """Spatial sizes that a model accepts and that leave something to compare, by its geometry.
+    """Spatial sizes that a model accepts and at which a check can tell something, by its geometry.
 
-    They are looked for when this is called: the geometry is read at a few dozen sizes along each
-    axis, without running the model. Examples shrink towards the smallest size.
+    They are looked for when this is called: the geometry is read at about a dozen sizes, without
+    running the model. Examples shrink towards the smallest size: so many samples see no padding
+    that a check has enough to compare.
 
     Args:
         model: any module or callable.
@@ -169,7 +175,7 @@ def sizes(
             out.
         boundary: ``"valid"`` or ``"circular"``, once or for each spatial axis.
         shift: whole pixels that the sizes leave room for; one step of the outputs' strides when
-            left out.
+            left out, as in the checks.
         layer, spatial_dims: as in ``check_equivariance``.
         arguments: makes what the model is called with from a signal ``[batch, channels,
             *spatial]``; the signal itself when left out.
@@ -183,10 +189,10 @@ def sizes(
         >>> @hypothesis.settings(max_examples=5, deadline=None)
         ... @hypothesis.given(sizes(net))
         ... def look(size):
-        ...     assert min(size) >= 8  # a field of six pixels, and one step of two
+        ...     assert min(size) >= 10  # a field of six pixels, and two steps of two
         >>> look()
     """
-    checked_model(model)
+    check_model(model)
     dims = axes_of(ndim, model)
     question = Question(
         model=model,
@@ -212,11 +218,21 @@ def sizes(
 
 
 def sizes_for(accepted: Accepted, shift: Shift) -> SearchStrategy[tuple[int, ...]]:
-    """The sizes at which ``shift`` leaves something to compare, each axis by itself."""
+    """The sizes at which ``shift`` tells something, each axis by itself; small ones more often."""
     if accepted.whole is not None:
-        return st.sampled_from(accepted.whole_for(shift))
-    lengths = (st.sampled_from(accepted.lengths_for(axis, v)) for axis, v in enumerate(shift))
+        return _small_first(accepted.whole_for(shift))
+    lengths = (_small_first(accepted.lengths_for(axis, v)) for axis, v in enumerate(shift))
     return st.tuples(*lengths)
+
+
+SMALL = 3
+"""Every other size that is drawn is one of so many that are the smallest."""
+
+Some = TypeVar("Some")
+
+
+def _small_first(sizes: Sequence[Some]) -> SearchStrategy[Some]:
+    return st.sampled_from(sizes[:SMALL]) | st.sampled_from(sizes)
 
 
 def boundaries(ndim: int) -> SearchStrategy[tuple[str, ...]]:

@@ -46,8 +46,7 @@ class Scene:
         """One step along each axis at the smallest size, the smallest step first."""
         movable = [axis for axis, most in enumerate(self.farthest) if most]
         for axis in sorted(movable, key=lambda axis: self.lattice[axis]):
-            step = self.lattice[axis]
-            shift = tuple(step if a == axis else 0 for a in range(len(self.lattice)))
+            shift = _along(axis, self.lattice[axis], self.lattice)
             yield Example(
                 shift=shift,
                 channels=self.found.channels[0],
@@ -55,6 +54,13 @@ class Scene:
                 kind=self.kinds[0],
                 seed=0,
             )
+
+    def coarser(self, lattice: tuple[int, ...]) -> Scene | None:
+        """The same with a coarser lattice; None where no size leaves enough for one step of it."""
+        steps = (_along(axis, step, lattice) for axis, step in enumerate(lattice))
+        moved = [v for v, most in zip(steps, self.farthest, strict=True) if most]
+        room = all(map(self.found.has_room, moved))
+        return replace(self, lattice=lattice) if room else None
 
     def run(self, example: Example, measure: Any) -> Report:
         """Check the model on one example."""
@@ -75,7 +81,7 @@ class Scene:
         )
 
     def written(self, example: Example) -> str:
-        """How to make the model and the signal of an example again."""
+        """The lines that make the model and the signal of an example again, and check them."""
         question = self.found.question
         shape = (question.batch, example.channels, *example.sizes)
         dtype = "" if question.dtype is torch.float32 else f", dtype={question.dtype}"
@@ -83,11 +89,24 @@ class Scene:
             f"shiftcheck.strategies.sample_signal({shape}, kind={example.kind!r},"
             f" seed={example.seed}{dtype})"
         )
-        lines = [f"x = {signal}" if question.arguments is None else f"x = arguments({signal})"]
-        if self.factory:
-            seed = self.options["seed"]
-            lines.append(f"torch.manual_seed({seed}); model = {self.factory}()")
-        return "\n".join(lines)
+        seed = self.options["seed"]
+        made = [f"torch.manual_seed({seed}); model = {self.factory}()"] if self.factory else []
+        x = signal if question.arguments is None else f"arguments({signal})"
+        return "\n".join([*made, f"x = {x}", self._call(example)])
+
+    def _call(self, example: Example) -> str:
+        """The assertion of an example, with the arguments that are not those by default."""
+        kinds = self.found.question.boundary
+        open_ends = set(kinds) == {"valid"}
+        boundary = kinds[0] if len(set(kinds)) == 1 else kinds
+        options = {
+            "shifts": [example.shift],
+            "boundary": None if open_ends else boundary,
+            **{name: value for name, value in self.options.items() if name != "seed"},
+        }
+        given = [f", {k}={v!r}" for k, v in options.items() if v not in (None, False, (), [])]
+        rest = "".join([*given, f", seed={self.options['seed']}"])
+        return f"shiftcheck.assert_equivariant(model, x{rest})"
 
     def simpler(self, example: Example) -> Iterator[Example]:
         """Examples to try in its place, the most welcome first; one part is changed at a time."""

@@ -12,16 +12,13 @@ from shiftcheck.errors import InputError
 from shiftcheck.measuring.signals.samples import DTYPES
 from shiftcheck.strategies.accepted_sizes import (
     Accepted,
-    Arguments,
-    Question,
+    farthest_by_default,
     find_sizes,
     listed_sizes,
 )
 from shiftcheck.strategies.arguments import axes_of, boundary_of, channels_of, per_axis
 from shiftcheck.strategies.examples import Scene
-
-STEPS, PIXELS = 8, 16
-"""The default largest shift: so many steps of the lattice, or fewer that make so many pixels."""
+from shiftcheck.strategies.question import Arguments, Question
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,20 +59,19 @@ class Promise:
         )
         counts = self.channels or channels_of(None, model)
         room = None if self.farthest is None else per_axis("max", self.farthest, axes, least=0)
+        steps = None if self.lattice is None else per_axis("lattice", self.lattice, axes, least=1)
         if self.sizes is None:
-            accepted = find_sizes(question, counts, room)
+            accepted = find_sizes(question, counts, room, steps)
         else:
             accepted = listed_sizes(question, counts, self.sizes)
-        return self._scene(accepted, room)
+        return self._scene(accepted, steps or accepted.lattice, room)
 
-    def _scene(self, accepted: Accepted, room: tuple[int, ...] | None) -> Scene:
-        axes = len(accepted.base)
-        lattice = accepted.lattice
-        if self.lattice is not None:
-            lattice = per_axis("lattice", self.lattice, axes, least=1)
+    def _scene(
+        self, accepted: Accepted, lattice: tuple[int, ...], room: tuple[int, ...] | None
+    ) -> Scene:
         farthest = []
         for axis, step in enumerate(lattice):
-            most = max(2, min(STEPS, PIXELS // step)) * step if room is None else room[axis]
+            most = farthest_by_default(step) if room is None else room[axis]
             if 0 < most < step:
                 raise InputError(
                     f"max={self.farthest!r}: along axis {axis} the lattice is {step}; give at least"

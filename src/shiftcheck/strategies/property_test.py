@@ -10,11 +10,14 @@ from typing import Any
 import hypothesis
 import torch
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from shiftcheck.errors import InputError, NotEquivariantError
+from _shiftcheck_listeners import Outcome, tell
+from shiftcheck.checks.given_model import check_model
+from shiftcheck.errors import InputError, NotEquivariantError, ShiftcheckError
 from shiftcheck.measuring.signals.samples import DTYPES, checked_dtype, is_whole
+from shiftcheck.report.equivariance import Report
 from shiftcheck.strategies.arguments import (
     axes_of,
     boundary_of,
@@ -28,6 +31,7 @@ from shiftcheck.strategies.drawing import kinds_of, seeds, shifts, sizes_for
 from shiftcheck.strategies.examples import Example, Scene
 from shiftcheck.strategies.promise import Promise
 from shiftcheck.strategies.search import Search
+from shiftcheck.strategies.users_line import in_the_line_of
 from shiftcheck.tracing.choosing import read_entries, read_outputs
 
 Test = Callable[[], Any]
@@ -146,8 +150,8 @@ def equivariant(
 
 
 def _checked(model: Any) -> Any:
-    if not callable(model):
-        raise InputError(f"model={model!r} cannot be called: give a module, a function or a class")
+    if not isinstance(model, type | functools.partial):  # which are factories
+        check_model(model)
     wanted = required_of(model) if isinstance(model, type) else ()
     if wanted and wanted != ("",):
         raise InputError(
@@ -182,27 +186,35 @@ def _as_test(
 ) -> Callable[[], None]:
     made: list[Scene] = []
 
-    @functools.wraps(test)
-    def run() -> None:
+    def ended() -> ShiftcheckError | None:
         __tracebackhide__ = True
-        if not made:
-            made.append(promise.prepared())
-        search = Search(scene=made[0])
         try:
-            for example in search.scene.simplest():
-                search.judge(example)
-            _drawn(test, search, settings)
-        except NotEquivariantError:
-            raise search.failure() from None
-        search.settle()
+            if not made:
+                made.append(promise.prepared())
+            tell(Outcome(report=_searched(test, Search(scene=made[0]), settings)))
+        except ShiftcheckError as error:
+            return error.with_traceback(None)
         test()
+        return None
 
-    return run
+    return in_the_line_of(test, ended)
+
+
+def _searched(test: Test, search: Search, settings: hypothesis.settings | None) -> Report:
+    """The report that passes and is nearest to its allowance; raises where one does not pass."""
+    try:
+        for example in search.scene.simplest():
+            search.judge(example)
+        _drawn(test, search, settings)
+    except (NotEquivariantError, Flaky):
+        if search.broken is None:
+            raise
+        raise search.failure() from None
+    return search.settled()
 
 
 def _drawn(test: Test, search: Search, settings: hypothesis.settings | None) -> None:
     """Let hypothesis look for an example that is broken."""
-    __tracebackhide__ = True
 
     def body(example: Example) -> None:
         if not search.judge(example):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.errors import InconclusiveError, ModelError, NotEquivariantError
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.reasons import BLIND, Reason
@@ -43,13 +45,15 @@ ATTEMPTS = 20
 class Search:
     """The examples looked at in one run of a property test.
 
-    ``moved``: the axes along which something was shown. ``doubt``: the first example that was
+    ``moved``: the axes along which something was shown. ``nearest``: of the reports that did so,
+    the one whose gap is nearest to what is allowed. ``doubt``: the first example that was
     neither equivariant nor broken for a reason of its own; ``unseen``: one that showed nothing, of
     which there were ``blank``. ``hopeless``: no other example is worth a run.
     """
 
     scene: Scene
     moved: set[int] = field(default_factory=set)
+    nearest: Report | None = None
     broken: tuple[Example, Report] | None = None
     doubt: tuple[Example, Report] | None = None
     unseen: tuple[Example, Report] | None = None
@@ -59,6 +63,8 @@ class Search:
     def judge(self, example: Example) -> bool:
         """Whether an example showed equivariance; raises NotEquivariantError where it is broken."""
         __tracebackhide__ = True
+        if self.broken is not None and self.broken[0] == example:
+            raise NotEquivariantError(explain(self.broken[1]))
         if self.hopeless and self.broken is None:
             return False
         report = self._measured(example)
@@ -69,6 +75,8 @@ class Search:
             raise NotEquivariantError(explain(report))
         if report.verdict is Verdict.EQUIVARIANT:
             self.moved |= {axis for axis, v in enumerate(example.shift) if v}
+            if self.nearest is None or _share(report) > _share(self.nearest):
+                self.nearest = report
             return True
         if report.reason in UNSEEN:
             self.unseen = self.unseen or (example, report)
@@ -112,9 +120,11 @@ class Search:
                 break
         return example, report
 
-    def settle(self) -> None:
-        """Raise InconclusiveError unless something was shown along every axis, without a doubt."""
-        __tracebackhide__ = True
+    def settled(self) -> Report:
+        """The report of a pass; raises InconclusiveError where some axis was not shown, or doubted.
+
+        So it passes only if something was shown along every axis, and nothing is in doubt.
+        """
         if self.doubt is not None:
             raise InconclusiveError(self._message(*self._simplest(*self.doubt)))
         missing = [
@@ -122,16 +132,60 @@ class Search:
         ]
         if missing and self.unseen is not None:
             raise InconclusiveError(self._message(*self.unseen))
-        if missing:
+        if missing or self.nearest is None:
             raise InconclusiveError(
-                f"no example moved axis {missing[0]} and showed something; let hypothesis draw more"
-                " examples, with settings=hypothesis.settings(max_examples=...)"
+                f"no example moved axis {min(missing)} and showed something; let hypothesis draw"
+                " more examples, with settings=hypothesis.settings(max_examples=...)"
             )
+        return self.nearest
 
     def _message(self, example: Example, seen: Report) -> str:
+        """The explanation, and the example as code; whoever listens is told of the report."""
         report = self.scene.run(example, "layers")
         shown = report if _alike(report, seen) else seen
-        return f"{explain(shown)}\n{self.scene.written(example)}"
+        tell(Outcome(report=shown))
+        lines = [line for line in explain(shown).splitlines() if not line.startswith(AGAIN)]
+        told = any(trial.works and trial.change.multiples for trial in shown.trials)
+        asked = shown.verdict is Verdict.BROKEN and not told
+        lattice = self._kept(shown) if asked else None
+        if lattice is not None:
+            lines.append(f"remedy: lattice={lattice}, if that is all that the network promises")
+        return "\n".join([*lines, AS_CODE, self.scene.written(example)])
+
+    def _kept(self, report: Report) -> int | tuple[int, ...] | None:
+        """A coarser lattice of which one step along each axis passes; None where there is none."""
+        axes = range(len(self.scene.lattice))
+        periods = [[output.period[a] for output in report.outputs] for a in axes]
+        if any(period is None for along in periods for period in along):
+            return None
+        steps = tuple(
+            math.lcm(step, *(period or 1 for period in along))
+            for step, along in zip(self.scene.lattice, periods, strict=True)
+        )
+        scene = self.scene.coarser(steps) if steps != self.scene.lattice else None
+        if scene is None:
+            return None
+        for example in scene.simplest():
+            tried = self._measured(example)
+            if tried is None or tried.verdict is not Verdict.EQUIVARIANT:
+                return None
+        return steps[0] if len(set(steps)) == 1 else steps
+
+
+AGAIN = "reproduce: "
+"""Before a call that leaves open what x and the model are."""
+
+AS_CODE = "the simplest example found, as code:"
+
+
+def _share(report: Report) -> float:
+    """How much of what is allowed the largest gap of an output takes."""
+    gaps = (
+        (s.relative_error if s.float64_error is None else s.float64_error, s.allowance)
+        for output in report.outputs
+        for s in output.shifts
+    )
+    return max((gap / most for gap, most in gaps if gap is not None and most), default=0.0)
 
 
 def _alike(one: Report, other: Report) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InconclusiveError, NotEquivariantError
 from shiftcheck.report.equivariance import Report, Verdict
-from shiftcheck.testing.budgets import claim_budget
+from shiftcheck.testing.budget_evidence import evidence_of_equivariance
+from shiftcheck.testing.budgets import OpenedBudget, claim_budget
+from shiftcheck.testing.exploring import Later, Unwatched, is_exploring
 
 
 def assert_equivariant(
@@ -56,6 +58,7 @@ def assert_equivariant(
         ... )
     """
     __tracebackhide__ = True
+    shifts = list(shifts) if isinstance(shifts, Iterator) else shifts  # it is read twice
 
     def check(what: Any) -> Report:
         return check_equivariance(
@@ -80,17 +83,37 @@ def assert_equivariant(
             grow=grow,
         )
 
-    opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
-    report = check("failing" if opened is None else "outputs")
-    ruling = None if opened is None else opened.rule_on(report, given=shifts is not None)
+    with Unwatched():
+        opened = None if budget is None else claim_budget(budget, rtol, atol, weights)
+        return _asserted(check, opened, given=shifts is not None)
+
+
+def _asserted(
+    check: Callable[[Any], Report], opened: OpenedBudget | None, *, given: bool
+) -> Report:
+    """The report of a check that passes, or is within its budget; raises with its message."""
+    __tracebackhide__ = True
+    exploring = is_exploring()
+    report = check("failing" if opened is None and not exploring else "outputs")
+    ruling = None
+    if opened is not None:
+        ruling = opened.rule_on(evidence_of_equivariance(report, given=given))
     if report.verdict is Verdict.EQUIVARIANT if ruling is None else ruling.within:
         tell(Outcome(report=report, ruling=ruling))
         return report
-    report = report if opened is None else check("layers")
-    tell(Outcome(report=report, ruling=ruling))
-    from shiftcheck.report.render import explain
 
-    message = explain(report) if ruling is None else f"{ruling.line}\n{explain(report)}"
+    def message(shown: Report) -> str:
+        from shiftcheck.report.render import explain
+
+        return explain(shown) if ruling is None else f"{ruling.line}\n{explain(shown)}"
+
+    said: str | Later
+    if exploring:  # the simplest example is explained, and told of, once it is found
+        said = Later(lambda: message(check("layers")))
+    else:
+        report = report if opened is None else check("layers")
+        tell(Outcome(report=report, ruling=ruling))
+        said = message(report)
     if report.verdict is Verdict.BROKEN and not (ruling and ruling.unclear):
-        raise NotEquivariantError(message)
-    raise InconclusiveError(message)
+        raise NotEquivariantError(said)
+    raise InconclusiveError(said)

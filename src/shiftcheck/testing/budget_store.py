@@ -15,6 +15,9 @@ from shiftcheck.errors import InputError
 
 VERSION = 1
 
+EQUIVARIANCE = "equivariance"
+"""The check that a budget is of where its file does not say."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputBudget:
@@ -26,7 +29,10 @@ class OutputBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What was measured of a model that is known to be imperfect, and under which circumstances."""
+    """What was measured of a model that is known to be imperfect, and under which circumstances.
+
+    ``check``: of what. ``boundary``: of invariance, what enters along each axis.
+    """
 
     outputs: Mapping[str, OutputBudget]
     dtype: str
@@ -34,6 +40,7 @@ class Budget:
     input_shape: str
     layer: str | None
     seed: int
+    check: str = EQUIVARIANCE
 
 
 def as_plain(budget: Budget) -> dict[str, Any]:
@@ -41,16 +48,20 @@ def as_plain(budget: Budget) -> dict[str, Any]:
     plain = asdict(budget)
     for output in plain["outputs"].values():
         output["shifts"] = list(output["shifts"])
+    if plain["check"] == EQUIVARIANCE:
+        del plain["check"]
     return plain
 
 
 def from_plain(data: Any) -> Budget:
     """The budget that ``as_plain`` wrote; raises ValueError that says what is wrong with it."""
+    if isinstance(data, dict):
+        data = {"check": EQUIVARIANCE} | data
     _check_keys(data, Budget)
     if not isinstance(data["outputs"], dict) or not data["outputs"]:
         raise ValueError("'outputs' names no output")
-    texts = {"dtype": str, "boundary": str, "input_shape": str, "layer": str | None, "seed": int}
-    for key, kind in texts.items():
+    texts = dict.fromkeys(("check", "dtype", "boundary", "input_shape"), str)
+    for key, kind in {**texts, "layer": str | None, "seed": int}.items():
         if not isinstance(data[key], kind) or isinstance(data[key], bool):
             raise ValueError(f"{key!r} is {data[key]!r}")
     outputs = {name: _output_from(value) for name, value in data["outputs"].items()}

@@ -9,14 +9,10 @@ from decimal import ROUND_CEILING, Context
 from os import PathLike
 from pathlib import Path
 
-import torch
-
 from _shiftcheck_listeners import budget_files
 from shiftcheck.errors import InputError
-from shiftcheck.measuring.tolerance import CLEARLY, Tolerance
-from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
-from shiftcheck.report.reasons import Reason
-from shiftcheck.testing.budget_store import Budget, OutputBudget, read_budgets, write_budgets
+from shiftcheck.testing.budget_evidence import Evidence
+from shiftcheck.testing.budget_store import Budget, read_budgets, write_budgets
 
 DIGITS = 4
 """Errors are rounded up to so many digits, so that a file changes only where a model did."""
@@ -97,25 +93,25 @@ class OpenedBudget:
     name: str
     stored: Budget | None
 
-    def rule_on(self, report: Report, *, given: bool) -> Ruling:
-        """Whether a report is within the budget; ``given``: the shifts were chosen by the caller.
+    def rule_on(self, evidence: Evidence) -> Ruling:
+        """Whether what a check measured is within the budget.
 
         Raises InputError where the budget was measured under other circumstances.
         """
-        now, doubt = measured_budget(report, given=given)
+        now = evidence.budget
         if now is None:
-            return self._unclear(f"{doubt}; that is never within a budget, nor stored")
+            return self._unclear(f"{evidence.doubt}; that is never within a budget, nor stored")
         against = now if self.file.update else self.stored
         assert against is not None  # claim() refuses a name that the file lacks
-        if report.verdict is not Verdict.EQUIVARIANT:
+        if not evidence.perfect:
             self._check_circumstances(now, against)
-            hidden = _hidden(report, against)
+            hidden = evidence.hidden_by(against)
             if hidden:
                 return self._unclear(hidden)
         if not self.file.update:
-            return self._compared(report, now, against)
+            return self._compared(evidence, now, against)
         stored = self.file.measured[self.name] = _rounded(now)
-        ruling = self._compared(report, now, self.stored or now)
+        ruling = self._compared(evidence, now, self.stored or now)
         before = ruling.allowed if self.stored else None
         return replace(ruling, within=True, line="", allowed=before, stored=stored)
 
@@ -141,11 +137,13 @@ class OpenedBudget:
                 " anew with --shiftcheck-update"
             )
 
-    def _compared(self, report: Report, now: Budget, stored: Budget) -> Ruling:
-        def over(name: str) -> float:
-            return now.outputs[name].relative_error - _limit(report, stored, name)
+    def _compared(self, evidence: Evidence, now: Budget, stored: Budget) -> Ruling:
+        noise, perfect = evidence.noise, evidence.perfect
 
-        perfect = report.verdict is Verdict.EQUIVARIANT
+        def over(name: str) -> float:
+            allowed = stored.outputs[name].relative_error
+            return now.outputs[name].relative_error - allowed - noise[name]
+
         name = max(now.outputs.keys() & stored.outputs.keys(), key=over, default=None)
         if name is None:
             return Ruling(name=self.name, path=self.file.path, within=perfect)
@@ -153,7 +151,7 @@ class OpenedBudget:
         within = perfect or over(name) <= 0
         line = (
             f"budget {self.name!r} is exceeded at output {name!r}: relative error {error:.4g},"
-            f" stored {allowed:.4g} in {self.file.path}, and {_noise(report, name):.2g} is left to"
+            f" stored {allowed:.4g} in {self.file.path}, and {noise[name]:.2g} is left to"
             " rounding; if this is meant, store it anew with --shiftcheck-update"
         )
         return Ruling(
@@ -164,108 +162,6 @@ class OpenedBudget:
             measured=error,
             allowed=allowed,
         )
-
-
-def measured_budget(report: Report, *, given: bool) -> tuple[Budget | None, str]:
-    """What a report measured, as a budget; None and the doubt where anything is inconclusive."""
-    if report.verdict is Verdict.INCONCLUSIVE or report.verdict is None:
-        return None, f"the check is inconclusive ({report.reason})"
-    outputs = {}
-    for output in _counting(report):
-        doubt = _doubt(output, report, given)
-        if doubt:
-            return None, f"output {output.name!r} is inconclusive ({doubt})"
-        compared = _compared_shifts(output)
-        largest = max(s.relative_error or 0.0 for s in compared)
-        outputs[output.name] = OutputBudget(
-            relative_error=largest, shifts=tuple(str(s.shift) for s in compared)
-        )
-    budget = Budget(
-        outputs=outputs,
-        dtype=report.dtype,
-        boundary=" ".join(report.boundary),
-        input_shape="x".join(map(str, report.input_shape)),
-        layer=report.layer,
-        seed=report.seed,
-    )
-    return budget, ""
-
-
-def _counting(report: Report) -> list[LayerResult]:
-    """The outputs that the verdict rests on: those whose axes were reduced are left out."""
-    spatial = [o for o in report.outputs if o.reason != Reason.NOT_SPATIAL or not o.reduced]
-    return spatial or list(report.outputs)
-
-
-def _compared_shifts(output: LayerResult) -> list[ShiftResult]:
-    """In the order of the shifts themselves, whatever the order they were given in."""
-    some = [s for s in output.shifts if s.relative_error is not None and any(s.shift)]
-    return sorted(some, key=lambda s: s.shift)
-
-
-def _doubt(output: LayerResult, report: Report, given: bool) -> str:
-    """Why an output is not measured well enough for a budget."""
-    compared = _compared_shifts(output)
-    moved = {a for s in compared for a, v in enumerate(s.shift) if v}
-    if not moved:
-        return output.reason or Reason.NEVER_MOVED
-    if report.verdict is Verdict.EQUIVARIANT:
-        return ""
-    for one in output.shifts:
-        if one.verdict is Verdict.INCONCLUSIVE and one.reason not in _left_out(output, given):
-            return one.reason
-    asked = {a for s in report.shifts for a, v in enumerate(s) if v}
-    return Reason.NEVER_MOVED if asked - moved else ""
-
-
-def _left_out(output: LayerResult, given: bool) -> set[str]:
-    """Reasons for which a shift says nothing against the others, where one of them is broken."""
-    off = set() if given else {Reason.OFF_LATTICE}
-    return (
-        {Reason.IDENTITY, Reason.IN_NOISE}
-        | off
-        | ({Reason.NOT_SPATIAL} if output.reduced else set())
-    )
-
-
-def _hidden(report: Report, budget: Budget) -> str:
-    """What shows that a budget would let anything pass: the gap with the shift left out.
-
-    An output that stays where it is must not be within the budget; nor may it be constant.
-    """
-    for output in _counting(report):
-        allowed = budget.outputs[output.name].relative_error
-        needed = max(allowed, CLEARLY * _noise(report, output.name))
-        for one in _compared_shifts(output):
-            if one.null_error is None or one.null_error <= needed:
-                null = "unknown" if one.null_error is None else f"{one.null_error:.3g}"
-                return (
-                    f"a relative error of {allowed:.3g} at output {output.name!r} is too large to"
-                    f" mean anything: at shift {one.shift} the same comparison with the shift left"
-                    f" out gives {null}, and should give more than {needed:.3g}; choose shifts at"
-                    " which the model does better, such as multiples of its period"
-                )
-    return ""
-
-
-def _limit(report: Report, budget: Budget, name: str) -> float:
-    return budget.outputs[name].relative_error + _noise(report, name)
-
-
-def _noise(report: Report, name: str) -> float:
-    """What rounding may do to an output: that of its type, or what the check found it to do.
-
-    An allowance that was compared in float64 says nothing of the type itself.
-    """
-    given = getattr(torch, report.dtype)
-    of_whole_numbers = torch.float32  # what the network makes of them
-    compared = given if given.is_floating_point else of_whole_numbers
-    noise = Tolerance(eps=float(torch.finfo(compared).eps)).relative(None)
-    shifts = next(o.shifts for o in report.outputs if o.name == name)
-    allowances = (
-        s.allowance for s in shifts if s.allowance is not None and s.float64_error is None
-    )
-    return max((noise, *allowances))
 
 
 def _rounded(budget: Budget) -> Budget:
@@ -283,7 +179,7 @@ def _rounded_up(value: float) -> float:
 
 
 def claim_budget(
-    name: str, rtol: float | None, atol: float | None, weights: str = "own"
+    name: str, rtol: float | None = None, atol: float | None = None, weights: str = "own"
 ) -> OpenedBudget:
     """The budget of a check; raises InputError where it cannot be used."""
     if weights != "own":
@@ -306,9 +202,10 @@ def claim_budget(
 
 @contextmanager
 def budget_file(path: str | PathLike[str], *, update: bool = False) -> Iterator[None]:
-    """Open a file of error budgets for the ``assert_equivariant(..., budget="name")`` inside.
+    """Open a file of error budgets for the assertions with ``budget="name"`` inside.
 
-    Under pytest the plugin does this for every test.
+    ``assert_equivariant`` and ``assert_invariant`` take one. Under pytest the plugin opens a file
+    for every test.
 
     Args:
         path: the file, JSON, to be kept under version control.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.invariance.check import check_invariance
-from shiftcheck.errors import InconclusiveError, NotInvariantError
+from shiftcheck.errors import InconclusiveError, InputError, NotInvariantError
 from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
+from shiftcheck.testing.budget_evidence import evidence_of_invariance
+from shiftcheck.testing.budgets import OpenedBudget, Ruling, claim_budget
 
 
 def assert_invariant(
@@ -25,6 +28,7 @@ def assert_invariant(
     training: bool = False,
     fixed: Sequence[str | int] = (),
     outputs: Sequence[str | int] | None = None,
+    budget: str | None = None,
     effort: Literal["bounded", "full"] = "bounded",
 ) -> InvarianceReport:
     """Pass only if every output of the model stays as it is when its input is shifted.
@@ -33,10 +37,15 @@ def assert_invariant(
     of every shift must not exceed it; without, shifts of circles must change nothing beyond
     rounding. Either way the outputs must differ between signals. Returns the report.
 
+    ``budget`` names the error budget of a model that is known to be imperfect, as nearly every one
+    is on photographs: its relative error may not exceed the one that is stored under this name, in
+    the file that the pytest plugin or ``budget_file`` has opened. An inconclusive check is never
+    within a budget, nor is a model that a shift changes as much as another signal does.
+
     Raises:
         NotInvariantError: an AssertionError; the message names the first guilty layer.
         InconclusiveError: an AssertionError; the message says what could not be told and why. An
-            open axis without ``max_relative_error`` is one such case.
+            open axis without ``max_relative_error`` or ``budget`` is one such case.
         InputError: for arguments that cannot be used.
         ModelError: where the model raises.
 
@@ -51,6 +60,7 @@ def assert_invariant(
         True
     """
     __tracebackhide__ = True
+    opened = _opened(budget, max_relative_error)
     report = check_invariance(
         model,
         x,
@@ -67,9 +77,29 @@ def assert_invariant(
         outputs=outputs,
         effort=effort,
     )
-    if report.verdict is InvarianceVerdict.INVARIANT:
-        return report
+    ruling = None if opened is None else opened.rule_on(evidence_of_invariance(report))
+    tell(Outcome(report=report, ruling=ruling))
+    _raise_unless_good(report, ruling)
+    return report
+
+
+def _opened(budget: str | None, bound: float | None) -> OpenedBudget | None:
+    if budget is not None and bound is not None:
+        raise InputError(
+            f"budget={budget!r} with max_relative_error={bound}: a budget is a bound that was"
+            " measured; give one of them"
+        )
+    return None if budget is None else claim_budget(budget)
+
+
+def _raise_unless_good(report: InvarianceReport, ruling: Ruling | None) -> None:
+    __tracebackhide__ = True
+    if report.verdict is InvarianceVerdict.INVARIANT if ruling is None else ruling.within:
+        return
     from shiftcheck.report.render import explain_invariance
 
-    broken = report.verdict is InvarianceVerdict.NOT_INVARIANT
-    raise (NotInvariantError if broken else InconclusiveError)(explain_invariance(report))
+    message = explain_invariance(report)
+    unclear = report.verdict is not InvarianceVerdict.NOT_INVARIANT
+    if ruling is not None:
+        unclear, message = ruling.unclear, f"{ruling.line}\n{message}"
+    raise (InconclusiveError if unclear else NotInvariantError)(message)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from _shiftcheck_listeners import Outcome, tell
 from shiftcheck.checks.linearity.check import check_linear, raise_unless_linear
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.linearity import LinearityReport
+from shiftcheck.report.linearity import Linearity, LinearityReport
 
 
 def assert_linear(
@@ -38,5 +39,7 @@ def assert_linear(
     """
     __tracebackhide__ = True
     report = check_linear(model, x, layer=layer, seed=seed)
+    good = report.verdict is Linearity.LINEAR or (affine and report.verdict is Linearity.AFFINE)
+    tell(Outcome(report=report, passed=good))
     raise_unless_linear(report, affine=affine)
     return report

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from _shiftcheck_listeners import Outcome, tell
-from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.errors import InputError, ShiftcheckError
-from shiftcheck.report.equivariance import Report, ShiftResult
-from shiftcheck.report.render.sentences import headline
-from shiftcheck.testing.assertions import assert_equivariant
-from shiftcheck.testing.budget_store import as_plain
-from shiftcheck.testing.budgets import Ruling
+from shiftcheck.report.base import AnyReport
+from shiftcheck.report.render.html import render_index
 
 if TYPE_CHECKING:
     from _shiftcheck_pytest import Session
 
 
-class Checks:
-    """What the fixture ``shiftcheck`` offers.
+CHECKING = ("check_", "assert_")
+"""What the names of checks begin with."""
 
-    ``check_equivariance`` and ``assert_equivariant`` are those of the package. What they are not
-    given comes from the test's marker, else from the ini file, else it is the package's default.
-    ``reports`` are those of this test, in the order of its checks.
+
+class Checks:
+    """What the fixture ``shiftcheck`` offers: the package, with the defaults of this test.
+
+    ``shiftcheck.assert_equivariant``, ``assert_invariant``, ``check_linear`` and all other checks
+    are those of the package. What they are not given, and take, comes from the test's marker, else
+    from the ini file, else it is the package's default. Every other public name is the package's
+    own. ``reports`` are those of this test, in the order of its checks.
     """
 
     def __init__(self, session: Session, marked: Mapping[str, Any]) -> None:
-        self.reports: list[Report] = []
+        self.reports: list[AnyReport] = []
         self._session = session
         self._levels = {"marker": marked, "ini file": session.defaults}
+
+    def __getattr__(self, name: str) -> Any:
+        """What the package has under a name; a check of it has the defaults of this test."""
+        value = getattr(package(), name)
+        return self._with_defaults(value) if name.startswith(CHECKING) else value
+
+    def __dir__(self) -> list[str]:
+        """The names of the package, and those that only the fixture has."""
+        return sorted({*object.__dir__(self), *dir(package())})
 
     def __repr__(self) -> str:
         return "<fixture shiftcheck>"
@@ -56,23 +69,24 @@ class Checks:
         """A generator of random numbers on the device, with the seed; a new one at each call."""
         return torch.Generator(self.device).manual_seed(self.seed)
 
-    def check_equivariance(self, model: Any, x: Any, **options: Any) -> Report:
-        """``shiftcheck.check_equivariance`` with the defaults of this test."""
-        __tracebackhide__ = True
-        with self._filled(options) as filled:
-            report = check_equivariance(model, x, **filled)
-            tell(Outcome(report=report))
-        return report
+    def _with_defaults(self, check: Callable[..., Any]) -> Callable[..., Any]:
+        """A check of the package with the defaults; what is no assertion is heard of as well."""
+        takes = set(inspect.signature(check).parameters)
 
-    def assert_equivariant(self, model: Any, x: Any, **options: Any) -> Report:
-        """``shiftcheck.assert_equivariant`` with the defaults of this test."""
-        __tracebackhide__ = True
-        with self._filled(options) as filled:
-            return assert_equivariant(model, x, **filled)
+        @functools.wraps(check)
+        def with_defaults(*args: Any, **options: Any) -> Any:
+            __tracebackhide__ = True
+            with self._filled(options, takes) as filled:
+                report = check(*args, **filled)
+                if not check.__name__.startswith("assert_"):
+                    tell(Outcome(report=report))
+            return report
+
+        return with_defaults
 
     @contextmanager
-    def _filled(self, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The options with the defaults; an error says which of them were defaults."""
+    def _filled(self, given: Mapping[str, Any], takes: set[str]) -> Iterator[dict[str, Any]]:
+        """The options with the defaults it takes; an error says which of them were defaults."""
         __tracebackhide__ = True
         filled, notes = dict(given), []
         closed = {"rtol", "atol"} if given.get("budget") is not None else set()
@@ -80,7 +94,7 @@ class Checks:
             taken = set(filled) | closed
             if taken & {"rtol", "atol"}:  # the two are one setting
                 taken |= {"rtol", "atol"}
-            new = {name: value for name, value in level.items() if name not in taken}
+            new = {name: value for name, value in level.items() if name in takes - taken}
             filled |= new
             if new:
                 notes.append(f"{', '.join(f'{k}={v!r}' for k, v in new.items())} from the {where}")
@@ -95,40 +109,15 @@ class Checks:
             self._session.through_fixture = False
 
 
+def package() -> ModuleType:
+    """The package itself, which is there where a part of it is."""
+    return sys.modules[__name__.partition(".")[0]]
+
+
 def file_name(test: str) -> str:
     """A name for the files of a test: its own, readable, and one that no other test has."""
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", test.split("/")[-1]).strip("-")[:80]
     return f"{readable or 'outside'}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
-
-
-def record_of(outcome: Outcome) -> dict[str, Any]:
-    """What the summary needs of a check: numbers, strings and lists, which travel."""
-    report = outcome.report
-    compared = [
-        (gap, shift.allowance, str(shift.shift))
-        for output in report.outputs
-        for shift in output.shifts
-        if (gap := _judged(shift)) is not None and shift.allowance
-    ]
-    worst = max(compared, key=lambda entry: entry[0] / entry[1], default=None)
-    return {
-        "verdict": str(report.verdict),
-        "headline": headline(report),
-        "worst": worst,
-        "budget": None if outcome.ruling is None else budget_record(outcome.ruling),
-    }
-
-
-def _judged(shift: ShiftResult) -> float | None:
-    """The gap that was held against the allowance."""
-    return shift.relative_error if shift.float64_error is None else shift.float64_error
-
-
-def budget_record(ruling: Ruling) -> dict[str, Any]:
-    """What travels of a ruling."""
-    stored = None if ruling.stored is None else as_plain(ruling.stored)
-    names = ("name", "within", "unclear", "measured", "allowed")
-    return {name: getattr(ruling, name) for name in names} | {"stored": stored}
 
 
 def shortened(error: BaseException) -> bool:
@@ -181,15 +170,34 @@ def device_called(name: str) -> torch.device:
     return device
 
 
-def write_report(report: Report, folder: Path, kind: str, name: str) -> str:
+def write_report(report: AnyReport, folder: Path, kind: str, name: str) -> str:
     """Write a report to a file; returns the problem, empty where there is none."""
     path = folder / f"{name}.{kind}"
-    whole: Any = report
     try:
         if kind == "json":
             path.write_text(report.to_json() + "\n", encoding="utf-8")
         else:
-            whole.to_html(path)
+            report.to_html(path)
     except (OSError, ShiftcheckError) as error:
         return f"{path} was not written: {error}"
     return ""
+
+
+def write_index(records: Sequence[Mapping[str, Any]], path: Path) -> str:
+    """Write a page that lists the checks with the pages of their reports; returns the problem.
+
+    What did not pass stands first, and what could not be told after it.
+    """
+    listed = sorted(records, key=lambda record: LAST.get(record["verdict"], 0))
+    entries = [
+        (r["test"] or "outside of a test", r["verdict"], r["model"], r["page"]) for r in listed
+    ]
+    try:
+        path.write_text(render_index(entries), encoding="utf-8")
+    except (OSError, ShiftcheckError) as error:
+        return f"{path} was not written: {error}"
+    return ""
+
+
+LAST = {"inconclusive": 1, "equivariant": 2, "invariant": 2, "linear": 2}
+"""Where verdicts stand in the index, those of a failure before these."""

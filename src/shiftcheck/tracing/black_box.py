@@ -10,6 +10,9 @@ import torch
 
 from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
 
+BLACK_BOX = "callable"
+"""The name of the one layer that it is."""
+
 
 class BlackBox:
     """A callable as one single operation of tensors.

@@ -144,18 +144,21 @@ def opened(value: Any) -> Opened | None:
 
 def _by_torch(value: Any) -> Opened | None:
     """One level of what torch knows to flatten."""
+    whole = [value]
 
     def is_part(node: Any) -> bool:
-        return node is not value
+        return node is not whole[0]
 
     children, structure = tree_flatten(value, is_leaf=is_part)
-    if structure.is_leaf():
-        return None
     try:
+        if structure.is_leaf():
+            return None
         paths = [path for path, _ in tree_flatten_with_path(value, is_leaf=is_part)[0]]
         steps = [Step(keystr(path), _bare(path[-1])) for path in paths]
     except (ValueError, IndexError):  # a class that torch has no names for
         steps = [step for step, _ in _numbered(children)]
+    finally:
+        whole.clear()  # torch's function refers to itself: it and ours stay until Python collects
     return Opened(
         list(zip(steps, children, strict=True)), lambda new: tree_unflatten(list(new), structure)
     )

@@ -128,6 +128,7 @@ def traced_outputs(
         unknown=tuple(unknown),
         stopped=stopped,
         leak=leak.op if leak is not None else "",
+        leak_line=leak.line if leak is not None else "",
         left_out=left_out,
     )
 

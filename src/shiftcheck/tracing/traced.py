@@ -79,10 +79,11 @@ class Traced:
     ``ignoring``: the shapes of the others. ``unknown``: the types of what is no tensor at all.
     ``left_out``: the paths of tensors that were not among the outputs asked for. ``order``: the
     axes in the order of the dimensions of the input.
-    ``leak``: the operation by which values were read from a tensor, if any were. ``dtypes``: of
-    every tensor on the way. ``products``: the coarser types that products of float32 may use.
-    ``met``: the constants on the way. ``handed_over``: whether another thread was given work.
-    ``way``: its operations, where they can be gone again without rules.
+    ``leak``: the operation by which values were read from a tensor, if any were, and ``leak_line``
+    where in the user's files. ``dtypes``: of every tensor on the way. ``products``: the coarser
+    types that products of float32 may use. ``met``: the constants on the way. ``handed_over``:
+    whether another thread was given work. ``way``: its operations, where they can be gone again
+    without rules.
     """
 
     outputs: tuple[tuple[str, torch.Tensor, Layout], ...]
@@ -90,6 +91,7 @@ class Traced:
     unknown: tuple[tuple[str, str], ...]
     stopped: bool
     leak: str = ""
+    leak_line: str = ""
     dtypes: frozenset[torch.dtype] = frozenset()
     products: frozenset[str] = frozenset()
     met: Met = NOTHING_MET

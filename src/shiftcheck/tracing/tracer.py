@@ -15,7 +15,7 @@ from shiftcheck.lattice.windows import settled
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules import BatchCoupledError
 from shiftcheck.tracing.answers import Answers, Result, Results
-from shiftcheck.tracing.black_box import BlackBox
+from shiftcheck.tracing.black_box import BLACK_BOX, BlackBox
 from shiftcheck.tracing.circular_padding import twin_of
 from shiftcheck.tracing.constants import OF_SHAPES, Constants
 from shiftcheck.tracing.containers import leaves_of
@@ -115,7 +115,7 @@ class _Tracer(TorchDispatchMode):
         self.origins = Origins(memo.of_model)
         self.frames = Frames(modules)
         self.recipes = Recipes(self.memory)
-        self.leaks = Leaks(self.frames, self.memory)
+        self.leaks = Leaks(self.frames, self.memory, run.__code__)
         self.answers = Answers(self.memory, memo, prober, how)
         self.constants = Constants(self.memory, Draws(memo.generators), self.origins, self.leaks)
         self.results = Results(self.memory, self.origins, self.leaks, memo)
@@ -325,7 +325,7 @@ class _Tracer(TorchDispatchMode):
         self.marks.lost = True
         if self.how.stacked:
             raise self.answers.couple(BatchCoupledError("the callable is probed as a whole"))
-        frame = self._frame("callable")
+        frame = self._frame(BLACK_BOX)
         leaves, structure = tree_flatten((list(given.args), dict(given.kwargs)))
         layouts = (self.memory.layouts.get(t) for t in leaves if isinstance(t, torch.Tensor))
         parents = [s for s in layouts if s]
@@ -335,7 +335,7 @@ class _Tracer(TorchDispatchMode):
         with without_modes():
             out = model(*args, **kwargs)
         answer = self.answers.about_callable(model, leaves, structure)
-        site = Site(frame.name, "callable", "callable")
+        site = Site(frame.name, BLACK_BOX, BLACK_BOX)
         self.results.remember(Result(site=site, out=out, answer=answer, parents=parents))
         self._finish(frame, out)
         return out

@@ -354,7 +354,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"x": torch.full((1, 2, 16, 18), float("nan"))}, "576 values"),
     "infinite": ({"x": torch.full((1, 2, 16, 18), float("inf"))}, "NaN or infinite"),
     "not callable": ({"model": 3}, "model=3"),
-    "wrong length": ({"shifts": [(1,)]}, "1 entries"),
+    "wrong length": ({"shifts": [(1,)]}, "1 entry"),
     "too large": ({"shifts": [(16, 0)]}, "larger than the signal"),
     "no shifts": ({"shifts": []}, "empty"),
     "boundary": ({"boundary": "torus"}, "'torus'"),

@@ -32,7 +32,7 @@ from shiftcheck import InputError
         ({"shifts": [(12, 0)]}, "larger than the signal"),
         ({"shifts": [(0.5, 0)]}, "fractional"),
         ({"shifts": []}, "empty"),
-        ({"shifts": [(1,)]}, "1 entries"),
+        ({"shifts": [(1,)]}, "1 entry"),
         ({"max_relative_error": 0}, "max_relative_error=0"),
         ({"max_relative_error": 1.0}, "as another signal does"),
         ({"max_relative_error": float("nan")}, "max_relative_error=nan"),

@@ -232,7 +232,9 @@ def test_the_report_says_what_was_found() -> None:
     assert report.share == pytest.approx(49 / 64)
     text = str(report)
     assert "therefore a convolution" in text
-    assert "AFFINE" in text
+    assert text.startswith("Conv2d on ")
+    assert "CONVOLUTION" in text.splitlines()[0]
+    assert "linear, but for a constant part" in text
     assert math.isfinite(report.error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +18,7 @@ from shiftcheck.report import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render import explain_convolution, explain_linearity
+from shiftcheck.report.render.linearity import contents_of_convolution
 
 LAW = Superposition(
     law="phi(f + g) = phi(f) + phi(g) - phi(0)",
@@ -114,7 +116,7 @@ def convolution(verdict: Theorem, reason: str = "", **more: Any) -> ConvolutionR
 
 def test_the_theorem_from_its_premise_to_its_conclusion() -> None:
     assert explain_convolution(convolution(Theorem.CONVOLUTION)) == (
-        "Net on 1x1x8: AFFINE\n"
+        "Net on 1x1x8: CONVOLUTION\n"
         "linear, but for a constant part phi(0) of up to 5.0e-01: largest gap 0, allowed 1.0e-14\n"
         "therefore a convolution: kernel 3 (1 to 2 channels), origin (1,), stride 1/2, period 1,"
         " constant\n    part 5.0e-01\n"
@@ -133,3 +135,21 @@ def test_what_fails_is_named_with_its_remedy() -> None:
     assert explain_convolution(unknown).endswith("remedy: give a larger signal")
     several = convolution(Theorem.INCONCLUSIVE, Reason.SEVERAL_OUTPUTS)
     assert "name a layer" in explain_convolution(several)
+
+
+@pytest.mark.parametrize("verdict", Theorem)
+def test_heading_and_badge_of_the_theorem_are_the_verdict_of_the_whole(verdict: Theorem) -> None:
+    report = convolution(verdict)
+    contents = contents_of_convolution(report)
+    assert contents.headline == f"Net on 1x1x8: {verdict.upper()}"
+    assert contents.verdict == verdict
+    assert explain_convolution(report).splitlines()[0] == contents.headline
+
+
+def test_a_theorem_that_fails_at_linearity_shows_its_evidence() -> None:
+    report = replace(
+        convolution(Theorem.NOT_LINEAR, reason=""), linearity=linearity(Linearity.NOT_LINEAR)
+    )
+    first, second, third, *_ = explain_convolution(report).splitlines()
+    assert (first, second) == ("Net on 1x1x8: NOT LINEAR", "linearity: not linear")
+    assert "does not hold" in third

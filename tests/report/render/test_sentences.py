@@ -169,6 +169,7 @@ def masked(text: str) -> str:
             lines.append(line)
     out = []
     for line in lines:
+        line = re.sub(r"at \S*?([\w.]+\.py):\d+", r"at \1:#", line)
         line = ROUNDED.sub("#", line)
         line = re.sub(r"(shift |shifts=\[)\(-?\d+, -?\d+\)", r"\1#", line)
         out.append(re.sub(r"index \[[\d, ]+\]", "index #", line))

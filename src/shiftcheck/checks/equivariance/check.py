@@ -11,6 +11,7 @@ from shiftcheck.checks.equivariance.examine import examine, passing, with_shifts
 from shiftcheck.checks.equivariance.growing import grown, read_grow
 from shiftcheck.checks.equivariance.randomized_weights import check_randomized
 from shiftcheck.checks.equivariance.remedies import diagnosed
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import (
     as_black_box_if_needed,
     check_options,
@@ -27,6 +28,7 @@ from shiftcheck.report.reasons import Reason
 from shiftcheck.tracing.modules import modules_of
 
 
+@explaining_errors
 def check_equivariance(
     model: Model,
     x: Any,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import prepared
 from shiftcheck.errors import InputError
 from shiftcheck.lattice.gather import runs
@@ -54,6 +55,7 @@ class FeatureMaps:
         return self.found - self.expected
 
 
+@explaining_errors
 def feature_maps(
     model: Model,
     x: Any,

@@ -18,13 +18,13 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.figures.velocity import NO_REGION, NOT_FOLLOWED, Field, NotMeasuredError
 from shiftcheck.checks.prepare import prepared
-from shiftcheck.errors import ModelError
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.measuring.gaps.arrange import arranged
-from shiftcheck.measuring.model_errors import raised
-from shiftcheck.measuring.plan import Model
+from shiftcheck.measuring.model_errors import RaisedError
+from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.figures import LieDerivative
@@ -38,6 +38,7 @@ NO_MOTION = "its output does not change along the shift"
 BY_KEYWORD = "it is given tensors by keyword"
 
 
+@explaining_errors
 def lie_derivatives(
     model: Model,
     x: Any,
@@ -93,7 +94,7 @@ def _run(model: Model, inputs: Inputs) -> None:
     try:
         model(*args, **kwargs)
     except Exception as error:
-        raise ModelError(raised(error, inputs.main.tensor.shape)) from error
+        raise RaisedError(error, Plan(model=model, inputs=inputs)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from shiftcheck.checks.equivariance.examine import Examination, examine
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import check_options, prepared
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.gaps.regions import Sums
@@ -23,6 +24,7 @@ LARGEST = 8
 """Shifts are drawn from up to this part of a size, as in StyleGAN3."""
 
 
+@explaining_errors
 def equivariance_metrics(
     model: Model,
     x: Any,

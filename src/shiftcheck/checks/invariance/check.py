@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
-from shiftcheck.checks.invariance.examine import Question, examined
+from shiftcheck.checks.explained import explaining_errors
+from shiftcheck.checks.invariance.examine import Question, examined, report_of, structure_of
+from shiftcheck.checks.invariance.remedies import with_remedies
 from shiftcheck.checks.prepare import (
     as_black_box_if_needed,
     check_options,
     prepared,
     with_gradients_if_needed,
 )
-from shiftcheck.checks.trials import until_one_works
-from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.effort import counted
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
@@ -31,15 +29,13 @@ from shiftcheck.measuring.signals.canvas import (
     surrounded,
 )
 from shiftcheck.measuring.signals.read_arguments import check_shifts
-from shiftcheck.report.causes import CauseKind
-from shiftcheck.report.equivariance import Change
 from shiftcheck.report.invariance import (
     InvarianceReport,
-    InvarianceTrial,
     InvarianceVerdict,
 )
 
 
+@explaining_errors
 def check_invariance(
     model: Model,
     x: Any,
@@ -121,8 +117,6 @@ def check_invariance(
         outputs=outputs,
         whole_numbers=True,
     )
-    if given.inputs.main.tensor.device.type == "meta":
-        raise InputError("x is on the device 'meta', where nothing has a value: give values")
     fills = fill_of_each_axis(entering, len(given.inputs.pixels))
     surroundings = surrounded(given.inputs, fills, crop)
     chosen = check_shifts(shifts, surroundings.inputs) if shifts is not None else None
@@ -172,70 +166,9 @@ def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
 
 def _check(question: Question) -> InvarianceReport:
     with counted() as ledger:
-        report = examined(question, ledger=ledger)
-        if report.verdict is not InvarianceVerdict.NOT_INVARIANT:
+        structure = structure_of(question)
+        findings = examined(question, structure, ledger=ledger)
+        report = report_of(findings)
+        if report.verdict in (InvarianceVerdict.INVARIANT, InvarianceVerdict.INCONCLUSIVE):
             return report
-        changes = _changes(report, question.circles)
-        trials = until_one_works(changes, partial(_tried, question))
-    return replace(report, trials=trials.outcomes, untried=trials.untried)
-
-
-def _changes(report: InvarianceReport, circles: Sequence[bool]) -> list[Change]:
-    """What may make the check pass, the smallest change first."""
-    steps = _steps(report)
-    ways: list[Change] = []
-    if steps:
-        ways.append(Change(multiples=steps))
-    pads = any(c.kind == CauseKind.PADDING for c in report.causes)
-    if pads and any(circles):
-        ways.append(Change(circular_padding=True))
-        ways += [Change(circular_padding=True, multiples=steps)] if steps else []
-    if not all(circles):
-        ways.append(Change(boundary=("circular",) * len(circles)))
-    return ways
-
-
-def _steps(report: InvarianceReport) -> tuple[int, ...]:
-    """The period of everything on the way, where it is longer than a pixel."""
-    axes = len(report.fill)
-    periods = [
-        math.lcm(*(c.period for c in report.causes if c.period and c.axis in (None, a)))
-        for a in range(axes)
-    ]
-    return tuple(periods) if max(periods) > 1 else ()
-
-
-def _tried(question: Question, change: Change) -> InvarianceTrial | None:
-    """The same check after a change; None where it cannot be run."""
-    plan, around = question.plan, question.surroundings
-    if change.boundary:
-        fills = change.boundary
-        around = Surroundings(replace(around.inputs, circular=(True,) * len(fills)), fills)
-    shifts = _multiples(change.multiples, around.room) if change.multiples else plan.shifts
-    if not shifts:
-        return None
-    plan = replace(
-        plan,
-        inputs=around.inputs,
-        shifts=shifts,
-        shifts_given=True,
-        circular_padding=change.circular_padding,
-    )
-    try:
-        report = examined(replace(question, plan=plan, surroundings=around))
-    except (InputError, ModelError):
-        return None
-    return InvarianceTrial(
-        change=change,
-        verdict=report.verdict,
-        reason=report.reason,
-        relative_error=report.relative_error,
-    )
-
-
-def _multiples(steps: Sequence[int], room: Sequence[int]) -> tuple[Shift, ...]:
-    """One step each way along each axis, and one along all of them."""
-    axes = range(len(steps))
-    shifts = [tuple(s * steps[b] if a == b else 0 for b in axes) for a in axes for s in (1, -1)]
-    shifts.append(tuple(steps))
-    return tuple(s for s in shifts if all(abs(v) <= r for v, r in zip(s, room, strict=True)))
+        return with_remedies(report, findings, structure)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from shiftcheck.checks.circumstances import causes_of, circumstances
+from shiftcheck.checks.equivariance.second_look import COARSEST, most_rounding
 from shiftcheck.checks.invariance.judge import (
     Demand,
     Promise,
@@ -26,7 +27,12 @@ from shiftcheck.checks.invariance.judge import (
     why_constant,
 )
 from shiftcheck.checks.invariance.measure import (
+    MOST_OTHERS,
+    Found,
     Measurement,
+    Thrift,
+    Variation,
+    gaps_at,
     measure,
     same_from,
 )
@@ -70,6 +76,10 @@ class Question:
         return tuple(fill == "circular" for fill in self.surroundings.fills)
 
 
+Place = tuple[str, int]
+"""An output by its name, and the number of a shift."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
     """All that is known: the outputs by their structure, what was measured, and looked at again.
@@ -81,62 +91,122 @@ class Findings:
     question: Question
     rows: Mapping[str, Row]
     measured: Measurement
-    looks: Mapping[tuple[str, int], SecondLook] = field(default_factory=dict)
+    looks: Mapping[Place, SecondLook] = field(default_factory=dict)
     same_from: tuple[str, str] = ("", "")
+    notes: tuple[str, ...] = ()
 
 
-def examined(question: Question, *, ledger: Ledger | None = None) -> InvarianceReport:
-    """One measurement, judged; with a second look in float64 where one is needed.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Structure:
+    """What the structure alone says: every layer, the outputs by their names, and notes."""
 
-    ``ledger``: what follows after the measurement is bounded by what that has cost.
-    """
+    layers: Sequence[Row]
+    outputs: Mapping[str, Row]
+    notes: Sequence[str]
+
+
+def structure_of(question: Question) -> Structure:
+    """What the structure alone says of the layers and the outputs."""
     plan = question.plan
-    _, ends, notes = read_structure(
+    layers, ends, notes = read_structure(
         plan.model, plan.inputs, layer=plan.layer, training=plan.training, computed=True
     )
-    rows = {row.name: row for row in ends}
+    return Structure(layers=layers, outputs={row.name: row for row in ends}, notes=notes)
+
+
+def examined(
+    question: Question, structure: Structure, *, ledger: Ledger | None = None, hasty: bool = False
+) -> Findings:
+    """One measurement, with a second look in float64 where one is needed.
+
+    ``ledger``: what follows after the measurement is bounded by what that has cost. ``hasty``: the
+    first shift that fails by more than rounding is the last.
+    """
+    plan = question.plan
     with preserved(
         modules_of(plan.model), plan.inputs.tensors, training=plan.training, model=plan.model
     ) as originals:
         passes = Passes(plan, originals)
         shifts = tracked(plan.shifts, plan.progress and ledger is not None)
-        measured = measure(passes, question.surroundings, shifts)
+        thrift = _thrift(passes, question) if hasty else Thrift()
+        measured = measure(passes, question.surroundings, shifts, thrift)
         if ledger is not None and not plan.full_effort:
-            ledger.bound()
+            ledger.bound(without_rules=len(plan.shifts))
+        plan = replace(plan, shifts=plan.shifts[: len(measured.visible)])
+        question = replace(question, plan=plan)
         written = [] if plan.training else names_of(plan.model, originals.changed())
-        findings = Findings(question=question, rows=rows, measured=measured)
+        findings = Findings(question=question, rows=structure.outputs, measured=measured)
         outputs = _judged(findings)
-        if any(_is_doubtful(output, findings) for output in outputs):
+        doubts = [place for output in outputs for place in _doubts(output, findings)]
+        if doubts:
             with whatever_it_costs():
-                looks = _second_looks(passes, question, measured)
+                looks = _second_looks(passes, findings, doubts)
             findings = replace(findings, looks=looks)
             outputs = _judged(findings)
         if any(o.reason in (Reason.CONSTANT, Reason.DEAD) for o in outputs):
             with whatever_it_costs():
                 start = same_from(passes, apart=measured.signals == "batch")
             findings = replace(findings, same_from=start)
-    notes += [*measured.notes]
-    notes += [f"the model writes to {n!r} in its forward; it was put back" for n in written]
-    notes += [note for note in originals.left if note not in notes]
-    return _report(findings, outputs, notes)
+    writes = [f"the model writes to {n!r} in its forward; it was put back" for n in written]
+    notes = [*structure.notes, *measured.notes, *writes]
+    left = [note for note in originals.left if note not in notes]
+    return replace(findings, notes=(*notes, *left))
+
+
+FEW_OTHERS = 3
+"""Different signals of a hasty measurement: so many tell whether an output is the same for all."""
+
+
+def _thrift(passes: Passes, question: Question) -> Thrift:
+    """One shift that fails is enough, where its gap is too large for rounding.
+
+    A bound is held against the median distance of as many signals as in any check.
+    """
+    bound = question.bound
+
+    def enough(found: Found, variation: Variation) -> bool:
+        clear = found.gap > COARSEST * max(EPS, passes.eps)
+        over = bound is None or found.distance > bound * (variation.distance or 0.0)
+        return clear and over and (bound is not None or all(question.circles))
+
+    return Thrift(most_others=FEW_OTHERS if bound is None else MOST_OTHERS, enough=enough)
 
 
 def _second_looks(
-    passes: Passes, question: Question, measured: Measurement
-) -> Mapping[tuple[str, int], SecondLook]:
-    """By output and number of the shift: the gap in float64, or the noise of the output."""
-    plan, eps = passes.plan, max(EPS, measured.eps)
-    around = question.surroundings.mapped(lambda inputs: inputs.in_dtype(torch.float64))
-    exact = (
-        in_float64(plan, lambda again: measure(again, around, plan.shifts)) if eps > EPS else None
-    )
-    noise = noise_floor(passes) if exact is None else {}
-    looks = {}
-    for name in exact.distances if exact is not None else noise:
-        for i in range(len(plan.shifts)):
-            gap = None if exact is None else exact.distances[name][i].gap
-            looks[name, i] = SecondLook(gap=gap, noise=noise.get(name, 0.0), eps=eps)
-    return looks
+    passes: Passes, findings: Findings, doubts: Sequence[Place]
+) -> Mapping[Place, SecondLook]:
+    """The gaps in float64 where the model runs in it, else the noise of each output.
+
+    Of gaps that are too large for rounding, the largest of each output comes first; where it keeps
+    its size, the others need no second look.
+    """
+    eps = max(EPS, findings.measured.eps)
+    found = {(name, i): findings.measured.distances[name][i].gap for name, i in doubts}
+    clear = [place for place in doubts if found[place] > COARSEST * eps]
+    largest = {place[0]: place for place in sorted(clear, key=lambda place: found[place])}
+    first = [place for place in doubts if place not in clear or place in largest.values()]
+    gaps = _in_float64(passes, findings, first) if eps > EPS else None
+    if gaps is None:
+        noise = noise_floor(passes)
+        return {p: SecondLook(noise=noise.get(p[0], 0.0), eps=eps) for p in doubts}
+    if any(gaps[place] <= most_rounding(found[place], eps) for place in largest.values()):
+        gaps |= _in_float64(passes, findings, [p for p in clear if p not in gaps]) or {}
+    return {place: SecondLook(gap=gap, eps=eps) for place, gap in gaps.items()}
+
+
+def _in_float64(
+    passes: Passes, findings: Findings, places: Sequence[Place]
+) -> dict[Place, float] | None:
+    """The gaps at some outputs and shifts in float64; None where the model does not run in it."""
+    plan, measured = passes.plan, findings.measured
+    around = findings.question.surroundings.mapped(lambda inputs: inputs.in_dtype(torch.float64))
+    numbers = sorted({i for _, i in places})
+    shifts = [plan.shifts[i] for i in numbers]
+    gaps = in_float64(plan, lambda again: gaps_at(again, around, shifts, measured.magnitudes))
+    if gaps is None:
+        return None
+    at = dict(zip(numbers, gaps, strict=True))
+    return {(name, i): at[i][name] for name, i in places}
 
 
 def _demand(question: Question, shift: Shift) -> Demand:
@@ -218,20 +288,23 @@ def _judged_shift(findings: Findings, name: str, i: int) -> InvarianceShift:
     )
 
 
-def _is_doubtful(output: InvariantOutput, findings: Findings) -> bool:
-    return any(
-        doubtful(
+def _doubts(output: InvariantOutput, findings: Findings) -> list[Place]:
+    """The shifts of an output about which float64 may tell more."""
+    return [
+        (output.name, i)
+        for i, s in enumerate(output.shifts)
+        if any(s.shift)
+        and doubtful(
             (s.verdict, s.reason),
             _promise(findings, output.name, s.shift),
             _demand(findings.question, s.shift),
         )
-        for s in output.moved
-    )
+    ]
 
 
-def _report(
-    findings: Findings, outputs: Sequence[InvariantOutput], notes: Sequence[str]
-) -> InvarianceReport:
+def report_of(findings: Findings) -> InvarianceReport:
+    """What was found, judged."""
+    outputs = _judged(findings)
     question, measured = findings.question, findings.measured
     plan, around = question.plan, question.surroundings
     first, op = findings.same_from
@@ -263,7 +336,7 @@ def _report(
         causes=causes,
         same_from=first,
         sensitivity=_sensitivity(findings, outputs),
-        notes=(*notes, *_notes(measured, outputs, batch)),
+        notes=(*findings.notes, *_notes(measured, outputs, batch)),
         **about,
     )
     return replace(report, guilty=_guilty(report, findings.rows))

@@ -75,6 +75,7 @@ class Variation:
 class Measurement:
     """What a run gave: by output, its variation and what was found under each shift.
 
+    ``magnitudes``: by output, the largest magnitude of each channel for all those signals.
     ``odd``: outputs that cannot be compared. ``ignoring``: names and shapes of those that do not
     depend on the input. ``visible``: whether each shift changes the input. ``signals``: where the
     different ones come from. ``eps``: that of the coarsest type on the way.
@@ -82,6 +83,7 @@ class Measurement:
 
     shapes: Mapping[str, tuple[int, ...]]
     variations: Mapping[str, Variation]
+    magnitudes: Mapping[str, torch.Tensor]
     distances: Mapping[str, Sequence[Found]]
     visible: Sequence[bool]
     signals: str
@@ -101,38 +103,48 @@ class Other:
     step: int = 0
 
 
-def measure(passes: Passes, surroundings: Surroundings, shifts: Sequence[Shift]) -> Measurement:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Thrift:
+    """What may be left out: ``enough`` ends the shifts, ``most_others`` are the other signals."""
+
+    most_others: int = MOST_OTHERS
+    enough: Callable[[Found, Variation], bool] = lambda found, variation: False
+
+
+def measure(
+    passes: Passes,
+    surroundings: Surroundings,
+    shifts: Sequence[Shift],
+    thrift: Thrift | None = None,
+) -> Measurement:
     """The outputs for x, for different signals, and for x under each of the shifts.
 
     The batch runs as it was given, once for each shift, so nothing rests on its elements being
     apart. Raises ModelError where the outputs change their number or shape.
     """
-    plan = passes.plan
-    zero, seed = plan.zero, plan.seed
-    alone = run_alone(passes)
-    first = _traced(passes, surroundings.shifted(zero, seed))
+    plan, thrift = passes.plan, thrift or Thrift()
+    alone = run_alone(passes, geometry=True)
+    first = alone.traced or _traced(passes, surroundings.shifted(plan.zero, plan.seed))
     if first.leak in LEAVES_TORCH and first.ignoring:
-        raise ValuesLeftError(f"values left torch by {first.leak}")
-    base, unreadable = _values(plan, first)
-    apart = all(values.leads for values in base.values())
-    signals, others = other_signals(plan.inputs, seed, apart=apart)
-    spreads = {name: _Spread(values) for name, values in base.items()}
-    for k, other in enumerate(others):
-        unlike = _again(passes, other.inputs.shifted(zero, seed), base)
-        for name, spread in spreads.items():
-            spread.add(unlike[name], k, other)
+        raise ValuesLeftError(f"values left torch by {first.leak}", first.leak_line)
+    base, unreadable = _values(plan, _ends(first))
+    signals, spreads = _spreads(passes, first, base, thrift.most_others)
+    variations = {name: spread.result() for name, spread in spreads.items()}
     visible, moved = [], []
     for shift in shifts:
-        values = surroundings.shifted(shift, seed)
+        values = surroundings.shifted(shift, plan.seed)
         visible.append(any(_differing(plan.inputs, values)))
-        copy = _again(passes, values, base)
+        copy = _again(passes, values, first, base)
         moved.append({n: _found(v, copy[n], spreads[n].magnitude) for n, v in base.items()})
-    again = _traced(passes, surroundings.shifted(zero, seed))
-    repeated = [tensor for _, tensor, _ in again.outputs]
+        if any(thrift.enough(found, variations[name]) for name, found in moved[-1].items()):
+            break
+    again = _ends_again(passes, surroundings.shifted(plan.zero, plan.seed), first)
+    repeated = [tensor for _, tensor in again]
     doubt = alone.doubt.then(compare_alone(passes, alone.outputs, repeated, Reason.UNSTEADY))
     return Measurement(
         shapes={name: tuple(values.tensor.shape) for name, values in base.items()},
-        variations={name: spread.result() for name, spread in spreads.items()},
+        variations=variations,
+        magnitudes={name: spread.magnitude for name, spread in spreads.items()},
         distances={name: [each[name] for each in moved] for name in base},
         visible=visible,
         signals=signals,
@@ -144,34 +156,88 @@ def measure(passes: Passes, surroundings: Surroundings, shifts: Sequence[Shift])
     )
 
 
+def _spreads(
+    passes: Passes, first: Traced, base: dict[str, Values], most: int
+) -> tuple[str, dict[str, _Spread]]:
+    """Where different signals come from, and how far each output is apart for them."""
+    plan = passes.plan
+    apart = all(values.leads for values in base.values())
+    signals, others = other_signals(plan.inputs, plan.seed, apart=apart, most=most)
+    spreads = {name: _Spread(values) for name, values in base.items()}
+    for k, other in enumerate(others):
+        unlike = _again(passes, other.inputs.shifted(plan.zero, plan.seed), first, base)
+        for name, spread in spreads.items():
+            spread.add(unlike[name], k, other)
+    return signals, spreads
+
+
+def gaps_at(
+    passes: Passes,
+    surroundings: Surroundings,
+    shifts: Sequence[Shift],
+    magnitudes: Mapping[str, torch.Tensor],
+) -> list[dict[str, float]]:
+    """The gap of each output under each of the shifts, relative to magnitudes that are known."""
+    plan = passes.plan
+    first = _traced(passes, surroundings.shifted(plan.zero, plan.seed), geometry=True)
+    base, _ = _values(plan, _ends(first))
+    gaps = []
+    for shift in shifts:
+        copy = _again(passes, surroundings.shifted(shift, plan.seed), first, base)
+        gaps.append({n: _found(v, copy[n], magnitudes[n]).gap for n, v in base.items()})
+    return gaps
+
+
 def _traced(
     passes: Passes,
     values: list[Any],
     on_row: Callable[[Row, torch.Tensor], None] = lambda row, tensor: None,
+    *,
+    geometry: bool = False,
 ) -> Traced:
     plan = passes.plan
     with plan.inputs.without_gradients():
-        return passes.run(values, on_row, geometry=plan.circular_padding)
+        return passes.run(values, on_row, geometry=geometry or plan.circular_padding)
 
 
-def _values(plan: Plan, traced: Traced) -> tuple[dict[str, Values], list[OddOutput]]:
+Ends = Sequence[tuple[str, torch.Tensor]]
+"""The outputs of a pass, with their names."""
+
+
+def _ends(traced: Traced) -> Ends:
+    pairs = zip(output_rows(traced), traced.outputs, strict=True)
+    return [(row.name, tensor) for row, (_, tensor, _) in pairs]
+
+
+def _ends_again(passes: Passes, values: list[Any], first: Traced) -> Ends:
+    """The outputs for other values: on the way of the first pass, or traced where there is none."""
+    with passes.plan.inputs.without_gradients():
+        tensors = None if first.way is None else passes.run_again(first, values)
+    if tensors is None:
+        return _ends(_traced(passes, values))
+    return [(name, tensor) for (name, _), tensor in zip(_ends(first), tensors, strict=True)]
+
+
+def _values(plan: Plan, ends: Ends) -> tuple[dict[str, Values], list[OddOutput]]:
     """The values of every output that can be read, and the others."""
     lead = plan.inputs.main.tensor.shape[0]
     readable: dict[str, Values] = {}
     odd = []
-    for row, (_, tensor, _) in zip(output_rows(traced), traced.outputs, strict=True):
+    for name, tensor in ends:
         values = values_of(tensor, lead)
         if values is not None and values.tensor.numel():
-            readable[row.name] = values
+            readable[name] = values
             continue
         reason = Reason.UNREAD if values is None else Reason.EMPTY
-        odd.append(OddOutput(name=row.name, shape=tuple(tensor.shape), reason=reason))
+        odd.append(OddOutput(name=name, shape=tuple(tensor.shape), reason=reason))
     return readable, odd
 
 
-def _again(passes: Passes, values: list[Any], base: dict[str, Values]) -> dict[str, Values]:
+def _again(
+    passes: Passes, values: list[Any], first: Traced, base: dict[str, Values]
+) -> dict[str, Values]:
     """The same outputs for other values."""
-    readable, _ = _values(passes.plan, _traced(passes, values))
+    readable, _ = _values(passes.plan, _ends_again(passes, values, first))
     for name, known in base.items():
         other = readable.get(name)
         if other is None or other.tensor.shape != known.tensor.shape:
@@ -245,18 +311,20 @@ def _pair(b: int, k: int, step: int, batch: int) -> tuple[int, ...]:
     return min(b, partner), max(b, partner)
 
 
-def other_signals(inputs: Inputs, seed: int, *, apart: bool) -> tuple[str, list[Other]]:
+def other_signals(
+    inputs: Inputs, seed: int, *, apart: bool, most: int = MOST_OTHERS
+) -> tuple[str, list[Other]]:
     """Different signals: those of the batch in each other's place, or drawn where all are alike.
 
     Where the outputs do not keep the elements of the batch ``apart``, they may well be the same in
     another order, so that all are drawn.
     """
     batch = inputs.main.tensor.shape[0]
-    steps = range(1, min(batch // 2, MOST_OTHERS) + 1) if apart else ()
+    steps = range(1, min(batch // 2, most) + 1) if apart else ()
     rolled = [_other(inputs, inputs.mapped(_roll(k)), k) for k in steps]
     if any(o.differing for o in rolled):
         return "batch", rolled
-    drawn = [inputs.mapped(_draw(seed_of(seed, (k,)))) for k in range(MOST_OTHERS)]
+    drawn = [inputs.mapped(_draw(seed_of(seed, (k,)))) for k in range(most)]
     return "drawn", [_other(inputs, other, 0) for other in drawn]
 
 

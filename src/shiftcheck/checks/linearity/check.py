@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from shiftcheck.checks.equivariance.second_look import BREAK
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, only_signal, operated
 from shiftcheck.checks.linearity.rounding import Witness
 from shiftcheck.checks.linearity.superposition import (
@@ -43,6 +44,7 @@ HIDDEN = 0.01
 """A linear part of which less than this relative change would show is hidden by the constant."""
 
 
+@explaining_errors
 def check_linear(
     model: Model,
     x: Any,
@@ -115,14 +117,20 @@ class _Measured:
     precision: torch.dtype
     amplitude: float
     sensitivity: float | None
+    operator: Operator
+    leak_line: str
 
 
 def _notes(operator: Operator, measured: _Measured) -> tuple[str, ...]:
     notes = []
     if measured.precision != EXACT:
         notes.append("the model has no copy that computes in float64: compared in its own type")
-    if isinstance(operator.model, BlackBox):
-        notes.append("what is decided inside, outside of torch, is not seen")
+    if any(isinstance(o.model, BlackBox) for o in (operator, measured.operator)):
+        line = measured.operator.left_at or operator.left_at
+        where = f": values leave torch at {line}" if line else ""
+        notes.append(f"what is decided inside, outside of torch, is not seen{where}")
+    if measured.leak_line:
+        notes.append(f"a value is read from a tensor at {measured.leak_line}")
     if operator.inputs.gradients:
         notes.append("the model computes gradients in its forward: it ran outside inference mode")
     return tuple(notes)
@@ -155,7 +163,8 @@ def _measured(operator: Operator, seed: int) -> _Measured:
     outputs += [
         LinearOutput(name=n, shape=(), verdict=Linearity.INCONCLUSIVE, reason=r) for n, r in lost
     ]
-    return _Measured(tuple(outputs), precision, amplitude, _sensitivity(run))
+    leaked = next((r.leak_line for r in run.found.values() if r.leak_line), "")
+    return _Measured(tuple(outputs), precision, amplitude, _sensitivity(run), best, leaked)
 
 
 def _sensitivity(run: Responses) -> float | None:

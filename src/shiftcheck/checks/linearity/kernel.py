@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.linearity.impulses import ImpulseResponse
 from shiftcheck.checks.linearity.theorem import investigate
 from shiftcheck.checks.linearity.torch_modules import as_module
@@ -28,6 +29,7 @@ ERRORS: dict[Theorem, type[ShiftcheckError]] = {
 }
 
 
+@explaining_errors
 def impulse_response(
     model: Model,
     x: Any,
@@ -71,6 +73,7 @@ def impulse_response(
     return investigation.response
 
 
+@explaining_errors
 def as_convolution(
     model: Model,
     x: Any,

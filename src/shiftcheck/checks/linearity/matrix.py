@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.linearity.check import check_linear, raise_unless_linear
 from shiftcheck.checks.linearity.impulses import ROUNDING
 from shiftcheck.checks.linearity.operator import EXACT, Operator, in_type, operated
@@ -71,6 +72,7 @@ class OperatorMatrix:
         return rendered("text", self)
 
 
+@explaining_errors
 def operator_matrix(
     model: Model, x: Any, *, layer: str | None = None, seed: int = 0
 ) -> OperatorMatrix:

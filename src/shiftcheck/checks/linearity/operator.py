@@ -13,9 +13,9 @@ import torch
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import (
     LEAVES_TORCH,
+    RaisedError,
     ValuesLeftError,
     needs_gradients,
-    raised,
 )
 from shiftcheck.measuring.passes import Passes
 from shiftcheck.measuring.plan import Model, Plan
@@ -34,7 +34,8 @@ class Response:
 
     ``tensors``: the outputs by name, in float64 on the CPU, complex ones as pairs of real numbers.
     ``ignoring``: the names of those that do not depend on the signal. ``unread``: the names of what
-    is no dense tensor. ``dtypes``: the types on the way. ``leak``: how values were read, if so.
+    is no dense tensor. ``dtypes``: the types on the way. ``leak``: how values were read, if so, and
+    ``leak_line`` where.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -42,16 +43,21 @@ class Response:
     unread: tuple[str, ...]
     dtypes: frozenset[torch.dtype]
     leak: str
+    leak_line: str = ""
 
 
 @dataclass(eq=False)
 class Operator:
-    """A model, or its part up to a layer, that is called with one signal."""
+    """A model, or its part up to a layer, that is called with one signal.
+
+    ``left_at``: where values were found to leave torch, so that it is looked at from outside.
+    """
 
     model: Model
     inputs: Inputs
     layer: str | None
     originals: Originals
+    left_at: str = ""
 
     def __call__(self, signal: torch.Tensor) -> Response:
         """The response to a signal ``[any batch, channels, *spatial]`` of any floating type.
@@ -62,9 +68,10 @@ class Operator:
         given = with_signal(self.inputs, signal.to(like.dtype).to(like.device))
         try:
             return self._run(given)
-        except ValuesLeftError:
+        except ValuesLeftError as error:
             if self.layer is not None:
                 raise
+            self.left_at = error.line
             self.model = BlackBox(self.model, arrays=False)
         except ModelError as error:
             if given.gradients or not needs_gradients(error):
@@ -82,7 +89,7 @@ class Operator:
                 values, lambda row, tensor: None, geometry=False
             )
         if traced.leak in LEAVES_TORCH and self.layer is None:
-            raise ValuesLeftError(f"values left torch by {traced.leak}")
+            raise ValuesLeftError(f"values left torch by {traced.leak}", traced.leak_line)
         return _response(traced)
 
     def _whole(self, given: Inputs, values: list[Any]) -> Response:
@@ -91,7 +98,7 @@ class Operator:
             with given.without_gradients():
                 returned = self.model(*args, **kwargs)
         except Exception as error:
-            raise ModelError(raised(error, given.main.tensor.shape)) from error
+            raise RaisedError(error, Plan(model=self.model, inputs=given)) from error
         leaves = [("output" + path, leaf) for path, leaf in flat_outputs(returned)]
         tensors = {name: leaf for name, leaf in leaves if isinstance(leaf, torch.Tensor)}
         if not tensors:
@@ -116,6 +123,7 @@ def _response(traced: Traced) -> Response:
         (*unread, *("output" + path for path, _ in traced.unknown)),
         traced.dtypes,
         traced.leak,
+        traced.leak_line,
     )
 
 
@@ -140,8 +148,6 @@ def only_signal(inputs: Inputs) -> None:
             f"x holds {len(tensors)} tensors: linearity is a property in one signal; fix the"
             " others, for example lambda x: model(x, other)"
         )
-    if inputs.main.tensor.device.type == "meta":
-        raise InputError("x is on the meta device and has no values: give a signal")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from shiftcheck.checks.black_boxes import seen_as
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.linearity.agreement import Agreement, agreement_of
 from shiftcheck.checks.linearity.check import check_linear
 from shiftcheck.checks.linearity.impulse_placement import Span
@@ -39,6 +40,7 @@ from shiftcheck.report.linearity import ConvolutionReport, Linearity, LinearityR
 from shiftcheck.report.reasons import Reason
 
 
+@explaining_errors
 def check_convolution(
     model: Model,
     x: Any,

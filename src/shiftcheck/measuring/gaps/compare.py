@@ -6,13 +6,15 @@ Only scalars leave this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 import torch
 
+from shiftcheck.measuring.gaps.read import Asked, Asking, alike, answered, held
 from shiftcheck.measuring.gaps.regions import Gap, Map, Placed, Region, Span, index_at, index_of
 
 
@@ -31,15 +33,25 @@ class Base:
     ) -> None:
         self.values, self.tolerance, self.valid = values, tolerance, valid
         self.allowed = allowed
-        self.stays: dict[tuple[int, Placed], tuple[Map, Map | None]] = {}
+        self._asked_stays: dict[tuple[int, Placed], torch.Tensor] = {}
+        self._stays: dict[tuple[int, Placed], tuple[Map, Map | None]] = {}
 
     @cached_property
     def scales(self) -> torch.Tensor:
-        """The largest magnitude of each channel among the valid samples."""
+        """The largest magnitude of each channel among the valid samples, on the CPU."""
+        return answered(self._asked_scales())
+
+    def asked(self) -> Asking[None]:
+        """Find the magnitudes together with what others ask for."""
+        if "scales" not in vars(self):
+            self.scales = yield from self._asked_scales()
+
+    def _asked_scales(self) -> Asking[torch.Tensor]:
         inner = self.values
         for dim, (start, stop) in enumerate(self.valid):
             inner = inner.narrow(dim + 1, start, stop - start)
-        return largest(inner, None)
+        (scales,) = yield (largest(inner, None),)
+        return scales
 
     @cached_property
     def peak(self) -> float:
@@ -64,6 +76,28 @@ class Base:
         """Whether every value is finite."""
         return math.isfinite(self.peak)
 
+    def stay(self, i: int, p: Placed) -> torch.Tensor:
+        """How far each channel is from itself along one moved axis, where the others stay.
+
+        ``[channels, *the other axes]``, where the values are.
+        """
+        if (i, p) not in self._asked_stays:
+            one, two = (take(self.values, [p], [span]) for span in p.valid)
+            self._asked_stays[i, p] = _largest_along(one, two, p.dim)
+        return self._asked_stays[i, p]
+
+    def stays(self, i: int, p: Placed, errors: torch.Tensor) -> tuple[Map, Map | None]:
+        """The largest over the channels of what ``stay`` asked for: relative, and over tolerances.
+
+        NaN where the base has no difference from itself in some channel.
+        """
+        if (i, p) not in self._stays:
+            over = None if self.tolerance is None else _excesses(errors, self).amax(0).numpy()
+            top = _ratios(errors, self).amax(0)
+            top[errors.isnan().any(0)] = math.nan
+            self._stays[i, p] = top.numpy(), over
+        return self._stays[i, p]
+
 
 def measure(
     base: Base,
@@ -74,6 +108,20 @@ def measure(
     null: str,
     apart: Map | None = None,
 ) -> Gap:
+    """The gap of one copy by itself, as ``asked_gap`` finds it for many."""
+    places = None if apart is None else torch.from_numpy(apart)
+    return answered(asked_gap(base, copy, region, border=border, null=null, apart=places))
+
+
+def asked_gap(
+    base: Base,
+    copy: torch.Tensor,
+    region: Region,
+    *,
+    border: bool,
+    null: str,
+    apart: torch.Tensor | None = None,
+) -> Asking[Gap]:
     """Compare a layer of the base and of one shifted copy, both ``[everything else, *spatial]``.
 
     ``border``: measure the samples that overlap but are not valid, too. ``null``: compare
@@ -81,50 +129,85 @@ def measure(
     they are the same) or ``""``. ``apart``: the largest difference at each place that overlaps,
     where it is known. A gap of at most 4 eps of the largest channel is rounding.
     """
-    edge = _border(base.values, copy, region, apart) if border and region.bordered else None
-    if region.share == 0.0 or base.values.numel() == 0:
+    placed = region.along
+    bordered = border and region.bordered
+    empty = region.share == 0.0 or base.values.numel() == 0
+    sides = held(partial(_sides, base, copy, placed), base.values)
+    by_map = bordered and apart is not None and _inner(placed) is not None
+    known = yield from asked_by_name(
+        apart=() if apart is None or (empty and not by_map) else (apart,),
+        edges=_edges(base.values, copy, placed) if bordered and not by_map else (),
+        alike=() if empty or apart is not None else (_alike(*sides()),),
+        null=() if empty else tuple(_asked_of_nulls(base, placed, null)),
+    )
+    there = known["apart"][0].numpy() if known["apart"] else None
+    edge = _border(placed, there if by_map else None, known["edges"]) if bordered else None
+    if empty:
         room = region.room and base.values.numel() > 0
         return Gap(predicted=region.predicted, border=edge, share=0.0, fair=False, room=room)
-    agrees = apart is not None and not apart[region.inside].any()
+    agrees = bool(known["alike"][0]) if there is None else not there[region.inside].any()
     if agrees and edge is None and not null and base.tolerance is None:
         return region.agreed
-    relative_null, null_excess = _nulls(base, region.along, null) if null else (None, None)
-    gap = replace(
-        region.agreed,
-        border=edge,
-        null=relative_null,
-        null_excess=null_excess,
-        variation=_variation(base, region, relative_null),
-        excess=None if base.tolerance is None else 0.0,
-        scale=base.peak if null == "measure" else None,
-    )
+    gap = replace(region.agreed, border=edge, excess=None if base.tolerance is None else 0.0)
+    if null:
+        gap = yield from _with_null(gap, base, region, null, known["null"])
     if agrees:
         return gap
-    shifted = take(copy, region.along, [p.valid[0] for p in region.along])
-    expected = take(base.values, region.along, [p.valid[1] for p in region.along])
-    if torch.equal(shifted, expected):
-        return gap
-    return with_gap(gap, base, shifted, expected, region.along)
+    if there is not None and not np.isfinite(there[region.inside]).all():
+        (agreed,) = yield (_alike(*sides()),)  # infinities that agree have no difference
+        if agreed:
+            return gap
+    return (yield from asked_differences(gap, base, sides, placed))
+
+
+def asked_by_name(**asked: Asked) -> Asking[dict[str, Asked]]:
+    """Several groups of tensors at once, and what was answered to each."""
+    everything = tuple(t for group in asked.values() for t in group)
+    answers = iter((yield everything) if everything else ())
+    return {name: tuple(islice(answers, len(group))) for name, group in asked.items()}
+
+
+def _sides(
+    base: Base, copy: torch.Tensor, placed: Sequence[Placed]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The samples that are compared: of the copy, and those of the base."""
+    here, there = zip(*(p.valid for p in placed), strict=True) if placed else ((), ())
+    return take(copy, placed, here), take(base.values, placed, there)
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return alike(one, other, block_of(one))
 
 
 HARDLY = 0.25
 """A null comparison below this may be one of a base that does not vary at all."""
 
 
-def with_gap(
+def asked_differences(
     gap: Gap,
     base: Base,
-    shifted: torch.Tensor,
-    expected: torch.Tensor,
+    sides: Callable[[], tuple[torch.Tensor, torch.Tensor]],
     placed: Sequence[Placed],
-) -> Gap:
-    """The gap with what sets the compared samples apart: how far, where, and how many of them."""
-    errors = largest(shifted, expected)
+    *,
+    errors: torch.Tensor | None = None,
+) -> Asking[Gap]:
+    """The gap with what sets the compared samples apart: how far, where, and how many of them.
+
+    ``sides``: gives the samples. ``errors``: the largest gap of each channel, if it is known.
+    """
+    if errors is None:
+        (errors,) = yield (largest(*sides()),)
     relative, channel = relative_to(errors, base)
+    far = relative > max(WORTH_A_PLACE, min(base.allowed, FAINT))
+    off = relative > base.allowed
+    known = yield from asked_by_name(
+        place=(_farthest(*sides(), channel),) if far else (),
+        count=(_differing(*sides(), base),) if off else (),
+    )
     worst = None
-    if relative > max(WORTH_A_PLACE, min(base.allowed, FAINT)):
-        apart = (_wide(shifted[channel]) - _wide(expected[channel])).abs()
-        place = np.unravel_index(int(apart.argmax()), tuple(apart.shape))
+    if far:
+        sizes = sides()[0].shape[1:]
+        place = np.unravel_index(int(known["place"][0]), tuple(sizes))
         spans = zip(placed, place, strict=True)
         worst = (channel, *(index_at(p.valid[0], int(i)) for p, i in spans))
     return replace(
@@ -134,18 +217,22 @@ def with_gap(
         excess=excess_of(errors, base),
         scale=float(base.scales[channel]),
         worst=worst,
-        differing=_differing(shifted, expected, base) if relative > base.allowed else None,
+        differing=int(known["count"][0]) / sides()[0].numel() if off else None,
     )
 
 
-def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> float:
-    """The share of the compared values whose gap is larger than allowed for their channel."""
+def _farthest(shifted: torch.Tensor, expected: torch.Tensor, channel: int) -> torch.Tensor:
+    """The place of the largest gap of a channel, ``[]``, counted through its dimensions."""
+    return (_wide(shifted[channel]) - _wide(expected[channel])).abs().argmax()
+
+
+def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> torch.Tensor:
+    """How many of the compared values have a gap larger than allowed for their channel, ``[]``."""
     rtol, atol = base.tolerance or (base.allowed, 0.0)
     allowed = (rtol * base.scales + atol).to(shifted.device).reshape(-1, *[1] * (shifted.ndim - 1))
     step = max(1, block_of(shifted) * shifted.shape[0] // shifted.numel())
     parts = zip(shifted.split(step), expected.split(step), allowed.split(step), strict=True)
-    count = sum(int(((_wide(a) - _wide(b)).abs() > c).sum()) for a, b, c in parts)
-    return count / shifted.numel()
+    return torch.stack([((_wide(a) - _wide(b)).abs() > c).sum() for a, b, c in parts]).sum()
 
 
 def excess_of(errors: torch.Tensor, base: Base) -> float | None:
@@ -198,13 +285,10 @@ def block_of(tensor: torch.Tensor) -> int:
 
 
 def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
-    """The largest magnitude of each channel of ``values``, or of its difference from ``other``.
-
-    On the CPU, wherever the values are: so few are read at once rather than one by one.
-    """
+    """The largest magnitude of each channel of ``values``, or of its difference from ``other``."""
     channels = values.shape[0]
     if channels == 0 or values.numel() == 0:
-        return torch.zeros(channels, dtype=torch.float64, device="cpu")
+        return torch.zeros(channels, dtype=torch.float64, device=values.device)
     step = max(1, block_of(values) * channels // values.numel())
     largest_of = []
     for start in range(0, channels, step):
@@ -212,7 +296,7 @@ def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
         if other is not None:
             part = part - _wide(other[start : start + step])
         largest_of.append(part.abs().reshape(part.shape[0], -1).amax(1))
-    return torch.cat(largest_of).cpu()
+    return torch.cat(largest_of)
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -234,16 +318,23 @@ def take(tensor: torch.Tensor, placed: Sequence[Placed], spans: Sequence[Span]) 
     return out
 
 
-def _border(
-    base: torch.Tensor, copy: torch.Tensor, region: Region, apart: Map | None
-) -> float | None:
-    """The largest gap on samples that overlap but are not valid along at least one axis."""
-    placed = region.along
-    if apart is not None and (inner := _inner(placed)) is not None:
+def _border(placed: Sequence[Placed], apart: Map | None, edges: Asked) -> float | None:
+    """The largest gap on samples that overlap but are not valid along at least one axis.
+
+    From the map, where one is given, and else from what was asked of the edges.
+    """
+    tops = [float(top) for top in edges]
+    if apart is not None:
         outside = apart[index_of([p.all[0] for p in placed])].copy()
-        outside[inner] = 0.0
-        top = float(outside.max())
-        return top if math.isfinite(top) else None
+        outside[_inner(placed)] = 0.0
+        tops = [float(outside.max())]
+    if not tops or not all(map(math.isfinite, tops)):
+        return None
+    return max(tops)
+
+
+def _edges(base: torch.Tensor, copy: torch.Tensor, placed: Sequence[Placed]) -> Asked:
+    """The largest gap of each run of samples that overlap but are not valid, ``[]`` each."""
     tops = []
     for i, p in enumerate(placed):
         head, tail = [q.valid for q in placed[:i]], [q.all for q in placed[i + 1 :]]
@@ -251,10 +342,8 @@ def _border(
             here, there = zip(*head, edge, *tail, strict=True)
             one, two = take(copy, placed, here), take(base, placed, there)
             if one.numel():
-                tops.append(float(largest(one, two).max()))
-    if not tops or not all(map(math.isfinite, tops)):
-        return None
-    return max(tops)
+                tops.append(largest(one, two).max())
+    return tuple(tops)
 
 
 def _inner(placed: Sequence[Placed]) -> tuple[slice, ...] | None:
@@ -269,39 +358,61 @@ def _inner(placed: Sequence[Placed]) -> tuple[slice, ...] | None:
     return tuple(inner)
 
 
-def _nulls(base: Base, placed: Sequence[Placed], how: str) -> tuple[float | None, float | None]:
-    """How far the base is from itself with the shift left out: relative, and over the tolerances.
+def _asked_of_nulls(base: Base, placed: Sequence[Placed], how: str) -> Iterator[torch.Tensor]:
+    """What tells how far the base is from itself with the shift left out, for each moved axis.
 
-    The smallest, over the moved axes, of the largest gap.
+    Whether it is the same, ``[]``, or how far each channel is at each place of the other axes.
     """
+    for i, p in enumerate(placed):
+        if p.moved and how == "same":
+            yield _alike(*_left_out(base, placed, i))
+        if p.moved and how == "measure":
+            yield base.stay(i, p)
+
+
+def _left_out(base: Base, placed: Sequence[Placed], i: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The compared samples of the base, and those with one axis left where it was."""
+    here = [p.valid[0] for p in placed]
+    there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
+    return take(base.values, placed, here), take(base.values, placed, there)
+
+
+def _with_null(gap: Gap, base: Base, region: Region, how: str, answers: Asked) -> Asking[Gap]:
+    """The gap with how far the base is from itself with the shift left out.
+
+    The smallest, over the moved axes, of the largest gap: relative, and over the tolerances.
+    """
+    placed = region.along
     here = [p.valid[0] for p in placed]
     relative, excess = [], []
-    for i, p in enumerate(placed):
-        if not p.moved:
+    moved = [(i, p) for i, p in enumerate(placed) if p.moved]
+    for (i, p), answer in zip(moved, answers, strict=True):
+        if how == "same":
+            relative += [0.0] if answer else []
+            excess += [0.0] if answer else []
             continue
-        if how == "measure" and base.finite:
-            stay, over = _stay(base, i, p)
-            others = index_of([span for j, span in enumerate(here) if j != i])
-            top = float(stay[others].max())
-            if math.isfinite(top):
-                relative.append(top)
-                excess.append(0.0 if over is None else float(over[others].max()))
-                continue
-        there = [q.valid[1] if j == i else q.valid[0] for j, q in enumerate(placed)]
-        one, two = take(base.values, placed, here), take(base.values, placed, there)
-        if torch.equal(one, two):
-            relative.append(0.0)
-            excess.append(0.0)
-        elif how == "measure":
-            errors = largest(one, two)
-            relative.append(relative_to(errors, base)[0])
-            excess.append(excess_of(errors, base) or 0.0)
-    if not relative:
-        return None, None
-    return min(relative), None if base.tolerance is None else min(excess)
+        stay, over = base.stays(i, p, answer)
+        others = index_of([span for j, span in enumerate(here) if j != i])
+        top = float(stay[others].max()) if base.finite else math.nan
+        if math.isfinite(top):
+            relative.append(top)
+            excess.append(0.0 if over is None else float(over[others].max()))
+            continue
+        one, two = _left_out(base, placed, i)
+        agreed, errors = yield _alike(one, two), largest(one, two)
+        relative.append(0.0 if agreed else relative_to(errors, base)[0])
+        excess.append(0.0 if agreed else excess_of(errors, base) or 0.0)
+    null = min(relative, default=None)
+    return replace(
+        gap,
+        null=null,
+        null_excess=None if base.tolerance is None else min(excess, default=None),
+        variation=(yield from _variation(base, region, null)),
+        scale=base.peak if how == "measure" else None,
+    )
 
 
-def _variation(base: Base, region: Region, null: float | None) -> float | None:
+def _variation(base: Base, region: Region, null: float | None) -> Asking[float | None]:
     """How much the base varies over space; None where the shift makes a difference."""
     if null is None or null > HARDLY or not base.finite:
         return None
@@ -309,26 +420,12 @@ def _variation(base: Base, region: Region, null: float | None) -> float | None:
     flat = _wide(inside.flatten(1))
     if flat.is_complex():
         return None
-    return relative_to((flat.amax(1) - flat.amin(1)).double().cpu(), base)[0]
-
-
-def _stay(base: Base, i: int, p: Placed) -> tuple[Map, Map | None]:
-    """How far the base is from itself along one moved axis, at each place of the other axes.
-
-    NaN where it has no difference from itself in some channel.
-    """
-    if (i, p) not in base.stays:
-        one, two = (take(base.values, [p], [span]) for span in p.valid)
-        errors = _largest_along(one, two, p.dim)
-        over = None if base.tolerance is None else _excesses(errors, base).amax(0).numpy()
-        top = _ratios(errors, base).amax(0)
-        top[errors.isnan().any(0)] = math.nan
-        base.stays[i, p] = top.numpy(), over
-    return base.stays[i, p]
+    (varied,) = yield ((flat.amax(1) - flat.amin(1)).double(),)
+    return relative_to(varied, base)[0]
 
 
 def _largest_along(one: torch.Tensor, other: torch.Tensor, dim: int) -> torch.Tensor:
     """The largest difference of each channel along one dimension."""
     step = max(1, block_of(one) * one.shape[0] // one.numel())
     parts = zip(one.split(step), other.split(step), strict=True)
-    return torch.cat([(_wide(a) - _wide(b)).abs().amax(dim) for a, b in parts]).cpu()
+    return torch.cat([(_wide(a) - _wide(b)).abs().amax(dim) for a, b in parts])

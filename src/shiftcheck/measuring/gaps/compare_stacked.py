@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from shiftcheck.measuring.gaps.regions import Map, Region
+from shiftcheck.measuring.gaps.regions import Region
 
 BLOCK = 2**16
 ROOM = 2**18
@@ -24,11 +24,12 @@ LARGER = 2**6
 
 def maps(
     copies: torch.Tensor, base: torch.Tensor, plans: Sequence[Region | None]
-) -> Iterator[Map | None]:
+) -> Iterator[torch.Tensor | None]:
     """The map of each of the copies ``[copies, channels, *spatial]`` from the base without copies.
 
-    Only the places of ``Placed.all`` have a meaning. None where there is no plan, the places that
-    overlap are no run, or the tensor is not stored in a way that allows it.
+    Only the places of ``Placed.all`` have a meaning. A map is where the values are. None where
+    there is no plan, the places that overlap are no run, or the tensor is not stored in a way that
+    allows it.
     """
     flat = _flat(copies)
     if flat is None or flat.numel() == 0:
@@ -44,10 +45,10 @@ def maps(
     for start in range(0, len(plans), together):
         group = range(start, min(start + together, len(plans)))
         met = {i: step for i in group if (step := steps[i]) is not None}
-        at: dict[int, Map] = {}
+        at: dict[int, torch.Tensor] = {}
         if met:
             differences = _differences([parts[i] for i in met], origin, list(met.values()), room)
-            at = dict(zip(met, differences.reshape(len(met), *sizes).cpu().numpy(), strict=True))
+            at = dict(zip(met, differences.reshape(len(met), *sizes), strict=True))
         yield from (at.get(i) for i in group)
 
 

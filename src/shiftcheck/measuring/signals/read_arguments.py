@@ -195,14 +195,41 @@ def check_shifts(shifts: Any, inputs: Inputs, *, between: bool = False) -> tuple
 
     ``between``: they may be fractions of pixels.
     """
-    if isinstance(shifts, str) or not isinstance(shifts, Iterable):
-        raise InputError(f"shifts={shifts!r}: give a list of shifts, such as [(1, 0), (0, 1)]")
-    checked = tuple(_one_shift(shift, inputs, between) for shift in shifts)
+    axes = len(inputs.pixels)
+    listed = _plain(shifts)
+    if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
+        raise InputError(f"shifts={listed!r}: give a list of shifts, such as {_examples(axes)}")
+    entries = [_plain(shift) for shift in listed]
+    if axes > 1 and entries and all(map(_is_number, entries)):
+        meant = [tuple(entries)] if len(entries) == axes else _examples(axes)
+        raise InputError(f"shifts={_shown(shifts, entries)}: give a list: {meant}")
+    checked = tuple(_one_shift(shift, inputs, between) for shift in entries)
     if not all(map(is_whole, checked)):
         _check_values_between(checked, inputs)
     if not checked:
         raise InputError("shifts=[] is empty: give at least one shift, or None to have them chosen")
     return checked
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, and lists of them, in the place of arrays and tensors of numbers."""
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return value.tolist()
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    numbers = int | float | Fraction
+    return isinstance(value, numbers) and not isinstance(value, bool)
+
+
+def _shown(given: Any, entries: Sequence[Any]) -> str:
+    return repr(given) if isinstance(given, tuple | list) else repr(list(entries))
+
+
+def _examples(axes: int) -> str:
+    steps = [tuple(int(a == b) for b in range(axes)) for a in range(axes)]
+    return repr(steps[:2])
 
 
 def _check_values_between(shifts: Sequence[Shift], inputs: Inputs) -> None:
@@ -217,16 +244,18 @@ def _check_values_between(shifts: Sequence[Shift], inputs: Inputs) -> None:
 
 
 def _one_shift(shift: Any, inputs: Inputs, between: bool) -> Shift:
-    entries = tuple(shift) if isinstance(shift, Sequence | np.ndarray) else (shift,)
+    several = isinstance(shift, Sequence) and not isinstance(shift, str)
+    entries = tuple(_plain(v) for v in shift) if several else (shift,)
     pixels = inputs.pixels
-    numbers = int | float | np.integer | np.floating | Fraction
-    if not all(isinstance(v, numbers) and math.isfinite(v) for v in entries):
+    example = _examples(len(pixels))
+    if not all(_is_number(v) and math.isfinite(v) for v in entries):
         kind = "pixels" if between else "whole pixels"
-        raise InputError(f"shifts: {shift!r} is no tuple of {kind}, such as (1, 0)")
+        raise InputError(f"shifts: {shift!r} is no tuple of {kind}: give a list such as {example}")
     if len(entries) != len(pixels):
         raise InputError(
-            f"shifts: {shift!r} has {len(entries)} entries, the signal has {len(pixels)} spatial"
-            f" axes of size {pixels}"
+            f"shifts: {shift!r} has {len(entries)} entr{'y' if len(entries) == 1 else 'ies'}, the"
+            f" signal has {len(pixels)} spatial axes of size {pixels}: give one number for each,"
+            f" such as {example}"
         )
     for v, n in zip(entries, pixels, strict=True):
         if not between and float(v) != math.floor(float(v)):

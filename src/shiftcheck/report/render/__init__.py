@@ -6,10 +6,17 @@ from typing import Any
 from shiftcheck.report.base import renderers
 from shiftcheck.report.render.contents import Contents
 from shiftcheck.report.render.edges import contents_of_edges, render_edges
-from shiftcheck.report.render.html import contents_of_report, render_page, render_plain_page
+from shiftcheck.report.render.html import (
+    contents_of_report,
+    render_index,
+    render_page,
+    render_page_of_invariance,
+    render_plain_page,
+)
 from shiftcheck.report.render.invariance import (
     contents_of_invariance,
     explain_invariance,
+    headline_of,
     render_invariance,
 )
 from shiftcheck.report.render.linearity import (
@@ -17,10 +24,12 @@ from shiftcheck.report.render.linearity import (
     contents_of_linearity,
     explain_convolution,
     explain_linearity,
+    headline_of_convolution,
+    headline_of_linearity,
     show_matrix,
 )
 from shiftcheck.report.render.notebook import render_notebook
-from shiftcheck.report.render.sentences import explain
+from shiftcheck.report.render.sentences import explain, headline
 from shiftcheck.report.render.sizes import contents_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
 
@@ -43,6 +52,11 @@ def render_from_contents(form: str, render: Callable[[Contents], str]) -> None:
 render_from_contents("notebook", render_notebook)
 render_from_contents("html", render_plain_page)
 renderers["html", "Report"] = render_page
+renderers["headline", "Report"] = headline
+renderers["headline", "InvarianceReport"] = headline_of
+renderers["headline", "LinearityReport"] = headline_of_linearity
+renderers["headline", "ConvolutionReport"] = headline_of_convolution
+renderers["html", "InvarianceReport"] = render_page_of_invariance
 renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
 renderers["text", "LinearityReport"] = explain_linearity
@@ -57,6 +71,7 @@ __all__ = [
     "explain_invariance",
     "explain_linearity",
     "render_edges",
+    "render_index",
     "render_invariance",
     "render_notebook",
     "render_page",

@@ -39,13 +39,17 @@ class Sheet:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a page or a notebook shows; ``made`` holds names and values."""
+    """What a page or a notebook shows; ``made`` holds names and values.
+
+    ``figure``: a picture as markup for a notebook, which runs no script; or empty.
+    """
 
     headline: str
     verdict: str
     sentences: tuple[str, ...]
     sheets: tuple[Sheet, ...]
     made: tuple[tuple[str, str], ...] = ()
+    figure: str = ""
 
 
 def wrapped(lines: Iterable[str], columns: int = COLUMNS) -> list[str]:

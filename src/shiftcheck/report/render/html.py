@@ -3,65 +3,98 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from shiftcheck.errors import MissingExtraError
-from shiftcheck.report.equivariance import LayerResult, Report
+from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult
+from shiftcheck.report.invariance import InvarianceReport, InvarianceShift
+from shiftcheck.report.render.cells import NOT_COMPARED
 from shiftcheck.report.render.contents import Contents, how_made
-from shiftcheck.report.render.numbers import each, halo, size, spans
+from shiftcheck.report.render.invariance import contents_of_invariance
+from shiftcheck.report.render.layers import (
+    LIES_HERE,
+    REST,
+    accused_row,
+    cause_of,
+    mark_of,
+    sheet_of_layers,
+    verdict_of,
+    verdict_of_shift,
+)
+from shiftcheck.report.render.numbers import gap
+from shiftcheck.report.render.plain import UNIT
 from shiftcheck.report.render.sentences import headline, reproduce, sentences
-from shiftcheck.report.render.table import layers_of
-
-DIGITS = 3
-"""Of the numbers behind the charts; the JSON of a report has them all."""
 
 
 def render_page(report: Report) -> str:
     """The page; everything that it shows is in the report.
 
-    Raises MissingExtraError where jinja2 or plotly is not installed.
+    Raises MissingExtraError where jinja2 is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise _missing(error) from error
+    row = accused_row(report)
     return _filled(
         "report.html.j2",
-        contents_of_report(report),
-        script=_template("report.js"),
-        plotly=get_plotlyjs(),
+        contents=contents_of_report(report),
+        lies_here=row.name if row is not None and mark_of(row) == LIES_HERE else "",
+        measured=bool(report.shifts),
+        borders=any(layer.border_error is not None for layer in report.layers),
+        scripts=(_template("charts.js"), _template("report.js")),
         data=as_script(_data(report)),
+    )
+
+
+def render_page_of_invariance(report: InvarianceReport) -> str:
+    """The page of a check of invariance: as a plain one, with the error over the shifts drawn."""
+    if report.decisive.relative_error is None:
+        return render_plain_page(contents_of_invariance(report))
+    return _filled(
+        "invariance.html.j2",
+        contents=contents_of_invariance(report),
+        scripts=(_template("charts.js"), _template("invariance.js")),
+        data=as_script(_data_of_invariance(report)),
     )
 
 
 def render_plain_page(contents: Contents) -> str:
     """A page of sentences and tables, without scripts; raises MissingExtraError without jinja2."""
-    return _filled("plain.html.j2", contents)
+    return _filled("plain.html.j2", contents=contents)
 
 
-def _filled(template: str, contents: Contents, **more: str) -> str:
+def render_index(entries: Iterable[tuple[str, str, str, str]]) -> str:
+    """A page with a line for each check: its test, verdict and model, and the page of its report.
+
+    Raises MissingExtraError without jinja2.
+    """
+    listed = tuple(entries)
+    verdicts = dict.fromkeys(verdict for _, verdict, _, _ in listed)
+    counted = [f"{sum(e[1] == v for e in listed)} {v}" for v in verdicts]
+    many = "1 check" if len(listed) == 1 else f"{len(listed)} checks"
+    return _filled("index.html.j2", entries=listed, title=f"{many}: {', '.join(counted)}")
+
+
+def _filled(template: str, **values: Any) -> str:
+    page = _environment().get_template(template)
+    return str(page.render(style=_template("report.css"), **values))
+
+
+def _environment() -> Any:
     try:
         import jinja2
     except ImportError as error:
-        raise _missing(error) from error
-    environment = jinja2.Environment(
+        raise MissingExtraError(
+            f"a page needs {error.name}: install it with pip install 'torch-shiftcheck[html]'"
+        ) from error
+    return jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FunctionLoader(_template),
     )
-    style = _template("report.css")
-    return environment.get_template(template).render(contents=contents, style=style, **more)
 
 
 def _template(name: str) -> str:
     return files("shiftcheck.report.render").joinpath("templates", name).read_text("utf-8")
-
-
-def _missing(error: ImportError) -> MissingExtraError:
-    return MissingExtraError(
-        f"a page needs {error.name}: install it with pip install 'torch-shiftcheck[html]'"
-    )
 
 
 def contents_of_report(report: Report) -> Contents:
@@ -78,7 +111,7 @@ def contents_of_report(report: Report) -> Contents:
         headline=headline(report),
         verdict="structure only" if report.verdict is None else str(report.verdict),
         sentences=tuple(sentences(report)[1:]),
-        sheets=(layers_of(report),),
+        sheets=(sheet_of_layers(report),),
         made=(*made, ("again", again)),
     )
 
@@ -91,14 +124,15 @@ def as_script(data: Any) -> str:
 
 def _data(report: Report) -> dict[str, Any]:
     """What the charts and the table show, for the script of the page."""
-    rows = [_row(row) for row in report.layers]
+    accused = accused_row(report)
     return {
         "shifts": [list(shift) for shift in report.shifts],
+        "unit": _unit(len(report.spatial_dims)),
         "pixels": [report.input_shape[d] for d in report.spatial_dims],
-        "sensitivity": _number(report.sensitivity),
-        "guilty": report.guilty.layer if report.guilty is not None else None,
-        "layers": rows,
-        "outputs": [_row(row) for row in report.outputs],
+        "guilty": None if accused is None else report.layers.index(accused),
+        "mark": "" if accused is None else mark_of(accused),
+        "columns": ["layer", "verdict", "cause", *REST],
+        "layers": [_row(row) for row in report.layers],
     }
 
 
@@ -106,31 +140,53 @@ def _row(row: LayerResult) -> dict[str, Any]:
     allowed = [s.allowance for s in row.shifts if s.allowance is not None]
     return {
         "name": row.name,
-        "op": row.op,
-        "shape": size(row.shape),
-        "stride": each(row.stride),
-        "period": each(row.period),
-        "field": each(row.receptive_field),
-        "halo": halo(row.halo),
-        "valid": spans(row.valid),
-        "verdict": "not measured" if row.verdict is None else str(row.verdict),
-        "reason": row.reason,
-        "causes": list(dict.fromkeys(cause.kind for cause in row.causes)),
+        "cells": [verdict_of(row), cause_of(row), *(show(row) for show in REST.values())],
         "error": _number(row.relative_error),
         "border": _number(row.relative_border_error),
-        "inside": _number(row.local_interior),
-        "edge": _number(row.local_border),
         "allowance": _number(max(allowed, default=None)),
-        "errors": [_number(s.relative_error) for s in row.shifts],
+        **_over_shifts(row.shifts, verdict_of_shift),
         "steps": [None if s is None else float(s) for s in row.stride],
         "halos": [None if h is None else [_finite(h[0]), _finite(h[1])] for h in row.halo],
         "runs": [None if v is None else [list(run) for run in v] for v in row.valid],
-        "sizes": list(row.shape[2:]),
+    }
+
+
+def _data_of_invariance(report: InvarianceReport) -> dict[str, Any]:
+    shown = report.decisive.shifts
+    return {
+        "unit": _unit(len(shown[0].shift)),
+        "shifts": [list(s.shift) for s in shown],
+        **_over_shifts(shown, _verdict_of_invariance),
+    }
+
+
+def _unit(axes: int) -> str:
+    return f"{UNIT.get(axes, 'pixel')}s"
+
+
+def _verdict_of_invariance(result: InvarianceShift) -> str:
+    if result.relative_error is None:
+        return NOT_COMPARED
+    return "not judged" if result.verdict is None else str(result.verdict)
+
+
+S = TypeVar("S", ShiftResult, InvarianceShift)
+
+
+def _over_shifts(results: Sequence[S], verdict: Callable[[S], str]) -> dict[str, Any]:
+    """The error at every shift, and the verdict by its place in a list of those that occur."""
+    verdicts = [verdict(result) for result in results]
+    kinds = list(dict.fromkeys(verdicts))
+    return {
+        "errors": [_number(result.relative_error) for result in results],
+        "kinds": kinds,
+        "verdicts": [kinds.index(v) for v in verdicts],
     }
 
 
 def _number(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
+    """A number with the digits that the tables and sentences show."""
+    return None if value is None else float(gap(value))
 
 
 def _finite(value: float) -> float | None:

@@ -20,7 +20,9 @@ from shiftcheck.report.invariance import (
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.call import asked_for
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
+from shiftcheck.report.render.map_of_shifts import drawn_map
 from shiftcheck.report.render.numbers import count, each, gap
+from shiftcheck.report.render.sentences import leaving
 
 LINES = 30
 
@@ -71,7 +73,7 @@ def _evidence(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         return lines
     if output.variation is not None:
         lines.append(
-            f"different signals are {output.variation:.3g} apart"
+            f"different signals are {output.variation:.2g} apart"
             f" (median of {count(output.pairs, 'pair')} {FROM[report.signals]})"
         )
     if worst is not None:
@@ -136,19 +138,57 @@ def _blame(report: InvarianceReport, output: InvariantOutput) -> list[str]:
         lines.append(f"all signals give the same from layer {report.same_from!r} on")
     if report.guilty is not None:
         lines += _accusation(report, report.guilty, output.worst)
-    lines += [_trial(trial, report) for trial in report.trials]
-    if report.untried:
-        changes = "; ".join(map(_words, report.untried))
-        lines.append(f"not tried: {changes} (effort='full' does it)")
-    if hint := report.reason.hints.invariance:
-        lines.append(f"remedy: {hint}")
-    if report.guilty is not None and not any(t.works for t in report.trials):
-        known = [kind.remedy_of_invariance for kind in _kinds(report)]
-        lines += [f"to try: {text}" for text in known if text]
+        lines += leaving(report.guilty)
+    lines += _advice(report)
     image = len(output.shape) >= len(report.fill) + 2
     if report.verdict is InvarianceVerdict.NOT_INVARIANT and image:
         lines.append("if this output is to move with the input, use shiftcheck.assert_equivariant")
     return lines
+
+
+def _advice(report: InvarianceReport) -> list[str]:
+    """A change of the model first, then of the shifts, then of what is asked."""
+    lines = [_trial(trial, report) for trial in report.trials if not trial.works]
+    works = [t for t in report.trials if t.works]
+    found = [t for t in works if t.max_relative_error is None]
+    lines += [_trial(trial, report) for trial in found]
+    if report.untried:
+        changes = "; ".join(map(_words, report.untried))
+        lines.append(f"not tried: {changes} (effort='full' does it)")
+    if report.reason is Reason.NO_BOUND and works:
+        lines.append("what enters changes the output, so this was measured and not judged")
+    elif hint := report.reason.hints.invariance:
+        lines.append(f"remedy: {hint}")
+    if report.guilty is not None and not found:
+        known = [(kind, kind.remedy_of_invariance) for kind in _kinds(report)]
+        lines += [f"to try: {_at(kind, report)}{text}" for kind, text in known if text]
+    if report.equivariant_features:
+        lines.append(
+            "remedy: check the features before the head; this passes: shiftcheck.assert_equivariant"
+            f"(model, x{asked_for(report.fixed, ())}, layer={report.equivariant_features!r}"
+            f"{_dimensions(report)})"
+        )
+    lines += [_trial(trial, report) for trial in works if trial not in found]
+    unknown = report.verdict is InvarianceVerdict.INCONCLUSIVE
+    if (report.relative_error or 0.0) >= 1.0 and not unknown:
+        lines.append(
+            "no bound helps: a shift changes the output as much as another signal does, and"
+            " max_relative_error has to be below 1"
+        )
+    return lines
+
+
+def _dimensions(report: InvarianceReport) -> str:
+    """The spatial dimensions, where they are not all from the third on."""
+    dims = report.spatial_dims
+    usual = dims == tuple(range(2, len(report.input_shape)))
+    return "" if usual else f", spatial_dims={dims}"
+
+
+def _at(kind: CauseKind, report: InvarianceReport) -> str:
+    """Where a cause is, to say what is to be changed."""
+    first = next((c for c in report.causes if c.kind == kind and not c.latent), None)
+    return "" if first is None else f"at layer {first.layer!r}, "
 
 
 def _accusation(
@@ -170,21 +210,30 @@ def _kinds(report: InvarianceReport) -> list[CauseKind]:
 
 
 def _trial(trial: InvarianceTrial, report: InvarianceReport) -> str:
+    bound = trial.max_relative_error
+    if bound is not None:
+        return (
+            f"remedy: max_relative_error={bound:g}, a bound with which this check passes: a shift"
+            f" may change the output by {100 * bound:.3g} % of what another signal does"
+        )
     words = _words(trial.change)
     if trial.works:
         bounded = report.max_relative_error is not None
         error = f", relative error {gap(trial.relative_error)}" if bounded else ""
         return f"remedy: {words}: then it passes{error}"
     why = f" ({trial.reason})" if trial.reason else ""
-    return f"tried: {words}: relative error {gap(trial.relative_error)}, no pass{why}"
+    where = "" if trial.shift is None else f" at shift {trial.shift}"
+    return f"tried: {words}: relative error {gap(trial.relative_error)}{where}, no pass{why}"
 
 
 def _words(change: Change) -> str:
-    if change.boundary:
-        return "the same shifts on the torus (fill='circular')"
-    parts = ["pad circularly"] if change.circular_padding else []
-    parts += [f"shift by multiples of {change.multiples}"] if change.multiples else []
-    return " and ".join(parts)
+    parts = []
+    if change.circular_padding:
+        parts.append("pad circularly (padding_mode='circular'), if the signal is periodic")
+    if change.multiples:
+        steps = f"shift by multiples of {change.multiples}"
+        parts.append(f"{steps}, shifts={list(change.shifts)}" if change.shifts else steps)
+    return "; and ".join(parts)
 
 
 def _reproduce(report: InvarianceReport, output: InvariantOutput) -> str:
@@ -265,9 +314,20 @@ def contents_of_invariance(report: InvarianceReport) -> Contents:
         headline=first,
         verdict="measured" if report.verdict is None else str(report.verdict),
         sentences=tuple(rest),
-        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), over),
+        sheets=(Sheet.of("outputs", report.outputs, OF_AN_OUTPUT), *([over] if over.rows else [])),
         made=how_made(report, device=report.device, fill=", ".join(report.fill)),
+        figure=_figure(report),
     )
+
+
+def _figure(report: InvarianceReport) -> str:
+    """The map as a picture; empty where the shifts form none, or the distances say nothing."""
+    output = report.decisive
+    if output.grid is None or report.reason in TELL_NOTHING:
+        return ""
+    errors = {s.shift: s.relative_error for s in output.shifts}
+    errors[(0,) * len(output.grid)] = 0.0
+    return drawn_map(output.grid, errors, called="relative error", bound=report.max_relative_error)
 
 
 def _percent(share: float | None) -> str:
@@ -276,12 +336,12 @@ def _percent(share: float | None) -> str:
 
 OF_AN_OUTPUT: dict[str, Callable[[InvariantOutput], str]] = {
     "output": lambda o: o.name,
-    "shape": lambda o: "x".join(map(str, o.shape)),
     "verdict": _verdict,
     "reason": lambda o: o.reason,
-    "period": lambda o: each(o.period),
     "worst": lambda o: gap(o.relative_error),
     "mean": lambda o: gap(o.mean_relative_error),
+    "shape": lambda o: "x".join(map(str, o.shape)),
+    "period": lambda o: each(o.period),
     "top-1 agreement": lambda o: _percent(o.top1_agreement),
 }
 OF_A_SHIFT: dict[str, Callable[[InvarianceShift], str]] = {

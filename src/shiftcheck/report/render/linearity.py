@@ -16,9 +16,9 @@ from shiftcheck.report.linearity import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.contents import Contents, Sheet, how_made, wrapped
+from shiftcheck.report.render.layers import sheet_of_layers
 from shiftcheck.report.render.numbers import count, each, gap
 from shiftcheck.report.render.sentences import sentences
-from shiftcheck.report.render.table import layers_of
 
 
 def explain_linearity(report: LinearityReport) -> str:
@@ -26,17 +26,35 @@ def explain_linearity(report: LinearityReport) -> str:
     return "\n".join(wrapped(_linearity(report)))
 
 
+def headline_of_linearity(report: LinearityReport) -> str:
+    """One sentence: the model and the verdict."""
+    return _headline(report, report)
+
+
+def headline_of_convolution(report: ConvolutionReport) -> str:
+    """One sentence: the operator, and whether it is a convolution."""
+    return _headline(report.linearity, report)
+
+
+def _headline(checked: LinearityReport, judged: LinearityReport | ConvolutionReport) -> str:
+    reason = f" ({judged.reason})" if judged.reason else ""
+    return f"{_asked(checked)}: {judged.verdict.upper()}{reason}"
+
+
 def _linearity(report: LinearityReport) -> list[str]:
-    shape = "x".join(map(str, report.input_shape))
-    what = report.model + (f" up to {report.layer!r}" if report.layer else "")
-    reason = f" ({report.reason})" if report.reason else ""
-    lines = [f"{what} on {shape}: {report.verdict.upper()}{reason}"]
+    lines = [headline_of_linearity(report)]
     output = next((o for o in report.outputs if o.verdict is report.verdict), None)
     if output is not None:
         lines += _evidence(report, output)
     if hint := report.reason.hints.linearity:
         lines.append(f"remedy: {hint}")
     return [*lines, *(f"note: {note}" for note in report.notes)]
+
+
+def _asked(report: LinearityReport) -> str:
+    """What was checked on which shape."""
+    shape = "x".join(map(str, report.input_shape))
+    return f"{report.model}{f' up to {report.layer!r}' if report.layer else ''} on {shape}"
 
 
 _HOLDS_NOT = {True: "does not hold", False: "holds but for what may be rounding"}
@@ -72,7 +90,7 @@ def _evidence(report: LinearityReport, output: LinearOutput) -> list[str]:
     laws = count(len(output.superpositions), "law")
     lines.append(
         f"{laws}: f and g are white noise of magnitude {report.unit:g} (seed {report.seed}), c is"
-        f" constant, s is f at half of its places; at {low:.1e} to {high:.1e} times that,"
+        f" constant, s is f at half of its places; at {gap(low)} to {gap(high)} times that,"
         f" compared in {report.precision}"
     )
     return lines
@@ -83,15 +101,22 @@ def explain_convolution(report: ConvolutionReport) -> str:
     return "\n".join(wrapped(_theorem(report)))
 
 
+def headline_of_theorem(report: ConvolutionReport) -> str:
+    """One sentence: the operator, and the verdict of the whole."""
+    linear = report.linearity
+    reason = f" ({report.reason})" if report.reason else ""
+    return f"{_asked(linear)}: {report.verdict.upper()}{reason}"
+
+
 def _theorem(report: ConvolutionReport) -> list[str]:
-    return [*_first_premise(report), *_second_premise(report), *_conclusion(report)]
+    premises = [*_first_premise(report), *_second_premise(report)]
+    return [headline_of_theorem(report), *premises, *_conclusion(report)]
 
 
 def _first_premise(report: ConvolutionReport) -> list[str]:
     linear = report.linearity
-    lines = _linearity(linear)
     if linear.verdict not in (Linearity.LINEAR, Linearity.AFFINE):
-        return lines
+        return [f"linearity: {linear.verdict}", *_linearity(linear)[1:]]
     worst = linear.outputs[0].worst
     constant = ""
     if linear.verdict is Linearity.AFFINE:
@@ -99,7 +124,7 @@ def _first_premise(report: ConvolutionReport) -> list[str]:
     measured = (
         "" if worst is None else f": largest gap {gap(worst.error)}, allowed {gap(worst.allowance)}"
     )
-    return [lines[0], f"linear{constant}{measured}"]
+    return [f"linear{constant}{measured}"]
 
 
 def _second_premise(report: ConvolutionReport) -> list[str]:
@@ -173,11 +198,15 @@ def contents_of_convolution(report: ConvolutionReport) -> Contents:
     """What a page shows of the theorem: the premises with their tables, and the conclusion."""
     first, *rest = _theorem(report)
     checked = report.equivariance
+    layers = [] if checked is None else [sheet_of_layers(checked)]
     return Contents(
         headline=first,
         verdict=str(report.verdict),
         sentences=tuple(rest),
-        sheets=(*_sheets(report.linearity), *([] if checked is None else [layers_of(checked)])),
+        sheets=(
+            *_sheets(report.linearity),
+            *layers,
+        ),
         made=_made(report.linearity, boundary=", ".join(report.boundary)),
     )
 
@@ -196,17 +225,18 @@ def _made(report: LinearityReport, **more: str) -> tuple[tuple[str, str], ...]:
 
 OF_AN_OUTPUT: dict[str, Callable[[LinearOutput], str]] = {
     "output": lambda o: o.name,
-    "shape": lambda o: "x".join(map(str, o.shape)),
     "verdict": lambda o: str(o.verdict),
     "reason": lambda o: o.reason,
+    "shape": lambda o: "x".join(map(str, o.shape)),
     "constant part": lambda o: gap(o.constant),
     "linear part": lambda o: gap(o.scale),
 }
 OF_A_COMPARISON: dict[str, Callable[[tuple[LinearOutput, Superposition]], str]] = {
-    "output": lambda pair: pair[0].name,
     "law": lambda pair: pair[1].law,
+    "holds": lambda pair: "yes" if pair[1].holds else "no",
     "gap": lambda pair: gap(pair[1].error),
     "allowed": lambda pair: gap(pair[1].allowance),
+    "output": lambda pair: pair[0].name,
     "largest at": lambda pair: str(list(pair[1].index)),
 }
 

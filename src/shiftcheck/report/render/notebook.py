@@ -8,10 +8,17 @@ from shiftcheck.report.render.contents import Contents, Sheet
 
 
 def render_notebook(contents: Contents) -> str:
-    """The headline, the tables, and what explains the verdict."""
+    """The headline, the figure, the tables, and what explains the verdict."""
     tables = "".join(map(_table, contents.sheets))
-    rest = "".join(f"{escape(line)}<br>" for line in contents.sentences)
-    return f"<p><strong>{escape(contents.headline)}</strong></p>{tables}<p>{rest}</p>"
+    rest = "".join(f"{_line(text)}<br>" for text in contents.sentences)
+    return (
+        f"<p><strong>{escape(contents.headline)}</strong></p>{contents.figure}{tables}<p>{rest}</p>"
+    )
+
+
+def _line(text: str) -> str:
+    """A sentence, or what is to be pasted."""
+    return f"<code>{escape(text.strip())}</code>" if text.startswith(" ") else escape(text)
 
 
 def _table(sheet: Sheet) -> str:

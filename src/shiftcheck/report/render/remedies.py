@@ -42,6 +42,7 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     if not working:
         tried = "; ".join(_words(t.change, report) for t in report.trials if not t.change.boundary)
         lines += [f"tried in vain: {tried}"] if tried else []
+    lines += _in_the_model(report, working)
     lines += [*_on_a_circle(report, working), *_too_costly_size(report), *_not_tried(report)]
     if report.reason is Reason.NOT_SPATIAL:
         lines.append("or: shiftcheck.assert_invariant(model, x), if the output is not to change")
@@ -49,6 +50,16 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if working else lines + _hint(report)
+
+
+def _in_the_model(report: Report, working: Sequence[Change]) -> list[str]:
+    """What a model could do instead, where only other shifts make the test pass."""
+    guilty = report.guilty
+    of_the_test = bool(working) and all(c.multiples and not c.circular_padding for c in working)
+    broken = report.verdict is Verdict.BROKEN
+    if not (of_the_test and broken and guilty is not None and guilty.kind is CauseKind.STRIDE):
+        return []
+    return [f"or change the model (not tried): {guilty.kind.remedy_of_invariance}"]
 
 
 def _to_paste(change: Change, report: Report) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import accumulate, chain, takewhile
 
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
@@ -83,11 +83,21 @@ def explain(report: Report, *, columns: int = COLUMNS, most: int = LINES) -> str
     told = _told(report, output)
     start = wrapped([told.first, *told.answers, headline(report)], columns)
     end = wrapped(told.again, columns)
-    details = wrapped(told.details, columns)
-    room = max(0, most - len(start) - len(end))
-    if len(details) > room:
-        details = [*details[: max(0, room - 1)], "more: print(shiftcheck.check_equivariance(...))"]
-    return "\n".join([*start, *details, *end])
+    room = most - len(start) - len(end)
+    return "\n".join([*start, *_that_fit(told.details, columns, room), *end])
+
+
+MORE = "more: print(shiftcheck.check_equivariance(...))"
+
+
+def _that_fit(details: Sequence[str], columns: int, room: int) -> list[str]:
+    """The first of the details in so many lines, whole sentences; with where the others are."""
+    parts = [wrapped([detail], columns) for detail in details]
+    if sum(map(len, parts)) <= room:
+        return list(chain(*parts))
+    taken = accumulate(map(len, parts))
+    fitting = takewhile(lambda pair: pair[1] < room, zip(parts, taken, strict=True))
+    return [*chain(*(part for part, _ in fitting)), MORE]
 
 
 def _more(report: Report) -> list[str]:
@@ -232,9 +242,15 @@ def _accusation(report: Report, guilty: Cause, output: LayerResult) -> list[str]
     return [
         f"first guilty layer: {guilty.layer!r} ({guilty.op}), cause {guilty.kind}:"
         f" {meaning}{detail}",
+        *leaving(guilty),
         *_others(report, guilty, output),
         *_end_of_knowledge(report, guilty),
     ]
+
+
+def leaving(guilty: Cause) -> list[str]:
+    """The line of the user's own by which values leave torch."""
+    return [f"values leave torch at {guilty.line}"] if guilty.line else []
 
 
 def _end_of_knowledge(report: Report, guilty: Cause) -> list[str]:

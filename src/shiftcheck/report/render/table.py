@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from shiftcheck.errors import InputError
 from shiftcheck.report.equivariance import Report
-from shiftcheck.report.render.cells import cells_of, cells_of_group
-from shiftcheck.report.render.contents import Sheet, wrapped
+from shiftcheck.report.render.cells import cells_of_group
+from shiftcheck.report.render.contents import wrapped
 from shiftcheck.report.render.fitting import (
     GAP,
     NARROWEST,
@@ -22,7 +22,7 @@ from shiftcheck.report.render.fitting import (
 from shiftcheck.report.render.folding import Group, folded
 from shiftcheck.report.render.sentences import headline, sentences
 from shiftcheck.report.render.tree import TreeLine, tree
-from shiftcheck.report.render.wide import columns, render_wide
+from shiftcheck.report.render.wide import render_wide
 
 LONG = 60
 """A table of more rows is folded in a terminal."""
@@ -71,17 +71,6 @@ def render_table(
     groups = folded(report, len(report.layers) if most is None else most)
     width = console_width() if width is None else width
     return "\n".join(_render_tree(groups, width, any(row.shifts for row in report.layers)))
-
-
-def layers_of(report: Report) -> Sheet:
-    """The rows of a report for a page, which has room for all columns."""
-    shown = columns(any(row.shifts for row in report.layers))
-    cells = [cells_of(row) for row in report.layers]
-    return Sheet(
-        title="layers",
-        head=tuple(shown),
-        rows=tuple(tuple(row[column] for column in shown) for row in cells),
-    )
 
 
 def _render_tree(groups: Sequence[Group], width: int, measured: bool) -> list[str]:

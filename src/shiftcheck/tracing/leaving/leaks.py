@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import CodeType
 
 import torch
 
@@ -10,6 +11,7 @@ from shiftcheck.lattice.causes import Site
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.tracing.frames import Frames
 from shiftcheck.tracing.leaving.sized_by_values import tensors_deciding
+from shiftcheck.tracing.leaving.user_lines import user_line
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import without_modes
@@ -32,8 +34,9 @@ def leak(detail: str) -> Cause:
 class Leaks:
     """How values left; what was noted first counts, and is the ``cause``."""
 
-    def __init__(self, frames: Frames, memory: TensorMemory) -> None:
-        self.frames, self.memory = frames, memory
+    def __init__(self, frames: Frames, memory: TensorMemory, pass_of: CodeType) -> None:
+        """``pass_of``: the code that calls the model."""
+        self.frames, self.memory, self.pass_of = frames, memory, pass_of
         self.cause: Cause | None = None
 
     def note(self, layer: str, op: str, detail: str = READ) -> None:
@@ -41,7 +44,8 @@ class Leaks:
         self._note(leak(detail), layer, op)
 
     def _note(self, cause: Cause, layer: str, op: str) -> None:
-        self.cause = self.cause or replace(cause, layer=layer, op=op)
+        if self.cause is None:
+            self.cause = replace(cause, layer=layer, op=op, line=user_line(self.pass_of))
 
     def read(self, op: str) -> None:
         """A value leaves torch, by a way that the dispatcher does not see."""

@@ -1,101 +1,106 @@
 "use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const COLUMNS = [
-  ["name", "layer"], ["op", "operation"], ["shape", "shape"], ["stride", "stride"], ["period", "period"],
-  ["field", "field"], ["halo", "halo"], ["valid", "valid"], ["error", "error"], ["border", "border"],
-  ["inside", "alone, interior"], ["edge", "alone, border"], ["verdict", "verdict"], ["remarks", "remarks"],
-];
-const NUMBERS = new Set(["error", "border", "inside", "edge"]);
-const LEAST = 1e-18; // where an error of 0 is drawn
-for (const row of data.layers) row.remarks = [...row.causes, row.reason].filter(Boolean).join("; ");
-
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const shown = (value) => value === null ? "–" : value === 0 ? "0" : value.toExponential(1);
-const element = (tag, text, properties = {}) => Object.assign(document.createElement(tag), { textContent: text }, properties);
+const COLUMNS = data.columns; // the first three are always in sight
+const AT = Object.fromEntries(COLUMNS.map((title, i) => [title, i]));
+const NUMBERS = new Set(["error", "border error", "alone, interior", "alone, border"].map((title) => AT[title]));
+const SEEN = AT.operation; // columns from here on are shown on request
+for (const row of data.layers) row.texts = [row.name, ...row.cells];
+const verdictOf = (row) => row.texts[AT.verdict];
+const markOf = (index) => index === data.guilty ? data.mark : "";
 
 // -- charts ---------------------------------------------------------------------------------------
-function layout(more) {
-  const axis = { gridcolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
-  const { xaxis = {}, yaxis = {}, ...rest } = more;
-  return {
-    paper_bgcolor: color("--ground"), plot_bgcolor: color("--ground"), font: { color: color("--ink"), size: 12 },
-    margin: { t: 10, r: 10, b: 40, l: 50 }, legend: { orientation: "h", y: 1.12 }, ...rest,
-    xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis },
-  };
-}
-const OPTIONS = { responsive: true, displaylogo: false, displayModeBar: false };
-
-function bars() {
-  const drawn = (key) => data.layers.map((row) => row[key] === null ? null : Math.max(row[key], LEAST));
-  const names = data.layers.map((row) => row.name);
-  const trace = (key, name, hue) => ({
-    type: "bar", name, x: names, y: drawn(key), marker: { color: color(hue) }, base: LEAST / 10,
-    customdata: data.layers.map((row) => shown(row[key])), hovertemplate: "%{x}<br>%{customdata}<extra>" + name + "</extra>",
+function bars(width) {
+  const rows = data.layers, left = 46, right = width - 8, top = 8, slot = (right - left) / Math.max(rows.length, 1);
+  const named = slot >= 15, longest = Math.max(...rows.map((row) => row.name.length), 0);
+  const kept = Math.min(longest, 18), bottom = 210;
+  const height = bottom + (named ? 16 + kept * 5 : 26);
+  const { y, lines } = decades(rows.flatMap((row) => [row.error, row.border, row.allowance]).map((v) => v ?? 0), left, right, top, bottom);
+  const chart = canvas(width, height, svg("defs", {}, svg("pattern", { id: "hatch", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    svg("rect", { width: 2, height: 5, class: "hatch" }))), lines);
+  const thick = Math.min(slot * 0.4, 26);
+  let allowed = "", open = false;
+  rows.forEach((row, i) => {
+    const middle = left + slot * (i + 0.5);
+    const bar = (value, x, how) => svg("rect", { class: `bar ${how}`, x, width: thick, y: Math.min(y(value), bottom - 2), height: Math.max(bottom - y(value), 2) });
+    const text = `${row.name}: ${verdictOf(row)}, error ${shown(row.error)}, allowed ${shown(row.allowance)}, border error ${shown(row.border)} (reads padding, not judged)`;
+    const marks = told(text, svg("rect", { class: "hit", x: left + slot * i, y: top, width: slot, height: height - top }));
+    if (row.error !== null) marks.append(bar(row.error, middle - thick, verdictClass(verdictOf(row))));
+    if (row.border !== null) marks.append(bar(row.border, middle, "border"));
+    if (named) {
+      const short = row.name.length > kept ? `…${row.name.slice(1 - kept)}` : row.name;
+      marks.append(word(middle + 4, bottom + 14, short, { class: "xtick", "text-anchor": "end", transform: `rotate(-40 ${middle + 4} ${bottom + 14})` }));
+    }
+    marks.addEventListener("click", () => choose(i));
+    chart.append(marks);
+    if (row.allowance !== null) allowed += `${open ? "L" : "M"}${left + slot * i} ${y(row.allowance)}H${left + slot * (i + 1)}`;
+    open = row.allowance !== null;
   });
-  const allowed = {
-    type: "scatter", mode: "lines", name: "allowed", x: names, y: data.layers.map((row) => row.allowance),
-    line: { color: color("--bad"), dash: "dash", shape: "hvh" }, connectgaps: true,
-  };
-  Plotly.react("bars", [trace("error", "interior", "--blue"), trace("border", "border", "--orange"), allowed], layout({
-    barmode: "group", yaxis: { type: "log", exponentformat: "power", title: { text: "relative error" } },
-    xaxis: { type: "category", showticklabels: names.length <= 40, tickangle: -45, title: { text: names.length <= 40 ? "" : "layers in their order" } },
-  }), OPTIONS);
+  if (!named) chart.append(word((left + right) / 2, height - 6, `${rows.length} layers in their order`));
+  chart.append(svg("path", { class: "allowed", d: allowed || "M0 0" }));
+  return [chart];
 }
 
-function overShifts(row) {
-  const moved = data.shifts.length ? data.shifts[0].length : 0;
-  const places = data.shifts.map((shift) => moved === 1 ? [0, shift[0]] : shift.slice(0, 2));
-  const flat = data.shifts.map((shift) => shift.slice(2).every((v) => v === 0));
-  const down = [...new Set(places.map((p) => p[0]))].sort((a, b) => a - b);
-  const right = [...new Set(places.map((p) => p[1]))].sort((a, b) => a - b);
-  const cells = down.map(() => right.map(() => null)), texts = down.map(() => right.map(() => ""));
-  places.forEach(([m, n], i) => {
-    if (!flat[i]) return;
-    const error = row.errors[i];
-    cells[down.indexOf(m)][right.indexOf(n)] = error === null || error === undefined ? null : Math.log10(Math.max(error, LEAST));
-    texts[down.indexOf(m)][right.indexOf(n)] = `shift (${data.shifts[i].join(", ")}): ${shown(error ?? null)}`;
-  });
-  const ticks = [-18, -15, -12, -9, -6, -3, 0];
-  Plotly.react("map", [{
-    type: "heatmap", x: right.map(String), y: down.map(String), z: cells, text: texts, hoverinfo: "text", colorscale: "Viridis",
-    zmin: -18, zmax: 0, xgap: 1, ygap: 1,
-    colorbar: { title: { text: "error" }, tickvals: ticks, ticktext: ticks.map((t) => t === -18 ? "0" : `1e${t}`) },
-  }], layout({
-    xaxis: { type: "category", title: { text: moved === 1 ? "shift m, pixels" : "right: n, pixels" } },
-    yaxis: { type: "category", autorange: "reversed", title: { text: moved === 1 ? "" : "down: m, pixels" } },
-  }), OPTIONS);
-}
-
-function box(spans, name, hue, fill) {
-  const [[top, bottom], [left, right]] = spans;
-  return {
-    type: "scatter", mode: "lines", name, x: [left, right, right, left, left], y: [top, top, bottom, bottom, top],
-    line: { color: color(hue) }, fill: fill ? "toself" : "none", hoverinfo: "name",
-  };
-}
-
+// What the valid samples of a layer, and one sample in their middle, stand for: pixels of each axis.
 function overInput(row) {
-  const axes = data.pixels.length, used = axes === 1 ? [0] : [axes - 2, axes - 1];
-  const pair = (spans) => axes === 1 ? [[0, 1], spans[0]] : spans;
-  const known = used.every((a) => row.steps[a] !== null && row.halos[a] !== null && row.runs[a] !== null);
-  const traces = [box(pair(used.map((a) => [0, data.pixels[a]])), "input", "--soft", false)];
-  if (known && used.every((a) => row.runs[a].length > 0)) {
-    const ends = used.map((a) => {
-      const first = row.runs[a][0][0], last = row.runs[a][row.runs[a].length - 1][1] - 1, step = row.steps[a];
-      const here = [first * step, last * step].sort((p, q) => p - q);
-      return [here[0], here[1] + 1];
-    });
-    traces.push(box(pair(ends), "valid region", "--blue", true));
-    const field = used.map((a, i) => {
-      const middle = Math.floor((ends[i][0] + ends[i][1]) / 2), [before, after] = row.halos[a];
-      return before === null || after === null ? [0, data.pixels[a]] : [middle - before, middle + after + 1];
-    });
-    traces.push(box(pair(field), "receptive field of one sample", "--orange", false));
+  const axes = data.pixels.length;
+  const known = row.steps.every((v) => v !== null) && row.halos.every((v) => v !== null) && row.runs.every((v) => v !== null);
+  const full = data.pixels.map((n) => [0, n]);
+  if (!known) return { input: full, why: "What a sample of this layer sees is not known along every axis." };
+  if (row.runs.some((runs) => !runs.length)) return { input: full, why: "No sample of this layer is free of padding." };
+  const valid = row.runs.map((runs, a) => {
+    const first = runs[0][0], last = runs[runs.length - 1][1] - 1;
+    const here = [first * row.steps[a], last * row.steps[a]].sort((p, q) => p - q);
+    return [here[0], here[1] + 1];
+  });
+  const field = valid.map(([from, to], a) => {
+    const middle = Math.floor((from + to) / 2), [before, after] = row.halos[a];
+    return before === null || after === null ? [0, data.pixels[a]] : [middle - before, middle + after + 1];
+  });
+  return { input: full, valid, field, axes };
+}
+
+function region(row, width) {
+  const seen = overInput(row);
+  const note = seen.why ? [element("p", seen.why)] : [];
+  return [data.pixels.length === 2 ? boxes(seen, width) : rulers(seen, width), ...note];
+}
+
+const LAYERS = [["input", "input"], ["valid", "valid region"], ["field", "receptive field of one sample"]];
+const spans = (ranges) => ranges.map(([from, to]) => `${from} to ${to}`).join(", ");
+
+function boxes(seen, width) {
+  const known = LAYERS.filter(([key]) => seen[key]);
+  const low = [0, 1].map((a) => Math.min(...known.map(([key]) => seen[key][a][0])));
+  const high = [0, 1].map((a) => Math.max(...known.map(([key]) => seen[key][a][1])));
+  const left = 46, top = 10, room = width - left - 12;
+  const scale = Math.min(room / (high[1] - low[1]), 230 / (high[0] - low[0]));
+  const x = (v) => left + (v - low[1]) * scale, y = (v) => top + (v - low[0]) * scale, height = y(high[0]) + 44;
+  const chart = canvas(width, height);
+  for (const [key, title] of known) {
+    const [[a, b], [c, d]] = seen[key];
+    chart.append(told(`${title}: ${spans(seen[key])}`, svg("rect", { class: `seen ${key}`, x: x(c), y: y(a), width: (d - c) * scale, height: (b - a) * scale })));
   }
-  Plotly.react("region", traces, layout({
-    xaxis: { title: { text: "pixels" }, constrain: "domain" },
-    yaxis: axes === 1 ? { visible: false } : { autorange: "reversed", scaleanchor: "x", title: { text: "pixels" } },
-  }), OPTIONS);
+  const [rows, columns] = data.pixels;
+  chart.append(word(x(0), height - 26, "0"), word(x(columns), height - 26, String(columns)), word(x(columns / 2), height - 8, `right, ${data.unit}`),
+    word(left - 8, y(rows), String(rows), { "text-anchor": "end" }), word(14, y(rows / 2), `down, ${data.unit}`, { transform: `rotate(-90 14 ${y(rows / 2)})` }));
+  return chart;
+}
+
+function rulers(seen, width) {
+  const names = AXES[data.pixels.length], left = names.length > 1 ? 56 : 16, known = LAYERS.filter(([key]) => seen[key]);
+  const low = Math.min(...known.flatMap(([key]) => seen[key].map(([from]) => from)));
+  const high = Math.max(...known.flatMap(([key]) => seen[key].map(([, to]) => to)));
+  const x = (v) => left + (width - left - 20) * (v - low) / (high - low), chart = canvas(width, 62 * names.length + 24);
+  names.forEach((name, a) => {
+    const top = 62 * a + 6;
+    if (names.length > 1) chart.append(word(left - 10, top + 20, name, { "text-anchor": "end" }));
+    known.forEach(([key, title], i) => {
+      const [from, to] = seen[key][a];
+      chart.append(told(`${title}: ${spans([[from, to]])}`, svg("rect", { class: `seen ${key}`, x: x(from), width: x(to) - x(from), y: top + 4 * i, height: 32 - 8 * i })));
+    });
+    chart.append(word(x(0), top + 50, "0"), word(x(data.pixels[a]), top + 50, String(data.pixels[a])));
+  });
+  chart.append(word((left + width) / 2, 62 * names.length + 18, data.unit));
+  return chart;
 }
 
 // -- one layer ------------------------------------------------------------------------------------
@@ -104,11 +109,12 @@ function choose(index) {
   const row = data.layers[index];
   if (!row) return;
   select.value = String(index);
-  overShifts(row);
-  overInput(row);
+  if (data.shifts.length) overShifts(document.getElementById("map"), data.shifts, row, row.allowance);
+  drawn(document.getElementById("region"), (width) => region(row, width));
   const list = document.getElementById("structure");
-  list.replaceChildren(...COLUMNS.flatMap(([key, title]) => [
-    element("dt", title), element("dd", NUMBERS.has(key) ? shown(row[key]) : row[key] || "–"),
+  const mark = markOf(index);
+  list.replaceChildren(...COLUMNS.flatMap((title, i) => [
+    element("dt", title), element("dd", [row.texts[i], i === AT.cause && mark].filter(Boolean).join(", ") || "–"),
   ]));
   document.querySelectorAll("tr.chosen").forEach((tr) => tr.classList.remove("chosen"));
   document.querySelector(`tr[data-index="${index}"]`)?.classList.add("chosen");
@@ -117,15 +123,16 @@ select.append(...data.layers.map((row, i) => element("option", row.name, { value
 select.addEventListener("change", () => choose(Number(select.value)));
 
 // -- the table ------------------------------------------------------------------------------------
-const head = document.querySelector("#table thead tr"), body = document.querySelector("#table tbody");
+const table = document.getElementById("table"), head = table.querySelector("thead tr"), body = table.querySelector("tbody");
 const folded = new Set();
 let sorted = null, ascending = true;
+const classOf = (i) => [NUMBERS.has(i) ? "number" : "", i > AT.cause ? "spare" : "", i >= SEEN ? "more" : ""].filter(Boolean).join(" ");
 
-COLUMNS.forEach(([key, title]) => {
-  const th = element("th", "", { scope: "col" }), button = element("button", title, { type: "button" });
+COLUMNS.forEach((title, i) => {
+  const th = element("th", "", { scope: "col", className: classOf(i) }), button = element("button", title, { type: "button" });
   button.addEventListener("click", () => {
-    ascending = sorted === key ? !ascending : !NUMBERS.has(key);
-    sorted = key;
+    ascending = sorted === i ? !ascending : !NUMBERS.has(i);
+    sorted = i;
     head.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
     th.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     fill();
@@ -135,8 +142,12 @@ COLUMNS.forEach(([key, title]) => {
 });
 
 const prefixes = (name) => name.split(".").slice(0, -1).map((_, i, parts) => parts.slice(0, i + 1).join("."));
-const groups = new Map(); // the name of a module -> how many layers are in it
-for (const row of data.layers) for (const p of prefixes(row.name)) groups.set(p, (groups.get(p) ?? 0) + 1);
+const groups = new Map(); // the name of a module -> its layers
+for (const row of data.layers) for (const p of prefixes(row.name)) groups.set(p, [...(groups.get(p) ?? []), row]);
+function worst(rows) { // the word for several layers, as in the tables of a terminal
+  const words = new Set(rows.map(verdictOf));
+  return ["broken", "inconclusive"].find((word) => words.has(word)) ?? (words.size === 1 ? [...words][0] : "partly compared");
+}
 
 const made = new Map(); // rows are made once: most of what a search costs is making them
 function layerRow(row, index, depth) {
@@ -150,40 +161,41 @@ function layerRow(row, index, depth) {
 function newRow(row, index) {
   const tr = element("tr", "");
   tr.dataset.index = index;
-  if (row.name === data.guilty) tr.classList.add("guilty");
-  COLUMNS.forEach(([key]) => {
-    const td = element("td", NUMBERS.has(key) ? shown(row[key]) : key === "name" ? "" : row[key]);
-    if (NUMBERS.has(key)) td.className = "number";
-    if (key === "verdict") td.classList.add(row.verdict.replace(" ", "-"));
-    if (key === "name") {
-      td.append(element("button", row.name, { type: "button", className: "name" }));
+  const mark = markOf(index);
+  COLUMNS.forEach((title, i) => {
+    const cell = i ? element("td", row.texts[i], { className: classOf(i) }) : element("th", "", { scope: "row" });
+    if (i === AT.verdict) cell.classList.add(verdictClass(verdictOf(row)));
+    if (i === AT.cause && mark) {
+      tr.classList.add(mark === "guilty" ? "guilty" : "lies-here");
+      cell.append(row.texts[i] ? " " : "", element("strong", mark, { className: "mark" }));
     }
-    tr.append(td);
+    if (!i) cell.append(element("button", row.name, { type: "button", className: "name" }));
+    tr.append(cell);
   });
   return tr;
 }
 
 function groupRow(path, depth) {
-  const tr = element("tr", "", { className: "group" }), th = element("th", "", { colSpan: COLUMNS.length, scope: "rowgroup" });
-  const open = !folded.has(path);
-  const button = element("button", `${open ? "▾" : "▸"} ${path} (${groups.get(path)})`, { type: "button", className: "fold" });
+  const tr = element("tr", "", { className: "group" }), th = element("th", "", { scope: "rowgroup" });
+  const open = !folded.has(path), rows = groups.get(path), verdict = worst(rows);
+  const button = element("button", `${open ? "▾" : "▸"} ${path} (${rows.length})`, { type: "button", className: "fold" });
   button.setAttribute("aria-expanded", String(open));
   button.dataset.path = path;
   th.style.paddingLeft = `${0.6 + depth}rem`;
   th.append(button);
-  tr.append(th);
+  tr.append(th, element("td", verdict, { className: verdictClass(verdict) }), element("td", "", { colSpan: COLUMNS.length - 2 }));
   return tr;
 }
 
 function fill() {
   const wanted = document.getElementById("search").value.trim().toLowerCase();
-  const rows = data.layers.map((row, i) => [row, i]).filter(([row]) =>
-    !wanted || `${row.name} ${row.op} ${row.remarks} ${row.verdict}`.toLowerCase().includes(wanted));
+  const rows = data.layers.map((row, i) => [row, i]).filter(([row, i]) =>
+    !wanted || `${row.name} ${row.texts[AT.operation]} ${row.texts[AT.cause]} ${verdictOf(row)} ${markOf(i)}`.toLowerCase().includes(wanted));
   const parts = document.createDocumentFragment();
-  if (sorted) {
-    const rank = (value) => value === null ? -1 : value;
+  if (sorted !== null) {
+    const rank = (row) => !NUMBERS.has(sorted) ? row.texts[sorted] : row.texts[sorted] === "-" ? -1 : Number(row.texts[sorted]);
     rows.sort(([a], [b]) => {
-      const [x, y] = NUMBERS.has(sorted) ? [rank(a[sorted]), rank(b[sorted])] : [a[sorted], b[sorted]];
+      const [x, y] = [rank(a), rank(b)];
       return (x < y ? -1 : x > y ? 1 : 0) * (ascending ? 1 : -1);
     });
     rows.forEach(([row, i]) => parts.append(layerRow(row, i, 0)));
@@ -223,8 +235,10 @@ body.addEventListener("click", (event) => {
 document.getElementById("search").addEventListener("input", fill);
 document.getElementById("fold").addEventListener("click", () => { for (const path of groups.keys()) folded.add(path); sorted = null; fill(); });
 document.getElementById("unfold").addEventListener("click", () => { folded.clear(); sorted = null; fill(); });
+document.getElementById("all").addEventListener("click", (event) => {
+  event.currentTarget.setAttribute("aria-pressed", String(table.classList.toggle("all")));
+});
 
 fill();
-bars();
+if (data.shifts.length) drawn(document.getElementById("bars"), bars);
 choose(data.layers.length - 1);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { bars(); choose(Number(select.value)); });

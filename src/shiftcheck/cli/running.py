@@ -1,0 +1,231 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shiftcheck.checks.equivariance.check import check_equivariance
+from shiftcheck.checks.invariance.check import check_invariance
+from shiftcheck.checks.linearity.check import check_linear
+from shiftcheck.checks.read_geometry import geometry
+from shiftcheck.cli.explain import explained
+from shiftcheck.cli.phrasing import as_options
+from shiftcheck.cli.shapes import completed
+from shiftcheck.cli.signal_files import read_signal
+from shiftcheck.cli.statuses import BROKEN, INCONCLUSIVE, PASSED, USAGE
+from shiftcheck.cli.target import load_target, own_error, parse_arguments
+from shiftcheck.errors import InputError
+from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
+from shiftcheck.report.base import AnyReport, rendered
+from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.invariance import InvarianceVerdict
+from shiftcheck.report.linearity import Linearity
+from shiftcheck.report.reading import read_report
+
+STATUS: dict[Any, int] = {
+    Verdict.EQUIVARIANT: PASSED,
+    Verdict.BROKEN: BROKEN,
+    Verdict.INCONCLUSIVE: INCONCLUSIVE,
+    InvarianceVerdict.INVARIANT: PASSED,
+    InvarianceVerdict.NOT_INVARIANT: BROKEN,
+    InvarianceVerdict.INCONCLUSIVE: INCONCLUSIVE,
+    Linearity.LINEAR: PASSED,
+    Linearity.AFFINE: BROKEN,
+    Linearity.NOT_LINEAR: BROKEN,
+    Linearity.INCONCLUSIVE: INCONCLUSIVE,
+}
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Show what there is to see."""
+    from shiftcheck.demo.tour import run_demo
+
+    run_demo(options.out, partial(print, flush=True), progress=sys.stderr.isatty())
+    return PASSED
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Check equivariance."""
+    report = _reported(
+        check_equivariance,
+        options,
+        moved=True,
+        boundary=options.boundary,
+        spatial_dims=options.spatial_dims,
+        rtol=options.rtol,
+        atol=options.atol,
+        seed=options.seed,
+        max_batch=options.max_batch,
+        fixed=options.fixed,
+        outputs=options.outputs,
+        training=options.training,
+        weights=options.weights,
+        effort=options.effort,
+        grow=options.grow,
+        progress=sys.stderr.isatty(),
+    )
+    return USAGE if report.verdict is None else STATUS[report.verdict]
+
+
+def run_invariance(options: argparse.Namespace) -> int:
+    """Check invariance."""
+    report = _reported(
+        check_invariance,
+        options,
+        moved=True,
+        fill=options.fill,
+        crop=options.crop,
+        spatial_dims=options.spatial_dims,
+        max_relative_error=options.max_relative_error,
+        seed=options.seed,
+        fixed=options.fixed,
+        outputs=options.outputs,
+        training=options.training,
+        effort=options.effort,
+        progress=sys.stderr.isatty(),
+    )
+    return STATUS.get(report.verdict, INCONCLUSIVE)  # what was measured is not judged
+
+
+def run_linearity(options: argparse.Namespace) -> int:
+    """Check linearity."""
+    report = _reported(check_linear, options, seed=options.seed)
+    if report.verdict is not Linearity.AFFINE or options.affine:
+        return PASSED if report.verdict is Linearity.AFFINE else STATUS[report.verdict]
+    if options.json != "-":
+        print("remedy: leave the bias out, or give --affine to let a constant part pass")
+    return STATUS[report.verdict]
+
+
+def run_geometry(options: argparse.Namespace) -> int:
+    """Show the geometry."""
+    _reported(
+        geometry,
+        options,
+        boundary=options.boundary,
+        spatial_dims=options.spatial_dims,
+        fixed=options.fixed,
+        outputs=options.outputs,
+        training=options.training,
+    )
+    return PASSED
+
+
+def _reported(check: Any, options: argparse.Namespace, *, moved: bool = False, **given: Any) -> Any:
+    """The report of a check, which was shown; ``moved``: it is given shifts."""
+    _check_outputs(options)
+    with contextlib.redirect_stdout(sys.stderr):  # what the target prints is no part of the report
+        model, x = _model_and_input(options)
+        if moved:
+            given["shifts"] = _chosen_shifts(options, x)
+        report = _guarded(check, model, x, layer=options.layer, **given)
+    _deliver(report, options)
+    return report
+
+
+def run_render(options: argparse.Namespace) -> int:
+    """Show a report from its JSON."""
+    _check_outputs(options)
+    try:
+        text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{options.file} cannot be read: {error}") from error
+    try:
+        report = read_report(text)
+    except InputError as error:
+        raise InputError(f"{options.file}: {error}") from error
+    _deliver(report, options)
+    return PASSED
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Say what a cause or a reason means."""
+    print(explained(" ".join(options.words)))
+    return PASSED
+
+
+def _guarded(call: Any, *arguments: Any, **options: Any) -> Any:
+    """Call what runs the model, which may also leave by sys.exit."""
+    try:
+        return call(*arguments, **options)
+    except SystemExit as error:
+        raise InputError(f"TARGET: the model ended the program:\n{own_error(error)}") from error
+
+
+def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
+    if not options.inputs:
+        raise InputError("no input: give --shape, such as --shape 1,3,64,80, or --input FILE")
+    arguments = parse_arguments(options.arg)
+    torch.manual_seed(options.seed)
+    model = load_target(options.target, arguments, function=options.function)
+    linear = options.run == run_linearity.__name__
+    entries = completed(model, options.inputs, options.spatial_dims, axes_matter=not linear)
+    try:
+        if isinstance(model, torch.nn.Module):
+            dtype = None if options.dtype is None else getattr(torch, options.dtype)
+            model = model.to(device=options.device, dtype=dtype)
+        device, dtype = _home(model, options)
+        signals = tuple(
+            _signal(entry, options.seed + i, dtype).to(device) for i, entry in enumerate(entries)
+        )
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"--device {options.device}, --dtype {options.dtype}: {error}") from error
+    return model, signals[0] if len(signals) == 1 else signals
+
+
+def _home(model: Any, options: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
+    """Where the input belongs: the device and dtype asked for, or else those of the model."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    of_model = next((p for p in parameters if p.dtype in DTYPES), torch.zeros((), device="cpu"))
+    device = of_model.device if options.device is None else torch.device(options.device)
+    return device, of_model.dtype if options.dtype is None else getattr(torch, options.dtype)
+
+
+def _signal(entry: Any, seed: int, dtype: torch.dtype) -> torch.Tensor:
+    if isinstance(entry, Path):
+        return read_signal(entry).to(dtype)
+    return sample_signal(entry, seed=seed, dtype=dtype)
+
+
+def _chosen_shifts(options: argparse.Namespace, x: Any) -> Any:
+    if options.reach is None:
+        return options.shifts
+    first = x[0] if isinstance(x, tuple) else x
+    axes = len(options.spatial_dims or range(2, first.ndim))
+    reach = range(-options.reach, options.reach + 1)
+    return [shift for shift in product(reach, repeat=axes) if any(shift)]
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Find out before a long run that a report could not be written after it."""
+    files = [options.html] if options.html is not None else []
+    files += [Path(options.json)] if options.json not in (None, "-") else []
+    for path in files:
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise InputError(f"the report cannot be written to {path}: {why}")
+
+
+def _deliver(report: AnyReport, options: argparse.Namespace) -> None:
+    """Write the report to where it was asked for, and print it unless the output holds its JSON."""
+    if options.json == "-":
+        print(report.to_json())
+    else:
+        wide = options.wide and isinstance(report, Report)  # others have no table of layers
+        text = rendered("text", report, wide=True) if wide else str(report)
+        print(as_options(text, options))
+    if options.json not in (None, "-"):
+        try:
+            Path(options.json).write_text(report.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--json {options.json} cannot be written: {error}") from error
+    if options.html is not None:
+        report.to_html(options.html)

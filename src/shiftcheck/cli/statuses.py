@@ -1,0 +1,3 @@
+"""The exit statuses."""
+
+PASSED, BROKEN, USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130

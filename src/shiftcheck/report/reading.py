@@ -1,0 +1,39 @@
+"""A report of any kind from its JSON."""
+
+from __future__ import annotations
+
+import json
+
+from shiftcheck.errors import InputError
+from shiftcheck.report.base import AnyReport
+from shiftcheck.report.equivariance import Report
+from shiftcheck.report.invariance import InvarianceReport
+from shiftcheck.report.linearity import ConvolutionReport, LinearityReport
+from shiftcheck.report.serialization import KIND
+
+KINDS: dict[str, type[AnyReport]] = {
+    cls.__name__: cls for cls in (Report, InvarianceReport, LinearityReport, ConvolutionReport)
+}
+
+
+def read_report(text: str) -> AnyReport:
+    """The report that ``to_json`` of any report wrote, as a record of the class that it names.
+
+    ``text``: the JSON. What was written before reports named their class is read as a ``Report``.
+    Raises InputError for text that is no report, or one of a newer schema.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> report = shiftcheck.check_linear(torch.nn.AvgPool2d(2), torch.randn(1, 1, 8, 8))
+        >>> again = shiftcheck.report.read_report(report.to_json())
+        >>> type(again).__name__, again == report
+        ('LinearityReport', True)
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        data = None  # from_json says what is wrong
+    kind = data.get(KIND, Report.__name__) if isinstance(data, dict) else Report.__name__
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise InputError(f"text is a {kind}, which is none of {', '.join(KINDS)}")
+    return KINDS[kind].from_json(text)

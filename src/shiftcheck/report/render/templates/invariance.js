@@ -1,0 +1,2 @@
+"use strict";
+overShifts(document.getElementById("map"), data.shifts, data, null);
