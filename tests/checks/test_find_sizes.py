@@ -103,7 +103,7 @@ def test_pairs_of_sizes_that_are_claimed_are_taken(name: str) -> None:
 
 def looked_at(model: nn.Module, sizes: tuple[int, ...], axis: int) -> tuple[bool, bool]:
     """Whether a size leaves something valid, and enough for a comparison."""
-    given = prepared(model, torch.empty(1, 1, *sizes, device="meta"), "valid")
+    given = prepared(model, torch.empty(1, 1, *sizes, device="meta"), "valid", values=False)
     try:
         _, outputs, _ = read_structure(given.model, given.inputs, layer=None, training=False)
     except ShiftcheckError:
@@ -451,7 +451,7 @@ def test_there_and_back_and_shown() -> None:
 def test_a_size_that_is_refused_is_told_with_those_that_do(
     model: Any, given: tuple[int, ...], words: str
 ) -> None:
-    inputs = prepared(model, torch.empty(1, 1, *given, device="meta"), "valid").inputs
+    inputs = prepared(model, torch.empty(1, 1, *given, device="meta"), "valid", values=False).inputs
     assert other_sizes(Plan(model=model, inputs=inputs)) == words
 
 

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from shiftcheck.checks.prepare import dtype_of, prepared, with_gradients_if_needed
-from shiftcheck.checks.read_geometry import is_shape
-from shiftcheck.errors import InputError
-from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.checks.prepare import with_gradients_if_needed
+from shiftcheck.checks.read_geometry import structure_plan
+from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.sizes_taken import sizes_taken
 from shiftcheck.report.sizes import InputSizes
-from shiftcheck.tracing.torch_internals import uncompiled
 
 
 def input_sizes(
@@ -48,15 +44,16 @@ def input_sizes(
         >>> sizes.axes[0].accepted.least, sizes.axes[0].accepted.step, sizes.nearest(31)[0]
         (4, 2, (30, 32))
     """
-    if is_shape(x):
-        if min(x) < 0:
-            raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
-        x = torch.empty(tuple(x), dtype=dtype_of(uncompiled(model)), device="meta")
-    given = prepared(
-        model, x, boundary, spatial_dims, fixed=fixed, outputs=outputs, whole_numbers=True
+    plan = structure_plan(
+        model,
+        x,
+        layer=layer,
+        boundary=boundary,
+        spatial_dims=spatial_dims,
+        training=training,
+        fixed=fixed,
+        outputs=outputs,
     )
-    seen = given.seen(given.inputs, x, training=training)
-    plan = Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training)
     return with_gradients_if_needed(
         lambda gradients: sizes_taken(
             replace(plan, inputs=replace(plan.inputs, gradients=gradients)), model

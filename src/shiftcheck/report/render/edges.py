@@ -14,7 +14,7 @@ from shiftcheck.report.render.numbers import count, describe, gap
 
 def render_edges(found: EffectiveHalo) -> str:
     """A table of the overlaps, and what there is to say of them."""
-    lines = [_headline(found), *wrapped(_sentences(found))]
+    lines = [headline_of_edges(found), *wrapped(_sentences(found))]
     for sheet in _sheets(found):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
         for place, name in enumerate(sheet.head):
@@ -28,7 +28,7 @@ def render_edges(found: EffectiveHalo) -> str:
 def contents_of_edges(found: EffectiveHalo) -> Contents:
     """What a page or a notebook shows."""
     return Contents(
-        headline=_headline(found),
+        headline=headline_of_edges(found),
         verdict="",
         sentences=tuple(_sentences(found)),
         sheets=tuple(_sheets(found)),
@@ -36,7 +36,8 @@ def contents_of_edges(found: EffectiveHalo) -> Contents:
     )
 
 
-def _headline(found: EffectiveHalo) -> str:
+def headline_of_edges(found: EffectiveHalo) -> str:
+    """One line: the model, and what it was asked."""
     shape = "x".join(map(str, found.input_shape))
     return f"effective halo of {found.model} on {shape}, {count(found.draws, 'draw')} for each side"
 

@@ -19,13 +19,13 @@ USES = {
 
 def render_sizes(sizes: InputSizes) -> str:
     """What each axis takes, what that is good for, and the sizes nearest to the given one."""
-    return "\n".join([_headline(sizes), *wrapped(_sentences(sizes))])
+    return "\n".join([headline_of_sizes(sizes), *wrapped(_sentences(sizes))])
 
 
 def contents_of_sizes(sizes: InputSizes) -> Contents:
     """What a page or a notebook shows."""
     return Contents(
-        headline=_headline(sizes),
+        headline=headline_of_sizes(sizes),
         verdict="",
         sentences=tuple(_sentences(sizes)),
         sheets=(
@@ -51,7 +51,8 @@ def _shows(name: str) -> Callable[[tuple[str, AxisSizes]], str]:
     return show
 
 
-def _headline(sizes: InputSizes) -> str:
+def headline_of_sizes(sizes: InputSizes) -> str:
+    """One line: the model, and what it was asked."""
     given = " x ".join(map(str, sizes.given))
     takes = "takes" if sizes.accepts(sizes.given) else "does not take"
     return f"{sizes.model} {takes} {given}: what sizes it takes, from {sizes.passes} passes"
