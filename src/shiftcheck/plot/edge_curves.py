@@ -38,7 +38,7 @@ def effective_halo(
         >>> import matplotlib, torch, shiftcheck
         >>> matplotlib.use("agg")
         >>> from shiftcheck import plot
-        >>> found = shiftcheck.effective_halo(torch.nn.AvgPool1d(5, 1), torch.randn(1, 1, 64))
+        >>> found = shiftcheck.effective_halo(torch.nn.AvgPool1d(5, 1), (1, 1, 64))
         >>> plot.effective_halo(found).get_xlabel()
         'distance from the edge along axis 0 (pixels)'
     """

@@ -27,7 +27,7 @@ class EdgeSide:
 
     Example:
         >>> import torch, shiftcheck
-        >>> found = shiftcheck.effective_halo(torch.nn.AvgPool1d(5, 1), torch.randn(1, 1, 64))
+        >>> found = shiftcheck.effective_halo(torch.nn.AvgPool1d(5, 1), (1, 1, 64))
         >>> (left, right) = found.outputs[0].sides
         >>> left.theoretical, right.theoretical, right.needed[-1]
         (0.0, 4.0, (4, 4, 4))
@@ -52,7 +52,7 @@ class EdgeLayer(Reasoned):
 
     Example:
         >>> import torch, shiftcheck
-        >>> found = shiftcheck.effective_halo(lambda x: 0 * x, torch.randn(1, 1, 64))
+        >>> found = shiftcheck.effective_halo(lambda x: 0 * x, (1, 1, 64))
         >>> found.outputs[0].sides, found.outputs[0].reason
         ((), 'dead output')
     """
@@ -75,7 +75,7 @@ class EffectiveHalo(AnyReport):
         >>> import torch, shiftcheck
         >>> blur = torch.nn.Conv1d(1, 1, 5, padding=2, bias=False)
         >>> _ = torch.nn.init.constant_(blur.weight, 0.2)
-        >>> found = shiftcheck.effective_halo(blur, torch.randn(1, 1, 64), tolerances=[0.01])
+        >>> found = shiftcheck.effective_halo(blur, (1, 1, 64), tolerances=[0.01])
         >>> found.needed(0.01)
         ((2, 2),)
     """

@@ -66,7 +66,7 @@ def effective_halo(
     Example:
         >>> import torch, shiftcheck
         >>> net = torch.nn.Sequential(torch.nn.MaxPool1d(2), torch.nn.Upsample(scale_factor=2))
-        >>> found = shiftcheck.effective_halo(net, torch.randn(1, 1, 64))
+        >>> found = shiftcheck.effective_halo(net, (1, 1, 64))
         >>> found.needed(1e-3)
         ((1, 1),)
     """
