@@ -22,6 +22,11 @@ from shiftcheck.report import EffectiveHalo
 SHARES = (50.0, 100.0)
 
 
+@pytest.fixture(autouse=True)
+def _weights() -> None:
+    torch.manual_seed(0)
+
+
 def noise(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(3), dtype=dtype)
 
