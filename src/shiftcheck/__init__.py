@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from shiftcheck import models as models
     from shiftcheck import report as report
     from shiftcheck.checks.equivariance.check import check_equivariance
+    from shiftcheck.checks.figures.edges import effective_halo
     from shiftcheck.checks.figures.lie_derivative import lie_derivatives
     from shiftcheck.checks.figures.metrics import equivariance_metrics
+    from shiftcheck.checks.find_sizes import input_sizes
     from shiftcheck.checks.invariance.check import check_invariance
     from shiftcheck.checks.linearity.check import check_linear
     from shiftcheck.checks.linearity.impulses import ImpulseResponse
@@ -70,9 +72,11 @@ __all__ = [
     "check_invariance",
     "check_linear",
     "datasets",
+    "effective_halo",
     "equivariance_metrics",
     "geometry",
     "impulse_response",
+    "input_sizes",
     "lie_derivatives",
     "models",
     "operator_matrix",
@@ -105,9 +109,11 @@ _HOMES = {
     "check_equivariance": "checks.equivariance.check",
     "check_invariance": "checks.invariance.check",
     "check_linear": "checks.linearity.check",
+    "effective_halo": "checks.figures.edges",
     "equivariance_metrics": "checks.figures.metrics",
     "geometry": "checks.read_geometry",
     "impulse_response": "checks.linearity.kernel",
+    "input_sizes": "checks.find_sizes",
     "lie_derivatives": "checks.figures.lie_derivative",
     "operator_matrix": "checks.linearity.matrix",
     "parametrize_with_layers": "testing.layers",

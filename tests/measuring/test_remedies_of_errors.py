@@ -91,11 +91,27 @@ def test_sizes_where_they_are_the_matter(model: Any, says: str) -> None:
     assert said(model, image()).startswith(says)
 
 
+def test_all_sizes_that_do_are_told() -> None:
+    assert said(in_steps_of_32, image()).endswith(
+        ". The model needs multiples of 32: 32 along axis 1"
+    )
+    words = said(in_steps_of_32, image(1, 3, 64, 225))
+    assert words.endswith(". The model needs multiples of 32: 224 or 256 along axis 1")
+
+
+def test_the_name_of_a_layer_keeps_its_capitals() -> None:
+    net = nn.Sequential()
+    net.add_module("Body", nn.Conv2d(3, 1, 3))
+    net.add_module("Flat", nn.Flatten())
+    net.add_module("Head", nn.Linear(26 * 26, 2))
+    assert "layer='Flat'" in said(net, image())
+
+
 def test_the_layer_before_the_error_can_be_checked_as_printed() -> None:
     words = said(Skip(), image(1, 3, 13, 14))
     assert words == (
         "The model runs on an input of 14 x 14; what comes before the error is checked with"
-        " layer='up'"
+        " layer='up'. The model needs multiples of 2: 12 or 14 along axis 0"
     )
     shiftcheck.check_equivariance(Skip(), image(1, 3, 13, 14), layer="up")
     shiftcheck.check_equivariance(Skip(), image(1, 3, 14, 14))

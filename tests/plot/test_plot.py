@@ -220,3 +220,25 @@ def test_the_gallery_is_written(tmp_path: Path) -> None:
         [sys.executable, str(script), str(tmp_path)], check=True, capture_output=True, text=True
     )
     assert len(told.stdout.splitlines()) == len(list(tmp_path.glob("*.png"))) == 7
+
+
+def test_curves_are_the_errors_against_the_distance() -> None:
+    found = shiftcheck.effective_halo(nn.AvgPool2d(5, 1, 2), image(1, 1, 40, 44), draws=2)
+    ax = plot.effective_halo(found, axis=1)
+    sides = [side for side in found.outputs[0].sides if side.axis == 1]
+    curves = [line for line in ax.lines if len(line.get_xdata()) > 2]
+    assert len(curves) == 2 * len(found.percentiles)
+    for side, (line,) in zip(sides, (curves[3:4], curves[7:8]), strict=True):
+        assert tuple(line.get_xdata()) == side.distances
+        shown = [max(e, 1e-17) for e in side.errors[-1]]
+        assert list(line.get_ydata()) == pytest.approx(shown)
+    assert ax.get_yscale() == "log"
+    assert "output" in ax.get_title()
+
+
+def test_what_has_no_curve_is_named() -> None:
+    found = shiftcheck.effective_halo(lambda x: 0 * x, image(1, 1, 40, 44), draws=1)
+    with pytest.raises(InputError, match="nothing was measured of 'output' there, dead output"):
+        plot.effective_halo(found)
+    with pytest.raises(InputError, match="layer='conv': no layer 'conv'; there are output"):
+        plot.effective_halo(found, "conv")

@@ -13,6 +13,7 @@ from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.gather import runs
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult
+from shiftcheck.report.placing import Placement
 from shiftcheck.tracing.traced import Row
 
 FOUND_BY_RUNNING = (CauseKind.MEASURED, CauseKind.DATA_DEPENDENT)
@@ -25,10 +26,12 @@ Told = tuple[
     tuple[float, float] | None,
     tuple[tuple[int, int], ...] | None,
     tuple[tuple[int, int], ...] | None,
+    Placement | None,
 ]
-"""What a report tells of an axis: stride, period, field, halo, valid and different samples."""
+"""What a report tells of an axis: stride, period, field, halo, valid and different samples, place.
+"""
 
-NOTHING: Told = (None, None, None, None, None, None)
+NOTHING: Told = (None, None, None, None, None, None, None)
 _told: WeakKeyDictionary[Axis, Told] = WeakKeyDictionary()
 
 
@@ -40,7 +43,7 @@ def layer_result(row: Row) -> LayerResult:
         _of_axis(s) if isinstance(s, Axis) and a in placed else NOTHING
         for a, s in enumerate(layout.axes)
     ]
-    stride, period, receptive_field, halo, valid, different = _columns(told)
+    stride, period, receptive_field, halo, valid, different, placement = _columns(told)
     return LayerResult(
         name=row.name,
         op=row.op,
@@ -51,6 +54,7 @@ def layer_result(row: Row) -> LayerResult:
         halo=halo,
         valid=valid,
         different=different,
+        placement=placement,
         measured=any(c.kind in FOUND_BY_RUNNING for c in layout.causes),
         reduced=is_reduced_alike(layout),
         causes=tuple([c for c in layout.causes if c.layer == at]),
@@ -73,5 +77,18 @@ def _of_axis(axis: Axis) -> Told:
             axis.halo,
             runs(axis.valid),
             () if axis.different is None else runs(axis.different & ~axis.valid),
+            _placement(axis),
         )
     return told
+
+
+def _placement(axis: Axis) -> Placement:
+    first, last = axis.first.tolist(), axis.last.tolist()
+    seen = first[0] <= last[0] and math.isfinite(first[0] + last[0])
+    return Placement(
+        samples=axis.size,
+        stride=axis.stride,
+        offset=Fraction(int(first[0]) + int(last[0]), 2) if seen else None,
+        origins=axis.origins,
+        fields=tuple(zip(first, last, strict=True)),
+    )

@@ -78,7 +78,7 @@ def structure_plan(
     outputs: Sequence[str | int] | None,
 ) -> Plan:
     """The plan of a pass that only reads the structure, on an input or for its shape."""
-    if _is_shape(x):
+    if is_shape(x):
         if min(x) < 0:
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=dtype_of(uncompiled(model)), device="meta")
@@ -111,7 +111,8 @@ def _structure(plan: Plan) -> Report:
     )
 
 
-def _is_shape(x: Any) -> bool:
+def is_shape(x: Any) -> bool:
+    """Whether an input is given by its shape alone."""
     return (
         isinstance(x, tuple | list | torch.Size)
         and bool(x)

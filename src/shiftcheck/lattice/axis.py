@@ -48,7 +48,8 @@ class Axis:
     edge excuses: all that the law reads there is stored and valid, and the layer does something
     else; None where there are none such. ``mixed``: some channels see less than others.
     ``anchored``: every sample also depends on where the stored ones begin or end, as after a
-    running sum.
+    running sum. ``origins``: where sample 0 stands, in pixels, its phases averaged: the least and
+    the greatest of all branches that lead here.
 
     Example:
         >>> axis = resample(input_axis(12, circular=False), window(2, [0, 1, 2]), 5)
@@ -67,6 +68,7 @@ class Axis:
     different: Mask | None = None
     mixed: bool = False
     anchored: bool = False
+    origins: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))
 
     @property
     def readable(self) -> Mask:
@@ -152,6 +154,14 @@ class Taps:
         """The number of output samples in ``num`` input samples."""
         return len(self.phases)
 
+    @cached_property
+    def centre(self) -> Fraction:
+        """Where output 0 stands, in input samples: the middle of what it reads, phases averaged."""
+        middles = [min(reads) + max(reads) for reads in self.phases if reads]
+        places = [r for r, reads in enumerate(self.phases) if reads]
+        apart = self.den * sum(middles) - 2 * self.num * sum(places)
+        return Fraction(apart, 2 * self.den * max(1, len(middles)))
+
 
 REMEMBERED = 512
 """How many results of each change are kept."""
@@ -226,9 +236,15 @@ def scaled_axis(pixels: int, size: int, *, circular: bool) -> Axis:
         return whole
     stride = Fraction(pixels, size)
     seen = np.floor(np.arange(stride.denominator) * float(stride))
-    valid = np.ones(size, dtype=bool)
+    at = Fraction(int(seen.sum()), len(seen)) - stride * (len(seen) - 1) / 2
     return replace(
-        whole, stride=stride, lattice=stride.numerator, first=seen, last=seen.copy(), valid=valid
+        whole,
+        stride=stride,
+        lattice=stride.numerator,
+        first=seen,
+        last=seen.copy(),
+        valid=np.ones(size, dtype=bool),
+        origins=(at, at),
     )
 
 
@@ -270,7 +286,16 @@ def resample(axis: Axis, taps: Taps, size: int, *, wrap: bool = False) -> Axis:
                 readable[stored] &= _stored(axis.readable, read, around)
     if axis.circle is not None and axis.circle % taps.num:
         valid[:] = False
-    out = replace(axis, stride=stride, lattice=lattice, first=first, last=last, valid=valid)
+    low, high = (origin + axis.stride * taps.centre for origin in axis.origins)
+    out = replace(
+        axis,
+        stride=stride,
+        lattice=lattice,
+        first=first,
+        last=last,
+        valid=valid,
+        origins=(low, high),
+    )
     return whole_turns(out if axis.different is None else with_different(out, readable))
 
 
@@ -297,6 +322,7 @@ def join(one: Axis, other: Axis) -> Axis:
         broken=one.broken or other.broken,
         mixed=one.mixed or other.mixed,
         anchored=one.anchored or other.anchored,
+        origins=(min(one.origins[0], other.origins[0]), max(one.origins[1], other.origins[1])),
     )
     return with_different(out, one.readable & other.readable)
 

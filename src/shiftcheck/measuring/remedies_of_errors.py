@@ -18,6 +18,7 @@ from shiftcheck.measuring.call import call, faked, home_of
 from shiftcheck.measuring.model_errors import GRADIENTS, RaisedError
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs
+from shiftcheck.measuring.sizes_taken import other_sizes
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import preserved
@@ -181,7 +182,10 @@ def _other_size(error: RaisedError, here: Attempt) -> str:
         ways.append("the model needs an input of another size")
     if before and ways:
         ways.append(f"what comes before the error is checked with layer={before!r}")
-    return "; ".join(ways).capitalize() if ways else ""
+    told = "; ".join(ways)
+    told = told[:1].upper() + told[1:]
+    needed = other_sizes(plan) if taken is not None else ""
+    return f"{told}. {needed}" if needed else told
 
 
 def _about_sizes(here: Attempt, there: Attempt) -> bool:

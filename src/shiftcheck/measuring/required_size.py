@@ -114,11 +114,14 @@ def next_on_the_circle(plan: Plan) -> tuple[int, ...] | None:
         if ring:
             sizes[axis] = -(-sizes[axis] // step) * step
     around = _outputs_at(plan, _resized(inputs, dict(enumerate(sizes))))
-    fits = around is not None and all(_fits(row.layout, inputs.circular) for row in around)
+    fits = around is not None and all(
+        fits_the_circle(row.layout, inputs.circular) for row in around
+    )
     return tuple(sizes) if fits else None
 
 
-def _fits(layout: Layout, circular: Sequence[bool]) -> bool:
+def fits_the_circle(layout: Layout, circular: Sequence[bool]) -> bool:
+    """Whether every layer on the way holds a whole number of samples around each circle."""
     open_ends = [
         c
         for c in layout.causes

@@ -5,12 +5,14 @@ no display: ``ax.figure.savefig("file.png")`` writes the figure.
 """
 
 from shiftcheck.plot.bars import layers
+from shiftcheck.plot.edge_curves import effective_halo
 from shiftcheck.plot.fields import receptive_field
 from shiftcheck.plot.kernels import impulse_response
 from shiftcheck.plot.maps import feature_maps
 from shiftcheck.plot.over_shifts import shifts
 
 __all__ = [
+    "effective_halo",
     "feature_maps",
     "impulse_response",
     "layers",

@@ -1,6 +1,7 @@
 """What the checks return: frozen records of plain numbers and strings, no tensors."""
 
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.edges import EdgeLayer, EdgeSide, EffectiveHalo
 from shiftcheck.report.equivariance import (
     Change,
     Draw,
@@ -27,17 +28,24 @@ from shiftcheck.report.linearity import (
     Superposition,
     Theorem,
 )
+from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
+from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
 
 __all__ = [
+    "AxisSizes",
     "Cause",
     "CauseForm",
     "CauseKind",
     "Change",
     "ConvolutionReport",
     "Draw",
+    "EdgeLayer",
+    "EdgeSide",
+    "EffectiveHalo",
     "Hints",
+    "InputSizes",
     "InvarianceReport",
     "InvarianceShift",
     "InvarianceTrial",
@@ -49,10 +57,13 @@ __all__ = [
     "LinearOutput",
     "Linearity",
     "LinearityReport",
+    "Located",
     "Metrics",
+    "Placement",
     "Reason",
     "Report",
     "ShiftResult",
+    "SizeSet",
     "Superposition",
     "Theorem",
     "Trial",

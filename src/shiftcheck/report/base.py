@@ -25,8 +25,8 @@ def rendered(form: str, record: Any, **options: Any) -> str:
     return renderers[form, type(record).__name__](record, **options)
 
 
-class AnyReport(Reasoned):
-    """The base of a report: a frozen record of plain numbers and strings."""
+class Shown:
+    """The base of a record that can be shown and written: frozen, of plain numbers and strings."""
 
     schema_version: int
     _called: ClassVar[str]
@@ -63,3 +63,7 @@ class AnyReport(Reasoned):
         """
         report: Self = from_strict_json(cls, text, cls._called)
         return report
+
+
+class AnyReport(Shown, Reasoned):
+    """The base of a report, which has a reason for what it says."""

@@ -8,9 +8,11 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import ClassVar
 
+from shiftcheck.errors import InputError
 from shiftcheck.report.base import AnyReport, rendered
 from shiftcheck.report.causes import Cause
 from shiftcheck.report.left_out import LeftOut
+from shiftcheck.report.placing import Located, Placement, located
 from shiftcheck.report.reasons import Reason, Reasoned
 
 
@@ -83,7 +85,8 @@ class LayerResult(Reasoned):
     not promise that they agree: where pieces that obey other laws are joined, or samples exchanged.
     ``causes`` are those that arise in this layer itself. ``reduced``: every axis that is missing
     was reduced at all places alike, as by a global mean. ``measured``: the geometry rests on
-    experiments with an operation that has no rule, in this layer or before it.
+    experiments with an operation that has no rule, in this layer or before it. ``placement``: where
+    the samples stand over the pixels, for each axis, None where it has none.
 
     Example:
         >>> import torch, shiftcheck
@@ -108,6 +111,12 @@ class LayerResult(Reasoned):
     verdict: Verdict | None = None
     reason: Reason = Reason.NONE
     shifts: tuple[ShiftResult, ...] = ()
+    placement: tuple[Placement | None, ...] = ()
+
+    @property
+    def offset(self) -> tuple[Fraction | None, ...]:
+        """The centre of what sample 0 sees, in pixels; None where that is all of a side."""
+        return tuple(None if p is None else p.offset for p in self.placement)
 
     @property
     def error(self) -> float | None:
@@ -343,6 +352,74 @@ class Report(AnyReport):
 
     def __iter__(self) -> Iterator[LayerResult]:
         return iter(self.layers)
+
+    def locate(self, layer: str, index: int | Sequence[int]) -> Located:
+        """The pixels that one sample of a layer sees, and their centre.
+
+        Args:
+            layer: the name of a row or of an output.
+            index: of the sample, along each spatial axis; negative from the end.
+
+        Raises:
+            InputError: the layer is unknown, or has no such sample.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> report = shiftcheck.geometry(torch.nn.MaxPool2d(2), (1, 1, 16, 20))
+            >>> report.locate("max_pool2d", (0, -1)).field
+            ((0, 2), (18, 20))
+        """
+        placement = self._placed(layer)
+        wanted = (index,) if isinstance(index, int) else tuple(index)
+        sizes = [None if p is None else p.samples for p in placement]
+        fits = len(wanted) == len(sizes) and all(
+            n is None or -n <= q < n for q, n in zip(wanted, sizes, strict=True)
+        )
+        if not fits:
+            raise InputError(f"index={index!r}: layer={layer!r} has samples {tuple(sizes)}")
+        at = [q + (n or 0) if q < 0 else q for q, n in zip(wanted, sizes, strict=True)]
+        return located(layer, placement, at)
+
+    def samples_seeing(
+        self, layer: str, pixel: int | Sequence[int]
+    ) -> tuple[tuple[tuple[int, int], ...] | None, ...]:
+        """The samples of a layer whose field holds a pixel, as runs (start, stop) for each axis.
+
+        Args:
+            layer: the name of a row or of an output.
+            pixel: along each spatial axis; it may lie outside of the image, as padding does.
+
+        Raises:
+            InputError: the layer is unknown, or ``pixel`` has not one entry for each axis.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> report = shiftcheck.geometry(torch.nn.Conv2d(1, 1, 3), (1, 1, 16, 20))
+            >>> report.samples_seeing("conv2d", (0, 7))
+            (((0, 1),), ((5, 8),))
+        """
+        placement = self._placed(layer)
+        at = (pixel,) if isinstance(pixel, int) else tuple(pixel)
+        if len(at) != len(placement):
+            raise InputError(f"pixel={pixel!r}: give one entry for each of {len(placement)} axes")
+        turns = [
+            self.input_shape[dim] if ring == "circular" else None
+            for dim, ring in zip(self.spatial_dims, self.boundary, strict=True)
+        ]
+        return tuple(
+            None if p is None else p.seeing(q, turn)
+            for p, q, turn in zip(placement, at, turns, strict=True)
+        )
+
+    def _placed(self, layer: str) -> tuple[Placement | None, ...]:
+        """The placement of a row or an output; raises InputError where nothing is known of it."""
+        for row in (*self.layers, *self.outputs):
+            if row.name == layer and len(row.placement) == len(self.spatial_dims):
+                return row.placement
+        if any(row.name == layer for row in (*self.layers, *self.outputs)):
+            raise InputError(f"layer={layer!r}: this report does not say where its samples stand")
+        names = ", ".join(row.name for row in (*self.layers, *self.outputs))
+        raise InputError(f"layer={layer!r} is unknown; there are {names}")
 
 
 def _largest(values: Iterator[float | None]) -> float | None:

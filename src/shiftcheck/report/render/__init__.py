@@ -5,6 +5,7 @@ from typing import Any
 
 from shiftcheck.report.base import renderers
 from shiftcheck.report.render.contents import Contents
+from shiftcheck.report.render.edges import contents_of_edges, headline_of_edges, render_edges
 from shiftcheck.report.render.html import (
     contents_of_report,
     render_index,
@@ -29,6 +30,7 @@ from shiftcheck.report.render.linearity import (
 )
 from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain, headline
+from shiftcheck.report.render.sizes import contents_of_sizes, headline_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
 
 CONTENTS: dict[str, Callable[[Any], Contents]] = {
@@ -36,6 +38,8 @@ CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "InvarianceReport": contents_of_invariance,
     "LinearityReport": contents_of_linearity,
     "ConvolutionReport": contents_of_convolution,
+    "EffectiveHalo": contents_of_edges,
+    "InputSizes": contents_of_sizes,
 }
 
 
@@ -52,11 +56,15 @@ renderers["headline", "Report"] = headline
 renderers["headline", "InvarianceReport"] = headline_of
 renderers["headline", "LinearityReport"] = headline_of_linearity
 renderers["headline", "ConvolutionReport"] = headline_of_convolution
+renderers["headline", "EffectiveHalo"] = headline_of_edges
+renderers["headline", "InputSizes"] = headline_of_sizes
 renderers["html", "InvarianceReport"] = render_page_of_invariance
 renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
 renderers["text", "LinearityReport"] = explain_linearity
 renderers["text", "ConvolutionReport"] = explain_convolution
+renderers["text", "EffectiveHalo"] = render_edges
+renderers["text", "InputSizes"] = render_sizes
 renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
@@ -64,11 +72,13 @@ __all__ = [
     "explain_convolution",
     "explain_invariance",
     "explain_linearity",
+    "render_edges",
     "render_index",
     "render_invariance",
     "render_notebook",
     "render_page",
     "render_report",
+    "render_sizes",
     "render_table",
     "show_matrix",
 ]
