@@ -1,0 +1,254 @@
+"""The grid on which tiles may begin, their margins, and the sizes that work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shiftcheck.checks.tiling.structure import Sizes, Structure, Structures
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import Layout
+from shiftcheck.lattice.tiles import (
+    begins_alike,
+    dims_of,
+    ends_alike,
+    halo_of,
+    is_regular,
+    margins_of,
+    period_of,
+    reach_of,
+)
+from shiftcheck.report.tiling import Margins, TiledAxis
+from shiftcheck.tracing.traced import Row
+
+MOST_STEPS = 64
+"""The grid is at most so many periods of the lattice: what pads to a multiple asks for that."""
+
+ROUNDS = 4
+"""So often a window that leaves nothing between its margins is enlarged."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """The tiles that work along each axis, as yet one that holds the whole.
+
+    ``margins``: for each tensor those along every axis. ``first_other``: for an axis without tiles,
+    the first layer that does something else at other sizes of the image.
+    """
+
+    axes: tuple[TiledAxis, ...]
+    margins: tuple[tuple[Margins, ...], ...]
+    first_other: dict[int, Row]
+
+
+def are_regular(layouts: Sequence[Layout]) -> bool:
+    """Whether all tensors obey one law all over, and have a dimension for each axis."""
+    return all(dims_of(s) is not None and all(map(is_regular, s.axes)) for s in layouts)
+
+
+class Grids:
+    """Finds the grid of a model whose tensors are regular."""
+
+    def __init__(self, structures: Structures, whole: Structure) -> None:
+        self.structures, self.whole = structures, whole
+        self.sizes = whole.sizes
+        self.circular = structures.inputs.circular
+        self.layouts = whole.layouts(structures.pooled)
+        self.periods = [period_of(self.layouts, a) for a in range(len(self.sizes))]
+        self.reach = [reach_of(self.layouts, a) for a in range(len(self.sizes))]
+        self.steps = list(self.periods)
+        self.first_other: dict[int, Row] = {}
+
+    def grid(self, wanted: Sizes | None = None) -> Grid:
+        """The grid; for tiles of the wanted sizes, where they work."""
+        window = self._settle_steps()
+        tiled = [a for a in range(len(self.sizes)) if window and a not in self.first_other]
+        residues = self._residues(window, tiled, wanted) if window else {}
+        axes, margins = [], []
+        for a, pixels in enumerate(self.sizes):
+            if a not in residues:
+                axes.append(untiled(pixels, circular=self.circular[a]))
+                margins.append([whole_margins(s.axes[a]) for s in self.layouts])
+                continue
+            residue, along = residues[a]
+            axes.append(self._axis(a, residue, along))
+            margins.append(along)
+        each = tuple(zip(*margins, strict=True)) if self.layouts else ()
+        return Grid(axes=tuple(axes), margins=each, first_other=self.first_other)
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def _settle_steps(self) -> Structure | None:
+        """Find steps by which windows of the image are alike; a window that ends as it does."""
+        while True:
+            for a in range(len(self.sizes)):
+                too_large = self.steps[a] > max(self.sizes[a] - 1, 1)
+                closes = not self.circular[a] or self.sizes[a] % self.steps[a] == 0
+                if too_large or not closes or self.steps[a] > MOST_STEPS * self.periods[a]:
+                    self.first_other.setdefault(a, self._last_row())
+            free = [a for a in range(len(self.sizes)) if a not in self.first_other]
+            if not free:
+                return None
+            window = self.window([n % step for n, step in zip(self.sizes, self.steps, strict=True)])
+            other = self._others(window, free)
+            if not other:
+                return window
+            for a, row in other.items():
+                self.steps[a] *= 2
+                if self.steps[a] > min(MOST_STEPS * self.periods[a], self.sizes[a] - 1):
+                    self.first_other[a] = row
+
+    def _last_row(self) -> Row:
+        coarsest = [r for r in self.whole.rows if r.layout.causes]
+        return (coarsest or [*self.whole.outputs, *self.whole.fed.values()])[-1]
+
+    def _others(self, window: Structure | None, free: Sequence[int]) -> dict[int, Row]:
+        """Of each axis the first layer that differs from the image in a window, or a larger one."""
+        if window is None:
+            return dict.fromkeys(free, self._last_row())
+        sizes = [n + s * (a in free) for a, (n, s) in enumerate(zip(window.sizes, self.steps, strict=True))]
+        larger = self.structures.at(tuple(sizes))
+        if larger is None:
+            return dict.fromkeys(free, self._last_row())
+        found: dict[int, Row] = {}
+        for a in free:
+            for one, other in ((window, self.whole), (window, larger)):
+                row = first_unlike(one, other, a, ends=True)
+                if row is not None:
+                    found.setdefault(a, row)
+        return found
+
+    def window(self, residues: Sequence[int]) -> Structure | None:
+        """A window of sizes with these residues in which all tensors are right in the middle."""
+        reach = list(self.reach)
+        for _ in range(ROUNDS):
+            sizes = []
+            for a, step in enumerate(self.steps):
+                least = 2 * reach[a] + 4 * step
+                sizes.append(least + (residues[a] - least) % step)
+                if a in self.first_other:
+                    sizes[a] = self.sizes[a]
+            found = self.structures.at(tuple(sizes))
+            if found is None:
+                return None
+            narrow = [
+                a
+                for a in range(len(sizes))
+                if a not in self.first_other and None in self._margins(found, a)
+            ]
+            if not narrow:
+                return found
+            for a in narrow:
+                reach[a] = 2 * sizes[a]
+        return None
+
+    def _margins(self, window: Structure, axis: int) -> list[Margins | None]:
+        layouts = window.layouts(self.structures.pooled)
+        return [
+            margins_of(here, whole)
+            for s, t in zip(layouts, self.layouts, strict=True)
+            if isinstance(here := s.axes[axis], Axis) and isinstance(whole := t.axes[axis], Axis)
+        ]
+
+    # -- sizes -----------------------------------------------------------------------------------
+
+    def _residues(
+        self, window: Structure, tiled: Sequence[int], wanted: Sizes | None
+    ) -> dict[int, tuple[int, list[Margins]]]:
+        """Of each axis the residue that sizes of tiles have, and the margins in them.
+
+        Those of the wanted tiles, or none, or that of the image.
+        """
+        own = [n % step for n, step in zip(self.sizes, self.steps, strict=True)]
+        asked = [t % s for t, s in zip(wanted or (0,) * len(own), self.steps, strict=True)]
+        found = {a: (own[a], self._known(window, a)) for a in tiled}
+        for choice in (asked, [0] * len(own)):
+            if choice == own:
+                continue
+            other = self.window(choice)
+            if other is None:
+                continue
+            for a in tiled:
+                alike = first_unlike(window, other, a, ends=False) is None
+                if alike and found[a][0] != asked[a]:
+                    found[a] = choice[a], self._known(other, a)
+        return found
+
+    def _known(self, window: Structure, axis: int) -> list[Margins]:
+        return [m for m in self._margins(window, axis) if m is not None]
+
+    def _axis(self, axis: int, residue: int, margins: Sequence[Margins]) -> TiledAxis:
+        pixels, step = self.sizes[axis], self.steps[axis]
+        halo = halo_of(margins)
+        least = sum(halo) + step
+        least += (residue - least) % step
+        return TiledAxis(
+            pixels=pixels,
+            circular=self.circular[axis],
+            step=step,
+            halo=halo,
+            residue=residue,
+            least=least,
+            tile=pixels,
+        )
+
+    def holds(self, axes: Sequence[TiledAxis], margins: Sequence[Sequence[Margins]]) -> bool:
+        """Whether all tiles are what the margins were found for: the first, and the last ones."""
+        regular = tuple(axis.tile for axis in axes)
+        last = tuple(axis.size_at(axis.starts[-1], axis.tile) for axis in axes)
+        for sizes, ends in ((regular, False), (last, True)):
+            there = self.structures.at(sizes)
+            if there is None:
+                return False
+            for a, axis in enumerate(axes):
+                if axis.whole or (ends and axis.circular):
+                    continue
+                if first_unlike(there, self.whole, a, ends=ends) is not None:
+                    return False
+                along = [each[a] for each in margins]
+                if not ends and self._margins(there, a) != along:
+                    return False
+        return True
+
+
+def first_unlike(one: Structure, other: Structure, axis: int, *, ends: bool) -> Row | None:
+    """The first layer that is not alike in two structures along an axis; None where all are."""
+    pairs = zip(
+        [*one.rows, *one.outputs, *one.fed.values()],
+        [*other.rows, *other.outputs, *other.fed.values()],
+        strict=False,
+    )
+    for row, twin in pairs:
+        here, there = row.layout.axes[axis], twin.layout.axes[axis]
+        named = row.name == twin.name and begins_alike(here, there)
+        if not named or (ends and not ends_alike(here, there)):
+            return row
+    more, fewer = sorted((one, other), key=lambda s: -len(s.rows))
+    return more.rows[-1] if len(more.rows) > len(fewer.rows) else None
+
+
+def untiled(pixels: int, *, circular: bool) -> TiledAxis:
+    """An axis along which one tile holds all."""
+    return TiledAxis(
+        pixels=pixels,
+        circular=circular,
+        step=pixels,
+        halo=(0, 0),
+        residue=0,
+        least=pixels,
+        tile=pixels,
+    )
+
+
+def whole_margins(state: object) -> Margins:
+    """The margins of a tensor along an axis that is not tiled: there are none."""
+    assert isinstance(state, Axis)
+    return Margins(stride=abs(state.stride), samples=state.size, start=0, tail=0)
+
+
+def with_tile(axes: Sequence[TiledAxis], tile: Sequence[int]) -> tuple[TiledAxis, ...]:
+    """The same axes with tiles of a size."""
+    return tuple(
+        replace(axis, tile=min(size, axis.pixels), starts=axis.starts_of(size))
+        for axis, size in zip(axes, tile, strict=True)
+    )
