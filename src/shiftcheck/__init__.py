@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from shiftcheck.checks.linearity.theorem import check_convolution
     from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
     from shiftcheck.checks.read_geometry import geometry
+    from shiftcheck.checks.tiling.plan import tiling
+    from shiftcheck.checks.tiling.run import tiled
     from shiftcheck.errors import (
         InconclusiveError,
         InfiniteSupportError,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     )
     from shiftcheck.measuring.signals.shifting import shift
     from shiftcheck.report.equivariance import Report, Verdict
+    from shiftcheck.report.tiling import TilingPlan
     from shiftcheck.rules import register_rule
     from shiftcheck.testing.assertions import assert_equivariant
     from shiftcheck.testing.budgets import budget_file
@@ -59,6 +62,7 @@ __all__ = [
     "PolyphaseConvolution",
     "Report",
     "ShiftcheckError",
+    "TilingPlan",
     "Verdict",
     "as_convolution",
     "assert_equivariant",
@@ -79,6 +83,8 @@ __all__ = [
     "parametrize_with_layers",
     "register_rule",
     "shift",
+    "tiled",
+    "tiling",
 ]
 
 _HOMES = {
@@ -95,6 +101,7 @@ _HOMES = {
     "PolyphaseConvolution": "checks.linearity.torch_modules",
     "Report": "report.equivariance",
     "ShiftcheckError": "errors",
+    "TilingPlan": "report.tiling",
     "Verdict": "report.equivariance",
     "as_convolution": "checks.linearity.kernel",
     "assert_equivariant": "testing.assertions",
@@ -113,6 +120,8 @@ _HOMES = {
     "parametrize_with_layers": "testing.layers",
     "register_rule": "rules",
     "shift": "measuring.signals.shifting",
+    "tiled": "checks.tiling.run",
+    "tiling": "checks.tiling.plan",
 }
 """The module that defines each public name: the imports above, which only type checkers see."""
 

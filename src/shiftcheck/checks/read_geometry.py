@@ -47,7 +47,7 @@ def geometry(
         >>> [str(s) for s in g.outputs[0].stride], g.outputs[0].receptive_field
         (['2', '2'], (5.0, 5.0))
     """
-    if _is_shape(x):
+    if is_shape(x):
         if min(x) < 0:
             raise InputError(f"x={tuple(x)}: a shape has no negative sizes")
         x = torch.empty(tuple(x), dtype=dtype_of(uncompiled(model)), device="meta")
@@ -78,7 +78,8 @@ def _structure(plan: Plan) -> Report:
     )
 
 
-def _is_shape(x: Any) -> bool:
+def is_shape(x: Any) -> bool:
+    """Whether this is the shape of an input rather than one."""
     return (
         isinstance(x, tuple | list | torch.Size)
         and bool(x)

@@ -102,23 +102,27 @@ def halo_of(all_margins: Sequence[Margins]) -> tuple[int, int]:
     return max(before, default=0), max([0, *after])
 
 
-def dims_of(layout: Layout) -> tuple[int, ...] | None:
-    """For each spatial axis the dimension that holds it and nothing else; None where one has none.
+NOWHERE = -1
+"""In the place of a dimension, of an axis that has none of its own."""
 
-    Empty where the tensor depends on no axis.
-    """
+
+def dims_of(layout: Layout) -> tuple[int, ...]:
+    """For each spatial axis the dimension that holds it and nothing else, or NOWHERE."""
+    return tuple(_dim_of(layout, axis) for axis in range(len(layout.axes)))
+
+
+def _dim_of(layout: Layout, axis: int) -> int:
+    state = layout.axes[axis]
+    if not isinstance(state, Axis) or layout.splits(axis):
+        return NOWHERE
     places = range(len(layout.dims))
-    if not layout.axes_in(places) and not any(isinstance(s, Axis) for s in layout.axes):
-        return () if all(s is None for s in layout.axes) else None
-    found = []
-    for axis, state in enumerate(layout.axes):
-        holding = [
-            d for d in places if layout.axes_in([d]) == (axis,) and len(layout.dims[d]) == 1
-        ]
-        if not isinstance(state, Axis) or len(holding) != 1 or layout.splits(axis):
-            return None
-        found.append(holding[0])
-    return tuple(found)
+    holding = [d for d in places if layout.axes_in([d]) == (axis,) and len(layout.dims[d]) == 1]
+    return holding[0] if len(holding) == 1 else NOWHERE
+
+
+def is_tileable(layout: Layout, axis: int) -> bool:
+    """Whether a tensor can be cut along an axis, and moves with the image."""
+    return is_regular(layout.axes[axis]) and _dim_of(layout, axis) != NOWHERE
 
 
 def part_of(axis: TiledAxis, margins: Margins, number: int) -> Part:
@@ -161,11 +165,11 @@ def reach_of(layouts: Sequence[Layout], axis: int) -> int:
 
 def described(name: str, layout: Layout, margins: tuple[Margins, ...]) -> TiledOutput:
     """A tensor with its margins."""
-    return TiledOutput(
-        name=name, shape=layout.shape, dims=dims_of(layout) or (), margins=margins
-    )
+    return TiledOutput(name=name, shape=layout.shape, dims=dims_of(layout), margins=margins)
 
 
-def whole_margins(axis: Axis) -> Margins:
+def whole_margins(state: AxisState) -> Margins:
     """The margins along an axis that is not tiled: there are none."""
-    return Margins(stride=abs(axis.stride), samples=axis.size, start=0, tail=0, extra=Fraction(0))
+    if not isinstance(state, Axis):
+        return Margins(stride=Fraction(1), samples=0, start=0, tail=0)
+    return Margins(stride=abs(state.stride), samples=state.size, start=0, tail=0)

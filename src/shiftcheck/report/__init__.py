@@ -28,14 +28,27 @@ from shiftcheck.report.linearity import (
     Theorem,
 )
 from shiftcheck.report.reasons import Hints, Reason
+from shiftcheck.report.tiling import (
+    Blocking,
+    Exactness,
+    Margins,
+    PooledStatistic,
+    Reach,
+    TiledAxis,
+    TiledOutput,
+    TileSize,
+    TilingPlan,
+)
 
 __all__ = [
+    "Blocking",
     "Cause",
     "CauseForm",
     "CauseKind",
     "Change",
     "ConvolutionReport",
     "Draw",
+    "Exactness",
     "Hints",
     "InvarianceReport",
     "InvarianceShift",
@@ -48,12 +61,19 @@ __all__ = [
     "LinearOutput",
     "Linearity",
     "LinearityReport",
+    "Margins",
     "Metrics",
+    "PooledStatistic",
+    "Reach",
     "Reason",
     "Report",
     "ShiftResult",
     "Superposition",
     "Theorem",
+    "TileSize",
+    "TiledAxis",
+    "TiledOutput",
+    "TilingPlan",
     "Trial",
     "Verdict",
 ]

@@ -281,6 +281,9 @@ class TilingPlan(AnyReport):
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = 1
 
+    def __post_init__(self) -> None:
+        """A plan has no verdict, and no reason for one."""
+
     @property
     def exact(self) -> bool:
         """Whether the tiles give what the whole does, with pooled statistics where need be."""

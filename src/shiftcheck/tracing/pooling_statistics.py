@@ -200,7 +200,7 @@ class Pooled(_Counting):
     """A pass in which the reductions that are ``known`` have the statistics of the whole.
 
     ``collect``: what to do with the input of others; when all of these were met, the pass ends.
-    ``on_write``: called with each tensor before it is written to.
+    ``on_write``: called with each tensor before it is written to. ``look``: with each reduction.
     """
 
     def __init__(
@@ -208,9 +208,10 @@ class Pooled(_Counting):
         known: Mapping[int, Statistic],
         collect: Mapping[int, Callable[[Reduction], None]],
         on_write: Callable[[torch.Tensor], None],
+        look: Callable[[int, Reduction], None] | None = None,
     ) -> None:
         super().__init__()
-        self.known, self.collect, self.on_write = known, collect, on_write
+        self.known, self.collect, self.on_write, self.look = known, collect, on_write, look
         self.left = set(collect)
 
     def other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -224,6 +225,9 @@ class Pooled(_Counting):
 
     def met(self, number: int, reduction: Reduction, call: Callable[[], Any]) -> Any:
         """Has the known statistic used, or the input looked at."""
+        if self.look is not None:
+            with without_modes():
+                self.look(number, reduction)
         if number in self.known:
             with without_modes():
                 return reduction.finish(reduction.x, self.known[number])

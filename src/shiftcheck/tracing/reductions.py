@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 from shiftcheck.tracing.torch_internals import arguments_of, packet_name
 
-AT_ONCE = 2**22
+AT_ONCE = 2**20
 """Values that are turned to float64 at once."""
 
 
@@ -32,6 +32,10 @@ class Statistic:
     count: int
     first: torch.Tensor
     second: torch.Tensor
+
+    def on(self, device: torch.device) -> Statistic:
+        """The same on a device."""
+        return replace(self, first=self.first.to(device), second=self.second.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shiftcheck.checks.tiling.structure import Sizes, Structure, Structures
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.tiles import (
     begins_alike,
-    dims_of,
     ends_alike,
     halo_of,
-    is_regular,
+    is_tileable,
     margins_of,
     period_of,
     reach_of,
+    whole_margins,
 )
 from shiftcheck.report.tiling import Margins, TiledAxis
 from shiftcheck.tracing.traced import Row
@@ -33,21 +32,18 @@ class Grid:
     """The tiles that work along each axis, as yet one that holds the whole.
 
     ``margins``: for each tensor those along every axis. ``first_other``: for an axis without tiles,
-    the first layer that does something else at other sizes of the image.
+    the first layer that does something else at other sizes of the image, None where its causes tell
+    why. ``window``: what has margins as the image has them.
     """
 
     axes: tuple[TiledAxis, ...]
     margins: tuple[tuple[Margins, ...], ...]
-    first_other: dict[int, Row]
-
-
-def are_regular(layouts: Sequence[Layout]) -> bool:
-    """Whether all tensors obey one law all over, and have a dimension for each axis."""
-    return all(dims_of(s) is not None and all(map(is_regular, s.axes)) for s in layouts)
+    first_other: Mapping[int, Row | None]
+    window: Structure | None
 
 
 class Grids:
-    """Finds the grid of a model whose tensors are regular."""
+    """Finds the grid along each axis that can be cut."""
 
     def __init__(self, structures: Structures, whole: Structure) -> None:
         self.structures, self.whole = structures, whole
@@ -57,7 +53,11 @@ class Grids:
         self.periods = [period_of(self.layouts, a) for a in range(len(self.sizes))]
         self.reach = [reach_of(self.layouts, a) for a in range(len(self.sizes))]
         self.steps = list(self.periods)
-        self.first_other: dict[int, Row] = {}
+        self.first_other: dict[int, Row | None] = {
+            a: None
+            for a in range(len(self.sizes))
+            if not all(is_tileable(layout, a) for layout in self.layouts)
+        }
 
     def grid(self, wanted: Sizes | None = None) -> Grid:
         """The grid; for tiles of the wanted sizes, where they work."""
@@ -74,7 +74,7 @@ class Grids:
             axes.append(self._axis(a, residue, along))
             margins.append(along)
         each = tuple(zip(*margins, strict=True)) if self.layouts else ()
-        return Grid(axes=tuple(axes), margins=each, first_other=self.first_other)
+        return Grid(axes=tuple(axes), margins=each, first_other=self.first_other, window=window)
 
     # -- steps -----------------------------------------------------------------------------------
 
@@ -238,12 +238,6 @@ def untiled(pixels: int, *, circular: bool) -> TiledAxis:
         least=pixels,
         tile=pixels,
     )
-
-
-def whole_margins(state: object) -> Margins:
-    """The margins of a tensor along an axis that is not tiled: there are none."""
-    assert isinstance(state, Axis)
-    return Margins(stride=abs(state.stride), samples=state.size, start=0, tail=0)
 
 
 def with_tile(axes: Sequence[TiledAxis], tile: Sequence[int]) -> tuple[TiledAxis, ...]:
