@@ -120,9 +120,11 @@ def _dim_of(layout: Layout, axis: int) -> int:
     return holding[0] if len(holding) == 1 else NOWHERE
 
 
-def is_tileable(layout: Layout, axis: int) -> bool:
-    """Whether a tensor can be cut along an axis, and moves with the image."""
-    return is_regular(layout.axes[axis]) and _dim_of(layout, axis) != NOWHERE
+def is_tileable(layout: Layout, axis: int, *, circular: bool) -> bool:
+    """Whether a tensor can be cut along an axis, and moves with the image, around a circle."""
+    state = layout.axes[axis]
+    around = not circular or (isinstance(state, Axis) and state.one_turn)
+    return is_regular(state) and _dim_of(layout, axis) != NOWHERE and around
 
 
 def part_of(axis: TiledAxis, margins: Margins, number: int) -> Part:

@@ -292,6 +292,8 @@ class TilingPlan(AnyReport):
     @property
     def passes(self) -> int:
         """How often all tiles are gone through."""
+        if self.tiles == 1:
+            return 1
         return 1 + max((s.level for s in self.statistics), default=0)
 
     @property

@@ -20,14 +20,21 @@ REACHES = {
     CauseKind.BATCH_COUPLED: Reach.UNKNOWN,
     CauseKind.UNSUPPORTED_OP: Reach.UNKNOWN,
 }
-"""How far the cause of a kind looks; the others keep no tile from being exact."""
+"""How far the cause of a kind looks; the others keep no tile of a plane from being exact."""
+
+OPENS = (CauseKind.PADDING, CauseKind.STRIDE)
+"""What keeps a circle from being closed."""
 
 
 def blocking_of(whole: Structure, pooled: Sequence[int], axes: Collection[int]) -> list[Blocking]:
     """The layers on the way to the outputs that break the law of these axes."""
     layouts = whole.layouts(pooled)
     causes = dict.fromkeys(c for layout in layouts for c in layout.causes)
-    found = [c for c in causes if c.kind in REACHES and not c.latent and _concerns(c, axes)]
+    circles = {a for a in axes for s in layouts if getattr(s.axes[a], "circular", False)}
+    known = [c for c in causes if not c.latent and _concerns(c, axes)]
+    found = [c for c in known if c.kind in REACHES]
+    if not found:  # what opens a circle
+        found = [c for c in known if c.kind in OPENS and _concerns(c, circles)]
     with_period = [c for c in found if c.period is not None]
     decisive = [c for c in found if c.period is None] or with_period
     first = {(c.layer, c.op, c.kind): c for c in reversed(decisive)}
@@ -42,7 +49,7 @@ def _of_cause(cause: Cause) -> Blocking:
     return Blocking(
         layer=cause.layer,
         op=cause.op,
-        reach=REACHES[cause.kind],
+        reach=REACHES.get(cause.kind, Reach.LOCAL),
         kind=str(cause.kind),
         detail=cause.detail,
     )

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.checks.tiling.arguments import Arguments
+from shiftcheck.checks.tiling.grid import with_tile
 from shiftcheck.checks.tiling.run import TiledModel, largest_gap
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.tiling import Blocking, Reach, TilingPlan
+from shiftcheck.report.tiling import Blocking, Reach, TiledAxis, TilingPlan
 from shiftcheck.tracing.reductions import Reduction, Statistic
 
 MOST_RUNS = 24
@@ -26,27 +27,36 @@ def with_effects(model: Model, plan: TilingPlan, x: Any) -> TilingPlan:
         return replace(plan, notes=(*plan.notes, f"no effect was measured: {error}"))
 
 
+def in_some_tiles(axes: tuple[TiledAxis, ...]) -> tuple[TiledAxis, ...]:
+    """The same axes; where one tile holds all, they are cut nevertheless."""
+    if any(len(axis.starts) > 1 for axis in axes):
+        return axes
+    return with_tile(axes, [axis.least for axis in axes])
+
+
 class _Effects:
     """The model on the whole of x, and on tiles that know some statistics of the whole."""
 
     def __init__(self, model: Model, plan: TilingPlan, x: Any) -> None:
         self.plan, self.x = plan, x
-        self.tiled = TiledModel(model, replace(plan, statistics=()), False)
+        axes = in_some_tiles(plan.axes)
+        self.tiled = TiledModel(model, replace(plan, axes=axes, statistics=()), False)
         self.known: dict[int, Statistic] = {}
 
     def all(self) -> Iterable[Blocking]:
         """Every blocking layer with its effect."""
-        arguments = Arguments(self.x, self.plan, self.tiled.device_of(self.x))
+        arguments = Arguments(self.x, self.tiled.plan, self.tiled.device_of(self.x))
         whole = self.tiled.on_the_whole(arguments, self._keep)
         numbers = [s.number for s in self.plan.statistics]
         pooled = iter(numbers)
         each = len(numbers) <= MOST_RUNS
         at_once = None if each or not numbers else self._effect(whole, numbers)
         others = [b for b in self.plan.blocking if b.reach is not Reach.REDUCIBLE]
-        rest = self._effect(whole, ()) if others else None
+        cut = not self.plan.exact and self.plan.tiles > 1
+        rest = self._effect(whole, ()) if others and cut else None
         for blocking in self.plan.blocking:
             if blocking.reach is not Reach.REDUCIBLE:
-                yield replace(blocking, effect=rest, together=len(others) > 1)
+                yield replace(blocking, effect=rest, together=cut and len(others) > 1)
                 continue
             number = next(pooled)
             effect = self._effect(whole, [number]) if each else at_once
@@ -60,5 +70,5 @@ class _Effects:
         """The gap of tiles to the whole where some reductions have statistics of the tile alone."""
         left = set(local)
         known: Mapping[int, Statistic] = {n: s for n, s in self.known.items() if n not in left}
-        arguments = Arguments(self.x, self.plan, self.tiled.device_of(self.x))
+        arguments = Arguments(self.x, self.tiled.plan, self.tiled.device_of(self.x))
         return largest_gap(whole, self.tiled.with_statistics(arguments, known))

@@ -56,7 +56,7 @@ class Grids:
         self.first_other: dict[int, Row | None] = {
             a: None
             for a in range(len(self.sizes))
-            if not all(is_tileable(layout, a) for layout in self.layouts)
+            if not all(is_tileable(layout, a, circular=self.circular[a]) for layout in self.layouts)
         }
 
     def grid(self, wanted: Sizes | None = None) -> Grid:
@@ -124,7 +124,7 @@ class Grids:
         for _ in range(ROUNDS):
             sizes = []
             for a, step in enumerate(self.steps):
-                least = 2 * reach[a] + 4 * step
+                least = 2 * reach[a] + 2 * step
                 sizes.append(least + (residues[a] - least) % step)
                 if a in self.first_other:
                     sizes[a] = self.sizes[a]
@@ -134,13 +134,25 @@ class Grids:
             narrow = [
                 a
                 for a in range(len(sizes))
-                if a not in self.first_other and None in self._margins(found, a)
+                if a not in self.first_other
+                and None in self._margins(found, a)
+                and self._obeys(found, a)
             ]
             if not narrow:
                 return found
             for a in narrow:
                 reach[a] = 2 * sizes[a]
         return None
+
+    def _obeys(self, window: Structure, axis: int) -> bool:
+        """Whether all tensors have the strides and lattices that they have on the image."""
+        pairs = zip(window.layouts(self.structures.pooled), self.layouts, strict=True)
+        return all(
+            isinstance(here := s.axes[axis], Axis)
+            and isinstance(there := t.axes[axis], Axis)
+            and (here.stride, here.lattice) == (there.stride, there.lattice)
+            for s, t in pairs
+        )
 
     def _margins(self, window: Structure, axis: int) -> list[Margins | None]:
         layouts = window.layouts(self.structures.pooled)

@@ -91,7 +91,8 @@ class TiledModel:
     def __init__(self, model: Model, plan: TilingPlan, progress: bool | None) -> None:
         self.model, self.plan, self.progress = model, plan, progress
         self.tiles = tiles_of(plan.axes)
-        self.levels = sorted({s.level for s in plan.statistics})
+        pooled = plan.statistics if len(self.tiles) > 1 else ()
+        self.levels = sorted({s.level for s in pooled})
 
     def __call__(
         self, x: Any, *, out: Any = None, journal: str | PathLike[str] | None = None
