@@ -152,7 +152,7 @@ def _normalised(
     offset = -mean * scale
     if bias is not None:
         offset = offset + bias.reshape(shape).to(scale.dtype)
-    return x * scale.to(x.dtype) + offset.to(x.dtype)
+    return torch.addcmul(offset.to(x.dtype), x, scale.to(x.dtype))
 
 
 def _norm(op: str, given: Given) -> Reduction | None:

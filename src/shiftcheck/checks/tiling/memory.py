@@ -11,7 +11,7 @@ from shiftcheck.checks.tiling.structure import Sizes, resized
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.call import faked, home_of
 from shiftcheck.measuring.plan import Model
-from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.report.tiling import TiledAxis, tile_of_about
 from shiftcheck.tracing.live_memory import LiveMemory
 from shiftcheck.tracing.modules import flat_outputs, modules_of
@@ -19,6 +19,10 @@ from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.torch_internals import fake_mode
 from shiftcheck.tracing.uncompiled import not_compiled
 from shiftcheck.tracing.without_values import quiet
+
+
+REST, RESERVE = 4, 2**26
+"""What torch and the allocator keep beside: one part in so many, and so many bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +69,8 @@ class Needs:
                     ]
             except Exception:  # it needs values, or does not take the size
                 return None
-        return Need(bytes=counting.peak, shapes=tuple(shapes))
-
-    def of_arguments(self) -> int:
-        """The bytes of what the model is called with."""
-        tensors = [leaf.tensor for leaf in self.inputs.leaves if isinstance(leaf, Leaf)]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        with_rest = counting.peak + counting.peak // REST + RESERVE
+        return Need(bytes=with_rest, shapes=tuple(shapes))
 
 
 def largest_within(axes: Sequence[TiledAxis], needs: Needs, bound: int) -> Sizes:

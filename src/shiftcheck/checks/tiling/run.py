@@ -14,6 +14,7 @@ import torch
 from shiftcheck.checks.tiling.arguments import Arguments
 from shiftcheck.checks.tiling.bar import Bar
 from shiftcheck.checks.tiling.cutting import Tile, tiles_of
+from shiftcheck.checks.tiling.files import settle
 from shiftcheck.checks.tiling.fingerprint import fingerprint
 from shiftcheck.checks.tiling.journal import ENDING, Journal, Progress
 from shiftcheck.checks.tiling.stitching import Stitching
@@ -216,9 +217,9 @@ class _Run:
 
     def _note(self) -> None:
         """Keep how far the run has come, what was written before it."""
+        settle([*self.arguments.leaves, *self.stitching.given.values()])
         if self.book is None:
             return
-        self.stitching.flush()
         self.book.write(
             Progress(passes=self.passes, tiles=self.tiles, known=self.known, partial=self.partial)
         )

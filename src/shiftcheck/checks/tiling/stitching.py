@@ -104,12 +104,6 @@ class Stitching:
         as_array = self.as_arrays and isinstance(whole, torch.Tensor)
         return whole.cpu().numpy() if as_array and whole.dtype != torch.bfloat16 else whole
 
-    def flush(self) -> None:
-        """Have what was written to files stand in them."""
-        for whole in self.given.values():
-            if isinstance(whole, np.memmap):
-                whole.flush()
-
     @property
     def file(self) -> str | None:
         """The first file that is written to."""
