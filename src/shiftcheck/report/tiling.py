@@ -139,14 +139,13 @@ class TiledAxis:
         advance = self.advance(tile)
         if self.circular:
             return tuple(range(0, self.pixels, advance))
-        last = -(-(self.pixels - tile) // self.step) * self.step
-        return (*range(0, last, advance), last)
+        last = -(-(self.pixels - tile) // advance) * advance
+        least = (self.pixels - self.least) // self.step * self.step
+        return (*range(0, last, advance), min(last, least))
 
     def read(self, tile: int) -> int:
         """The pixels that all tiles of a size read along the axis."""
-        return sum(
-            self.size_at(start, tile) for start in self.starts_of(tile)
-        )
+        return sum(self.size_at(start, tile) for start in self.starts_of(tile))
 
     def size_at(self, start: int, tile: int) -> int:
         """The pixels of the tile that begins at a place."""
@@ -356,7 +355,9 @@ def tile_of_about(axes: tuple[TiledAxis, ...], pixels: int) -> tuple[int, ...]:
     tile = []
     for axis in axes:
         down = pixels - (pixels - axis.residue) % axis.step
-        tile.append(axis.pixels if pixels >= axis.pixels else min(max(axis.least, down), axis.pixels))
+        tile.append(
+            axis.pixels if pixels >= axis.pixels else min(max(axis.least, down), axis.pixels)
+        )
     return tuple(tile)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from shiftcheck.tracing.torch_internals import TorchDispatchMode, is_overload, packet_name, tensors_of
+from shiftcheck.tracing.torch_internals import (
+    TorchDispatchMode,
+    is_overload,
+    packet_name,
+    tensors_of,
+)
 
 CONVOLUTIONS = tuple(
     f"aten::{name}"

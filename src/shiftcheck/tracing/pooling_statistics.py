@@ -54,7 +54,7 @@ RETURNED, FED = "returned", "fed"
 
 
 class AllCollected(BaseException):
-    """Ends a pass when all that was asked for is there; no except Exception of a model catches it."""
+    """Ends a pass when all is there; no except Exception of a model catches it."""
 
 
 class _Counting(TorchDispatchMode):

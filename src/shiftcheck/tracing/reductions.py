@@ -89,7 +89,9 @@ def statistic_of(x: torch.Tensor, dims: Sequence[int], kind: str, power: float) 
         first = second = values.abs().pow(power).sum(over, keepdim=True)
     else:
         first = second = (
-            values.amax(over, keepdim=True) if kind == "maximum" else values.amin(over, keepdim=True)
+            values.amax(over, keepdim=True)
+            if kind == "maximum"
+            else values.amin(over, keepdim=True)
         )
     count = math.prod(x.shape[d] for d in over)
     return Statistic(kind=kind, count=count, first=first, second=second)
@@ -180,9 +182,7 @@ def _norm(op: str, given: Given) -> Reduction | None:
             variance = variance.expand(-1, -1, size, *[-1] * len(spatial)).reshape(full)
         return _normalised(x, mean, variance, given, per_channel)
 
-    return Reduction(
-        op=op, x=x, dims=dims, kind="moments", over=over, finish=finish, groups=groups
-    )
+    return Reduction(op=op, x=x, dims=dims, kind="moments", over=over, finish=finish, groups=groups)
 
 
 def _layer_norm(op: str, given: Given) -> Reduction | None:

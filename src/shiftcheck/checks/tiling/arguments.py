@@ -33,7 +33,8 @@ class Arguments:
         dtype = _dtype_of(self.image)
         if dtype != plan.dtype:
             raise InputError(
-                f"x has dtype {dtype}, the plan is for {plan.dtype}: convert x, or make a plan for it"
+                f"x has dtype {dtype}, the plan is for {plan.dtype}: convert x, or make a plan for"
+                " its type"
             )
 
     @property

@@ -14,7 +14,7 @@ PAUSE = 1.0
 
 
 class Bar:
-    """Counts tiles; ``shown``: always, never, or where left out on a terminal when it takes long."""
+    """Counts tiles; ``shown``: always, never, or (None) on a terminal when it takes long."""
 
     def __init__(self, total: int, *, shown: bool | None) -> None:
         self.total, self.done = total, 0

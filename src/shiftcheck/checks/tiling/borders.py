@@ -52,7 +52,9 @@ def axes_that_wrap(structures: Structures, window: Structure, axes: Sequence[int
     tensors = {row.name: row.layout for row in rows}
 
     def run(values: Values) -> dict[str, torch.Tensor]:
-        args, kwargs = inputs.call([v.clone() if isinstance(v, torch.Tensor) else v for v in values])
+        args, kwargs = inputs.call(
+            [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
+        )
         found = {f"output{path}": leaf for path, leaf in flat_outputs(model(*args, **kwargs))}
         named = {n.replace(OWN, "output", 1): leaf for n, leaf in found.items()}
         return {name: named[name] for name in tensors}

@@ -11,7 +11,7 @@ from shiftcheck.checks.tiling.grid import with_tile
 from shiftcheck.checks.tiling.run import TiledModel, largest_gap
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.tiling import Blocking, Reach, TiledAxis, TilingPlan
+from shiftcheck.report.tiling import Blocking, Reach, TiledAxis, TilingPlan, tile_of_about
 from shiftcheck.tracing.reductions import Reduction, Statistic
 
 MOST_RUNS = 24
@@ -31,7 +31,7 @@ def in_some_tiles(axes: tuple[TiledAxis, ...]) -> tuple[TiledAxis, ...]:
     """The same axes; where one tile holds all, they are cut nevertheless."""
     if any(len(axis.starts) > 1 for axis in axes):
         return axes
-    return with_tile(axes, [axis.least for axis in axes])
+    return with_tile(axes, tile_of_about(axes, max(axis.pixels for axis in axes) // 2))
 
 
 class _Effects:

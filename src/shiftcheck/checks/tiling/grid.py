@@ -106,7 +106,10 @@ class Grids:
         """Of each axis the first layer that differs from the image in a window, or a larger one."""
         if window is None:
             return dict.fromkeys(free, self._last_row())
-        sizes = [n + s * (a in free) for a, (n, s) in enumerate(zip(window.sizes, self.steps, strict=True))]
+        sizes = [
+            n + s * (a in free)
+            for a, (n, s) in enumerate(zip(window.sizes, self.steps, strict=True))
+        ]
         larger = self.structures.at(tuple(sizes))
         if larger is None:
             return dict.fromkeys(free, self._last_row())

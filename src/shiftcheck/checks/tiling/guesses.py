@@ -18,7 +18,7 @@ OVERLAP = 8
 def guessed(
     pooled: Sequence[int], whole: Structure, wanted: Sizes | None, circular: Sequence[bool]
 ) -> tuple[tuple[TiledAxis, ...], tuple[tuple[Margins, ...], ...]]:
-    """About half of the image in a tile, or the wanted tiles, on a grid of the strides there are."""
+    """Tiles of half of the image, or the wanted ones, on a grid of the strides there are."""
     layouts = whole.layouts(pooled)
     axes = [
         _axis(layouts, a, pixels, None if wanted is None else wanted[a], circular[a])
@@ -72,6 +72,4 @@ def _margins(layout: Layout, a: int, axis: TiledAxis) -> Margins:
         return whole_margins(state)
     extra = state.size - state.pixels / state.stride
     before, after = (math.floor(h / state.stride) for h in axis.halo)
-    return Margins(
-        stride=state.stride, samples=state.size, start=before, tail=after, extra=extra
-    )
+    return Margins(stride=state.stride, samples=state.size, start=before, tail=after, extra=extra)

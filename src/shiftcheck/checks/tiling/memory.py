@@ -20,7 +20,6 @@ from shiftcheck.tracing.torch_internals import fake_mode
 from shiftcheck.tracing.uncompiled import not_compiled
 from shiftcheck.tracing.without_values import quiet
 
-
 REST, RESERVE = 4, 2**26
 """What torch and the allocator keep beside: one part in so many, and so many bytes."""
 

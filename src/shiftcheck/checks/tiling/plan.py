@@ -25,20 +25,19 @@ from shiftcheck.errors import InputError
 from shiftcheck.lattice.tiles import described
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.tiling import (
     Blocking,
     Exactness,
     Margins,
     PooledStatistic,
     TiledAxis,
-    TiledOutput,
     TileSize,
     TilingPlan,
     size_of_tiles,
     smallest_tile,
     tile_of_about,
 )
-from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.torch_internals import uncompiled
 from shiftcheck.tracing.traced import Row
 
@@ -105,7 +104,9 @@ def tiling(
     inputs = given.inputs
     wanted = read_tile(tile, inputs.pixels)
     if wanted is not None and wanted_memory is not None:
-        raise InputError(f"tile={tile}, memory={memory}: give one of them, as each decides the other")
+        raise InputError(
+            f"tile={tile}, memory={memory}: give one of them, as each decides the other"
+        )
     structures, whole = with_pooled(given.model, inputs)
     question = _Question(
         model=given.model,
@@ -199,11 +200,11 @@ class _Question:
         return (*map(blocking_statistic, self._statistics(())), *found)
 
     def _wrapped(self, axis: int) -> Row | None:
-        """The first layer that pads, or reads beyond an edge, along an axis."""
-        layers = [
-            c.layer for s in self.whole.layouts(self.structures.pooled) for c in s.causes
-            if c.axis in (None, axis) and ("circular" in c.detail or c.op == "roll")
-        ]
+        """The first layer that puts something else than the signal beyond an edge of an axis."""
+        causes = [c for s in self.whole.layouts(self.structures.pooled) for c in s.causes]
+        beyond = [c for c in causes if c.axis in (None, axis) and c.kind == CauseKind.PADDING]
+        around = [c.layer for c in beyond if "circular" in c.detail]
+        layers = around or [c.layer for c in beyond]
         rows = [row for row in self.whole.rows if (row.path or row.name) in layers]
         return next(iter(rows or self.whole.rows), None)
 
@@ -230,7 +231,9 @@ class _Question:
                 why = f"sizes are multiples of {axis.step}" + (
                     f" plus {axis.residue}" if axis.residue else ""
                 )
-            raise InputError(f"tile={self.broad}: {size} does not work along axis {a}, {why}: give {near}")
+            raise InputError(
+                f"tile={self.broad}: {size} does not work along axis {a}, {why}: give {near}"
+            )
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -288,7 +291,7 @@ class _Question:
 
     def _notes(self, axes: Sequence[TiledAxis], blocking: Sequence[Blocking]) -> list[str]:
         untiled_axes = [a for a, axis in enumerate(axes) if axis.step >= axis.pixels > 1]
-        if not untiled_axes or len(untiled_axes) == len(axes):
+        if len(untiled_axes) == len(axes):
             return []
         return [f"axis {a} is not cut: each tile holds all of it" for a in untiled_axes]
 

@@ -22,9 +22,7 @@ class Stitching:
     ``strict``: what depends on no place has to be the same on all tiles.
     """
 
-    def __init__(
-        self, plan: TilingPlan, out: Any, *, as_arrays: bool, strict: bool = True
-    ) -> None:
+    def __init__(self, plan: TilingPlan, out: Any, *, as_arrays: bool, strict: bool = True) -> None:
         self.plan, self.as_arrays, self.strict = plan, as_arrays, strict
         self.given = _by_name(plan, out)
         self.wholes: dict[str, Any] = dict(self.given)

@@ -21,12 +21,14 @@ from shiftcheck.report.render.linearity import (
 from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain
 from shiftcheck.report.render.table import render_report, render_table
+from shiftcheck.report.render.tiling import contents_of_tiling, render_tiling
 
 CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "Report": contents_of_report,
     "InvarianceReport": contents_of_invariance,
     "LinearityReport": contents_of_linearity,
     "ConvolutionReport": contents_of_convolution,
+    "TilingPlan": contents_of_tiling,
 }
 
 
@@ -43,6 +45,7 @@ renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
 renderers["text", "LinearityReport"] = explain_linearity
 renderers["text", "ConvolutionReport"] = explain_convolution
+renderers["text", "TilingPlan"] = render_tiling
 renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
@@ -55,5 +58,6 @@ __all__ = [
     "render_page",
     "render_report",
     "render_table",
+    "render_tiling",
     "show_matrix",
 ]
