@@ -140,8 +140,8 @@ class TiledAxis:
         if self.circular:
             return tuple(range(0, self.pixels, advance))
         last = -(-(self.pixels - tile) // advance) * advance
-        least = (self.pixels - self.least) // self.step * self.step
-        return (*range(0, last, advance), min(last, least))
+        latest = (self.pixels - sum(self.halo) - 1) // self.step * self.step
+        return (*range(0, last, advance), min(last, latest))
 
     def read(self, tile: int) -> int:
         """The pixels that all tiles of a size read along the axis."""

@@ -50,6 +50,9 @@ EFFECT_WITHIN = 2**30
 ARRAYS_READ = 2**28
 """The bytes of an array up to which its values are read."""
 
+TRIES = 8
+"""So many sizes are tried where some do not fit the model."""
+
 SHOWN = 6
 """How many sizes a plan lists."""
 
@@ -172,14 +175,29 @@ class _Question:
         if blocked and len(blocked) == len(axes):
             return self._inexact(blocking)
         needs = self.needs
-        tiled = with_tile(axes, self._tile(axes, needs))
-        if not grids.holds(tiled, grid.margins):
-            sizes = " x ".join(str(axis.tile) for axis in tiled)
-            raise InputError(
-                f"tile={self.broad}: the model does something else at {sizes} than on the whole"
-                f" {self.whole.sizes}: give a larger tile"
-            )
+        tiled = self._that_holds(axes, grids, grid, needs)
         return self._made(tiled, grid.margins, blocking, needs)
+
+    def _that_holds(
+        self, axes: tuple[TiledAxis, ...], grids: Grids, grid: Grid, needs: Needs
+    ) -> tuple[TiledAxis, ...]:
+        """The tiles; where they are not ours to choose otherwise, as asked for."""
+        first = self._tile(axes, needs)
+        by = 0 if self.tile is not None else -1 if self.memory is not None else 1
+        for k in range(TRIES if by else 1):
+            moved = [size + by * k * axis.step for size, axis in zip(first, axes, strict=True)]
+            sizes = tuple(
+                size if axis.fits(size) else wish
+                for size, wish, axis in zip(moved, first, axes, strict=True)
+            )
+            tiled = with_tile(axes, sizes)
+            if grids.holds(tiled, grid.margins):
+                return tiled
+        raise InputError(
+            f"tile={self.broad}: the model does something else on a tile of {first} pixels, or on"
+            f" the last one, than on the whole {self.whole.sizes}: give another tile, such as"
+            f" {tuple(size + axis.step for size, axis in zip(first, axes, strict=True))}"
+        )
 
     def _wrapping(self, grid: Grid) -> list[int]:
         tiled = [a for a, axis in enumerate(grid.axes) if axis.least < axis.pixels]
