@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from shiftcheck.checks.linearity.theorem import check_convolution
     from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
     from shiftcheck.checks.read_geometry import geometry
-    from shiftcheck.checks.tiling.plan import tiling
-    from shiftcheck.checks.tiling.run import tiled
+    from shiftcheck.checks.tiles.plan import tiling
+    from shiftcheck.checks.tiles.run import tiled
     from shiftcheck.errors import (
         InconclusiveError,
         InfiniteSupportError,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from shiftcheck.measuring.signals.shifting import shift
     from shiftcheck.report.equivariance import Report, Verdict
-    from shiftcheck.report.tiling import TilingPlan
+    from shiftcheck.report.tiles import TilingPlan
     from shiftcheck.rules import register_rule
     from shiftcheck.testing.assertions import assert_equivariant
     from shiftcheck.testing.budgets import budget_file
@@ -101,7 +101,7 @@ _HOMES = {
     "PolyphaseConvolution": "checks.linearity.torch_modules",
     "Report": "report.equivariance",
     "ShiftcheckError": "errors",
-    "TilingPlan": "report.tiling",
+    "TilingPlan": "report.tiles",
     "Verdict": "report.equivariance",
     "as_convolution": "checks.linearity.kernel",
     "assert_equivariant": "testing.assertions",
@@ -120,8 +120,8 @@ _HOMES = {
     "parametrize_with_layers": "testing.layers",
     "register_rule": "rules",
     "shift": "measuring.signals.shifting",
-    "tiled": "checks.tiling.run",
-    "tiling": "checks.tiling.plan",
+    "tiled": "checks.tiles.run",
+    "tiling": "checks.tiles.plan",
 }
 """The module that defines each public name: the imports above, which only type checkers see."""
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, seed, settings
 
 import shiftcheck
-from shiftcheck.checks.tiling.run import largest_gap
+from shiftcheck.checks.tiles.run import largest_gap
 
 from .strategies import networks
 

@@ -17,7 +17,7 @@ import numpy as np
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.gather import runs
 from shiftcheck.lattice.layout import AxisState, Layout
-from shiftcheck.report.tiling import Margins, TiledAxis, TiledOutput
+from shiftcheck.report.tiles import Margins, TiledAxis, TiledOutput
 
 
 def is_regular(state: AxisState) -> bool:

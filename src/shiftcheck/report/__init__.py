@@ -28,7 +28,7 @@ from shiftcheck.report.linearity import (
     Theorem,
 )
 from shiftcheck.report.reasons import Hints, Reason
-from shiftcheck.report.tiling import (
+from shiftcheck.report.tiles import (
     Blocking,
     Exactness,
     Margins,

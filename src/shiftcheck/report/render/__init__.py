@@ -21,7 +21,7 @@ from shiftcheck.report.render.linearity import (
 from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain
 from shiftcheck.report.render.table import render_report, render_table
-from shiftcheck.report.render.tiling import contents_of_tiling, render_tiling
+from shiftcheck.report.render.tiles import contents_of_tiling, render_tiling
 
 CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "Report": contents_of_report,

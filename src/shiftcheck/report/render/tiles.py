@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from shiftcheck.report.render.contents import Contents, Sheet, wrapped
 from shiftcheck.report.render.numbers import count, each, gap, halo
-from shiftcheck.report.tiling import Blocking, Reach, TileSize, TilingPlan
+from shiftcheck.report.tiles import Blocking, Reach, TileSize, TilingPlan
 
 
 def render_tiling(plan: TilingPlan) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from shiftcheck.checks.tiling.arguments import Arguments
-from shiftcheck.checks.tiling.grid import with_tile
-from shiftcheck.checks.tiling.run import TiledModel, largest_gap
+from shiftcheck.checks.tiles.arguments import Arguments
+from shiftcheck.checks.tiles.grid import with_tile
+from shiftcheck.checks.tiles.run import TiledModel, largest_gap
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.tiling import Blocking, Reach, TiledAxis, TilingPlan, tile_of_about
+from shiftcheck.report.tiles import Blocking, Reach, TiledAxis, TilingPlan, tile_of_about
 from shiftcheck.tracing.reductions import Reduction, Statistic
 
 MOST_RUNS = 24

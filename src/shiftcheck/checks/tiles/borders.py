@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.checks.tiling.structure import OWN, Structure, Structures, resized
+from shiftcheck.checks.tiles.structure import OWN, Structure, Structures, resized
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.tiles import dims_of, longest_run

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from shiftcheck.checks.tiling.structure import Structure
+from shiftcheck.checks.tiles.structure import Structure
 from shiftcheck.report.causes import Cause, CauseKind
-from shiftcheck.report.tiling import Blocking, PooledStatistic, Reach
+from shiftcheck.report.tiles import Blocking, PooledStatistic, Reach
 from shiftcheck.tracing.traced import Row
 
 REACHES = {

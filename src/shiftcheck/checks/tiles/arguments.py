@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.checks.tiling.cutting import Tile, cropped
-from shiftcheck.checks.tiling.files import settle
+from shiftcheck.checks.tiles.cutting import Tile, cropped
+from shiftcheck.checks.tiles.files import settle
 from shiftcheck.errors import InputError
-from shiftcheck.report.tiling import TilingPlan
+from shiftcheck.report.tiles import TilingPlan
 from shiftcheck.tracing.containers import leaves_of, with_leaves
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")

@@ -98,7 +98,7 @@ class TiledAxis:
         >>> plan = shiftcheck.tiling(torch.nn.Conv2d(1, 1, 5, padding=2), (1, 1, 64, 64), tile=32)
         >>> axis = plan.axes[0]
         >>> axis.halo, axis.starts, axis.advance(32)
-        ((2, 2), (0, 28, 32), 28)
+        ((2, 2), (0, 28, 56), 28)
     """
 
     pixels: int
@@ -140,8 +140,9 @@ class TiledAxis:
         if self.circular:
             return tuple(range(0, self.pixels, advance))
         last = -(-(self.pixels - tile) // advance) * advance
-        latest = (self.pixels - sum(self.halo) - 1) // self.step * self.step
-        return (*range(0, last, advance), min(last, latest))
+        latest = (self.pixels - self.least) // self.step * self.step
+        earliest = -(-(self.pixels - tile) // self.step) * self.step
+        return (*range(0, last, advance), max(earliest, min(last, latest)))
 
     def read(self, tile: int) -> int:
         """The pixels that all tiles of a size read along the axis."""
@@ -232,7 +233,7 @@ class TileSize:
         >>> plan = shiftcheck.tiling(torch.nn.Conv2d(1, 1, 3, padding=1), (1, 1, 60, 60), tile=30)
         >>> size = plan.size_of(31)
         >>> size.tiles, round(size.read, 2)
-        (9, 2.16)
+        (4, 1.07)
     """
 
     tile: tuple[int, ...]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from shiftcheck.lattice.tiles import NOWHERE, Part, part_of, samples_of
-from shiftcheck.report.tiling import TiledAxis, TiledOutput
+from shiftcheck.report.tiles import TiledAxis, TiledOutput
 
 Slices = tuple[slice, ...]
 EVERYTHING = slice(None), slice(None)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from shiftcheck.checks.tiling.structure import Sizes, resized
+from shiftcheck.checks.tiles.structure import Sizes, resized
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.call import faked, home_of
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs
-from shiftcheck.report.tiling import TiledAxis, tile_of_about
+from shiftcheck.report.tiles import TiledAxis, tile_of_about
 from shiftcheck.tracing.live_memory import LiveMemory
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.restoring.state import preserved

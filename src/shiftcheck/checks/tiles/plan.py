@@ -12,21 +12,21 @@ import torch
 from shiftcheck.checks.circumstances import circumstances
 from shiftcheck.checks.prepare import dtype_of, prepared
 from shiftcheck.checks.read_geometry import is_shape
-from shiftcheck.checks.tiling.blocking import blocking_of, blocking_row, blocking_statistic
-from shiftcheck.checks.tiling.borders import axes_that_wrap
-from shiftcheck.checks.tiling.effects import with_effects
-from shiftcheck.checks.tiling.fingerprint import fingerprint
-from shiftcheck.checks.tiling.grid import Grid, Grids, untiled, with_tile
-from shiftcheck.checks.tiling.guesses import guessed
-from shiftcheck.checks.tiling.memory import Needs, largest_within
-from shiftcheck.checks.tiling.structure import Sizes, Structure, Structures, with_pooled
-from shiftcheck.checks.tiling.wishes import read_memory, read_tile
+from shiftcheck.checks.tiles.blocking import blocking_of, blocking_row, blocking_statistic
+from shiftcheck.checks.tiles.borders import axes_that_wrap
+from shiftcheck.checks.tiles.effects import with_effects
+from shiftcheck.checks.tiles.fingerprint import fingerprint
+from shiftcheck.checks.tiles.grid import Grid, Grids, untiled, with_tile
+from shiftcheck.checks.tiles.guesses import guessed
+from shiftcheck.checks.tiles.memory import Needs, largest_within
+from shiftcheck.checks.tiles.structure import Sizes, Structure, Structures, with_pooled
+from shiftcheck.checks.tiles.wishes import read_memory, read_tile
 from shiftcheck.errors import InputError
 from shiftcheck.lattice.tiles import described
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.report.causes import CauseKind
-from shiftcheck.report.tiling import (
+from shiftcheck.report.tiles import (
     Blocking,
     Exactness,
     Margins,
@@ -99,7 +99,7 @@ def tiling(
         >>> plan.exactness, plan.halo[0], plan.step, plan.tiles
         ('exact', (2, 2), (2, 2), 90)
         >>> plan.smallest_tile(overhead=0.1).tile
-        (154, 154)
+        (84, 84)
     """
     wanted_memory = read_memory(memory)
     x, values = _read(model, x)
@@ -191,7 +191,7 @@ class _Question:
                 for size, wish, axis in zip(moved, first, axes, strict=True)
             )
             tiled = with_tile(axes, sizes)
-            if grids.holds(tiled, grid.margins):
+            if not grids.failing(tiled, grid.margins):
                 return tiled
         raise InputError(
             f"tile={self.broad}: the model does something else on a tile of {first} pixels, or on"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftcheck.checks.tiling.structure import Sizes
+from shiftcheck.checks.tiles.structure import Sizes
 from shiftcheck.errors import InputError
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftcheck.checks.tiling.cutting import Tile
+from shiftcheck.checks.tiles.cutting import Tile
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.lattice.tiles import NOWHERE
-from shiftcheck.report.tiling import TiledOutput, TilingPlan
+from shiftcheck.report.tiles import TiledOutput, TilingPlan
 from shiftcheck.tracing.containers import leaves_of, with_leaves
 from shiftcheck.tracing.modules import flat_outputs
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from shiftcheck.checks.tiling.structure import Sizes, Structure
+from shiftcheck.checks.tiles.structure import Sizes, Structure
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.tiles import NOWHERE, dims_of, whole_margins
-from shiftcheck.report.tiling import Margins, TiledAxis
+from shiftcheck.report.tiles import Margins, TiledAxis
 
 OVERLAP = 8
 """The part of a tile at either end that is read and not written: one in so many."""
@@ -44,7 +44,7 @@ def _axis(
     )
     least = 2 * overlap + step
     if not cut or size < least or size >= pixels:
-        step, overlap, size = pixels, 0, pixels
+        step, overlap, size, least = pixels, 0, pixels, pixels
     axis = TiledAxis(
         pixels=pixels,
         circular=circular and size < pixels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shiftcheck.checks.tiling.structure import Sizes, Structure, Structures
+from shiftcheck.checks.tiles.structure import Sizes, Structure, Structures
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.tiles import (
     begins_alike,
@@ -17,11 +17,14 @@ from shiftcheck.lattice.tiles import (
     reach_of,
     whole_margins,
 )
-from shiftcheck.report.tiling import Margins, TiledAxis
+from shiftcheck.report.tiles import Margins, TiledAxis
 from shiftcheck.tracing.traced import Row
 
 MOST_STEPS = 64
 """The grid is at most so many periods of the lattice: what pads to a multiple asks for that."""
+
+TRIES = 8
+"""So many sizes are tried, the least first."""
 
 ROUNDS = 4
 """So often a window that leaves nothing between its margins is enlarged."""
@@ -74,7 +77,8 @@ class Grids:
             axes.append(self._axis(a, residue, along))
             margins.append(along)
         each = tuple(zip(*margins, strict=True)) if self.layouts else ()
-        return Grid(axes=tuple(axes), margins=each, first_other=self.first_other, window=window)
+        settled = self._from_the_least(axes, each)
+        return Grid(axes=settled, margins=each, first_other=self.first_other, window=window)
 
     # -- steps -----------------------------------------------------------------------------------
 
@@ -207,23 +211,44 @@ class Grids:
             tile=pixels,
         )
 
-    def holds(self, axes: Sequence[TiledAxis], margins: Sequence[Sequence[Margins]]) -> bool:
-        """Whether all tiles are what the margins were found for: the first, and the last ones."""
+    def _from_the_least(
+        self, axes: Sequence[TiledAxis], margins: Sequence[Sequence[Margins]]
+    ) -> tuple[TiledAxis, ...]:
+        """The axes with the least sizes that are what the margins were found for."""
+        least = list(axes)
+        for _ in range(TRIES):
+            small = [
+                a if a.whole or a.least >= a.pixels else replace(a, tile=a.least) for a in least
+            ]
+            failing = self.failing(small, margins)
+            if not failing:
+                break
+            for a in failing:
+                axis = least[a]
+                least[a] = replace(axis, least=axis.least + axis.step)
+        return tuple(replace(axis, tile=axis.pixels) for axis in least)
+
+    def failing(self, axes: Sequence[TiledAxis], margins: Sequence[Sequence[Margins]]) -> list[int]:
+        """The axes of which a tile is not what the margins were found for: all, or the last."""
+        cut = [a for a, axis in enumerate(axes) if not axis.whole]
         regular = tuple(axis.tile for axis in axes)
-        last = tuple(axis.size_at(axis.starts[-1], axis.tile) for axis in axes)
+        last = tuple(
+            axis.pixels if axis.whole else axis.size_at(axis.starts_of(axis.tile)[-1], axis.tile)
+            for axis in axes
+        )
+        found = set()
         for sizes, ends in ((regular, False), (last, True)):
             there = self.structures.at(sizes)
             if there is None:
-                return False
-            for a, axis in enumerate(axes):
-                if axis.whole or (ends and axis.circular):
+                return cut
+            for a in cut:
+                if ends and axes[a].circular:
                     continue
-                if first_unlike(there, self.whole, a, ends=ends) is not None:
-                    return False
                 along = [each[a] for each in margins]
-                if not ends and self._margins(there, a) != along:
-                    return False
-        return True
+                unlike = first_unlike(there, self.whole, a, ends=ends) is not None
+                if unlike or (not ends and self._margins(there, a) != along):
+                    found.add(a)
+        return sorted(found)
 
 
 def first_unlike(one: Structure, other: Structure, axis: int, *, ends: bool) -> Row | None:

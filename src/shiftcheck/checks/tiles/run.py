@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from shiftcheck.checks.tiling.arguments import Arguments
-from shiftcheck.checks.tiling.bar import Bar
-from shiftcheck.checks.tiling.cutting import Tile, tiles_of
-from shiftcheck.checks.tiling.files import settle
-from shiftcheck.checks.tiling.fingerprint import fingerprint
-from shiftcheck.checks.tiling.journal import ENDING, Journal, Progress
-from shiftcheck.checks.tiling.stitching import Stitching
+from shiftcheck.checks.tiles.arguments import Arguments
+from shiftcheck.checks.tiles.bar import Bar
+from shiftcheck.checks.tiles.cutting import Tile, tiles_of
+from shiftcheck.checks.tiles.files import settle
+from shiftcheck.checks.tiles.fingerprint import fingerprint
+from shiftcheck.checks.tiles.journal import ENDING, Journal, Progress
+from shiftcheck.checks.tiles.stitching import Stitching
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.model_errors import raised
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.tiling import Exactness, PooledStatistic, TilingPlan
+from shiftcheck.report.tiles import Exactness, PooledStatistic, TilingPlan
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.pooling_statistics import AllCollected, Pooled
 from shiftcheck.tracing.reductions import Reduction, Statistic, merged
@@ -268,7 +268,7 @@ def largest_gap(one: Any, other: Any) -> float:
     for (_, a), (_, b) in zip(flat_outputs(one), flat_outputs(other), strict=True):
         if not isinstance(a, torch.Tensor) or not a.numel():
             continue
-        a, b = a.detach().cpu().double(), torch.as_tensor(b).detach().cpu().double()
+        a, b = a.detach().cpu().double(), torch.as_tensor(b, device="cpu").double()
         over = [d for d in range(a.ndim) if d != 1]
         scale = a.abs().amax(over, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
         gaps.append(float(((a - b).abs() / scale).max()))
