@@ -20,7 +20,7 @@ from shiftcheck.lattice.tiles import dims_of, longest_run
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.tracing.modules import flat_outputs, modules_of
-from shiftcheck.tracing.pooling_statistics import Seeking
+from shiftcheck.tracing.pooling_statistics import Pooled, Seeking
 from shiftcheck.tracing.precision import eps_of
 from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.uncompiled import not_compiled
@@ -60,9 +60,12 @@ def axes_that_wrap(structures: Structures, window: Structure, axes: Sequence[int
         return {name: named[name] for name in tensors}
 
     with (
-        preserved(modules_of(structures.model), (), training=False, model=structures.model),
+        preserved(
+            modules_of(structures.model), (), training=False, model=structures.model
+        ) as originals,
         torch.inference_mode(),
         not_compiled(),
+        Pooled({}, {}, originals.before_write),
     ):
         values = _noise(inputs, home_of(structures.model))
         base = run(values)

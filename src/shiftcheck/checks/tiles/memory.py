@@ -15,6 +15,7 @@ from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.report.tiles import TiledAxis, tile_of_about
 from shiftcheck.tracing.live_memory import LiveMemory
 from shiftcheck.tracing.modules import flat_outputs, modules_of
+from shiftcheck.tracing.pooling_statistics import Pooled
 from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.torch_internals import fake_mode
 from shiftcheck.tracing.uncompiled import not_compiled
@@ -53,9 +54,11 @@ class Needs:
     def _counted(self, sizes: Sizes) -> Need | None:
         inputs = resized(self.inputs, sizes, self.inputs.circular)
         home, fake = home_of(self.model), fake_mode()
-        with preserved(modules_of(self.model), (), training=False, model=self.model):
+        modules = modules_of(self.model)
+        with preserved(modules, (), training=False, model=self.model) as originals:
+            kept = Pooled({}, {}, originals.before_write)
             try:
-                with torch.inference_mode(), not_compiled(), fake, quiet():
+                with torch.inference_mode(), not_compiled(), fake, quiet(), kept:
                     values = [faked(leaf, fake, home) for leaf in inputs.leaves]
                     args, kwargs = inputs.call(values)
                     counting = LiveMemory([v for v in values if isinstance(v, torch.Tensor)])
