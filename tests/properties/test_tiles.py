@@ -135,14 +135,14 @@ def test_tiles_give_the_whole(dims):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dims", SLOW)
-def test_tiles_of_many_networks_give_the_whole_and_no_less_would_do(dims):
+def test_tiles_of_many_networks_give_the_whole_and_no_less_would_do():
     counts = Counter()
-    for chunk in range(300, 310):
-        counts += compare_many(dims, chunk, SLOW[dims])
+    for dims, count in SLOW.items():
+        for chunk in range(300, 310):
+            counts += compare_many(dims, chunk, count)
     print(counts)
-    assert counts["networks"] == 10 * SLOW[dims]
-    assert counts["tiled"] >= 0.5 * counts["networks"], counts
+    assert counts["networks"] == 10 * sum(SLOW.values())
+    assert counts["tiled"] >= 0.7 * counts["networks"], counts
     assert counts["least halos"] >= MINIMAL * counts["halos"], counts
     assert counts["on the grid"] >= MINIMAL * counts["grids"], counts
 
