@@ -6,19 +6,19 @@ only that they are no part of a plane.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from shiftcheck.checks.tiles.structure import OWN, Structure, Structures, resized
+from shiftcheck.checks.tiles.structure import OWN, Sizes, Structure, Structures, resized
 from shiftcheck.lattice.axis import Axis
-from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.tiles import dims_of, longest_run
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.report.tiles import TiledAxis
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.pooling_statistics import Pooled, Seeking
 from shiftcheck.tracing.precision import eps_of
@@ -36,20 +36,61 @@ Values = list[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """An end of a window: its samples ``[first, last)``, which see no pixel beyond ``cut``."""
+    """An end of an image: its samples ``[first, last)``, which see no pixel beyond ``cut``."""
 
     first: int
     last: int
     cut: int
-    beginning: bool
 
 
-def axes_that_wrap(structures: Structures, window: Structure, axes: Sequence[int]) -> list[int]:
-    """The axes of which one end changes with the values at the other."""
-    inputs = resized(structures.inputs, window.sizes, (False,) * len(window.sizes))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ends:
+    """Both ends of a tensor along an axis, read off a window that is larger than a small image."""
+
+    axis: Axis
+    fewer: int
+
+    def at(self, *, beginning: bool) -> End | None:
+        """One of them, in samples and pixels of the small image; None where nothing is cut off."""
+        run = longest_run(self.axis)
+        size = self.axis.size - int(self.fewer / self.axis.stride)
+        if run is None:
+            return None
+        first, last = (0, run[0]) if beginning else (size - self.axis.size + run[1], size)
+        if first == last:
+            return None
+        places = np.arange(first, last)
+        seen = self.axis.last_of(places).max() + 1
+        if not beginning:
+            seen = self.axis.first_of(places).min()
+        if not np.isfinite(seen):  # it sees nothing
+            return None
+        cut = int(min(max(seen, 0), self.axis.pixels - self.fewer))
+        return End(first=first, last=last, cut=cut)
+
+
+def sizes_to_try(window: Structure, axes: Sequence[TiledAxis], along: int) -> Sizes:
+    """A small image of which one end does not see all, along an axis; the others are as small."""
+    sizes = []
+    for a, (axis, large) in enumerate(zip(axes, window.sizes, strict=True)):
+        least = axis.least + 2 * axis.step if a == along else axis.least
+        small = least + (large - least) % axis.step
+        sizes.append(large if axis.whole and axis.least >= axis.pixels else min(small, large))
+    return tuple(sizes)
+
+
+def wraps(structures: Structures, window: Structure, sizes: Sizes, axis: int) -> bool:
+    """Whether one end of an image of these sizes changes with the values at the other."""
+    inputs = resized(structures.inputs, sizes, (False,) * len(sizes))
     model = Seeking(structures.model, structures.pooled)
     rows = [*window.outputs, *(window.fed[n] for n in structures.pooled)]
     tensors = {row.name: row.layout for row in rows}
+    fewer = window.sizes[axis] - sizes[axis]
+    ends = {
+        name: Ends(axis=state, fewer=fewer)
+        for name, layout in tensors.items()
+        if isinstance(state := layout.axes[axis], Axis)
+    }
 
     def run(values: Values) -> dict[str, torch.Tensor]:
         args, kwargs = inputs.call(
@@ -58,6 +99,16 @@ def axes_that_wrap(structures: Structures, window: Structure, axes: Sequence[int
         found = {f"output{path}": leaf for path, leaf in flat_outputs(model(*args, **kwargs))}
         named = {n.replace(OWN, "output", 1): leaf for n, leaf in found.items()}
         return {name: named[name] for name in tensors}
+
+    def changes(values: Values, base: Mapping[str, torch.Tensor], beginning: bool) -> bool:
+        known = {n: e for n, both in ends.items() if (e := both.at(beginning=beginning))}
+        if not known:
+            return False
+        cuts = [end.cut for end in known.values()]
+        cut = max(cuts) if beginning else min(cuts)
+        other = run(_changed(inputs, values, axis, cut, beginning))
+        dims = {name: dims_of(tensors[name])[axis] for name in known}
+        return any(_differ(base[n], other[n], dims[n], end) for n, end in known.items())
 
     with (
         preserved(
@@ -69,39 +120,7 @@ def axes_that_wrap(structures: Structures, window: Structure, axes: Sequence[int
     ):
         values = _noise(inputs, home_of(structures.model))
         base = run(values)
-        return [
-            axis
-            for axis in axes
-            if any(
-                _changes(base, run(_changed(inputs, values, axis, cut, side)), tensors, axis, side)
-                for side, cut in _cuts(list(tensors.values()), axis)
-            )
-        ]
-
-
-def _cuts(layouts: Sequence[Layout], axis: int) -> Iterator[tuple[bool, int]]:
-    """For the beginning (True) and the end, the pixel that nothing at that end sees beyond."""
-    for beginning in (True, False):
-        ends = [e for layout in layouts if (e := _end(layout, axis, beginning)) is not None]
-        if ends:
-            cuts = [end.cut for end in ends]
-            yield beginning, max(cuts) if beginning else min(cuts)
-
-
-def _end(layout: Layout, axis: int, beginning: bool) -> End | None:
-    state = layout.axes[axis]
-    run = longest_run(state) if isinstance(state, Axis) else None
-    if run is None or not isinstance(state, Axis):
-        return None
-    first, last = (0, run[0]) if beginning else (run[1], state.size)
-    if first == last:
-        return None
-    places = np.arange(first, last)
-    seen = state.last_of(places).max() + 1 if beginning else state.first_of(places).min()
-    if not np.isfinite(seen):  # it sees nothing
-        return None
-    cut = int(min(max(seen, 0), state.pixels))
-    return End(first=first, last=last, cut=cut, beginning=beginning)
+        return any(changes(values, base, beginning) for beginning in (True, False))
 
 
 def _noise(inputs: Inputs, home: torch.device) -> Values:
@@ -136,22 +155,11 @@ def _changed(inputs: Inputs, values: Values, axis: int, cut: int, beginning: boo
     return out
 
 
-def _changes(
-    base: Mapping[str, torch.Tensor],
-    other: Mapping[str, torch.Tensor],
-    tensors: Mapping[str, Layout],
-    axis: int,
-    beginning: bool,
-) -> bool:
+def _differ(one: torch.Tensor, other: torch.Tensor, dim: int, end: End) -> bool:
     """Whether a sample at an end has changed with values that it does not see."""
-    for name, layout in tensors.items():
-        end = _end(layout, axis, beginning)
-        if end is None:
-            continue
-        dim = dims_of(layout)[axis]
-        one, two = (t[name].narrow(dim, end.first, end.last - end.first) for t in (base, other))
-        eps = eps_of(one.dtype) if one.is_floating_point() else 0.0
-        gap, scale = (one - two).abs().max(), one.abs().max()
-        if float(gap) > ALLOWED * eps * float(scale):
-            return True
-    return False
+    one, other = (t.narrow(dim, end.first, end.last - end.first) for t in (one, other))
+    if one.dtype == torch.bool:
+        return not torch.equal(one, other)
+    eps = eps_of(one.dtype) if one.is_floating_point() else 0.0
+    gap, scale = (one - other).abs().max(), one.abs().max()
+    return float(gap) > ALLOWED * eps * float(scale)

@@ -13,7 +13,7 @@ from shiftcheck.checks.circumstances import circumstances
 from shiftcheck.checks.prepare import dtype_of, prepared
 from shiftcheck.checks.read_geometry import is_shape
 from shiftcheck.checks.tiles.blocking import blocking_of, blocking_row, blocking_statistic
-from shiftcheck.checks.tiles.borders import axes_that_wrap
+from shiftcheck.checks.tiles.borders import sizes_to_try, wraps
 from shiftcheck.checks.tiles.effects import with_effects
 from shiftcheck.checks.tiles.fingerprint import fingerprint
 from shiftcheck.checks.tiles.grid import Grid, Grids, untiled, with_tile
@@ -46,6 +46,9 @@ OVERHEAD = 0.5
 
 EFFECT_WITHIN = 2**30
 """Bytes that a run on the whole may need for the effects to be measured, where nothing is said."""
+
+TRIED_WITHIN = 2**32
+"""Bytes that a run on a small image may need, where nothing is said."""
 
 ARRAYS_READ = 2**28
 """The bytes of an array up to which its values are read."""
@@ -165,7 +168,8 @@ class _Question:
         """The plan, with no effect measured yet."""
         grids = Grids(self.structures, self.whole)
         grid = grids.grid(self.tile)
-        wrapping = self._wrapping(grid)
+        needs = self.needs
+        wrapping, untried = self._wrapping(grid, needs)
         axes = tuple(
             untiled(axis.pixels, circular=axis.circular) if a in wrapping else axis
             for a, axis in enumerate(grid.axes)
@@ -174,9 +178,9 @@ class _Question:
         blocking = self._blocking(grid, wrapping, blocked)
         if blocked and len(blocked) == len(axes):
             return self._inexact(blocking)
-        needs = self.needs
         tiled = self._that_holds(axes, grids, grid, needs)
-        return self._made(tiled, grid.margins, blocking, needs)
+        made = self._made(tiled, grid.margins, blocking, needs)
+        return replace(made, notes=(*made.notes, *untried))
 
     def _that_holds(
         self, axes: tuple[TiledAxis, ...], grids: Grids, grid: Grid, needs: Needs
@@ -199,12 +203,26 @@ class _Question:
             f" {tuple(size + axis.step for size, axis in zip(first, axes, strict=True))}"
         )
 
-    def _wrapping(self, grid: Grid) -> list[int]:
-        tiled = [a for a, axis in enumerate(grid.axes) if axis.least < axis.pixels]
-        opened = [a for a in tiled if not grid.axes[a].circular]
-        if grid.window is None or not opened or home_of(self.model).type == "meta":
-            return []
-        return axes_that_wrap(self.structures, grid.window, opened)
+    def _wrapping(self, grid: Grid, needs: Needs) -> tuple[list[int], list[str]]:
+        """The axes of which one end is filled from the other, and what was not tried."""
+        opened = [
+            a for a, axis in enumerate(grid.axes) if axis.least < axis.pixels and not axis.circular
+        ]
+        window, found, notes = grid.window, [], []
+        if window is None:
+            return [], []
+        for a in opened:
+            sizes = sizes_to_try(window, grid.axes, a)
+            needed = needs.bytes_of(sizes) or 0
+            if home_of(self.model).type == "meta" or needed > (self.memory or TRIED_WITHIN):
+                told = " x ".join(map(str, sizes))
+                notes.append(
+                    f"that no end of axis {a} is filled from the other was not tried: a run on"
+                    f" {told} takes too much memory"
+                )
+            elif wraps(self.structures, window, sizes, a):
+                found.append(a)
+        return found, notes
 
     def _blocking(
         self, grid: Grid, wrapping: Sequence[int], blocked: set[int]
