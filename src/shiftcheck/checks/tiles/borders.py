@@ -15,9 +15,11 @@ import torch
 
 from shiftcheck.checks.tiles.structure import OWN, Sizes, Structure, Structures, resized
 from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.tiles import dims_of, longest_run
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
+from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.tiles import TiledAxis
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.pooling_statistics import Pooled, Seeking
@@ -32,6 +34,26 @@ ALLOWED = 64
 """Times the eps of its type that a sample may change by rounding alone."""
 
 Values = list[Any]
+
+
+NEARBY = (
+    "its own padding",
+    "constant padding",
+    "reflect padding",
+    "replicate padding",
+    "taps beyond the edge",
+)
+"""What is told of layers that fill in, beyond an edge, a constant or what is near to it."""
+
+
+def may_wrap(layouts: Sequence[Layout], axis: int) -> bool:
+    """Whether the structure leaves it open that one end is filled from the other."""
+    causes = {c for layout in layouts for c in layout.causes if c.axis in (None, axis)}
+    known = (CauseKind.PADDING, CauseKind.STRIDE)
+    return any(
+        c.kind not in known or (c.kind == CauseKind.PADDING and c.detail not in NEARBY)
+        for c in causes
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

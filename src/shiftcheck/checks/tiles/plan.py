@@ -13,7 +13,7 @@ from shiftcheck.checks.circumstances import circumstances
 from shiftcheck.checks.prepare import dtype_of, prepared
 from shiftcheck.checks.read_geometry import is_shape
 from shiftcheck.checks.tiles.blocking import blocking_of, blocking_row, blocking_statistic
-from shiftcheck.checks.tiles.borders import sizes_to_try, wraps
+from shiftcheck.checks.tiles.borders import may_wrap, sizes_to_try, wraps
 from shiftcheck.checks.tiles.effects import with_effects
 from shiftcheck.checks.tiles.fingerprint import fingerprint
 from shiftcheck.checks.tiles.grid import Grid, Grids, untiled, with_tile
@@ -71,8 +71,9 @@ def tiling(
 ) -> TilingPlan:
     """Which tiles of an image give what the model gives on the whole of it.
 
-    The halo, the grid and the sizes come from the structure; the ends of an image are tried on
-    noise of a small size, to see that none depends on the other. Where a layer needs a statistic of
+    The halo, the grid and the sizes come from the structure. Where a layer fills in something else
+    than zeros or what is near, it is tried on small images of noise whether one end of an image
+    depends on the other. Where a layer needs a statistic of
     the whole, as a GroupNorm does, the plan is to pool it over the tiles first.
 
     Args:
@@ -205,14 +206,19 @@ class _Question:
 
     def _wrapping(self, grid: Grid, needs: Needs) -> tuple[list[int], list[str]]:
         """The axes of which one end is filled from the other, and what was not tried."""
+        layouts = self.whole.layouts(self.structures.pooled)
         opened = [
-            a for a, axis in enumerate(grid.axes) if axis.least < axis.pixels and not axis.circular
+            a
+            for a, axis in enumerate(grid.axes)
+            if axis.least < axis.pixels and not axis.circular and may_wrap(layouts, a)
         ]
         window, found, notes = grid.window, [], []
         if window is None:
             return [], []
         for a in opened:
             sizes = sizes_to_try(window, grid.axes, a)
+            if self.structures.at(sizes) is None:
+                sizes = window.sizes
             needed = needs.bytes_of(sizes) or 0
             if home_of(self.model).type == "meta" or needed > (self.memory or TRIED_WITHIN):
                 told = " x ".join(map(str, sizes))
