@@ -187,6 +187,21 @@ def test_everything_is_left_as_it_was_found() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_trying_the_ends_writes_to_no_buffer() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen += 1
+            return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "circular"), 3, 1)
+
+    model = Counting()
+    assert shiftcheck.tiling(model, (1, 1, 64, 64)).exactness == "not exact"
+    assert float(model.seen) == 0
+
+
 def test_a_plan_survives_json_and_prints() -> None:
     plan = shiftcheck.tiling(UNet("group"), X, tile=52)
     assert shiftcheck.TilingPlan.from_json(plan.to_json()) == plan
