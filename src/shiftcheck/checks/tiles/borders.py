@@ -101,48 +101,53 @@ def sizes_to_try(window: Structure, axes: Sequence[TiledAxis], along: int) -> Si
     return tuple(sizes)
 
 
-def wraps(structures: Structures, window: Structure, sizes: Sizes, axis: int) -> bool:
-    """Whether one end of an image of these sizes changes with the values at the other."""
-    inputs = resized(structures.inputs, sizes, (False,) * len(sizes))
-    model = Seeking(structures.model, structures.pooled)
-    rows = [*window.outputs, *(window.fed[n] for n in structures.pooled)]
-    tensors = {row.name: row.layout for row in rows}
-    fewer = window.sizes[axis] - sizes[axis]
-    ends = {
-        name: Ends(axis=state, fewer=fewer)
-        for name, layout in tensors.items()
-        if isinstance(state := layout.axes[axis], Axis)
-    }
+class _Trial:
+    """The model on a small image, of which the values at one end are changed."""
 
-    def run(values: Values) -> dict[str, torch.Tensor]:
-        args, kwargs = inputs.call(
-            [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
-        )
-        found = {f"output{path}": leaf for path, leaf in flat_outputs(model(*args, **kwargs))}
-        named = {n.replace(OWN, "output", 1): leaf for n, leaf in found.items()}
-        return {name: named[name] for name in tensors}
+    def __init__(self, structures: Structures, window: Structure, sizes: Sizes, axis: int) -> None:
+        self.axis = axis
+        self.inputs = resized(structures.inputs, sizes, (False,) * len(sizes))
+        self.model = Seeking(structures.model, structures.pooled)
+        rows = [*window.outputs, *(window.fed[n] for n in structures.pooled)]
+        self.dims = {row.name: dims_of(row.layout)[axis] for row in rows}
+        fewer = window.sizes[axis] - sizes[axis]
+        self.ends = {
+            row.name: Ends(axis=state, fewer=fewer)
+            for row in rows
+            if isinstance(state := row.layout.axes[axis], Axis)
+        }
 
-    def changes(values: Values, base: Mapping[str, torch.Tensor], beginning: bool) -> bool:
-        known = {n: e for n, both in ends.items() if (e := both.at(beginning=beginning))}
+    def run(self, values: Values) -> dict[str, torch.Tensor]:
+        """The outputs, and what statistics are taken of."""
+        copies = [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
+        args, kwargs = self.inputs.call(copies)
+        leaves = flat_outputs(self.model(*args, **kwargs))
+        named = {f"output{path}".replace(OWN, "output", 1): leaf for path, leaf in leaves}
+        return {name: named[name] for name in self.dims}
+
+    def changes(self, values: Values, base: Mapping[str, torch.Tensor], *, beginning: bool) -> bool:
+        """Whether an end changes with values that it does not see."""
+        known = {n: e for n, both in self.ends.items() if (e := both.at(beginning=beginning))}
         if not known:
             return False
         cuts = [end.cut for end in known.values()]
         cut = max(cuts) if beginning else min(cuts)
-        other = run(_changed(inputs, values, axis, cut, beginning))
-        dims = {name: dims_of(tensors[name])[axis] for name in known}
-        return any(_differ(base[n], other[n], dims[n], end) for n, end in known.items())
+        other = self.run(_changed(self.inputs, values, self.axis, cut, beginning))
+        return any(_differ(base[n], other[n], self.dims[n], end) for n, end in known.items())
 
+
+def wraps(structures: Structures, window: Structure, sizes: Sizes, axis: int) -> bool:
+    """Whether one end of an image of these sizes changes with the values at the other."""
+    trial, model = _Trial(structures, window, sizes, axis), structures.model
     with (
-        preserved(
-            modules_of(structures.model), (), training=False, model=structures.model
-        ) as originals,
+        preserved(modules_of(model), (), training=False, model=model) as originals,
         torch.inference_mode(),
         not_compiled(),
         Pooled({}, {}, originals.before_write),
     ):
-        values = _noise(inputs, home_of(structures.model))
-        base = run(values)
-        return any(changes(values, base, beginning) for beginning in (True, False))
+        values = _noise(trial.inputs, home_of(model))
+        base = trial.run(values)
+        return any(trial.changes(values, base, beginning=at) for at in (True, False))
 
 
 def _noise(inputs: Inputs, home: torch.device) -> Values:
