@@ -253,3 +253,14 @@ def test_an_array_gives_the_plan_of_its_tensor() -> None:
     x = np.zeros((1, 1, 48, 56), dtype=np.float32)
     by_array = shiftcheck.tiling(CONV, x, tile=16)
     assert by_array == shiftcheck.tiling(CONV, torch.from_numpy(x), tile=16)
+
+
+def test_the_least_tile_leaves_a_last_one_that_the_model_takes() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return F.pad(x, (0, 1, 0, 1), "reflect")  # of one pixel there is nothing to mirror
+
+    x = torch.randn(1, 1, 30, 31)
+    least = tuple(axis.least for axis in shiftcheck.tiling(model, x).axes)
+    assert min(least) >= 2
+    plan = shiftcheck.tiling(model, x, tile=least)
+    assert shiftcheck.tiled(model, plan).difference(x) == 0

@@ -217,9 +217,7 @@ class Grids:
         """The axes with the least sizes that are what the margins were found for."""
         least = list(axes)
         for _ in range(TRIES):
-            small = [
-                a if a.whole or a.least >= a.pixels else replace(a, tile=a.least) for a in least
-            ]
+            small = [a if a.least >= a.pixels else replace(a, tile=a.least) for a in least]
             failing = self.failing(small, margins)
             if not failing:
                 break
