@@ -343,7 +343,7 @@ def test_an_output_that_changes_its_type_with_the_size_is_told() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
         return x.double() if x.shape[-1] < 16 else x
 
-    with pytest.raises(shiftcheck.InputError, match="12 does not work along axis 0.*is the least"):
+    with pytest.raises(shiftcheck.InputError, match=r"12 does not work along axis 0.*is the least"):
         shiftcheck.tiling(model, X, tile=12)
 
 

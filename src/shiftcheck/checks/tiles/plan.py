@@ -268,7 +268,8 @@ class _Question:
             if axis.least >= axis.pixels:
                 why = "no smaller tile than the whole works there"
             elif size < axis.least:
-                why = f"{sum(axis.halo)} pixels of a tile are halo, and {axis.least} is the least size"
+                halo = sum(axis.halo)
+                why = f"{halo} pixels of a tile are halo, and {axis.least} is the least size"
             else:
                 why = f"sizes are multiples of {axis.step}" + (
                     f" plus {axis.residue}" if axis.residue else ""
