@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from shiftcheck.checks.linearity.theorem import check_convolution
     from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
     from shiftcheck.checks.read_geometry import geometry
+    from shiftcheck.checks.tiles.plan import tiling
+    from shiftcheck.checks.tiles.run import tiled
     from shiftcheck.errors import (
         InconclusiveError,
         InfiniteSupportError,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     )
     from shiftcheck.measuring.signals.shifting import shift
     from shiftcheck.report.equivariance import Report, Verdict
+    from shiftcheck.report.tiles import TilingPlan
     from shiftcheck.rules import register_rule
     from shiftcheck.testing.assertions import assert_equivariant
     from shiftcheck.testing.budgets import budget_file
@@ -61,6 +64,7 @@ __all__ = [
     "PolyphaseConvolution",
     "Report",
     "ShiftcheckError",
+    "TilingPlan",
     "Verdict",
     "as_convolution",
     "assert_equivariant",
@@ -83,6 +87,8 @@ __all__ = [
     "parametrize_with_layers",
     "register_rule",
     "shift",
+    "tiled",
+    "tiling",
 ]
 
 _HOMES = {
@@ -99,6 +105,7 @@ _HOMES = {
     "PolyphaseConvolution": "checks.linearity.torch_modules",
     "Report": "report.equivariance",
     "ShiftcheckError": "errors",
+    "TilingPlan": "report.tiles",
     "Verdict": "report.equivariance",
     "as_convolution": "checks.linearity.kernel",
     "assert_equivariant": "testing.assertions",
@@ -119,6 +126,8 @@ _HOMES = {
     "parametrize_with_layers": "testing.layers",
     "register_rule": "rules",
     "shift": "measuring.signals.shifting",
+    "tiled": "checks.tiles.run",
+    "tiling": "checks.tiles.plan",
 }
 """The module that defines each public name: the imports above, which only type checkers see."""
 

@@ -32,9 +32,21 @@ from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
+from shiftcheck.report.tiles import (
+    Blocking,
+    Exactness,
+    Margins,
+    PooledStatistic,
+    Reach,
+    TiledAxis,
+    TiledOutput,
+    TileSize,
+    TilingPlan,
+)
 
 __all__ = [
     "AxisSizes",
+    "Blocking",
     "Cause",
     "CauseForm",
     "CauseKind",
@@ -44,6 +56,7 @@ __all__ = [
     "EdgeLayer",
     "EdgeSide",
     "EffectiveHalo",
+    "Exactness",
     "Hints",
     "InputSizes",
     "InvarianceReport",
@@ -58,14 +71,21 @@ __all__ = [
     "Linearity",
     "LinearityReport",
     "Located",
+    "Margins",
     "Metrics",
     "Placement",
+    "PooledStatistic",
+    "Reach",
     "Reason",
     "Report",
     "ShiftResult",
     "SizeSet",
     "Superposition",
     "Theorem",
+    "TileSize",
+    "TiledAxis",
+    "TiledOutput",
+    "TilingPlan",
     "Trial",
     "Verdict",
     "read_report",

@@ -13,6 +13,7 @@ import torch
 
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.containers import leaves_of
+from shiftcheck.tracing.pooling_statistics import Seeking
 from shiftcheck.tracing.restoring.state import exchanged
 from shiftcheck.tracing.torch_internals import tensors_in
 
@@ -24,7 +25,7 @@ def modules_of(model: Any) -> list[torch.nn.Module]:
 
 def named_modules_of(model: Any) -> dict[str, torch.nn.Module]:
     """The modules of a model by name; in a function, behind the name of the variable."""
-    if isinstance(model, BlackBox | InOtherType):
+    if isinstance(model, BlackBox | InOtherType | Seeking):
         return named_modules_of(model.function)
     if isinstance(model, torch.nn.Module):
         return dict(model.named_modules())

@@ -32,6 +32,7 @@ from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain, headline
 from shiftcheck.report.render.sizes import contents_of_sizes, headline_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
+from shiftcheck.report.render.tiles import contents_of_tiling, render_tiling
 
 CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "Report": contents_of_report,
@@ -40,6 +41,7 @@ CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "ConvolutionReport": contents_of_convolution,
     "EffectiveHalo": contents_of_edges,
     "InputSizes": contents_of_sizes,
+    "TilingPlan": contents_of_tiling,
 }
 
 
@@ -65,6 +67,7 @@ renderers["text", "LinearityReport"] = explain_linearity
 renderers["text", "ConvolutionReport"] = explain_convolution
 renderers["text", "EffectiveHalo"] = render_edges
 renderers["text", "InputSizes"] = render_sizes
+renderers["text", "TilingPlan"] = render_tiling
 renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
@@ -80,5 +83,6 @@ __all__ = [
     "render_report",
     "render_sizes",
     "render_table",
+    "render_tiling",
     "show_matrix",
 ]
