@@ -198,6 +198,7 @@ def test_no_size_from_which_on_it_works_is_named_where_there_is_none(
 
 
 def test_what_is_said_of_larger_sizes_is_so() -> None:
+    torch.manual_seed(1)  # some weights leave nothing of so few channels
     model, x = UNet(2), torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     report = shiftcheck.check_equivariance(model, x, shifts=[(4, 0), (0, 4)])
     assert report.needed == (52, 52)

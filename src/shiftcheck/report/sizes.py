@@ -144,6 +144,16 @@ class InputSizes(Shown):
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = 1
 
+    @property
+    def must_be_equal(self) -> bool:
+        """Whether all axes must have the same size."""
+        return self.joint == "equal"
+
+    @property
+    def may_not_go_together(self) -> bool:
+        """Whether sizes are known for one axis at a time only."""
+        return self.joint == "unknown"
+
     def accepts(self, sizes: int | Sequence[int]) -> bool:
         """Whether the model is known to take these spatial sizes, one for all axes or one each."""
         return self.fits(sizes, "accepted")
@@ -151,10 +161,10 @@ class InputSizes(Shown):
     def fits(self, sizes: int | Sequence[int], wanted: Wanted) -> bool:
         """Whether these spatial sizes are known to be what is ``wanted``, such as ``"even"``."""
         each = self._each(sizes)
-        if self.joint == "equal" and len(set(each)) > 1:
+        if self.must_be_equal and len(set(each)) > 1:
             return False
         differing = sum(n != b for n, b in zip(each, self.base, strict=True))
-        if self.joint == "unknown" and differing > 1:
+        if self.may_not_go_together and differing > 1:
             return False
         small = [n < max(self.together, b) for n, b in zip(each, self.base, strict=True)]
         if min(each) < self.together and sum(small) > 1:
@@ -182,7 +192,7 @@ class InputSizes(Shown):
             (((32, 32),), ((30, 33),))
         """
         each = self._each(sizes)
-        if self.joint == "equal":
+        if self.must_be_equal:
             found = self._of(0, wanted)
             return ((found.nearest(min(each))[0], found.nearest(max(each))[1]),) * len(each)
         return tuple(self._of(axis, wanted).nearest(n) for axis, n in enumerate(each))

@@ -109,7 +109,7 @@ def tiling(
     """
     wanted_memory = read_memory(memory)
     x, values = _read(model, x)
-    given = prepared(model, x, boundary, spatial_dims, whole_numbers=True)
+    given = prepared(model, x, boundary, spatial_dims, whole_numbers=True, values=False)
     inputs = given.inputs
     wanted = read_tile(tile, inputs.pixels)
     if wanted is not None and wanted_memory is not None:

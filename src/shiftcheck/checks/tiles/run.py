@@ -260,7 +260,7 @@ class _Run:
                 shape[dim] = size
             kind = type(error).__name__
             raise ModelError(
-                f"the model raised {kind} on a tile of shape {shape}: {error}"
+                f"the model raised {kind} on a tile of shape {tuple(shape)}: {error}"
             ) from error
 
 

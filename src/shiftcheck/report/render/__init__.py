@@ -32,7 +32,7 @@ from shiftcheck.report.render.notebook import render_notebook
 from shiftcheck.report.render.sentences import explain, headline
 from shiftcheck.report.render.sizes import contents_of_sizes, headline_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
-from shiftcheck.report.render.tiles import contents_of_tiling, render_tiling
+from shiftcheck.report.render.tiles import contents_of_tiling, headline_of_tiling, render_tiling
 
 CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "Report": contents_of_report,
@@ -60,6 +60,7 @@ renderers["headline", "LinearityReport"] = headline_of_linearity
 renderers["headline", "ConvolutionReport"] = headline_of_convolution
 renderers["headline", "EffectiveHalo"] = headline_of_edges
 renderers["headline", "InputSizes"] = headline_of_sizes
+renderers["headline", "TilingPlan"] = headline_of_tiling
 renderers["html", "InvarianceReport"] = render_page_of_invariance
 renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance

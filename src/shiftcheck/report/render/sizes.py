@@ -65,9 +65,9 @@ def _sentences(sizes: InputSizes) -> Iterator[str]:
         where = "every axis" if same and len(sizes.axes) > 1 else f"axis {a}"
         yield f"{where}: {size_words(axis.accepted)}"
         yield from (f"    {use}: {words}" for use, words in _uses(axis))
-    if sizes.joint == "equal":
+    if sizes.must_be_equal:
         yield "all axes must have the same size"
-    if sizes.joint == "unknown":
+    if sizes.may_not_go_together:
         base = " x ".join(map(str, sizes.base))
         yield f"not all of these go together: one axis at a time is known, the others as in {base}"
     if sizes.together > 1:

@@ -12,11 +12,15 @@ from shiftcheck.report.tiles import Blocking, Reach, TileSize, TilingPlan
 def render_tiling(plan: TilingPlan) -> str:
     """Whether tiles give what the whole does, how they lie, what they cost, and what blocks."""
     sizes = [f"    {_size(size)}" for size in plan.sizes]
-    lines = [headline(plan), *_sentences(plan), *(["sizes that work:", *sizes] if sizes else [])]
+    lines = [
+        headline_of_tiling(plan),
+        *_sentences(plan),
+        *(["sizes that work:", *sizes] if sizes else []),
+    ]
     return "\n".join(wrapped(lines))
 
 
-def headline(plan: TilingPlan) -> str:
+def headline_of_tiling(plan: TilingPlan) -> str:
     """The model, the size, and whether the tiles are exact."""
     shape = "x".join(map(str, plan.input_shape))
     return f"{plan.model} on {shape} in {count(plan.tiles, 'tile')}: {plan.exactness.upper()}"
@@ -70,7 +74,7 @@ def contents_of_tiling(plan: TilingPlan) -> Contents:
     """What a page shows of a plan."""
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
     return Contents(
-        headline=headline(plan),
+        headline=headline_of_tiling(plan),
         verdict=str(plan.exactness),
         sentences=tuple(_sentences(plan)),
         sheets=(
