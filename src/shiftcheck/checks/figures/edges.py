@@ -160,7 +160,7 @@ def _side(
 ) -> EdgeSide:
     curves = quantiles(felt, percentiles)
     distances = tuple(curves)
-    errors = tuple(zip(*curves.values(), strict=True))
+    errors = tuple(zip(*curves.values(), strict=True)) or ((),) * len(percentiles)
     quarter = max(1, len(distances) // QUARTER)
     level = tuple(max(curve[-quarter:], default=0.0) for curve in errors)
     before = [max(curve[-2 * quarter : -quarter], default=0.0) for curve in errors]
