@@ -143,7 +143,7 @@ takes about half a minute, says first what it does, and needs no network.
 """
 
 RENDER = """\
-Show a report that was written with --json, of any check: as text, and as a page with --html.
+Show a report that was written with --json, of any command: as text, and as a page with --html.
 Nothing is computed.
 
 FILE is the report, or - for the input.

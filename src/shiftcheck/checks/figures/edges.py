@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.checks.circumstances import circumstances
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import check_options, dtype_of, prepared, with_gradients_if_needed
 from shiftcheck.checks.read_geometry import is_shape
 from shiftcheck.errors import InputError
@@ -25,6 +26,7 @@ GOES_ON = 0.5
 """It levels off where it is not below this part of what it was a quarter before."""
 
 
+@explaining_errors
 def effective_halo(
     model: Model,
     x: Any,
