@@ -169,6 +169,14 @@ def test_where_nothing_can_be_told(capsys: Captured) -> None:
     assert "give a larger --shape" in capsys.readouterr().out
 
 
+def test_an_error_that_levels_off_was_told(capsys: Captured) -> None:
+    found = halo_of(capsys, "net.py:normed", *SHAPE, "--tolerance", "1e-6")
+    sides = found.outputs[0].sides
+    assert all(need is None for side in sides for row in side.needed for need in row)
+    assert main(["halo", "net.py:normed", *SHAPE, "--tolerance", "1e-6"]) == 0
+    assert "no overlap brings it lower" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
