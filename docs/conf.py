@@ -36,7 +36,7 @@ nitpick_ignore_regex = [
         "py:class",
         r"shiftcheck\.(measuring\.signals\.shifting\.ArrayT|rules\.registry\.SomeRule)",
     ),  # type variables
-    ("py:class", r"shiftcheck\.report\.base\.AnyReport"),  # what all reports share
+    ("py:class", r"shiftcheck\.report\.base\.(AnyReport|Shown)"),  # what all reports share
     ("py:class", r"Axes|Model"),  # of matplotlib, which is imported for types alone, and beside it
 ]
 

@@ -406,6 +406,15 @@ def test_what_cannot_be_used_is_named(call: Callable[[], object], message: str) 
         call()
 
 
+def test_a_layer_that_is_not_met_is_named() -> None:
+    net = nn.Sequential(conv2(3), nn.PixelUnshuffle(4))
+    with pytest.raises(InputError, match="layer='nowhere' was not met in the forward pass"):
+        sizes_of(net, 32, 33, layer="nowhere")
+    with pytest.raises(ModelError, match=r"raised RuntimeError on an input"):  # as at this size
+        shiftcheck.check_equivariance(net, torch.zeros(1, 1, 32, 33), layer="nowhere")
+    assert sizes_of(net, 32, 33, layer="0").accepts((33, 33))
+
+
 def test_the_model_is_left_as_it_was() -> None:
     net = nn.Sequential(conv2(3), nn.BatchNorm2d(1))
     net.train()

@@ -328,7 +328,16 @@ def test_a_bug_of_ours_is_not_taken_for_a_broken_model(
 
 
 def test_help_shows_examples_and_statuses(capsys: Captured) -> None:
-    for command in ([], ["geometry"], ["check"], ["invariance"], ["linearity"], ["render"]):
+    for command in (
+        [],
+        ["geometry"],
+        ["check"],
+        ["invariance"],
+        ["linearity"],
+        ["sizes"],
+        ["halo"],
+        ["render"],
+    ):
         with pytest.raises(SystemExit) as caught:
             main([*command, "--help"])
         assert caught.value.code == 0
@@ -366,7 +375,16 @@ sys.exit(status)
 
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [([], 0), (["--help"], 0), (["check", "--help"], 0), (["--version"], 0), (["check"], 2)],
+    [
+        ([], 0),
+        (["--help"], 0),
+        (["check", "--help"], 0),
+        (["sizes", "--help"], 0),
+        (["halo", "--help"], 0),
+        (["--version"], 0),
+        (["check"], 2),
+        (["halo", "net.py:net", "--tolerance", "x"], 2),
+    ],
 )
 def test_help_does_not_wait_for_torch(arguments: list[str], status: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]

@@ -64,6 +64,11 @@ def options(line: str = "check net.py:conv --shape 1,3,24,20") -> argparse.Names
         ("(effort='full' does it)", "(--effort full does it)"),
         ("give max_relative_error=...", "give --max-relative-error ..."),
         ("leave training=True out", "leave --training out"),
+        ("tolerances=[0.1, 2.0]: give numbers", "--tolerance 0.1,2.0: give numbers"),
+        (
+            "the input is too small to see the end of it; give a larger\n    one",
+            "the input is too small to see the end of it; give a larger --shape",
+        ),
         ("leave rtol and atol out", "leave --rtol and --atol out"),
         ("rtol=1e-05, atol=None: give both", "--rtol 1e-05, no --atol: give both"),
         ("the model runs with x.float()", "the model runs with --dtype float32"),

@@ -10,7 +10,7 @@ from torch import nn
 
 import shiftcheck
 from shiftcheck.report import read_report
-from shiftcheck.report.base import AnyReport
+from shiftcheck.report.base import Shown
 
 X = torch.randn(2, 1, 8, 8)
 REPORTS = {
@@ -18,17 +18,19 @@ REPORTS = {
     "InvarianceReport": lambda: shiftcheck.check_invariance(nn.ReLU(), X),
     "LinearityReport": lambda: shiftcheck.check_linear(nn.AvgPool2d(2), X),
     "ConvolutionReport": lambda: shiftcheck.check_convolution(nn.AvgPool2d(2), X),
+    "EffectiveHalo": lambda: shiftcheck.effective_halo(nn.AvgPool1d(3, 1), (1, 1, 32)),
+    "InputSizes": lambda: shiftcheck.input_sizes(nn.MaxPool2d(2), X),
 }
 
 
 @pytest.fixture(params=list(REPORTS))
-def report(request: pytest.FixtureRequest) -> AnyReport:
-    made: AnyReport = REPORTS[request.param]()
+def report(request: pytest.FixtureRequest) -> Shown:
+    made: Shown = REPORTS[request.param]()
     assert type(made).__name__ == request.param
     return made
 
 
-def test_it_is_the_report_that_was_written(report: AnyReport) -> None:
+def test_it_is_the_report_that_was_written(report: Shown) -> None:
     again = read_report(report.to_json())
     assert type(again) is type(report)
     assert again == report

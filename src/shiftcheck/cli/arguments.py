@@ -220,6 +220,22 @@ def add_linearity(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_halo(parser: argparse.ArgumentParser) -> None:
+    """What the effective halo is asked for."""
+    how = parser.add_argument_group("the measurement")
+    how.add_argument(
+        "--tolerance",
+        metavar="X",
+        action="extend",
+        type=options.numbers,
+        help="relative errors that may be allowed, above 0 and below 1; several with spaces or"
+        " commas (default: 0.1 0.01 0.001)",
+    )
+    how.add_argument(
+        "--layers", action="store_true", help="tell of every layer, not of the outputs alone"
+    )
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Where the report goes."""
     results = parser.add_argument_group("the report")

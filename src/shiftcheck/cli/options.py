@@ -40,6 +40,17 @@ def sizes(text: str) -> tuple[int, ...]:
     return tuple(positive(n) for n in re.split(r"\s*[,x\u00d7]\s*", text))
 
 
+def numbers(text: str) -> list[float]:
+    """Numbers, as in ``0.1 0.01`` or ``[1e-1, 1e-2]``."""
+    parts = re.split(r"[\s,]+", text.strip("[]() ,"))
+    try:
+        return [float(part) for part in parts]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give numbers, such as 0.1 0.01 or 1e-2"
+        ) from None
+
+
 def dimensions(text: str) -> tuple[int, ...]:
     """Dimensions of a tensor, as in ``1,2``."""
     return tuple(whole(n) for n in text.split(","))

@@ -12,6 +12,7 @@ from shiftcheck import __version__
 from shiftcheck.cli import texts
 from shiftcheck.cli.arguments import (
     add_check,
+    add_halo,
     add_invariance,
     add_linearity,
     add_model,
@@ -24,6 +25,7 @@ from shiftcheck.cli.arguments import (
 LISTS = {
     "--shifts": (re.compile(r"[\[(]*[+-]?\d[\d,;.+\-\s()\[\]]*"), " "),
     "--shape": (re.compile(r"\d+"), ","),
+    "--tolerance": (re.compile(r"[\[(]*[+-]?\.?\d[\d.eE,+\-\s\])]*"), " "),
 }
 """What may follow an option as further parts of its value, and what stands between them."""
 
@@ -66,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     add_model(structure)
     add_spatial(add_signal(structure))
     add_results(structure)
+    _add_space(commands)
     _add_render(commands)
     _add_explain(commands)
     _add_demo(commands)
@@ -93,6 +96,22 @@ def _add_checks(commands: Any) -> None:
     )
     add_linearity(linearity)
     add_results(linearity)
+
+
+def _add_space(commands: Any) -> None:
+    sizes = _command(
+        commands, "sizes", "which input sizes a model takes", texts.SIZES, texts.SIZES_END
+    )
+    add_model(sizes)
+    add_spatial(add_signal(sizes))
+    add_results(sizes)
+    halo = _command(
+        commands, "halo", "how much overlap is enough for tiles", texts.HALO, texts.HALO_END
+    )
+    add_model(halo)
+    add_spatial(add_signal(halo))
+    add_halo(halo)
+    add_results(halo)
 
 
 def _add_render(commands: Any) -> None:

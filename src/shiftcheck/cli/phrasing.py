@@ -35,7 +35,8 @@ KEYWORDS = {
         "weights",
     )
 }
-FLAGS = {"training": "--training", "affine": "--affine"}
+KEYWORDS["tolerances"] = "--tolerance"
+FLAGS = {"training": "--training", "layers": "--layers", "affine": "--affine"}
 """The keywords that are options, too."""
 
 COMMANDS = {"equivariant": "check", "invariant": "invariance", "linear": "linearity"}
@@ -59,6 +60,7 @@ def as_options(text: str, options: argparse.Namespace) -> str:
     text = re.sub(r"\bx\.(float|double|half|bfloat16)\(\)", _type, text)
     text = re.sub(r"\b(?:shiftcheck\.)?assert_(equivariant|invariant|linear)\b", _name, text)
     text = re.sub(r"\bshiftcheck\.geometry\b", "'shiftcheck geometry'", text)
+    text = re.sub(r"(too small to see the end of it; give a larger)\s+one", r"\1 --shape", text)
     return "\n".join(_with_option(line, options) for line in text.split("\n"))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from shiftcheck.checks.equivariance.check import check_equivariance
+from shiftcheck.checks.figures.edges import effective_halo
+from shiftcheck.checks.find_sizes import input_sizes
 from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.checks.linearity.check import check_linear
 from shiftcheck.checks.read_geometry import geometry
@@ -24,7 +26,8 @@ from shiftcheck.cli.statuses import BROKEN, INCONCLUSIVE, PASSED, USAGE
 from shiftcheck.cli.target import load_target, own_error, parse_arguments
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
-from shiftcheck.report.base import AnyReport, rendered
+from shiftcheck.report.base import Shown, rendered
+from shiftcheck.report.edges import EffectiveHalo
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.invariance import InvarianceVerdict
 from shiftcheck.report.linearity import Linearity
@@ -107,16 +110,42 @@ def run_linearity(options: argparse.Namespace) -> int:
 
 def run_geometry(options: argparse.Namespace) -> int:
     """Show the geometry."""
-    _reported(
-        geometry,
-        options,
-        boundary=options.boundary,
-        spatial_dims=options.spatial_dims,
-        fixed=options.fixed,
-        outputs=options.outputs,
-        training=options.training,
-    )
+    _reported(geometry, options, **_of_space(options))
     return PASSED
+
+
+def run_sizes(options: argparse.Namespace) -> int:
+    """Show which input sizes a model takes."""
+    _reported(input_sizes, options, **_of_space(options))
+    return PASSED
+
+
+def run_halo(options: argparse.Namespace) -> int:
+    """Measure the effective halo."""
+    asked = {} if options.tolerance is None else {"tolerances": options.tolerance}
+    found = _reported(
+        effective_halo,
+        options,
+        layers=options.layers,
+        seed=options.seed,
+        **asked,
+        **_of_space(options),
+    )
+    return PASSED if _tells(found) else INCONCLUSIVE
+
+
+def _tells(found: EffectiveHalo) -> bool:
+    """Whether some side of an output has an overlap that is enough, or needs none to be sought."""
+    sides = [side for output in found.outputs for side in output.sides]
+    return any(s.levels_off or any(n is not None for row in s.needed for n in row) for s in sides)
+
+
+def _of_space(options: argparse.Namespace) -> dict[str, Any]:
+    """What says where the input may move and which outputs count."""
+    return {
+        name: getattr(options, name)
+        for name in ("boundary", "spatial_dims", "fixed", "outputs", "training")
+    }
 
 
 def _reported(check: Any, options: argparse.Namespace, *, moved: bool = False, **given: Any) -> Any:
@@ -166,8 +195,13 @@ def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
     arguments = parse_arguments(options.arg)
     torch.manual_seed(options.seed)
     model = load_target(options.target, arguments, function=options.function)
-    linear = options.run == run_linearity.__name__
-    entries = completed(model, options.inputs, options.spatial_dims, axes_matter=not linear)
+    entries = completed(
+        model,
+        options.inputs,
+        options.spatial_dims,
+        axes_matter=options.run != run_linearity.__name__,
+        any_size=options.run == run_sizes.__name__,
+    )
     try:
         if isinstance(model, torch.nn.Module):
             dtype = None if options.dtype is None else getattr(torch, options.dtype)
@@ -214,7 +248,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise InputError(f"the report cannot be written to {path}: {why}")
 
 
-def _deliver(report: AnyReport, options: argparse.Namespace) -> None:
+def _deliver(report: Shown, options: argparse.Namespace) -> None:
     """Write the report to where it was asked for, and print it unless the output holds its JSON."""
     if options.json == "-":
         print(report.to_json())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,18 +35,21 @@ def completed(
     spatial_dims: Sequence[int] | None,
     *,
     axes_matter: bool = True,
+    any_size: bool = False,
 ) -> Sequence[Any]:
     """The inputs, with a batch of one before the shapes that the model takes only so.
 
     ``spatial_dims``: where these were given, shapes are complete. Says on the error output what was
-    added; raises InputError where the model takes a shape both ways, if its ``axes_matter``.
+    added; raises InputError where the model takes a shape both ways, if its ``axes_matter``, or
+    neither way, where it need not take the size: ``any_size``.
     """
     shapes = [entry for entry in inputs if isinstance(entry, tuple)]
     short = [shape for shape in shapes if _may_lack_batch(model, shape)]
     if not short:
         return inputs
     whole = [(1, *s) if isinstance(s, tuple) and s in short else s for s in inputs]
-    if spatial_dims is None and _lack_batch(model, inputs, whole, short, axes_matter):
+    lack = _lack_batch_at_any_size if any_size else _lack_batch
+    if spatial_dims is None and lack(model, inputs, whole, short, axes_matter):
         for shape in short:
             print(
                 f"shiftcheck: --shape {_written(shape)} has no batch: read as"
@@ -87,13 +91,36 @@ def _lack_batch(
         return False
     with_batch = _runs(model, whole)
     if as_given and with_batch and axes_matter:
-        shape = short[0]
-        raise InputError(
-            f"--shape {_written(shape)} may be batch, channels and one size, or channels and two"
-            f" sizes, and the model takes both: write the batch too, --shape"
-            f" {_written((1, *shape))}, or say that nothing is missing with --spatial-dims 2"
-        )
+        raise _either_way(short[0], "both")
     return with_batch and not as_given
+
+
+def _lack_batch_at_any_size(
+    model: Model,
+    given: Sequence[Any],
+    whole: Sequence[Any],
+    short: Sequence[Shape],
+    axes_matter: bool,
+) -> bool:
+    """The same for shapes whose sizes the model need not take."""
+    axes = _axes_of(model)
+    if axes is not None:
+        return all(len(shape) == axes + 1 for shape in short)
+    if all(len(shape) < 3 for shape in short):
+        return True
+    if _lack_batch(model, given, whole, short, axes_matter):
+        return True
+    if not _runs(model, given) and not any(isinstance(entry, Path) for entry in given):
+        raise _either_way(short[0], "neither at this size")
+    return False
+
+
+def _either_way(shape: Shape, takes: str) -> InputError:
+    return InputError(
+        f"--shape {_written(shape)} may be batch, channels and one size, or channels and two sizes,"
+        f" and the model takes {takes}: write the batch too, --shape {_written((1, *shape))}, or"
+        " say that nothing is missing with --spatial-dims 2"
+    )
 
 
 def _runs(model: Model, inputs: Sequence[Any]) -> bool:

@@ -7,6 +7,8 @@ examples:
   shiftcheck geometry mypackage.models:UNet --shape 1,3,256,256
   shiftcheck check mypackage.models:UNet --arg width=64 --shape 1,3,64,80 --shifts 8,0 0,8
   shiftcheck invariance mypackage.models:Classifier --shape 8,3,64,64
+  shiftcheck sizes mypackage.models:UNet --shape 1,3,225,225
+  shiftcheck halo mypackage.models:UNet --shape 1,3,512,512 --tolerance 0.1 0.01
   shiftcheck check train.py:build_model --input photo.png --layer encoder.conv4 --json report.json
 
 'shiftcheck COMMAND --help' says more of each command.
@@ -99,13 +101,49 @@ examples:
   shiftcheck linearity torch.nn:AvgPool2d --arg kernel_size=2 --shape 1,3,16,16
   shiftcheck linearity mypackage.models:Encoder --shape 1,3,64,64 --affine --json linear.json
 """
+SIZES = """\
+Say which spatial sizes a model takes, and which of them keep padding even, leave a valid region,
+and keep a circle closed; and the nearest that work to the given one, which the model need not take.
+
+TARGET is package.module:name or path/to/file.py:name, as in 'shiftcheck check'.
+"""
+SIZES_END = """\
+exit status:
+  0  the sizes were printed, whether the given one is among them or not
+  2  error: of usage, while loading the target, or raised by the model at every size
+
+examples:
+  shiftcheck sizes mypackage.models:UNet --shape 1,3,225,225
+      in the JSON of --json, axes[0].accepted holds the sizes of the first axis
+  shiftcheck sizes climate.py:Step --shape 1,8,64,128 --boundary valid,circular
+      on the circle, also the sizes at which every layer holds a whole number of samples around it
+"""
+HALO = """\
+Measure how far from the edge of a tile the unknown outside still changes the output by more than a
+tolerance, next to the theoretical halo: an overlap of tiles is chosen by it. Distances up to three
+eighths of the input are measured, so give one that is larger than the overlap.
+
+TARGET is package.module:name or path/to/file.py:name, as in 'shiftcheck check'.
+"""
+HALO_END = """\
+exit status:
+  0  it was measured: a distance was found, or the error levels off and none is enough
+  2  error: of usage, while loading the target, or raised by the model
+  3  nothing can be told: an output without numbers to tell, or an input that is too small
+
+examples:
+  shiftcheck halo mypackage.models:UNet --shape 1,3,512,512
+  shiftcheck halo mypackage.models:UNet --input photo.png --tolerance 0.1 0.01
+      an image of the kind that the model is for tells more than noise
+  shiftcheck halo model.py:net --shape 1,1,256,256 --layers --json halo.json
+"""
 DEMO = """\
 Check a LeNet on real digits that move over a canvas, and show in a film what moves with them. It
 takes about half a minute, says first what it does, and needs no network.
 """
 
 RENDER = """\
-Show a report that was written with --json, of any check: as text, and as a page with --html.
+Show a report that was written with --json, of any command: as text, and as a page with --html.
 Nothing is computed.
 
 FILE is the report, or - for the input.

@@ -25,8 +25,12 @@ class ValuesLeftError(ModelError):
         super().__init__(message + (f" at {line}" if line else ""))
 
 
-def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
-    """Raise InputError where ``layer`` was not met, ModelError where nothing can be compared."""
+class NoLayerError(InputError):
+    """The layer up to which the model was to run was not met."""
+
+
+def check_layer(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
+    """Raise NoLayerError where ``layer`` was not met; ``rows``: of the layers that were."""
     names = [row.name for row in rows]
     if layer is not None and not traced.stopped:
         near = difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
@@ -35,7 +39,12 @@ def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None
             if near
             else (f"there are {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
         )
-        raise InputError(f"layer={layer!r} was not met in the forward pass; {known}")
+        raise NoLayerError(f"layer={layer!r} was not met in the forward pass; {known}")
+
+
+def check_traced(traced: Traced, layer: str | None, rows: Sequence[Row]) -> None:
+    """Raise NoLayerError where ``layer`` was not met, ModelError where nothing can be compared."""
+    check_layer(traced, layer, rows)
     if not traced.outputs and traced.leak in OUT - TEXT:
         raise ValuesLeftError(
             "the model returned no tensor that depends on x: its values left torch by"

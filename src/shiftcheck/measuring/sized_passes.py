@@ -18,6 +18,7 @@ from shiftcheck.lattice.outlook import stretch_of
 from shiftcheck.measuring.call import call, faked, home_of
 from shiftcheck.measuring.choose_shifts import unit_steps
 from shiftcheck.measuring.effort import charge
+from shiftcheck.measuring.model_errors import check_layer
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import fits_the_circle
@@ -76,6 +77,7 @@ class SizedPasses:
         try:
             inputs = resized(self.plan.inputs, sizes)
             traced = self._traced(replace(self.plan, inputs=inputs), rows.append)
+            check_layer(traced, self.plan.layer, rows)
             outputs = output_rows(traced)
         except Exception as error:
             axes = range(len(sizes))

@@ -14,7 +14,7 @@ from shiftcheck.errors import ModelError
 from shiftcheck.lattice.accepted import Found, Seen, accepted_sizes
 from shiftcheck.lattice.size_uses import closed_sizes, comparable_sizes, even_sizes, valid_sizes
 from shiftcheck.lattice.sizes import with_sizes
-from shiftcheck.measuring.model_errors import needs_gradients
+from shiftcheck.measuring.model_errors import NoLayerError, needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.sized_passes import SizedPasses, Sizes
 from shiftcheck.report.size_words import needed_words
@@ -44,7 +44,8 @@ REAL_TRIES = 12
 def sizes_taken(plan: Plan, model: Model) -> InputSizes:
     """What a plan's model takes; ``model`` is what the record is called after.
 
-    Raises ModelError where it took none of the sizes that were tried.
+    Raises ModelError where it took none of the sizes that were tried, and NoLayerError where it ran
+    to its end without the layer of the plan.
     """
     passes, base, first = _started(plan)
     axes, tied = _all_axes(passes, base)
@@ -113,6 +114,8 @@ def _started(plan: Plan, *, usual: bool = False) -> tuple[SizedPasses, Sizes, st
         if found.taken:
             return passes, sizes, _first_line(passes.at(plan.inputs.pixels).error)
         assert found.error is not None
+        if isinstance(found.error, NoLayerError):
+            raise found.error
         errors.append(found.error)
         if needs_gradients_of(found.error, plan):
             break
@@ -284,7 +287,7 @@ def other_sizes(plan: Plan) -> str:
         return ""
     try:
         passes, base, _ = _started(plan, usual=True)
-    except ModelError:
+    except (ModelError, NoLayerError):
         return ""
     axes, tied = _all_axes(passes, base, quick=True)
     found = InputSizes(

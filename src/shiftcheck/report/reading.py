@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 
 from shiftcheck.errors import InputError
-from shiftcheck.report.base import AnyReport
+from shiftcheck.report.base import Shown
+from shiftcheck.report.edges import EffectiveHalo
 from shiftcheck.report.equivariance import Report
 from shiftcheck.report.invariance import InvarianceReport
 from shiftcheck.report.linearity import ConvolutionReport, LinearityReport
 from shiftcheck.report.serialization import KIND
+from shiftcheck.report.sizes import InputSizes
 
-KINDS: dict[str, type[AnyReport]] = {
-    cls.__name__: cls for cls in (Report, InvarianceReport, LinearityReport, ConvolutionReport)
-}
+READ: tuple[type[Shown], ...] = (
+    Report,
+    InvarianceReport,
+    LinearityReport,
+    ConvolutionReport,
+    EffectiveHalo,
+    InputSizes,
+)
+KINDS = {cls.__name__: cls for cls in READ}
 
 
-def read_report(text: str) -> AnyReport:
+def read_report(text: str) -> Shown:
     """The report that ``to_json`` of any report wrote, as a record of the class that it names.
 
     ``text``: the JSON. What was written before reports named their class is read as a ``Report``.

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
-from shiftcheck import InputError
+from shiftcheck import InputError, ModelError
 from shiftcheck.checks.prepare import prepared
 from shiftcheck.measuring.edge_runs import SIDES, with_unknown_sides
 from shiftcheck.measuring.plan import Plan
@@ -166,6 +166,18 @@ def test_an_input_that_is_too_small_says_so() -> None:
     assert not any(side.levels_off for side in found.outputs[0].sides)
     assert "too small to see the end of it" in str(found)
     assert of(nn.AvgPool1d(31, 1, 15), 1, 1, 128).needed(1e-3) == ((15, 15),)
+
+
+def test_a_side_without_a_single_distance_says_so() -> None:
+    found = of(nn.AvgPool1d(4), 1, 1, 8)
+    assert found.outputs[0].sides[0].distances == ()
+    assert found.needed(1e-3)[0][0] is None
+    assert "too small to see the end of it" in str(found)
+
+
+def test_a_model_that_refuses_the_size_is_told_what_it_takes() -> None:
+    with pytest.raises(ModelError, match=r"needs multiples of 4: 32 or 36"):
+        of(nn.PixelUnshuffle(4), 1, 1, 33, 33)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from shiftcheck.checks.circumstances import circumstances
+from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import check_options, dtype_of, prepared, with_gradients_if_needed
 from shiftcheck.checks.read_geometry import is_shape
 from shiftcheck.errors import InputError
@@ -25,6 +26,7 @@ GOES_ON = 0.5
 """It levels off where it is not below this part of what it was a quarter before."""
 
 
+@explaining_errors
 def effective_halo(
     model: Model,
     x: Any,
@@ -160,7 +162,7 @@ def _side(
 ) -> EdgeSide:
     curves = quantiles(felt, percentiles)
     distances = tuple(curves)
-    errors = tuple(zip(*curves.values(), strict=True))
+    errors = tuple(zip(*curves.values(), strict=True)) or ((),) * len(percentiles)
     quarter = max(1, len(distances) // QUARTER)
     level = tuple(max(curve[-quarter:], default=0.0) for curve in errors)
     before = [max(curve[-2 * quarter : -quarter], default=0.0) for curve in errors]
