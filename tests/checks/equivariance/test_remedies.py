@@ -263,3 +263,21 @@ def test_trials_leave_everything_as_it_was() -> None:
     assert torch.equal(x, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
+
+
+class ScaledTable(nn.Module):
+    """A table of positions beside a gain for each channel, which depends on no place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor([0.5, 2.0]))
+        self.table = nn.Parameter(torch.randn(1, 2, 16, 18))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gain[:, None, None] + self.table
+
+
+def test_only_the_table_that_depends_on_the_place_is_left_out() -> None:
+    report = shiftcheck.check_equivariance(ScaledTable(), image(16, 18))
+    working = [trial.change for trial in report.trials if trial.works]
+    assert working == [Change(constants=("table",))]

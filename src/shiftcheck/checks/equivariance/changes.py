@@ -97,7 +97,8 @@ def _for_breaks(report: Report, plan: Plan) -> Iterator[Change]:
 def _tables_left_out(report: Report, plan: Plan) -> Iterator[Change]:
     """Parameters that may be what depends on the place, as if they were not there.
 
-    Those of the user's own modules and of embeddings; weights of torch's layers are none.
+    Those of the user's own modules and of embeddings, one by one and all together; weights of
+    torch's layers are none.
     """
     causes = [c for c in report.causes if c.kind is CauseKind.POSITION and not c.latent]
     if not causes or not isinstance(plan.model, torch.nn.Module):
@@ -110,9 +111,10 @@ def _tables_left_out(report: Report, plan: Plan) -> Iterator[Change]:
         for name, parameter in module.named_parameters(recurse=False)
         if parameter.is_floating_point() and parameter.numel() > 1
     )[:MOST_TABLES]
-    if names:
-        scaled = causes[0].op.startswith(("mul", "div"))
-        yield Change(factors=names) if scaled else Change(constants=names)
+    scaled = causes[0].op.startswith(("mul", "div"))
+    each = [(name,) for name in names]
+    for left_out in [*each, names] if len(names) > 1 else each:
+        yield Change(factors=left_out) if scaled else Change(constants=left_out)
 
 
 def _sizes_that_fit(report: Report, plan: Plan) -> Iterator[Change]:

@@ -22,6 +22,7 @@ from shiftcheck.report.render.call import asked_for
 from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
 from shiftcheck.report.render.map_of_shifts import drawn_map
 from shiftcheck.report.render.numbers import count, each, gap
+from shiftcheck.report.render.plain import in_plain_words, moved_by
 from shiftcheck.report.render.sentences import leaving
 
 LINES = 30
@@ -43,16 +44,33 @@ def _where(report: InvarianceReport) -> str:
     if report.crop is not None:
         return f"of a crop of {'x'.join(map(str, report.crop))} from the canvas"
     if set(report.fill) == {"circular"}:
-        return "on the torus"
+        return "of a signal that closes on itself"
     kinds = report.fill if len(set(report.fill)) > 1 else report.fill[:1]
     return f"with fill {' x '.join(kinds)}"
 
 
 def explain_invariance(report: InvarianceReport) -> str:
-    """The headline and what explains it, in at most 30 lines of 100 columns."""
-    *lines, last = _sentences(report)
+    """What happened in plain words, and what explains it, in at most 30 lines of 100 columns."""
+    *lines, last = [*_first_sentence(report), *_sentences(report)]
     end = wrapped([last])
     return "\n".join([*wrapped(lines)[: LINES - len(end)], *end])
+
+
+def _first_sentence(report: InvarianceReport) -> list[str]:
+    """What happened, by a sentence that takes no term of ours; none for what passed."""
+    output, guilty = report.decisive, report.guilty
+    if report.verdict is InvarianceVerdict.INVARIANT:
+        return []
+    where = "" if guilty is None else f" (layer {guilty.layer!r}: {in_plain_words(guilty)})"
+    if report.verdict is not InvarianceVerdict.NOT_INVARIANT or output.relative_error is None:
+        why = report.reason.plain or "no bound was given to judge it by"
+        asked = "whether the output stays the same when the input moves"
+        return [f"It cannot be told {asked}: {why}{where}."]
+    moved = "moves" if output.worst is None else f"moves {moved_by(output.worst.shift)}"
+    return [
+        f"The output changes when the input moves: when the input {moved}, it changes by"
+        f" {output.relative_error:.0%} of what tells two inputs apart{where}."
+    ]
 
 
 def _sentences(report: InvarianceReport) -> list[str]:

@@ -193,7 +193,8 @@ def _of_the_model(change: Change, report: Report) -> list[str]:
     for left_out, same in ((change.constants, "zero"), (change.factors, "one")):
         if left_out:
             names = ", ".join(map(repr, left_out))
-            parts.append(f"leave {names} out, which depends on the place ({same} does the same)")
+            which = "which depends on the place" if len(left_out) == 1 else "some of which do not move"
+            parts.append(f"leave {names} out, {which} ({same} does the same)")
     if change.circular_padding:
         crops = report.guilty is not None and report.guilty.form is CauseForm.AFTER_A_CROP
         parts.append("pad circularly first and crop then" if crops else "pad circularly")
