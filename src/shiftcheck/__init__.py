@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
     from shiftcheck.checks.read_geometry import geometry
     from shiftcheck.checks.tiles.plan import tiling
-    from shiftcheck.checks.tiles.run import tiled
+    from shiftcheck.checks.tiles.run import TiledModel, tiled
     from shiftcheck.errors import (
         InconclusiveError,
         InfiniteSupportError,
@@ -64,6 +64,7 @@ __all__ = [
     "PolyphaseConvolution",
     "Report",
     "ShiftcheckError",
+    "TiledModel",
     "TilingPlan",
     "Verdict",
     "as_convolution",
@@ -105,6 +106,7 @@ _HOMES = {
     "PolyphaseConvolution": "checks.linearity.torch_modules",
     "Report": "report.equivariance",
     "ShiftcheckError": "errors",
+    "TiledModel": "checks.tiles.run",
     "TilingPlan": "report.tiles",
     "Verdict": "report.equivariance",
     "as_convolution": "checks.linearity.kernel",

@@ -54,7 +54,8 @@ def smallest_from(model: Any, sizes: tuple[int, ...]) -> Smallest | None:
 @cache
 def size_works(make: Callable[[], nn.Module], ndim: int, size: int) -> tuple[bool, ...]:
     """Whether one step of the outputs leaves enough along each axis, by one pass at a size."""
-    given = prepared(make(), torch.empty(1, 1, *(size,) * ndim, device="meta"), "valid")
+    x = torch.empty(1, 1, *(size,) * ndim, device="meta")
+    given = prepared(make(), x, "valid", values=False)
     try:
         _, outputs, _ = read_structure(given.model, given.inputs, layer=None, training=False)
     except ShiftcheckError:
@@ -114,7 +115,7 @@ def test_the_answer_is_that_of_trying_every_size(name: str, passes: list[Any]) -
 
 
 def axes_at(model: Any, sizes: tuple[int, ...]) -> list[Any]:
-    given = prepared(model, torch.empty(1, 1, *sizes, device="meta"), "valid")
+    given = prepared(model, torch.empty(1, 1, *sizes, device="meta"), "valid", values=False)
     _, outputs, _ = read_structure(given.model, given.inputs, layer=None, training=False)
     return [state for row in outputs for state in row.layout.axes]
 

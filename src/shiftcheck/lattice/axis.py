@@ -156,7 +156,7 @@ class Taps:
 
     @cached_property
     def centre(self) -> Fraction:
-        """Where output 0 stands, in input samples: the middle of what it reads, phases averaged."""
+        """Where output 0 stands, in input samples, amid what it reads, phases averaged."""
         middles = [min(reads) + max(reads) for reads in self.phases if reads]
         places = [r for r, reads in enumerate(self.phases) if reads]
         apart = self.den * sum(middles) - 2 * self.num * sum(places)

@@ -45,7 +45,7 @@ class Placement:
 
     @property
     def extent(self) -> tuple[float, float]:
-        """Where the cells of the samples begin and end, in pixels: to draw them over an image.
+        """Where the cells of the samples begin and end, in pixels, to draw them over an image.
 
         Where branches differ, in the middle between the outermost two.
         """
