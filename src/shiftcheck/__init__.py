@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shiftcheck.checks.linearity.theorem import check_convolution
     from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
     from shiftcheck.checks.read_geometry import geometry
+    from shiftcheck.checks.seams.compare import compare_tiled
     from shiftcheck.errors import (
         InconclusiveError,
         InfiniteSupportError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         NotInvariantError,
         NotLinearError,
         ShiftcheckError,
+        TilesDifferError,
     )
     from shiftcheck.measuring.signals.shifting import shift
     from shiftcheck.report.equivariance import Report, Verdict
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from shiftcheck.testing.invariance import assert_invariant
     from shiftcheck.testing.layers import parametrize_with_layers
     from shiftcheck.testing.linearity import assert_linear
+    from shiftcheck.testing.tiles import assert_tiled_equals_whole
 
 __version__ = "0.1.0"
 
@@ -61,16 +64,19 @@ __all__ = [
     "PolyphaseConvolution",
     "Report",
     "ShiftcheckError",
+    "TilesDifferError",
     "Verdict",
     "as_convolution",
     "assert_equivariant",
     "assert_invariant",
     "assert_linear",
+    "assert_tiled_equals_whole",
     "budget_file",
     "check_convolution",
     "check_equivariance",
     "check_invariance",
     "check_linear",
+    "compare_tiled",
     "datasets",
     "effective_halo",
     "equivariance_metrics",
@@ -99,16 +105,19 @@ _HOMES = {
     "PolyphaseConvolution": "checks.linearity.torch_modules",
     "Report": "report.equivariance",
     "ShiftcheckError": "errors",
+    "TilesDifferError": "errors",
     "Verdict": "report.equivariance",
     "as_convolution": "checks.linearity.kernel",
     "assert_equivariant": "testing.assertions",
     "assert_invariant": "testing.invariance",
     "assert_linear": "testing.linearity",
+    "assert_tiled_equals_whole": "testing.tiles",
     "budget_file": "testing.budgets",
     "check_convolution": "checks.linearity.theorem",
     "check_equivariance": "checks.equivariance.check",
     "check_invariance": "checks.invariance.check",
     "check_linear": "checks.linearity.check",
+    "compare_tiled": "checks.seams.compare",
     "effective_halo": "checks.figures.edges",
     "equivariance_metrics": "checks.figures.metrics",
     "geometry": "checks.read_geometry",

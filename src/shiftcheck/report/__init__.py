@@ -31,6 +31,15 @@ from shiftcheck.report.linearity import (
 from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
+from shiftcheck.report.seams import (
+    Seam,
+    SeamAxis,
+    TiledComparison,
+    TiledOutput,
+    TilesVerdict,
+    TilingFault,
+    WrongPart,
+)
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
 
 __all__ = [
@@ -62,11 +71,18 @@ __all__ = [
     "Placement",
     "Reason",
     "Report",
+    "Seam",
+    "SeamAxis",
     "ShiftResult",
     "SizeSet",
     "Superposition",
     "Theorem",
+    "TiledComparison",
+    "TiledOutput",
+    "TilesVerdict",
+    "TilingFault",
     "Trial",
     "Verdict",
+    "WrongPart",
     "read_report",
 ]

@@ -10,6 +10,7 @@ from shiftcheck.report.base import rendered
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
 from shiftcheck.report.linearity import ConvolutionReport, Linearity, LinearityReport, Theorem
+from shiftcheck.report.seams import TiledComparison, TilesVerdict
 from shiftcheck.testing.budget_store import as_plain
 from shiftcheck.testing.budgets import Ruling
 
@@ -18,6 +19,7 @@ PASSING = (
     InvarianceVerdict.INVARIANT,
     Linearity.LINEAR,
     Theorem.CONVOLUTION,
+    TilesVerdict.EQUAL,
 )
 """Verdicts with which there is nothing to look at."""
 
@@ -80,9 +82,16 @@ def _of_convolution(report: ConvolutionReport) -> Iterator[Compared]:
         yield report.relative_error, report.allowance, "relative gap", where
 
 
+def _of_tiles(report: TiledComparison) -> Iterator[Compared]:
+    for output in report.outputs:
+        if output.error is not None and output.allowance is not None:
+            yield output.error, output.allowance, "relative gap", "between tiles and whole"
+
+
 COMPARED: dict[type, Callable[[Any], Iterator[Compared]]] = {
     Report: _of_equivariance,
     InvarianceReport: _of_invariance,
     LinearityReport: _of_linearity,
     ConvolutionReport: _of_convolution,
+    TiledComparison: _of_tiles,
 }

@@ -29,6 +29,7 @@ from shiftcheck.report.render.linearity import (
     show_matrix,
 )
 from shiftcheck.report.render.notebook import render_notebook
+from shiftcheck.report.render.seams import contents_of_seams, headline_of_seams, render_seams
 from shiftcheck.report.render.sentences import explain, headline
 from shiftcheck.report.render.sizes import contents_of_sizes, headline_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
@@ -40,6 +41,7 @@ CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "ConvolutionReport": contents_of_convolution,
     "EffectiveHalo": contents_of_edges,
     "InputSizes": contents_of_sizes,
+    "TiledComparison": contents_of_seams,
 }
 
 
@@ -58,6 +60,7 @@ renderers["headline", "LinearityReport"] = headline_of_linearity
 renderers["headline", "ConvolutionReport"] = headline_of_convolution
 renderers["headline", "EffectiveHalo"] = headline_of_edges
 renderers["headline", "InputSizes"] = headline_of_sizes
+renderers["headline", "TiledComparison"] = headline_of_seams
 renderers["html", "InvarianceReport"] = render_page_of_invariance
 renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
@@ -65,6 +68,7 @@ renderers["text", "LinearityReport"] = explain_linearity
 renderers["text", "ConvolutionReport"] = explain_convolution
 renderers["text", "EffectiveHalo"] = render_edges
 renderers["text", "InputSizes"] = render_sizes
+renderers["text", "TiledComparison"] = render_seams
 renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
@@ -78,6 +82,7 @@ __all__ = [
     "render_notebook",
     "render_page",
     "render_report",
+    "render_seams",
     "render_sizes",
     "render_table",
     "show_matrix",
