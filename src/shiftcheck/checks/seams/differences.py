@@ -89,8 +89,7 @@ class Difference:
 
     def agrees(self, one: Array, other: Array) -> Array:
         """At which places two arrays of these channels agree within what is allowed."""
-        same: Array = (_gap(one, other) <= self.allowed).all(axis=0)
-        return same
+        return np.asarray((_gap(one, other) <= self.allowed).all(axis=0))
 
 
 def _real(value: Any) -> float:
@@ -133,7 +132,7 @@ def difference(
         scale=scales,
         allowed=allowed,
         error=(gap / scales).max(axis=0, initial=0.0),
-        wrong=(gap > allowed).any(axis=0),
+        wrong=np.asarray((gap > allowed).any(axis=0)),
         shape=shape,
     )
 
@@ -158,7 +157,7 @@ def clean_lines(wrong: Array, axis: int) -> Array:
     """Which lines along an axis, flattened, have few wrong places."""
     lines = np.moveaxis(wrong, axis, 0).reshape(wrong.shape[axis], -1)
     counts = lines.sum(axis=0)
-    chosen: Array = counts <= (counts.min(initial=0) + counts.max(initial=0)) / 2
+    chosen: Array = counts <= (counts.min() + counts.max()) / 2
     return chosen
 
 
@@ -203,8 +202,7 @@ def _grown(wrong: Array) -> Box:
 
 def _any_but(inside: Array, axis: int) -> Array:
     others = tuple(a for a in range(inside.ndim) if a != axis)
-    found: Array = inside.any(axis=others)
-    return found
+    return np.asarray(inside.any(axis=others))
 
 
 def slices(box: Box) -> tuple[slice, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ class Found:
 
 def _step(lines: Sequence[int]) -> int | None:
     """From line to line; the last tile may be moved back to end with the image."""
-    steps = [b - a for a, b in zip(lines, lines[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(lines)]
     if not steps:
         return None
     step, times = Counter(steps).most_common(1)[0]
@@ -147,12 +148,13 @@ def _fits(band: Band, mean: Array, along: Along) -> Iterator[tuple[float, int, t
         missing = tuple(
             0 if h is None else max(0, math.ceil(n - h)) for n, h in zip(need, held, strict=True)
         )
-        before, behind = (n if h is None else h for n, h in zip(need, held, strict=True))
+        before = need[0] if held[0] is None else held[0]
+        behind = need[1] if held[1] is None else held[1]
         unlike = abs(before - behind)
         if None in held:  # an overlap that is large enough may be larger still
             known = behind if held[0] is None else before
             enough = before if held[0] is None else behind
-            unlike = max(0, enough - known)
+            unlike = max(Fraction(0), enough - known)
         odd = ODD * bool(along.period and pixel % along.period)
         yield float(unlike) + odd + FAR * abs(line - peak), line, (missing[0], missing[1])
 

@@ -71,6 +71,8 @@ class Parts:
     def _displaced(self, box: Box, counts: Array) -> tuple[int, ...] | None:
         """By how many samples the values of the whole stand elsewhere; None where they do not."""
         places = np.argwhere(counts)
+        if not len(places):
+            return None
         tried: set[tuple[int, ...]] = set()
         for share in (0.5, 0.25, 0.75, 0.4, 0.6):
             anchor = places[int(share * (len(places) - 1))]
@@ -90,12 +92,9 @@ class Parts:
 
     def _agrees_at(self, shift: tuple[int, ...]) -> Array:
         moved = np.full(self.diff.whole.shape, np.nan, self.diff.whole.dtype)
-        to = tuple(
-            slice(max(0, s), n + min(0, s)) for s, n in zip(shift, moved.shape[1:], strict=True)
-        )
-        origin = tuple(
-            slice(max(0, -s), n + min(0, -s)) for s, n in zip(shift, moved.shape[1:], strict=True)
-        )
+        pairs = list(zip(shift, self.diff.wrong.shape, strict=True))
+        to = tuple(slice(max(0, s), n + min(0, s)) for s, n in pairs)
+        origin = tuple(slice(max(0, -s), n + min(0, -s)) for s, n in pairs)
         moved[(slice(None), *to)] = self.diff.whole[(slice(None), *origin)]
         return self.diff.agrees(moved, self.diff.tiled)
 
