@@ -185,7 +185,8 @@ class TiledOutput(Reasoned):
 
     ``error``: the largest difference, relative to the largest magnitude of its channel on the
     whole, and ``allowance``: what may be there; ``index``: where it exceeds that most, with the
-    values ``whole`` and ``tiled``. ``share``: of the places at which it does. ``picture``: the
+    values ``whole`` and ``tiled``, None for no
+    finite number. ``share``: of the places at which it does. ``picture``: the
     largest errors in a coarse grid of the last two axes.
 
     Example:

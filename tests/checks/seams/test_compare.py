@@ -44,18 +44,18 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(8, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        skip = self.first(x).tanh()
+        rows, columns = x.shape[-2:]
+        skip = self.first(F.pad(x, (0, -columns % 4, 0, -rows % 4))).tanh()
         low = self.inner(F.avg_pool2d(skip, 4)).tanh()
-        return self.last(torch.cat([F.interpolate(low, scale_factor=4.0), skip], 1))
+        y = self.last(torch.cat([F.interpolate(low, scale_factor=4.0), skip], 1))
+        return y[..., :rows, :columns]
 
 
 def pieces(size: int, tile: int, overlap: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     """What each tile writes, and what it reads, from ... to."""
     left, right = overlap
     starts = range(0, size, tile)
-    return [
-        (s, min(size, s + tile), max(0, s - left), min(size, s + tile + right)) for s in starts
-    ]
+    return [(s, min(size, s + tile), max(0, s - left), min(size, s + tile + right)) for s in starts]
 
 
 def tiles(
@@ -218,7 +218,9 @@ def test_gaps_between_tiles_that_nobody_wrote_to_are_missing_too() -> None:
     assert found.outputs[0].parts[0].box == ((0, 64), (31, 32))
 
 
-@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.AdaptiveAvgPool2d(1)])
+@pytest.mark.parametrize(
+    "norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.AdaptiveAvgPool2d(1)]
+)
 def test_a_layer_that_sees_everything_is_named(norm: nn.Module) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -513,3 +515,24 @@ def test_everything_is_left_as_it_was_found() -> None:
         shiftcheck.compare_tiled(net, lambda x: (net(x), 1 / 0), x)
     assert not net._forward_pre_hooks
     assert net.training
+
+
+def test_a_background_in_which_nothing_differs_hides_no_seam() -> None:
+    net = plain()
+    x = noise(*X)
+    x[..., :40] = 0.0
+    found = shiftcheck.compare_tiled(net, tiles(net, 16, 2), x)
+    assert faults(found) == (TilingFault.OVERLAP,)
+    assert lines(found)[0] == (16, 32, 48)
+    assert set(lines(found)[1]) >= {48, 64, 80}
+
+
+def test_one_of_four_tiles_that_is_missing_is_one_part() -> None:
+    net = plain()
+
+    def forget(y: Tensor, i: int, j: int) -> Tensor:
+        return 0 * y if (i, j) == (1, 0) else y
+
+    found = shiftcheck.compare_tiled(net, tiles(net, 48, 3, change=forget), noise(1, 1, 96, 96))
+    assert faults(found) == (TilingFault.DROPPED,)
+    assert found.outputs[0].parts[0].box == ((48, 96), (0, 48))

@@ -20,6 +20,9 @@ Array = np.ndarray[Any, Any]
 MOST_PARTS = 16
 """So many single wrong tiles are told one by one."""
 
+LEAST = 0.05
+"""So large a part of all lines along an axis lies in no seam of another."""
+
 NEAR = 2
 """Wrong places up to so many samples apart belong to one part."""
 
@@ -142,23 +145,32 @@ def _channel_first(lead: Sequence[int]) -> tuple[int, int]:
     return batch, math.prod(lead[1:2])
 
 
-def profile(values: Array, wrong: Array, axis: int) -> Array:
-    """The largest of the values at each sample of an axis, where seams of other axes are not.
-
-    Of the lines along the axis, those with few wrong places: the others lie in such a seam.
-    """
-    chosen = clean_lines(wrong, axis)
-    lines = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-    most: Array = lines[:, chosen].max(axis=1, initial=0.0)
+def profile(diff: Difference, axis: int) -> Array:
+    """The largest wrong error at each sample of an axis, where seams of other axes are not."""
+    wrong = np.where(diff.wrong, diff.error, 0.0)
+    most: Array = _lines(wrong, axis)[:, clean_lines(diff, axis)].max(axis=1, initial=0.0)
     return most
 
 
-def clean_lines(wrong: Array, axis: int) -> Array:
-    """Which lines along an axis, flattened, have few wrong places."""
-    lines = np.moveaxis(wrong, axis, 0).reshape(wrong.shape[axis], -1)
-    counts = lines.sum(axis=0)
-    chosen: Array = counts <= (counts.min() + counts.max()) / 2
-    return chosen
+def clean_lines(diff: Difference, axis: int) -> Array:
+    """Which lines along an axis, flattened, have few wrong places, so that they lie in no seam.
+
+    A line along which the output hardly changes, as in a background, shows no seam and counts not.
+    """
+    counts = _lines(diff.wrong, axis).sum(axis=0)
+    changes = (np.diff(diff.whole, axis=axis + 1) != 0).any(axis=0)
+    changing = _lines(changes, axis).sum(axis=0)
+    telling = changing >= changing.max(initial=0) / 2
+    ordered = np.sort(counts[telling])
+    jumps = np.diff(ordered) > np.maximum(2, ordered[:-1] / 2)
+    large = np.arange(1, len(ordered)) >= LEAST * len(ordered)
+    first = np.flatnonzero(jumps & large)
+    limit = ordered[first[0]] if len(first) else ordered[-1]
+    return np.asarray(telling & (counts <= limit))
+
+
+def _lines(values: Array, axis: int) -> Array:
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
 
 
 def bands(wrong: Array, gap: int) -> list[tuple[int, int]]:

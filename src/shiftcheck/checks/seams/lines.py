@@ -72,7 +72,7 @@ def _step(lines: Sequence[int]) -> int | None:
 def along_axis(diff: Difference, axis: int, along: Along) -> Found:
     """The bands of wrong samples along an axis."""
     size = diff.wrong.shape[axis]
-    errors = profile(np.where(diff.wrong, diff.error, 0.0), diff.wrong, axis)
+    errors = profile(diff, axis)
     mean = _mean(diff, axis)
     seams, border, wide = [], [], []
     for band in bands(errors > 0, along.block):
@@ -102,7 +102,7 @@ def _bare(band: Band, errors: Array) -> Seam:
 def _mean(diff: Difference, axis: int) -> Array:
     finite = np.where(np.isfinite(diff.error), diff.error, 0.0)
     lines = np.moveaxis(finite, axis, 0).reshape(finite.shape[axis], -1)
-    mean: Array = lines[:, clean_lines(diff.wrong, axis)].mean(axis=1)
+    mean: Array = lines[:, clean_lines(diff, axis)].mean(axis=1)
     return mean
 
 
@@ -199,14 +199,14 @@ def _blended(seams: Sequence[Seam], mean: Array, along: Along) -> bool:
     if len(seams) % 2 or not pairs:
         return False
     before, behind = along.reach
-    one_sided = all(a.stop - a.start <= behind and b.stop - b.start <= before for a, b in pairs)
-    apart = {b.stop - a.start for a, b in pairs}
+    inside = {b.start - a.stop for a, b in pairs}
+    between = [b.start - a.stop for a, b in zip(seams[1::2], seams[2::2], strict=False)]
     return (
-        one_sided
-        and len(apart) == 1
+        all((a.stop - a.start, b.stop - b.start) == (behind, before) for a, b in pairs)
+        and len(inside) == 1
+        and (inside.isdisjoint(between) or (len(pairs) > 1 and min(along.reach) > 2))
         and all(_falls(mean[a.start : a.stop]) for a, _ in pairs)
         and all(_falls(mean[b.start : b.stop][::-1]) for _, b in pairs)
-        and before + behind > max(a.stop - a.start for a, _ in pairs)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -56,7 +57,7 @@ def told(name: str, diff: Difference, along: tuple[Along, ...], runner: Runner) 
         allowance=allowance,
         index=index,
         whole=whole,
-        tiled=tiled,
+        tiled=tiled if math.isfinite(tiled) else None,
         share=share,
         picture=_picture(diff.error),
     )
@@ -103,7 +104,7 @@ def _records(
 
 def _lines(diff: Difference, axis: int) -> Array:
     """Over space, the lines along an axis that lie in no seam of another."""
-    chosen = clean_lines(diff.wrong, axis)
+    chosen = clean_lines(diff, axis)
     others = tuple(n for a, n in enumerate(diff.wrong.shape) if a != axis)
     return np.broadcast_to(np.expand_dims(chosen.reshape(others), axis), diff.wrong.shape)
 

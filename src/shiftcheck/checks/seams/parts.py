@@ -16,8 +16,12 @@ from shiftcheck.checks.seams.running import Runner
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.report.seams import Box, TilingFault, WrongPart
 
-ENOUGH = 0.5
-"""An explanation holds where it gives so many of the values, since margins are wrong besides."""
+ENOUGH = 0.25
+"""An explanation holds where it gives so many of the values: margins may be wrong besides, and
+values agree to the last digits by no chance."""
+
+MOST = 0.5
+"""A turned tile has as many, since what is symmetric agrees anyway."""
 
 FEW = 4
 """So few values are constant by chance."""
@@ -109,16 +113,16 @@ class Parts:
             turned = whole
             for axis in axes:
                 turned = np.flip(turned, axis + 1)
-            if _share(self.diff.agrees(turned, tiled), everything) > ENOUGH:
+            if _share(self.diff.agrees(turned, tiled), everything) > MOST:
                 return True
         for one, other in itertools.combinations(range(len(box)), 2):
             if sides[one] != sides[other]:
                 continue
             swapped = whole.swapaxes(one + 1, other + 1)
-            if _share(self.diff.agrees(swapped, tiled), everything) > ENOUGH:
+            if _share(self.diff.agrees(swapped, tiled), everything) > MOST:
                 return True
             read = self._read_across(box, one, other)
-            if read is not None and _share(self.diff.agrees(read, tiled), everything) > ENOUGH:
+            if read is not None and _share(self.diff.agrees(read, tiled), everything) > MOST:
                 return True
         return False
 
