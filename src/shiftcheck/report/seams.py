@@ -19,11 +19,11 @@ class TilesVerdict(Word):
 
     Example:
         >>> from shiftcheck.report import TilesVerdict
-        >>> TilesVerdict.EQUAL, TilesVerdict.EQUAL == "equal"
-        ('equal', True)
+        >>> TilesVerdict.SAME, TilesVerdict.SAME == "same"
+        ('same', True)
     """
 
-    EQUAL = "equal"
+    SAME = "same"
     DIFFERENT = "different"
     INCONCLUSIVE = "inconclusive"
 

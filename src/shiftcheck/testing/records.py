@@ -19,7 +19,7 @@ PASSING = (
     InvarianceVerdict.INVARIANT,
     Linearity.LINEAR,
     Theorem.CONVOLUTION,
-    TilesVerdict.EQUAL,
+    TilesVerdict.SAME,
 )
 """Verdicts with which there is nothing to look at."""
 

@@ -39,11 +39,11 @@ def assert_tiled_equals_whole(
         >>> def tiled(x):
         ...     return torch.cat([net(x[..., :33])[..., :32], net(x[..., 31:])[..., 1:]], -1)
         >>> shiftcheck.assert_tiled_equals_whole(net, tiled, torch.randn(1, 1, 64, 64)).verdict
-        'equal'
+        'same'
     """
     __tracebackhide__ = True
     found = compare_tiled(model, tiled, x, rtol=rtol, atol=atol, spatial_dims=spatial_dims)
-    tell(Outcome(report=found, passed=found.verdict is TilesVerdict.EQUAL))
+    tell(Outcome(report=found, passed=found.verdict is TilesVerdict.SAME))
     if found.verdict is TilesVerdict.DIFFERENT:
         raise TilesDifferError(str(found))
     if found.verdict is TilesVerdict.INCONCLUSIVE:

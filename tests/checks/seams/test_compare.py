@@ -389,7 +389,7 @@ def test_a_stitcher_of_arrays_gets_arrays() -> None:
         seen.append(type(x))
         return tiles(net, 16, 3)(torch.from_numpy(x)).numpy()
 
-    assert shiftcheck.compare_tiled(net, tiled, noise(*X).numpy()).verdict is TilesVerdict.EQUAL
+    assert shiftcheck.compare_tiled(net, tiled, noise(*X).numpy()).verdict is TilesVerdict.SAME
     assert seen == [np.ndarray]
 
 
@@ -409,7 +409,7 @@ def test_several_outputs_are_judged_each() -> None:
         return {n: along_one(lambda t, n=n: net(t)[n], 16, (1, 1))(x) for n in names}
 
     found = shiftcheck.compare_tiled(net, tiled, noise(1, 1, 64))
-    assert [o.verdict for o in found.outputs] == ["equal", "different"]
+    assert [o.verdict for o in found.outputs] == ["same", "different"]
     assert found.faults == (TilingFault.OVERLAP,)
     assert found.overlap == ((2, 2),)
 
@@ -449,7 +449,7 @@ def test_a_tolerance_lets_small_errors_pass_and_large_ones_are_refused() -> None
     off = lambda x: tiles(net, 16, 3)(x) + 1e-3  # noqa: E731
     assert shiftcheck.compare_tiled(net, off, noise(*X)).verdict is TilesVerdict.DIFFERENT
     passes = shiftcheck.compare_tiled(net, off, noise(*X), rtol=0.0, atol=2e-3)
-    assert passes.verdict is TilesVerdict.EQUAL
+    assert passes.verdict is TilesVerdict.SAME
     all_of_it = shiftcheck.compare_tiled(net, off, noise(*X), rtol=2.0, atol=0.0)
     assert all_of_it.reason == "tolerance larger than the signal"
     with pytest.raises(InputError, match="give both or neither"):
@@ -504,7 +504,7 @@ def test_everything_is_left_as_it_was_found() -> None:
         torch.rand(3)
         return out
 
-    assert shiftcheck.compare_tiled(net, tiled, x).verdict is TilesVerdict.EQUAL
+    assert shiftcheck.compare_tiled(net, tiled, x).verdict is TilesVerdict.SAME
     assert net.training
     assert net.norm.training
     assert float(net.calls) == 0

@@ -54,8 +54,8 @@ def compare_tiled(
         spatial_dims: the spatial dimensions of x; all from the third on when left out.
 
     Returns:
-        A record whose verdict is EQUAL, DIFFERENT with its faults, or INCONCLUSIVE with its reason:
-        outputs that are constant, dead, not finite or random are never equal, nor is anything where
+        A record whose verdict is SAME, DIFFERENT with its faults, or INCONCLUSIVE with its reason:
+        outputs that are constant, dead, not finite or random are never the same, nor is anything where
         the model was called on the whole only.
 
     Raises:
@@ -291,4 +291,4 @@ def _overall(outputs: Sequence[TiledOutput]) -> tuple[TilesVerdict, Reason]:
         for output in outputs:
             if output.verdict is verdict:
                 return verdict, output.reason
-    return TilesVerdict.EQUAL, Reason.NONE
+    return TilesVerdict.SAME, Reason.NONE

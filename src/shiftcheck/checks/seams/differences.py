@@ -162,7 +162,8 @@ def clean_lines(diff: Difference, axis: int) -> Array:
     changing = _lines(changes, axis).sum(axis=0)
     telling = changing >= changing.max(initial=0) / 2
     ordered = np.sort(counts[telling])
-    jumps = np.diff(ordered) > np.maximum(2, ordered[:-1] / 2)
+    small = np.minimum(ordered[:-1], diff.wrong.shape[axis] - ordered[:-1]) / 2
+    jumps = np.diff(ordered) > np.maximum(2, small)
     large = np.arange(1, len(ordered)) >= LEAST * len(ordered)
     first = np.flatnonzero(jumps & large)
     limit = ordered[first[0]] if len(first) else ordered[-1]

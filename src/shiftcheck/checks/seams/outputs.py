@@ -52,7 +52,7 @@ def told(name: str, diff: Difference, along: tuple[Along, ...], runner: Runner) 
         name=name,
         shape=diff.shape,
         tiled_shape=diff.shape,
-        verdict=TilesVerdict.DIFFERENT if share else TilesVerdict.EQUAL,
+        verdict=TilesVerdict.DIFFERENT if share else TilesVerdict.SAME,
         error=error,
         allowance=allowance,
         index=index,

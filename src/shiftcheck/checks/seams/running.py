@@ -106,7 +106,7 @@ class Runner:
 def _read(returned: Any) -> dict[str, Values]:
     leaves = []
     for path, leaf in flat_outputs(returned):
-        tensor = torch.as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
+        tensor = torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
         if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
             leaves.append((path, tensor))
     single = len(leaves) == 1
