@@ -55,8 +55,8 @@ def compare_tiled(
 
     Returns:
         A record whose verdict is SAME, DIFFERENT with its faults, or INCONCLUSIVE with its reason:
-        outputs that are constant, dead, not finite or random are never the same, nor is anything where
-        the model was called on the whole only.
+        outputs that are constant, dead, not finite or random are never the same, and neither is
+        anything where the model was called on the whole only.
 
     Raises:
         InputError: for arguments that cannot be used.

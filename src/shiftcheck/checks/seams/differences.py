@@ -166,7 +166,7 @@ def clean_lines(diff: Difference, axis: int) -> Array:
     jumps = np.diff(ordered) > np.maximum(2, small)
     large = np.arange(1, len(ordered)) >= LEAST * len(ordered)
     first = np.flatnonzero(jumps & large)
-    limit = ordered[first[0]] if len(first) else ordered[-1]
+    limit = ordered[first[0]] if len(first) else (ordered[0] + ordered[-1]) / 2
     return np.asarray(telling & (counts <= limit))
 
 

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -23,8 +23,14 @@ from shiftcheck.report.seams import Seam, SeamAxis
 
 Band = tuple[int, int]
 
-ODD = 0.5
-"""What it counts against a line that it is not on the grid, in pixels of unequal overlap."""
+ODD = 2.0
+"""What it counts against a line that it is not on the grid, in periods of unequal overlap."""
+
+REGULAR = 2.0
+"""So much more, for each seam, lines may cost that are multiples of one tile."""
+
+ALONE = 2.0
+"""By this factor errors fall where there is only one pair of margins to see it from."""
 
 FAR = 0.01
 """And for each sample that it is away from the largest error."""
@@ -82,7 +88,8 @@ def along_axis(diff: Difference, axis: int, along: Along) -> Found:
         elif any(ends):
             border.append(_bare(band, errors))
         else:
-            seams.append(_seam(band, errors, mean, along))
+            seams.append(_bare(band, errors))
+    seams = _placed(seams, mean, along)
     blended = _blended(seams, mean, along)
     if blended:
         seams = [_bare((s.start, s.stop), errors) for s in seams]
@@ -121,17 +128,37 @@ def _widest(along: Along, ends: tuple[bool, bool], size: int) -> int:
 # -- where a tile begins -----------------------------------------------------------------------
 
 
-def _seam(band: Band, errors: Array, mean: Array, along: Along) -> Seam:
-    bare = _bare(band, errors)
-    fits = sorted(_fits(band, mean, along))
-    if not fits:
-        peak = band[0] + int(np.argmax(mean[slice(*band)]))
-        return Seam(start=bare.start, stop=bare.stop, line=peak, error=bare.error)
-    _, line, missing = fits[0]
-    return Seam(start=bare.start, stop=bare.stop, line=line, missing=missing, error=bare.error)
+Fit = tuple[float, int, tuple[int, int]]
+"""What it costs to take a line for the seam, the line, and the pixels that tiles lack there."""
 
 
-def _fits(band: Band, mean: Array, along: Along) -> Iterator[tuple[float, int, tuple[int, int]]]:
+def _placed(seams: Sequence[Seam], mean: Array, along: Along) -> list[Seam]:
+    """The seams with their lines: multiples of one tile, where that fits nearly as well."""
+    fits = [sorted(_fits((s.start, s.stop), mean, along)) for s in seams]
+    if not fits or not all(fits):
+        return [_at_peak(seam, mean) for seam in seams]
+    chosen = [each[0] for each in fits]
+    most = _cost(chosen) + REGULAR * len(fits)
+    for tile in sorted({line for _, line, _ in fits[0]} if len(fits) > 1 else ()):
+        regular = [next((f for f in each if tile and f[1] % tile == 0), None) for each in fits]
+        known = [fit for fit in regular if fit is not None]
+        if len(known) == len(fits) and _cost(known) < most:
+            chosen, most = known, _cost(known)
+    return [
+        replace(seam, line=line, missing=missing)
+        for seam, (_, line, missing) in zip(seams, chosen, strict=True)
+    ]
+
+
+def _cost(fits: Sequence[Fit]) -> float:
+    return sum(cost for cost, _, _ in fits)
+
+
+def _at_peak(seam: Seam, mean: Array) -> Seam:
+    return replace(seam, line=seam.start + int(np.argmax(mean[seam.start : seam.stop])))
+
+
+def _fits(band: Band, mean: Array, along: Along) -> Iterator[Fit]:
     """Lines on which the band can lie, with what tiles lack there; the best costs least.
 
     Both tiles are taken to overlap alike, and the error to be largest at the line.
@@ -155,7 +182,8 @@ def _fits(band: Band, mean: Array, along: Along) -> Iterator[tuple[float, int, t
             known = behind if held[0] is None else before
             enough = before if held[0] is None else behind
             unlike = max(Fraction(0), enough - known)
-        odd = ODD * bool(along.period and pixel % along.period)
+        period = along.period or 1
+        odd = ODD * period * bool(pixel % period)
         yield float(unlike) + odd + FAR * abs(line - peak), line, (missing[0], missing[1])
 
 
@@ -201,12 +229,14 @@ def _blended(seams: Sequence[Seam], mean: Array, along: Along) -> bool:
     before, behind = along.reach
     inside = {b.start - a.stop for a, b in pairs}
     between = [b.start - a.stop for a, b in zip(seams[1::2], seams[2::2], strict=False)]
+    by = 1.0 if len(pairs) > 1 else ALONE
     return (
         all((a.stop - a.start, b.stop - b.start) == (behind, before) for a, b in pairs)
         and len(inside) == 1
-        and (inside.isdisjoint(between) or (len(pairs) > 1 and min(along.reach) > 2))
-        and all(_falls(mean[a.start : a.stop]) for a, _ in pairs)
-        and all(_falls(mean[b.start : b.stop][::-1]) for _, b in pairs)
+        and (len(pairs) > 1 or min(along.reach) > 2)
+        and (inside.isdisjoint(between) or min(along.reach) > 2)
+        and all(_falls(mean[a.start : a.stop], by) for a, _ in pairs)
+        and all(_falls(mean[b.start : b.stop][::-1], by) for _, b in pairs)
     )
 
 
@@ -219,5 +249,5 @@ def _hollow(errors: Array) -> bool:
     )
 
 
-def _falls(errors: Array) -> bool:
-    return len(errors) == 1 or float(errors[0]) > float(errors[-1])
+def _falls(errors: Array, by: float) -> bool:
+    return len(errors) == 1 or float(errors[0]) > by * float(errors[-1])

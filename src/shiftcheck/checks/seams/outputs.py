@@ -31,8 +31,14 @@ from shiftcheck.report.seams import (
 PICTURE = 48
 """The cells of the picture along an axis, at most."""
 
-SOME = 0.5
-"""A layer that sees everything is felt in so large a part of the output."""
+WHOLE_TILES = (
+    TilingFault.OFF_GRID,
+    TilingFault.DISPLACED,
+    TilingFault.DROPPED,
+    TilingFault.TURNED,
+    TilingFault.EXCHANGED,
+)
+"""Faults of whole tiles: where such a part ends, a tile does."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +81,9 @@ def _judged(parts: Parts) -> Judged:
     found = [along_axis(diff, axis, along) for axis, along in enumerate(parts.along)]
     everywhere: Box = tuple((0, n) for n in diff.wrong.shape)
     if all((0, n) in f.wide for f, n in zip(found, diff.wrong.shape, strict=True)):
-        return _records(parts, found, [_of_all(parts, everywhere)], [])
+        return _records(
+            parts, found, [_explained(parts, parts.judged(everywhere), range(len(found)))], []
+        )
     faults: list[TilingFault] = []
     wrong: list[WrongPart] = []
     left = diff.wrong.copy()
@@ -86,17 +94,19 @@ def _judged(parts: Parts) -> Judged:
             if parts.missing(slab):
                 wrong.append(WrongPart(box=slab, fault=TilingFault.DROPPED))
             elif band in bands.wide:
-                wrong.append(_unless_global(parts, parts.judged(slab, lines=_lines(diff, axis))))
+                part = parts.judged(slab, lines=_lines(diff, axis))
+                wrong.append(_explained(parts, part, [axis]))
             else:
                 faults.append(_of_band(bands, band))
-    wrong += [_unless_global(parts, parts.judged(box)) for box in boxes(left)]
+    axes = range(len(found))
+    wrong += [_explained(parts, parts.judged(box), axes) for box in boxes(left)]
     return _records(parts, found, _exchanged(wrong), faults)
 
 
 def _records(
     parts: Parts, found: Sequence[Found], wrong: list[WrongPart], faults: list[TilingFault]
 ) -> Judged:
-    edges = not any(p.fault in (TilingFault.GLOBAL, TilingFault.OTHER) for p in wrong)
+    edges = all(part.fault in WHOLE_TILES for part in wrong)
     shape = parts.diff.wrong.shape
     axes = tuple(bands.of_axis(axis, shape[axis], edges=edges) for axis, bands in enumerate(found))
     return Judged(faults=(*faults, *(part.fault for part in wrong)), axes=axes, parts=tuple(wrong))
@@ -115,26 +125,25 @@ def _of_band(bands: Found, band: Band) -> TilingFault:
     return TilingFault.BLENDED if bands.blended else TilingFault.OVERLAP
 
 
-def _unless_global(parts: Parts, part: WrongPart) -> WrongPart:
-    """A layer that sees everything explains what nothing else does."""
-    unknown = part.fault == TilingFault.OTHER
-    endless = any(along.sees_everything for along in parts.along)
-    return replace(part, fault=TilingFault.GLOBAL) if unknown and endless else part
-
-
-def _of_all(parts: Parts, box: Box) -> WrongPart:
-    """What happened where nothing is right."""
-    part = _unless_global(parts, parts.judged(box))
+def _explained(parts: Parts, part: WrongPart, axes: Sequence[int]) -> WrongPart:
+    """What nothing else explains may come from a layer that sees everything, or small tiles."""
     if part.fault != TilingFault.OTHER:
         return part
-    spatial = parts.runner.inputs.main.spatial
-    whole = parts.runner.inputs.main.tensor.shape
-    for piece in parts.runner.pieces:
-        for dim, along in zip(spatial, parts.along, strict=True):
-            small = along.halo is not None and piece[dim] <= 2 * sum(along.halo)
-            if small and piece[dim] < whole[dim]:
-                return replace(part, fault=TilingFault.OVERLAP)
+    if any(along.sees_everything for along in parts.along):
+        return replace(part, fault=TilingFault.GLOBAL)
+    if any(_too_small(parts, axis) for axis in axes):
+        return replace(part, fault=TilingFault.OVERLAP)
     return part
+
+
+def _too_small(parts: Parts, axis: int) -> bool:
+    """Whether the largest tile that was seen has hardly a sample that sees nothing beyond it."""
+    inputs, along = parts.runner.inputs, parts.along[axis]
+    dim = inputs.main.spatial[axis]
+    sizes = [piece[dim] for piece in parts.runner.pieces]
+    if not sizes or along.halo is None or max(sizes) >= inputs.main.tensor.shape[dim]:
+        return False
+    return max(sizes) <= sum(along.halo) + (along.period or 1)
 
 
 def _exchanged(wrong: list[WrongPart]) -> list[WrongPart]:
