@@ -62,7 +62,8 @@ class Difference:
     """Two outputs of one shape; ``spatial``: how many axes at the end are.
 
     ``whole`` and ``tiled`` are ``[batch and channels, *spatial]``; ``error`` and ``wrong`` are over
-    space, the former relative to the largest magnitude of the channel.
+    space, the former relative to the largest magnitude of the channel. ``discrete``: these are
+    whole numbers.
     """
 
     whole: Array
@@ -72,6 +73,7 @@ class Difference:
     error: Array
     wrong: Array
     shape: tuple[int, ...]
+    discrete: bool
 
     def worst(self) -> tuple[tuple[int, ...], float, float, float, float]:
         """The index of the largest excess, whole, tiled, relative error and allowance there."""
@@ -137,6 +139,7 @@ def difference(
         error=(gap / scales).max(axis=0, initial=0.0),
         wrong=np.asarray((gap > allowed).any(axis=0)),
         shape=shape,
+        discrete=whole.eps == 0.0,
     )
 
 

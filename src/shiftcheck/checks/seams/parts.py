@@ -23,12 +23,25 @@ values agree to the last digits by no chance."""
 MOST = 0.5
 """A turned tile has as many, since what is symmetric agrees anyway."""
 
+SURE = 0.95
+"""Whole numbers agree by chance, so that nearly all of them have to."""
+
 FEW = 4
 """So few values are constant by chance."""
 
+MANY = 64
+"""And so few, where the model itself often gives that value, as a ReLU gives zero."""
+
+COMMON = 0.01
+"""A value is common where it is so large a part of all."""
+
+CONTROLS = (2, 3, 5)
+"""By these parts of its size, the whole is moved to see what agrees by chance."""
+
 CANDIDATES = 64
 RUNS = 48
-"""So many places, and so many runs of the model, are tried."""
+SAMPLES = 256
+"""So many places, and so many runs of the model, are tried; so many samples are looked at first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,9 +57,9 @@ class Parts:
         """The part with its fault. ``lines``: over space, the places that count; all if None."""
         counts = np.zeros(self.diff.wrong.shape, bool)
         counts[slices(box)] = True
-        if lines is not None and (counts & lines).any():
-            counts &= lines
-        counts &= self.diff.wrong
+        for fewer in (self.diff.wrong, lines, self._telling()):
+            if fewer is not None and (counts & fewer).any():
+                counts &= fewer
         if self.missing(box):
             return WrongPart(box=box, fault=TilingFault.DROPPED)
         shift = self._displaced(box, counts)
@@ -66,9 +79,26 @@ class Parts:
         tiled, whole = (a[at].reshape(a.shape[0], -1) for a in (self.diff.tiled, self.diff.whole))
         if not np.isfinite(tiled).all():
             return True
-        if tiled.shape[1] < FEW:
-            return not tiled.any() and bool(whole.any())
-        return bool((tiled == tiled[:, :1]).all()) and not bool((whole == whole[:, :1]).all())
+        first = tiled[:, :1]
+        if not (tiled == first).all() or (whole == whole[:, :1]).all():
+            return False
+        all_of_it = self.diff.whole.reshape(self.diff.whole.shape[0], -1)
+        common = bool((all_of_it == first).mean() > COMMON)
+        few = tiled.shape[1] < FEW and bool(first.any())
+        return not few and (not common or tiled.shape[1] >= MANY)
+
+    def _telling(self) -> Array:
+        """Places at which tiles and whole do not agree by chance, as at zeros of a ReLU."""
+        axes = tuple(range(1, self.diff.whole.ndim))
+        found = np.ones(self.diff.wrong.shape, bool)
+        for part in CONTROLS:
+            by = [max(1, n // part) for n in self.diff.wrong.shape]
+            found &= ~self.diff.agrees(np.roll(self.diff.whole, by, axes), self.diff.tiled)
+        return found
+
+    @property
+    def _enough(self) -> float:
+        return SURE if self.diff.discrete else ENOUGH
 
     # -- values of another place -----------------------------------------------------------------
 
@@ -77,6 +107,7 @@ class Parts:
         places = np.argwhere(counts)
         if not len(places):
             return None
+        some = places[:: max(1, len(places) // SAMPLES)]
         tried: set[tuple[int, ...]] = set()
         for share in (0.5, 0.25, 0.75, 0.4, 0.6):
             anchor = places[int(share * (len(places) - 1))]
@@ -90,9 +121,22 @@ class Parts:
                 if shift in tried or not any(shift):
                     continue
                 tried.add(shift)
-                if _share(self._agrees_at(shift), counts) >= ENOUGH:
+                if (
+                    self._agree_there(shift, some)
+                    and _share(self._agrees_at(shift), counts) >= self._enough
+                ):
                     return shift
         return None
+
+    def _agree_there(self, shift: tuple[int, ...], places: Array) -> bool:
+        """Whether some of the places agree, which is seen without looking at all of them."""
+        sources = places - np.array(shift)
+        inside = ((sources >= 0) & (sources < self.diff.wrong.shape)).all(axis=1)
+        to = (slice(None), *places[inside].T)
+        origin = (slice(None), *sources[inside].T)
+        allowed = self.diff.allowed.reshape(-1, 1)
+        same = np.abs(self.diff.tiled[to] - self.diff.whole[origin]) <= allowed
+        return bool(same.all(axis=0).sum() >= self._enough / 2 * len(places))
 
     def _agrees_at(self, shift: tuple[int, ...]) -> Array:
         moved = np.full(self.diff.whole.shape, np.nan, self.diff.whole.dtype)
@@ -162,7 +206,7 @@ class Parts:
         for starts in itertools.islice(self._starts(), RUNS):
             for expected in self._from(starts):
                 agrees |= self.diff.agrees(expected, self.diff.tiled)
-            if _share(agrees, counts) >= ENOUGH:
+            if _share(agrees, counts) >= self._enough:
                 return True
         return False
 
