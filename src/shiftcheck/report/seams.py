@@ -101,6 +101,11 @@ class TilingFault(Word):
         "the values hold no more digits than a coarser floating type has",
         "compute and store tiles in the type of the whole",
     )
+    CHOICES = (
+        "whole numbers differ",
+        "the output is a choice, such as of a class, and where choices differ tells too little",
+        "compare the scores that the choice is made from",
+    )
     OTHER = (
         "something else",
         "the structure of the model does not explain it",

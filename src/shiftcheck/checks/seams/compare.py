@@ -259,7 +259,7 @@ class _Question:
             return Reason.DEAD
         spatial = self._spatial(array.ndim)
         space = array.reshape(-1, math.prod(array.shape[array.ndim - spatial :]))
-        if bool((space == space[:, :1]).all()):
+        if spatial and bool((space == space[:, :1]).all()):
             varies = bool((self._signal() != self._signal()[..., :1]).any())
             return Reason.CONSTANT if varies else Reason.CONSTANT_INPUT
         if other is not None and np.array_equal(other.array, array):

@@ -69,8 +69,8 @@ def told(name: str, diff: Difference, along: tuple[Along, ...], runner: Runner) 
     )
     if not share:
         return output
-    if not along:
-        return replace(output, faults=(TilingFault.OTHER,))
+    if not along:  # no place is left in it, so that it comes from all of the input
+        return replace(output, faults=(TilingFault.GLOBAL,))
     judged = _judged(Parts(diff=diff, name=name, along=along, runner=runner))
     faults = tuple(sorted(set(judged.faults), key=list(TilingFault).index))
     return replace(output, faults=faults, axes=judged.axes, parts=judged.parts)
@@ -78,6 +78,16 @@ def told(name: str, diff: Difference, along: tuple[Along, ...], runner: Runner) 
 
 def _judged(parts: Parts) -> Judged:
     diff = parts.diff
+    around: Box = tuple(
+        (int(p.min()), int(p.max()) + 1) for p in map(np.unique, np.nonzero(diff.wrong))
+    )
+    if diff.discrete:
+        fault = TilingFault.DROPPED if parts.missing(around) else TilingFault.CHOICES
+        return Judged(faults=(fault,), axes=(), parts=(WrongPart(box=around, fault=fault),))
+    shift = parts.displaced(around)
+    if shift is not None:
+        part = WrongPart(box=around, fault=TilingFault.DISPLACED, shift=shift)
+        return Judged(faults=(part.fault,), axes=(), parts=(part,))
     found = [along_axis(diff, axis, along) for axis, along in enumerate(parts.along)]
     everywhere: Box = tuple((0, n) for n in diff.wrong.shape)
     if all((0, n) in f.wide for f, n in zip(found, diff.wrong.shape, strict=True)):
@@ -170,6 +180,8 @@ def _meet(other: Box, part: WrongPart) -> bool:
 
 def _picture(error: Array) -> tuple[tuple[float, ...], ...]:
     """The largest errors in the cells of a coarse grid over the last two axes."""
+    if error.ndim == 0:
+        return ()
     flat = error.reshape(-1, *error.shape[-2:]).max(axis=0) if error.ndim > 1 else error[None]
     if flat.ndim < 2 or not flat.size:
         return ()

@@ -23,8 +23,8 @@ values agree to the last digits by no chance."""
 MOST = 0.5
 """A turned tile has as many, since what is symmetric agrees anyway."""
 
-SURE = 0.95
-"""Whole numbers agree by chance, so that nearly all of them have to."""
+NEARLY_ALL = 0.6
+"""One displacement of everything explains so many; two tiles exchanged have one each."""
 
 FEW = 4
 """So few values are constant by chance."""
@@ -55,14 +55,10 @@ class Parts:
 
     def judged(self, box: Box, *, lines: Array | None = None) -> WrongPart:
         """The part with its fault. ``lines``: over space, the places that count; all if None."""
-        counts = np.zeros(self.diff.wrong.shape, bool)
-        counts[slices(box)] = True
-        for fewer in (self.diff.wrong, lines, self._telling()):
-            if fewer is not None and (counts & fewer).any():
-                counts &= fewer
+        counts = self._counts(box, lines)
         if self.missing(box):
             return WrongPart(box=box, fault=TilingFault.DROPPED)
-        shift = self._displaced(box, counts)
+        shift = self._displaced(counts, ENOUGH)
         if shift is not None:
             return WrongPart(box=box, fault=TilingFault.DISPLACED, shift=shift)
         if self._turned(box):
@@ -96,13 +92,22 @@ class Parts:
             found &= ~self.diff.agrees(np.roll(self.diff.whole, by, axes), self.diff.tiled)
         return found
 
-    @property
-    def _enough(self) -> float:
-        return SURE if self.diff.discrete else ENOUGH
-
     # -- values of another place -----------------------------------------------------------------
 
-    def _displaced(self, box: Box, counts: Array) -> tuple[int, ...] | None:
+    def displaced(self, box: Box) -> tuple[int, ...] | None:
+        """By how many samples nearly all that is wrong in a part stands elsewhere, if it does."""
+        return self._displaced(self._counts(box, None), NEARLY_ALL)
+
+    def _counts(self, box: Box, lines: Array | None) -> Array:
+        """The places of a part that count: wrong ones, as far as they tell anything."""
+        counts = np.zeros(self.diff.wrong.shape, bool)
+        counts[slices(box)] = True
+        for fewer in (self.diff.wrong, lines, self._telling()):
+            if fewer is not None and (counts & fewer).any():
+                counts &= fewer
+        return counts
+
+    def _displaced(self, counts: Array, enough: float) -> tuple[int, ...] | None:
         """By how many samples the values of the whole stand elsewhere; None where they do not."""
         places = np.argwhere(counts)
         if not len(places):
@@ -123,7 +128,7 @@ class Parts:
                 tried.add(shift)
                 if (
                     self._agree_there(shift, some)
-                    and _share(self._agrees_at(shift), counts) >= self._enough
+                    and _share(self._agrees_at(shift), counts) >= enough
                 ):
                     return shift
         return None
@@ -136,7 +141,7 @@ class Parts:
         origin = (slice(None), *sources[inside].T)
         allowed = self.diff.allowed.reshape(-1, 1)
         same = np.abs(self.diff.tiled[to] - self.diff.whole[origin]) <= allowed
-        return bool(same.all(axis=0).sum() >= self._enough / 2 * len(places))
+        return bool(same.all(axis=0).sum() >= ENOUGH / 2 * len(places))
 
     def _agrees_at(self, shift: tuple[int, ...]) -> Array:
         moved = np.full(self.diff.whole.shape, np.nan, self.diff.whole.dtype)
@@ -206,7 +211,7 @@ class Parts:
         for starts in itertools.islice(self._starts(), RUNS):
             for expected in self._from(starts):
                 agrees |= self.diff.agrees(expected, self.diff.tiled)
-            if _share(agrees, counts) >= self._enough:
+            if _share(agrees, counts) >= ENOUGH:
                 return True
         return False
 
