@@ -75,8 +75,8 @@ def _step(lines: Sequence[int]) -> int | None:
     return step if times >= len(steps) - 1 and (times > 1 or len(steps) == 1) else None
 
 
-def along_axis(diff: Difference, axis: int, along: Along) -> Found:
-    """The bands of wrong samples along an axis."""
+def along_axis(diff: Difference, axis: int, along: Along, tile: int | None) -> Found:
+    """The bands of wrong samples along an axis; ``tile``: the pixels of a tile, where known."""
     size = diff.wrong.shape[axis]
     errors = profile(diff, axis)
     mean = _mean(diff, axis)
@@ -91,7 +91,9 @@ def along_axis(diff: Difference, axis: int, along: Along) -> Found:
             seams.append(_bare(band, errors))
     seams = _placed(seams, mean, along)
     blended = _blended(seams, mean, along)
-    if blended:
+    if not blended and _reads_enough(seams, along, tile):
+        blended, seams = True, [replace(seam, missing=None) for seam in seams]
+    elif blended:
         seams = [_bare((s.start, s.stop), errors) for s in seams]
     return Found(
         seams=tuple(seams),
@@ -238,6 +240,14 @@ def _blended(seams: Sequence[Seam], mean: Array, along: Along) -> bool:
         and all(_falls(mean[a.start : a.stop], by) for a, _ in pairs)
         and all(_falls(mean[b.start : b.stop][::-1], by) for _, b in pairs)
     )
+
+
+def _reads_enough(seams: Sequence[Seam], along: Along, tile: int | None) -> bool:
+    """Whether tiles hold all that they need from line to line, so that only margins are wrong."""
+    step = _step([seam.line for seam in seams if seam.line is not None])
+    if tile is None or step is None or along.halo is None or along.stride is None:
+        return False
+    return tile - step * along.stride >= sum(along.halo)
 
 
 def _hollow(errors: Array) -> bool:

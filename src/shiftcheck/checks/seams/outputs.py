@@ -31,6 +31,9 @@ from shiftcheck.report.seams import (
 PICTURE = 48
 """The cells of the picture along an axis, at most."""
 
+OVERLAPPING = 1.25
+"""Tiles that read each pixel so often along an axis overlap by more than their borders make up."""
+
 WHOLE_TILES = (
     TilingFault.OFF_GRID,
     TilingFault.DISPLACED,
@@ -88,7 +91,9 @@ def _judged(parts: Parts) -> Judged:
     if shift is not None:
         part = WrongPart(box=around, fault=TilingFault.DISPLACED, shift=shift)
         return Judged(faults=(part.fault,), axes=(), parts=(part,))
-    found = [along_axis(diff, axis, along) for axis, along in enumerate(parts.along)]
+    found = [
+        along_axis(diff, axis, along, _tile(parts, axis)) for axis, along in enumerate(parts.along)
+    ]
     everywhere: Box = tuple((0, n) for n in diff.wrong.shape)
     if all((0, n) in f.wide for f, n in zip(found, diff.wrong.shape, strict=True)):
         return _records(
@@ -107,7 +112,7 @@ def _judged(parts: Parts) -> Judged:
                 part = parts.judged(slab, lines=_lines(diff, axis))
                 wrong.append(_explained(parts, part, [axis]))
             else:
-                faults.append(_of_band(bands, band))
+                faults.append(_of_band(bands, band, blended=any(f.blended for f in found)))
     axes = range(len(found))
     wrong += [_explained(parts, parts.judged(box), axes) for box in boxes(left)]
     return _records(parts, found, _exchanged(wrong), faults)
@@ -129,10 +134,10 @@ def _lines(diff: Difference, axis: int) -> Array:
     return np.broadcast_to(np.expand_dims(chosen.reshape(others), axis), diff.wrong.shape)
 
 
-def _of_band(bands: Found, band: Band) -> TilingFault:
+def _of_band(bands: Found, band: Band, *, blended: bool) -> TilingFault:
     if band in [(s.start, s.stop) for s in bands.border]:
         return TilingFault.BORDER
-    return TilingFault.BLENDED if bands.blended else TilingFault.OVERLAP
+    return TilingFault.BLENDED if blended else TilingFault.OVERLAP
 
 
 def _explained(parts: Parts, part: WrongPart, axes: Sequence[int]) -> WrongPart:
@@ -143,17 +148,37 @@ def _explained(parts: Parts, part: WrongPart, axes: Sequence[int]) -> WrongPart:
         return replace(part, fault=TilingFault.GLOBAL)
     if any(_too_small(parts, axis) for axis in axes):
         return replace(part, fault=TilingFault.OVERLAP)
+    if any(_margins_meet(parts, axis) for axis in axes):
+        return replace(part, fault=TilingFault.BLENDED)
     return part
 
 
-def _too_small(parts: Parts, axis: int) -> bool:
-    """Whether the largest tile that was seen has hardly a sample that sees nothing beyond it."""
-    inputs, along = parts.runner.inputs, parts.along[axis]
+def _tile(parts: Parts, axis: int) -> int | None:
+    """The pixels of the largest piece on which the model was called, unless that is the whole."""
+    inputs = parts.runner.inputs
     dim = inputs.main.spatial[axis]
-    sizes = [piece[dim] for piece in parts.runner.pieces]
-    if not sizes or along.halo is None or max(sizes) >= inputs.main.tensor.shape[dim]:
+    largest = max((piece[dim] for piece in parts.runner.pieces), default=None)
+    return None if largest is None or largest >= inputs.main.tensor.shape[dim] else largest
+
+
+def _too_small(parts: Parts, axis: int) -> bool:
+    """Whether a tile has hardly a sample that sees nothing beyond it."""
+    tile, along = _tile(parts, axis), parts.along[axis]
+    if tile is None or along.halo is None:
         return False
-    return max(sizes) <= sum(along.halo) + (along.period or 1)
+    return tile <= sum(along.halo) + (along.period or 1)
+
+
+def _margins_meet(parts: Parts, axis: int) -> bool:
+    """Whether tiles overlap so often that each sample lies in a margin of one of them."""
+    tile, along = _tile(parts, axis), parts.along[axis]
+    main = parts.runner.inputs.main
+    if tile is None or along.halo is None:
+        return False
+    read = sum(math.prod(piece) for piece in parts.runner.pieces)
+    times = float((read / max(1, main.tensor.numel())) ** (1 / len(main.spatial)))
+    margins = sum(along.halo) + (along.period or 1)
+    return times > OVERLAPPING and tile / times <= margins
 
 
 def _exchanged(wrong: list[WrongPart]) -> list[WrongPart]:
