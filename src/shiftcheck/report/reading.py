@@ -9,10 +9,12 @@ from shiftcheck.report.base import AnyReport
 from shiftcheck.report.equivariance import Report
 from shiftcheck.report.invariance import InvarianceReport
 from shiftcheck.report.linearity import ConvolutionReport, LinearityReport
+from shiftcheck.report.seams import TiledComparison
 from shiftcheck.report.serialization import KIND
 
 KINDS: dict[str, type[AnyReport]] = {
-    cls.__name__: cls for cls in (Report, InvarianceReport, LinearityReport, ConvolutionReport)
+    cls.__name__: cls
+    for cls in (Report, InvarianceReport, LinearityReport, ConvolutionReport, TiledComparison)
 }
 
 

@@ -255,7 +255,6 @@ class TiledComparison(AnyReport):
     input_shape: tuple[int, ...] = ()
     spatial_dims: tuple[int, ...] = ()
     dtype: str = ""
-    layer: str | None = None
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = 1

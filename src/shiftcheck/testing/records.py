@@ -33,11 +33,12 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     """What the summary needs of a check of any kind."""
     report: Any = outcome.report
     asked = report.linearity if isinstance(report, ConvolutionReport) else report
+    layer = getattr(asked, "layer", None)
     compared = [entry for entry in COMPARED[type(report)](report) if entry[1]]
     return {
         "verdict": NOT_JUDGED if report.verdict is None else str(report.verdict),
         "passed": report.verdict in PASSING if outcome.passed is None else outcome.passed,
-        "model": asked.model + (f" up to {asked.layer}" if asked.layer else ""),
+        "model": asked.model + (f" up to {layer}" if layer else ""),
         "headline": rendered("headline", report),
         "worst": max(compared, key=lambda entry: entry[0] / entry[1], default=None),
         "budget": None if outcome.ruling is None else _budget_record(outcome.ruling),

@@ -536,3 +536,99 @@ def test_one_of_four_tiles_that_is_missing_is_one_part() -> None:
     found = shiftcheck.compare_tiled(net, tiles(net, 48, 3, change=forget), noise(1, 1, 96, 96))
     assert faults(found) == (TilingFault.DROPPED,)
     assert found.outputs[0].parts[0].box == ((48, 96), (0, 48))
+
+
+@pytest.mark.parametrize(("tile", "step"), [(24, 12), (32, 16), (16, 8)])
+def test_margins_are_blended_also_where_tiles_begin_and_end_at_the_same_lines(
+    tile: int, step: int
+) -> None:
+    net = plain()
+    found = shiftcheck.compare_tiled(net, averaged(net, tile, step), noise(1, 1, 96, 96))
+    assert faults(found) == (TilingFault.BLENDED,)
+    assert lines(found)[0] == tuple(range(step, 96, step))
+    assert found.missing == (None, None)
+
+
+def test_margins_that_leave_nothing_right_are_blended_too() -> None:
+    net = UNet()
+    found = shiftcheck.compare_tiled(net, averaged(net, 32, 16), noise(1, 1, 96, 96))
+    assert faults(found) == (TilingFault.BLENDED,)
+    alone = shiftcheck.compare_tiled(net, tiles(net, 16, 0), noise(1, 1, 96, 96))
+    assert faults(alone) == (TilingFault.OVERLAP,)
+
+
+@pytest.mark.parametrize("off", [0, 1])
+def test_of_whole_numbers_only_the_difference_is_told(off: int) -> None:
+    net = plain()
+
+    def classes(x: Tensor) -> Tensor:
+        return net(x).argmax(1)
+
+    exact = shiftcheck.compare_tiled(classes, tiles(classes, 16, 3), noise(*X))
+    assert exact.verdict is TilesVerdict.SAME
+    found = shiftcheck.compare_tiled(classes, tiles(classes, 16, off, off=off), noise(*X))
+    assert faults(found) == (TilingFault.CHOICES,)
+
+
+def test_zeros_of_a_relu_agree_by_chance_and_do_not_count() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1), nn.ReLU()
+    )
+    found = shiftcheck.compare_tiled(net, tiles(net, 16, 5, off=1), noise(*X))
+    assert faults(found) == (TilingFault.DISPLACED,)
+    assert found.outputs[0].parts[0].shift == (-1, -1)
+    small = shiftcheck.compare_tiled(net, tiles(net, 16, 1), noise(*X))
+    assert faults(small) == (TilingFault.OVERLAP,)
+
+
+def test_an_output_without_places_depends_on_all_of_the_input() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def tiled(x: Tensor) -> Tensor:
+        return (net(x[..., :48]) + net(x[..., 48:])) / 2
+
+    found = shiftcheck.compare_tiled(net, tiled, noise(*X))
+    assert faults(found) == (TilingFault.GLOBAL,)
+    assert found.outputs[0].axes == ()
+
+
+def test_modules_of_the_tiled_callable_are_in_eval_mode_and_left_as_they_were() -> None:
+    net, own = Counting().eval(), Counting().train()
+    own.load_state_dict(net.state_dict())
+    found = shiftcheck.compare_tiled(net, tiles(own, 16, 1), noise(*X))
+    assert found.verdict is TilesVerdict.SAME
+    assert own.training
+    assert float(own.calls) == 0
+
+
+def test_a_model_that_takes_gradients_inside_is_compared() -> None:
+    def model(x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad((x**3).sum(), x)
+        return grad
+
+    found = shiftcheck.compare_tiled(model, along_one(model, 16, (0, 0)), noise(1, 1, 64))
+    assert found.verdict is TilesVerdict.SAME
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_random_networks_the_halo_is_enough_and_one_pixel_less_is_told(seed: int) -> None:
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for i, kernel in enumerate(((3, 5), (5, 3, 1), (7,), (3, 3, 3))[seed % 4]):
+        wide = 1 + (seed // 4 + i) % 2
+        layers += [
+            nn.Conv2d(4 if i else 1, 4, kernel, dilation=wide, padding=wide * (kernel // 2)),
+            nn.Tanh(),
+        ]
+    net = nn.Sequential(*layers)
+    halo = shiftcheck.geometry(net, (1, 1, 64, 64)).outputs[0].halo[0]
+    assert halo is not None
+    enough = int(halo[0])
+    x = noise(1, 1, 64, 64)
+    shiftcheck.assert_tiled_equals_whole(net, tiles(net, 32, enough), x)
+    found = shiftcheck.compare_tiled(net, tiles(net, 32, enough - 1), x)
+    assert faults(found) == (TilingFault.OVERLAP,)
+    assert lines(found) == [(32,), (32,)]
+    assert found.missing == ((1, 1), (1, 1))
+    assert found.overlap == ((enough, enough),) * 2
