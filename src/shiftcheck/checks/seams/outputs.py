@@ -154,11 +154,16 @@ def _explained(parts: Parts, part: WrongPart, axes: Sequence[int]) -> WrongPart:
 
 
 def _tile(parts: Parts, axis: int) -> int | None:
-    """The pixels of the largest piece on which the model was called, unless that is the whole."""
+    """The pixels of the largest piece on which the model was called, of those that are cut."""
+    dim = parts.runner.inputs.main.spatial[axis]
+    return max((piece[dim] for piece in _cut(parts, axis)), default=None)
+
+
+def _cut(parts: Parts, axis: int) -> list[tuple[int, ...]]:
+    """The pieces that do not hold all of an axis."""
     inputs = parts.runner.inputs
     dim = inputs.main.spatial[axis]
-    largest = max((piece[dim] for piece in parts.runner.pieces), default=None)
-    return None if largest is None or largest >= inputs.main.tensor.shape[dim] else largest
+    return [piece for piece in parts.runner.pieces if piece[dim] < inputs.main.tensor.shape[dim]]
 
 
 def _too_small(parts: Parts, axis: int) -> bool:
@@ -175,7 +180,7 @@ def _margins_meet(parts: Parts, axis: int) -> bool:
     main = parts.runner.inputs.main
     if tile is None or along.halo is None:
         return False
-    read = sum(math.prod(piece) for piece in parts.runner.pieces)
+    read = sum(math.prod(piece) for piece in _cut(parts, axis))
     times = float((read / max(1, main.tensor.numel())) ** (1 / len(main.spatial)))
     margins = sum(along.halo) + (along.period or 1)
     return times > OVERLAPPING and tile / times <= margins
