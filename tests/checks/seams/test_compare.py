@@ -464,6 +464,8 @@ def test_a_small_channel_counts_as_much_as_a_large_one() -> None:
 
     found = shiftcheck.compare_tiled(both, along_one(both, 32, (0, 0)), noise(1, 1, 64))
     assert faults(found) == (TilingFault.OVERLAP,)
+    assert found.outputs[0].error is not None
+    assert found.outputs[0].error > 0.01
 
 
 # -- arguments, and what is left behind -----------------------------------------------------------
@@ -632,3 +634,42 @@ def test_of_random_networks_the_halo_is_enough_and_one_pixel_less_is_told(seed: 
     assert lines(found) == [(32,), (32,)]
     assert found.missing == ((1, 1), (1, 1))
     assert found.overlap == ((enough, enough),) * 2
+
+
+@pytest.mark.parametrize("sides", [(8, 12), (12, 8)])
+def test_a_line_lies_on_the_grid_where_a_tile_lacks_pixels_on_one_side(
+    sides: tuple[int, int],
+) -> None:
+    net = UNet()
+    found = shiftcheck.compare_tiled(net, tiles(net, 32, sides), noise(1, 1, 64, 64))
+    assert faults(found) == (TilingFault.OVERLAP,)
+    assert lines(found) == [(32,), (32,)]
+    assert found.missing == (((1, 0) if sides == (12, 8) else (0, 1)),) * 2
+
+
+def test_zeros_that_agree_by_chance_are_no_sign_of_another_grid() -> None:
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = UNet()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.net(x) - self.net(x).new_tensor(0.1))
+
+    net = Sparse()
+
+    def scaled(x: Tensor) -> Tensor:
+        return net(3 * (x - 0.5))
+
+    found = shiftcheck.compare_tiled(net, tiles(scaled, 32, 12), noise(*X))
+    assert faults(found) == (TilingFault.OTHER,)
+
+
+def test_a_model_that_writes_to_its_input_gets_it_anew_each_time() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.mul_(2)
+
+    x = noise(1, 1, 64)
+    found = shiftcheck.compare_tiled(model, along_one(model, 16, (0, 0)), x)
+    assert found.verdict is TilesVerdict.SAME
+    assert torch.equal(x, noise(1, 1, 64))

@@ -61,7 +61,7 @@ class Parts:
         shift = self._displaced(counts, ENOUGH)
         if shift is not None:
             return WrongPart(box=box, fault=TilingFault.DISPLACED, shift=shift)
-        if self._turned(box):
+        if self._turned(box, counts[slices(box)]):
             return WrongPart(box=box, fault=TilingFault.TURNED)
         if self._coarser(box):
             return WrongPart(box=box, fault=TilingFault.PRECISION)
@@ -153,25 +153,24 @@ class Parts:
 
     # -- axes in another order -------------------------------------------------------------------
 
-    def _turned(self, box: Box) -> bool:
+    def _turned(self, box: Box, counts: Array) -> bool:
         sides = [stop - start for start, stop in box]
         at = (slice(None), *slices(box))
         tiled, whole = self.diff.tiled[at], self.diff.whole[at]
-        everything = np.ones(tiled.shape[1:], bool)
         for axes in _orders(sides):
             turned = whole
             for axis in axes:
                 turned = np.flip(turned, axis + 1)
-            if _share(self.diff.agrees(turned, tiled), everything) > MOST:
+            if _share(self.diff.agrees(turned, tiled), counts) > MOST:
                 return True
         for one, other in itertools.combinations(range(len(box)), 2):
             if sides[one] != sides[other]:
                 continue
             swapped = whole.swapaxes(one + 1, other + 1)
-            if _share(self.diff.agrees(swapped, tiled), everything) > MOST:
+            if _share(self.diff.agrees(swapped, tiled), counts) > MOST:
                 return True
             read = self._read_across(box, one, other)
-            if read is not None and _share(self.diff.agrees(read, tiled), everything) > MOST:
+            if read is not None and _share(self.diff.agrees(read, tiled), counts) > MOST:
                 return True
         return False
 
