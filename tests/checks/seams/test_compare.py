@@ -647,21 +647,16 @@ def test_a_line_lies_on_the_grid_where_a_tile_lacks_pixels_on_one_side(
     assert found.missing == (((1, 0) if sides == (12, 8) else (0, 1)),) * 2
 
 
-def test_zeros_that_agree_by_chance_are_no_sign_of_another_grid() -> None:
-    class Sparse(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = UNet()
+def test_zeros_that_agree_by_chance_are_no_sign_of_another_place() -> None:
+    net = UNet()
 
-        def forward(self, x: Tensor) -> Tensor:
-            return F.relu(self.net(x) - self.net(x).new_tensor(0.1))
-
-    net = Sparse()
+    def sparse(x: Tensor) -> Tensor:
+        return F.relu(net(x) - 0.05)
 
     def scaled(x: Tensor) -> Tensor:
-        return net(3 * (x - 0.5))
+        return sparse(0.2 * x + 0.3)
 
-    found = shiftcheck.compare_tiled(net, tiles(scaled, 32, 12), noise(*X))
+    found = shiftcheck.compare_tiled(sparse, tiles(scaled, 32, 12), noise(*X))
     assert faults(found) == (TilingFault.OTHER,)
 
 
