@@ -30,7 +30,7 @@ REGULAR = 2.0
 """So much more, for each seam, lines may cost that are multiples of one tile."""
 
 ALONE = 2.0
-"""By this factor errors fall where there is only one pair of margins to see it from."""
+"""By this factor errors fall within a margin, where not many margins show it together."""
 
 FAR = 0.01
 """And for each sample that it is away from the largest error."""
@@ -223,7 +223,7 @@ def _blended(seams: Sequence[Seam], mean: Array, along: Along) -> bool:
     if not seams or along.reach is None or not all(along.reach):
         return False
     wide = [s for s in seams if s.stop - s.start >= 4]
-    if wide and all(_hollow(mean[s.start : s.stop]) for s in wide):
+    if len(wide) > 1 and all(_hollow(mean[s.start : s.stop]) for s in wide):
         return True
     pairs = list(zip(seams[::2], seams[1::2], strict=False))
     if len(seams) % 2 or not pairs:
@@ -253,7 +253,7 @@ def _reads_enough(seams: Sequence[Seam], along: Along, tile: int | None) -> bool
 def _hollow(errors: Array) -> bool:
     """Whether errors are larger at both ends than in the middle."""
     middle = float(errors[1:-1].min())
-    return float(min(errors[0], errors[-1])) > middle and int(np.argmax(errors)) in (
+    return float(min(errors[0], errors[-1])) > ALONE * middle and int(np.argmax(errors)) in (
         0,
         len(errors) - 1,
     )
