@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shiftcheck.checks.linearity.theorem import check_convolution
     from shiftcheck.checks.linearity.torch_modules import PolyphaseConvolution
     from shiftcheck.checks.read_geometry import geometry
+    from shiftcheck.checks.seams.compare import compare_tiled
     from shiftcheck.checks.tiles.plan import tiling
     from shiftcheck.checks.tiles.run import TiledModel, tiled
     from shiftcheck.errors import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         NotInvariantError,
         NotLinearError,
         ShiftcheckError,
+        TilesDifferError,
     )
     from shiftcheck.measuring.signals.shifting import shift
     from shiftcheck.report.equivariance import Report, Verdict
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from shiftcheck.testing.invariance import assert_invariant
     from shiftcheck.testing.layers import parametrize_with_layers
     from shiftcheck.testing.linearity import assert_linear
+    from shiftcheck.testing.tiles import assert_tiled_equals_whole
 
 __version__ = "0.1.0"
 
@@ -65,17 +68,20 @@ __all__ = [
     "Report",
     "ShiftcheckError",
     "TiledModel",
+    "TilesDifferError",
     "TilingPlan",
     "Verdict",
     "as_convolution",
     "assert_equivariant",
     "assert_invariant",
     "assert_linear",
+    "assert_tiled_equals_whole",
     "budget_file",
     "check_convolution",
     "check_equivariance",
     "check_invariance",
     "check_linear",
+    "compare_tiled",
     "datasets",
     "effective_halo",
     "equivariance_metrics",
@@ -108,16 +114,19 @@ _HOMES = {
     "ShiftcheckError": "errors",
     "TiledModel": "checks.tiles.run",
     "TilingPlan": "report.tiles",
+    "TilesDifferError": "errors",
     "Verdict": "report.equivariance",
     "as_convolution": "checks.linearity.kernel",
     "assert_equivariant": "testing.assertions",
     "assert_invariant": "testing.invariance",
     "assert_linear": "testing.linearity",
+    "assert_tiled_equals_whole": "testing.tiles",
     "budget_file": "testing.budgets",
     "check_convolution": "checks.linearity.theorem",
     "check_equivariance": "checks.equivariance.check",
     "check_invariance": "checks.invariance.check",
     "check_linear": "checks.linearity.check",
+    "compare_tiled": "checks.seams.compare",
     "effective_halo": "checks.figures.edges",
     "equivariance_metrics": "checks.figures.metrics",
     "geometry": "checks.read_geometry",

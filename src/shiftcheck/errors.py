@@ -94,6 +94,21 @@ class NotLinearError(ShiftcheckError, AssertionError):
     """
 
 
+class TilesDifferError(ShiftcheckError, AssertionError):
+    """What was put together from tiles is not what the model gives on the whole.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> net = torch.nn.Conv1d(1, 1, 3, padding=1)
+        >>> halves = lambda x: torch.cat([net(x[..., :32]), net(x[..., 32:])], -1)
+        >>> try:
+        ...     shiftcheck.assert_tiled_equals_whole(net, halves, torch.randn(1, 1, 64))
+        ... except shiftcheck.TilesDifferError as error:
+        ...     print(str(error).splitlines()[0])
+        Conv1d on 1x1x64, in tiles by <lambda>: DIFFERENT, overlap too small
+    """
+
+
 class InfiniteSupportError(ShiftcheckError, AssertionError):
     """A linear and equivariant model sees all of an axis: no finite kernel is its convolution.
 

@@ -242,3 +242,18 @@ def test_what_has_no_curve_is_named() -> None:
         plot.effective_halo(found)
     with pytest.raises(InputError, match="layer='conv': no layer 'conv'; there are output"):
         plot.effective_halo(found, "conv")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64), (1, 1, 40, 64), (1, 1, 6, 20, 64)])
+def test_the_difference_of_tiles_is_drawn_with_its_seams(shape: tuple[int, ...]) -> None:
+    kind = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}[len(shape)]
+    net = kind(1, 1, 5, padding=2)
+    found = shiftcheck.compare_tiled(
+        net, lambda x: torch.cat([net(t) for t in x.split(16, -1)], -1), image(*shape)
+    )
+    ax = plot.tiled_difference(found)
+    dashed = [line for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert [line.get_xdata()[0] for line in dashed] == [16, 32, 48]
+    assert ax.get_title() == "output: overlap too small"
+    with pytest.raises(shiftcheck.InputError, match="output='other': of the outputs, output can"):
+        plot.tiled_difference(found, "other")

@@ -10,6 +10,7 @@ from shiftcheck.plot.fields import receptive_field
 from shiftcheck.plot.kernels import impulse_response
 from shiftcheck.plot.maps import feature_maps
 from shiftcheck.plot.over_shifts import shifts
+from shiftcheck.plot.seams import tiled_difference
 
 __all__ = [
     "effective_halo",
@@ -18,4 +19,5 @@ __all__ = [
     "layers",
     "receptive_field",
     "shifts",
+    "tiled_difference",
 ]

@@ -31,6 +31,15 @@ from shiftcheck.report.linearity import (
 from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
+from shiftcheck.report.seams import (
+    ComparedOutput,
+    Seam,
+    SeamAxis,
+    TiledComparison,
+    TilesVerdict,
+    TilingFault,
+    WrongPart,
+)
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
 from shiftcheck.report.tiles import (
     Blocking,
@@ -51,6 +60,7 @@ __all__ = [
     "CauseForm",
     "CauseKind",
     "Change",
+    "ComparedOutput",
     "ConvolutionReport",
     "Draw",
     "EdgeLayer",
@@ -78,15 +88,21 @@ __all__ = [
     "Reach",
     "Reason",
     "Report",
+    "Seam",
+    "SeamAxis",
     "ShiftResult",
     "SizeSet",
     "Superposition",
     "Theorem",
     "TileSize",
     "TiledAxis",
+    "TiledComparison",
     "TiledOutput",
+    "TilesVerdict",
+    "TilingFault",
     "TilingPlan",
     "Trial",
     "Verdict",
+    "WrongPart",
     "read_report",
 ]

@@ -10,6 +10,7 @@ from shiftcheck.report.edges import EffectiveHalo
 from shiftcheck.report.equivariance import Report
 from shiftcheck.report.invariance import InvarianceReport
 from shiftcheck.report.linearity import ConvolutionReport, LinearityReport
+from shiftcheck.report.seams import TiledComparison
 from shiftcheck.report.serialization import KIND
 from shiftcheck.report.sizes import InputSizes
 
@@ -20,6 +21,7 @@ READ: tuple[type[Shown], ...] = (
     ConvolutionReport,
     EffectiveHalo,
     InputSizes,
+    TiledComparison,
 )
 KINDS = {cls.__name__: cls for cls in READ}
 

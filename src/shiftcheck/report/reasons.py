@@ -326,6 +326,11 @@ class Reason(Word):
         "the axes of the output stand in another order",
         Hints(linearity="move the channels of the output to dimension 1"),
     )
+    UNCUT = (
+        "nothing was cut",
+        "the model was called on all of the input at once, so that no tile was seen",
+        Hints(),
+    )
     DIFFERS = (
         "the convolution found differs from the operator",
         "the convolution that was found gives something else",

@@ -10,6 +10,7 @@ from shiftcheck.report.base import rendered
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
 from shiftcheck.report.linearity import ConvolutionReport, Linearity, LinearityReport, Theorem
+from shiftcheck.report.seams import TiledComparison, TilesVerdict
 from shiftcheck.testing.budget_store import as_plain
 from shiftcheck.testing.budgets import Ruling
 
@@ -18,6 +19,7 @@ PASSING = (
     InvarianceVerdict.INVARIANT,
     Linearity.LINEAR,
     Theorem.CONVOLUTION,
+    TilesVerdict.SAME,
 )
 """Verdicts with which there is nothing to look at."""
 
@@ -31,11 +33,12 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     """What the summary needs of a check of any kind."""
     report: Any = outcome.report
     asked = report.linearity if isinstance(report, ConvolutionReport) else report
+    layer = getattr(asked, "layer", None)
     compared = [entry for entry in COMPARED[type(report)](report) if entry[1]]
     return {
         "verdict": NOT_JUDGED if report.verdict is None else str(report.verdict),
         "passed": report.verdict in PASSING if outcome.passed is None else outcome.passed,
-        "model": asked.model + (f" up to {asked.layer}" if asked.layer else ""),
+        "model": asked.model + (f" up to {layer}" if layer else ""),
         "headline": rendered("headline", report),
         "worst": max(compared, key=lambda entry: entry[0] / entry[1], default=None),
         "budget": None if outcome.ruling is None else _budget_record(outcome.ruling),
@@ -80,9 +83,16 @@ def _of_convolution(report: ConvolutionReport) -> Iterator[Compared]:
         yield report.relative_error, report.allowance, "relative gap", where
 
 
+def _of_tiles(report: TiledComparison) -> Iterator[Compared]:
+    for output in report.outputs:
+        if output.error is not None and output.allowance is not None:
+            yield output.error, output.allowance, "relative gap", "between tiles and whole"
+
+
 COMPARED: dict[type, Callable[[Any], Iterator[Compared]]] = {
     Report: _of_equivariance,
     InvarianceReport: _of_invariance,
     LinearityReport: _of_linearity,
     ConvolutionReport: _of_convolution,
+    TiledComparison: _of_tiles,
 }

@@ -29,6 +29,7 @@ from shiftcheck.report.render.linearity import (
     show_matrix,
 )
 from shiftcheck.report.render.notebook import render_notebook
+from shiftcheck.report.render.seams import contents_of_seams, headline_of_seams, render_seams
 from shiftcheck.report.render.sentences import explain, headline
 from shiftcheck.report.render.sizes import contents_of_sizes, headline_of_sizes, render_sizes
 from shiftcheck.report.render.table import render_report, render_table
@@ -42,6 +43,7 @@ CONTENTS: dict[str, Callable[[Any], Contents]] = {
     "EffectiveHalo": contents_of_edges,
     "InputSizes": contents_of_sizes,
     "TilingPlan": contents_of_tiling,
+    "TiledComparison": contents_of_seams,
 }
 
 
@@ -61,6 +63,7 @@ renderers["headline", "ConvolutionReport"] = headline_of_convolution
 renderers["headline", "EffectiveHalo"] = headline_of_edges
 renderers["headline", "InputSizes"] = headline_of_sizes
 renderers["headline", "TilingPlan"] = headline_of_tiling
+renderers["headline", "TiledComparison"] = headline_of_seams
 renderers["html", "InvarianceReport"] = render_page_of_invariance
 renderers["text", "Report"] = render_report
 renderers["text", "InvarianceReport"] = render_invariance
@@ -69,6 +72,7 @@ renderers["text", "ConvolutionReport"] = explain_convolution
 renderers["text", "EffectiveHalo"] = render_edges
 renderers["text", "InputSizes"] = render_sizes
 renderers["text", "TilingPlan"] = render_tiling
+renderers["text", "TiledComparison"] = render_seams
 renderers["text", "OperatorMatrix"] = show_matrix
 
 __all__ = [
@@ -82,6 +86,7 @@ __all__ = [
     "render_notebook",
     "render_page",
     "render_report",
+    "render_seams",
     "render_sizes",
     "render_table",
     "render_tiling",

@@ -1,0 +1,1 @@
+"""Whether a model that runs tile by tile gives what it gives on the whole."""
