@@ -244,7 +244,8 @@ class Grids:
                     continue
                 along = [each[a] for each in margins]
                 unlike = first_unlike(there, self.whole, a, ends=ends) is not None
-                if unlike or is_emptied(there, self.whole, a) or (not ends and self._margins(there, a) != along):
+                unlike = unlike or is_emptied(there, self.whole, a)
+                if unlike or (not ends and self._margins(there, a) != along):
                     found.add(a)
         return sorted(found)
 
