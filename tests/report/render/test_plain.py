@@ -70,6 +70,12 @@ def test_so_many_samples_are_kept(layers: tuple[nn.Module, ...], words: str) -> 
     assert words in first_words(model, torch.randn(1, 1, 21), shifts=[(1,)])
 
 
+@pytest.mark.parametrize("model", [nn.Conv2d(1, 1, 7), nn.MaxPool2d(4)])
+def test_an_output_of_one_sample_sees_nothing_beyond_the_edge(model: nn.Module) -> None:
+    words = first_words(model, torch.randn(1, 1, 7, 7))
+    assert "after a shift, no sample of the output is left to compare" in words
+
+
 @pytest.mark.parametrize("model", [nn.PixelUnshuffle(3), nn.Unfold(3, stride=3)])
 def test_what_moves_samples_into_channels_keeps_them(model: nn.Module) -> None:
     words = first_words(model, torch.randn(1, 1, 12, 12), shifts=[(1, 0)])

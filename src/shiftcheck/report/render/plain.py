@@ -64,12 +64,19 @@ def first_sentence(report: Report, output: LayerResult, worst: ShiftResult | Non
     who = _who(report, output)
     where = _where(report)
     if report.verdict is not Verdict.BROKEN:
-        return (
-            f"It cannot be told whether {who} moves with the input: {report.reason.plain}{where}."
-        )
+        why = NONE_LEFT if _is_out_of_room(report, output) else report.reason.plain
+        return f"It cannot be told whether {who} moves with the input: {why}{where}."
     if report.guilty is not None and report.guilty.form is CauseForm.MIRRORED:
         return f"{_capital(who)} moves against the input, as in a mirror{where}."
     return f"{_capital(who)} does not move with the input: {_gap(report, worst)}{where}."
+
+
+NONE_LEFT = "after a shift, no sample of the output is left to compare"
+
+
+def _is_out_of_room(report: Report, output: LayerResult) -> bool:
+    """Whether samples are free of what lies beyond the edge, and too few to be shifted."""
+    return report.reason is Reason.NO_REGION and all(map(bool, output.valid))
 
 
 def _capital(text: str) -> str:

@@ -193,7 +193,9 @@ def _of_the_model(change: Change, report: Report) -> list[str]:
     for left_out, same in ((change.constants, "zero"), (change.factors, "one")):
         if left_out:
             names = ", ".join(map(repr, left_out))
-            which = "which depends on the place" if len(left_out) == 1 else "some of which do not move"
+            which = (
+                "which depends on the place" if len(left_out) == 1 else "some of which do not move"
+            )
             parts.append(f"leave {names} out, {which} ({same} does the same)")
     if change.circular_padding:
         crops = report.guilty is not None and report.guilty.form is CauseForm.AFTER_A_CROP
