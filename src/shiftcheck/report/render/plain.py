@@ -149,7 +149,8 @@ def in_plain_words(cause: Cause, stride: Fraction | None = None) -> str:
     if cause.kind is CauseKind.STRIDE and cause.detail:
         return cause.detail
     if cause.kind is CauseKind.STRIDE and cause.period:
-        return _kept(cause.op, cause.period, Fraction(cause.period) / abs(stride or cause.period))
+        apart = Fraction(cause.period) if stride is None else abs(stride)
+        return _kept(cause.op, cause.period, cause.period / apart)
     return cause.kind.plain
 
 
