@@ -467,3 +467,10 @@ def test_a_size_that_is_refused_is_told_with_those_that_do(
 def test_a_size_that_the_model_asks_for_itself() -> None:
     (rows, _) = sizes_of(Asking(24), 50, 50).axes
     assert rows.accepted == SizeSet(step=24, starts=(24,))
+
+
+@pytest.mark.parametrize("model", [nn.AdaptiveAvgPool1d(5), nn.Upsample(size=32)])
+def test_nothing_is_told_of_samples_whose_stride_depends_on_the_size(model: nn.Module) -> None:
+    (axis,) = shiftcheck.input_sizes(model, (1, 1, 40)).axes
+    assert axis.accepted.least == 1
+    assert (axis.valid, axis.comparable) == (None, None)

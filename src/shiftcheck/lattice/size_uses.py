@@ -62,12 +62,15 @@ def _leaving(
 ) -> SizeSet | None:
     """The sizes that leave ``enough`` valid samples, as far as it follows from those seen.
 
-    Where the smallest of them does not, all of the smallest are looked at.
+    Where the smallest of them does not, all of the smallest are looked at. None where the strides
+    depend on the size, as those of a resize to a fixed one: then nothing follows for other sizes.
     """
     if not any(seen.stretches or seen.lost for seen in found.taken.values()):
         return None
     if found.finite:
         return SizeSet(others=tuple(n for n, s in found.taken.items() if _leaves(s, enough, works)))
+    if _strides_vary(found, ask):
+        return None
     firsts = {n % found.period: n for n in found.starts}
     starts = []
     for n, seen in found.taken.items():
@@ -86,6 +89,15 @@ def _leaving(
     return SizeSet(
         step=found.period, starts=tuple(sorted(starts)), most=found.accepted.most
     ).simplest()
+
+
+def _strides_vary(found: Found, ask: Ask) -> bool:
+    """Whether the strides of the outputs are others a period away."""
+    n, seen = max(found.taken.items(), key=lambda pair: pair[0])
+    other = ask(n + found.period)
+    return bool(other.stretches and seen.stretches) and [s.stride for s in seen.stretches] != [
+        s.stride for s in other.stretches
+    ]
 
 
 def _leaves(seen: Seen, enough: Callable[[Stretch], int | None], works: bool) -> bool:

@@ -90,8 +90,9 @@ class AxisSizes:
 
     ``accepted``: the model takes them. Of these, ``even``: every layer with a stride reaches as far
     beyond one edge as beyond the other. ``valid``: some sample of every output is free of padding;
-    ``comparable``: enough of them for a fair comparison; both None where no output has the axis, or
-    it was not looked at. ``closed``: on a circular axis, every layer holds a whole number of
+    ``comparable``: enough of them for a fair comparison; both None where no output has the axis, it
+    was not looked at, or its strides depend on the size, so that nothing follows for other sizes.
+    ``closed``: on a circular axis, every layer holds a whole number of
     samples around it; None on an open one. ``period``: sizes so far apart are alike. ``sampled``:
     not every size of a period was run, for there are too many.
 

@@ -64,6 +64,13 @@ def test_the_axis_that_is_looked_at_as_a_whole_is_not_cut() -> None:
     assert {b.reach for b in plan.blocking} == {Reach.GLOBAL}
 
 
+def test_one_number_is_for_the_axes_that_are_cut() -> None:
+    x = torch.randn(1, 2, 30, 40)
+    plan = shiftcheck.tiling(lambda x: x + x.softmax(3), x, tile=12)
+    assert plan.tile == (12, 40)
+    assert shiftcheck.tiled(lambda x: x + x.softmax(3), plan).difference(x) == 0
+
+
 def axes_and_layers(model: nn.Module, x: torch.Tensor, tile: int | None = 24) -> list[str]:
     plan = shiftcheck.tiling(model, x, tile=tile)
     return [f"{b.layer}: {b.reach}" for b in plan.blocking]
@@ -264,3 +271,13 @@ def test_the_least_tile_leaves_a_last_one_that_the_model_takes() -> None:
     assert min(least) >= 2
     plan = shiftcheck.tiling(model, x, tile=least)
     assert shiftcheck.tiled(model, plan).difference(x) == 0
+
+
+def test_no_tile_is_so_small_that_nothing_is_left_of_it() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, scale_factor=0.5, mode="bilinear")  # raises on one pixel
+
+    x = torch.randn(1, 1, 12, 13)
+    plan = shiftcheck.tiling(model, x)
+    assert plan.tiles > 1
+    assert shiftcheck.tiled(model, plan).difference(x) < 1e-6

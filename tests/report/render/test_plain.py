@@ -57,6 +57,32 @@ def test_who_how_far_and_which_layer() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ((nn.Upsample(scale_factor=2), nn.MaxPool1d(3)), "it keeps 2 samples for every 3"),
+        ((nn.AdaptiveAvgPool1d(14),), "it keeps 2 samples for every 3"),
+        ((nn.Upsample(scale_factor=2), nn.MaxPool1d(6)), "it keeps one sample for every 3"),
+    ],
+)
+def test_so_many_samples_are_kept(layers: tuple[nn.Module, ...], words: str) -> None:
+    model = nn.Sequential(*layers, nn.Flatten(2), nn.Upsample(size=21))
+    assert words in first_words(model, torch.randn(1, 1, 21), shifts=[(1,)])
+
+
+@pytest.mark.parametrize("model", [nn.Conv2d(1, 1, 7), nn.MaxPool2d(4)])
+def test_an_output_of_one_sample_sees_nothing_beyond_the_edge(model: nn.Module) -> None:
+    words = first_words(model, torch.randn(1, 1, 7, 7))
+    assert "after a shift, no sample of the output is left to compare" in words
+
+
+@pytest.mark.parametrize("model", [nn.PixelUnshuffle(3), nn.Unfold(3, stride=3)])
+def test_what_moves_samples_into_channels_keeps_them(model: nn.Module) -> None:
+    words = first_words(model, torch.randn(1, 1, 12, 12), shifts=[(1, 0)])
+    assert "it works in blocks of 3 of the input" in words
+    assert "keeps" not in words
+
+
 def test_on_a_circle_it_is_rolled() -> None:
     conv, x = nn.Conv2d(1, 1, 3, padding=1), torch.randn(1, 1, 12, 13)
     words = first_words(conv, x, boundary="circular", shifts=[(0, -2)])

@@ -277,6 +277,13 @@ def test_no_golden_message_is_left_over() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == names
 
 
+def test_shifts_of_nothing_are_reproduced_too() -> None:
+    report = shiftcheck.check_equivariance(nn.ReLU(), torch.randn(1, 1, 8, 8), shifts=[(0, 0)])
+    assert "reproduce: shiftcheck.assert_equivariant(model, x, shifts=[(0, 0)], seed=0)" in str(
+        report
+    )
+
+
 def test_the_reproducing_line_reproduces() -> None:
     model, x = down_up(), torch.randn(1, 2, 16, 18)
     with pytest.raises(shiftcheck.NotEquivariantError) as caught:

@@ -244,6 +244,7 @@ class Grids:
                     continue
                 along = [each[a] for each in margins]
                 unlike = first_unlike(there, self.whole, a, ends=ends) is not None
+                unlike = unlike or is_emptied(there, self.whole, a)
                 if unlike or (not ends and self._margins(there, a) != along):
                     found.add(a)
         return sorted(found)
@@ -263,6 +264,20 @@ def first_unlike(one: Structure, other: Structure, axis: int, *, ends: bool) -> 
             return row
     more, fewer = sorted((one, other), key=lambda s: -len(s.rows))
     return more.rows[-1] if len(more.rows) > len(fewer.rows) else None
+
+
+def is_emptied(one: Structure, other: Structure, axis: int) -> bool:
+    """Whether a layer has no sample in one structure, and some in the other.
+
+    What a model does then is not told by a run without values, which may pass where one with
+    values raises.
+    """
+    return any(
+        isinstance(here := row.layout.axes[axis], Axis)
+        and isinstance(there := twin.layout.axes[axis], Axis)
+        and here.size == 0 < there.size
+        for row, twin in zip(one.rows, other.rows, strict=False)
+    )
 
 
 def untiled(pixels: int, *, circular: bool) -> TiledAxis:

@@ -256,15 +256,21 @@ class _Question:
         """The size of tiles: as asked for, within the memory, or one that reads little twice."""
         if self.tile is not None:
             self._check_tile(axes, self.tile)
-            return self.tile
+            return tuple(
+                axis.pixels if self._one_number_beside(axis) else size
+                for axis, size in zip(axes, self.tile, strict=True)
+            )
         if self.memory is not None:
             return largest_within(axes, needs, self.memory)
         return smallest_tile(axes, OVERHEAD).tile
 
+    def _one_number_beside(self, axis: TiledAxis) -> bool:
+        """Whether one number was given for all axes, which is not meant for one that is not cut."""
+        return not isinstance(self.broad, Sequence) and axis.step >= axis.pixels
+
     def _check_tile(self, axes: tuple[TiledAxis, ...], tile: Sizes) -> None:
         for a, (axis, size) in enumerate(zip(axes, tile, strict=True)):
-            alone = isinstance(self.broad, int) and axis.step >= axis.pixels
-            if alone or axis.fits(size):
+            if self._one_number_beside(axis) or axis.fits(size):
                 continue
             near = " or ".join(map(str, axis.nearest(size)))
             if axis.least >= axis.pixels:

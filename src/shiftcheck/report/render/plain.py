@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult, Verdict
@@ -63,12 +64,19 @@ def first_sentence(report: Report, output: LayerResult, worst: ShiftResult | Non
     who = _who(report, output)
     where = _where(report)
     if report.verdict is not Verdict.BROKEN:
-        return (
-            f"It cannot be told whether {who} moves with the input: {report.reason.plain}{where}."
-        )
+        why = NONE_LEFT if _is_out_of_room(report, output) else report.reason.plain
+        return f"It cannot be told whether {who} moves with the input: {why}{where}."
     if report.guilty is not None and report.guilty.form is CauseForm.MIRRORED:
         return f"{_capital(who)} moves against the input, as in a mirror{where}."
     return f"{_capital(who)} does not move with the input: {_gap(report, worst)}{where}."
+
+
+NONE_LEFT = "after a shift, no sample of the output is left to compare"
+
+
+def _is_out_of_room(report: Report, output: LayerResult) -> bool:
+    """Whether samples are free of what lies beyond the edge, and too few to be shifted."""
+    return report.reason is Reason.NO_REGION and all(map(bool, output.valid))
 
 
 def _capital(text: str) -> str:
@@ -104,7 +112,7 @@ def _where(report: Report) -> str:
     kind = "" if op == guilty.layer else f", {op}"
     hides = guilty.hides is report.reason is not Reason.NONE
     said = hides and guilty.form is not CauseForm.LEAK
-    does = "" if said else f": {in_plain_words(guilty)}"
+    does = "" if said else f": {in_plain_words(guilty, _stride(guilty, report))}"
     return f" (layer {guilty.layer!r}{kind}{does})"
 
 
@@ -117,17 +125,39 @@ def _op(guilty: Cause, report: Report) -> str:
     return guilty.op if row is None else row.op
 
 
-def in_plain_words(cause: Cause) -> str:
-    """What a layer does, in few words.
+def _stride(cause: Cause, report: Report) -> Fraction | None:
+    """The pixels between two samples of a layer, along the axis of its cause, where known."""
+    row = next((row for row in report.layers if row.name == cause.layer), None)
+    return None if row is None or not row.stride else row.stride[cause.axis or 0]
+
+
+BLOCKWISE = frozenset({"pixel_unshuffle", "im2col"})
+"""Operations that move the samples of a block into channels, so that none is left out."""
+
+
+def in_plain_words(cause: Cause, stride: Fraction | None = None) -> str:
+    """What a layer does, in few words; ``stride``: the pixels between two of its samples.
 
     Example:
         >>> in_plain_words(Cause(kind=CauseKind.STRIDE, period=4))
         'it keeps one sample for every 4 of the input'
+        >>> in_plain_words(Cause(kind=CauseKind.STRIDE, period=3), Fraction(3, 2))
+        'it keeps 2 samples for every 3 of the input'
     """
     if cause.form is CauseForm.LEAK:
         return "a value is taken out of a tensor"
     if cause.kind is CauseKind.STRIDE and cause.detail:
         return cause.detail
     if cause.kind is CauseKind.STRIDE and cause.period:
-        return f"it keeps one sample for every {cause.period} of the input"
+        apart = Fraction(cause.period) if stride is None else abs(stride)
+        return _kept(cause.op, cause.period, cause.period / apart)
     return cause.kind.plain
+
+
+def _kept(op: str, period: int, samples: Fraction) -> str:
+    if op in BLOCKWISE or samples >= period:
+        return f"it works in blocks of {period} of the input"
+    if samples.denominator != 1:
+        return CauseKind.STRIDE.plain
+    many = "one sample" if samples == 1 else f"{samples} samples"
+    return f"it keeps {many} for every {period} of the input"

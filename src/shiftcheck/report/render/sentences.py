@@ -327,4 +327,5 @@ def _end_of_space(report: Report) -> list[str]:
 def reproduce(report: Report, output: LayerResult) -> str:
     """The call that shows the worst shift again."""
     worst = _worst(report, output)
-    return assertion(report, shifts=[worst.shift] if worst is not None else ())
+    given = report.shifts if report.shifts_given else ()
+    return assertion(report, shifts=given if worst is None else [worst.shift])
