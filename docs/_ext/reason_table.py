@@ -7,7 +7,7 @@ from typing import Any
 from shiftcheck.report import Reason
 
 PAGE = "reasons"
-CHECKS = ("equivariance", "invariance", "linearity")
+CHECKS = ("equivariance", "invariance", "linearity", "tiles")
 
 
 def mark(check: str) -> str:

@@ -19,6 +19,7 @@ class Hints(NamedTuple):
     equivariance: str | None = None
     invariance: str | None = None
     linearity: str | None = None
+    tiles: str | None = None
 
 
 NOTHING = ""
@@ -329,7 +330,7 @@ class Reason(Word):
     UNCUT = (
         "nothing was cut",
         "the model was called on all of the input at once, so that no tile was seen",
-        Hints(),
+        Hints(tiles="give a callable that cuts its input, or a smaller tile"),
     )
     DIFFERS = (
         "the convolution found differs from the operator",
