@@ -53,10 +53,9 @@ def compare_tiled(
             or neither. When left out, 64 eps of the output's type.
         spatial_dims: the spatial dimensions of x; all from the third on when left out.
 
-    Returns:
-        A record whose verdict is SAME, DIFFERENT with its faults, or INCONCLUSIVE with its reason:
-        outputs that are constant, dead, not finite or random are never the same, and neither is
-        anything where the model was called on the whole only.
+    Returns a record whose verdict is SAME, DIFFERENT with its faults, or INCONCLUSIVE with its
+    reason. Outputs that are constant, dead, not finite or random are never the same, and neither is
+    anything where the model was called on the whole only.
 
     Raises:
         InputError: for arguments that cannot be used.
