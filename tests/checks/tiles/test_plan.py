@@ -281,3 +281,10 @@ def test_no_tile_is_so_small_that_nothing_is_left_of_it() -> None:
     plan = shiftcheck.tiling(model, x)
     assert plan.tiles > 1
     assert shiftcheck.tiled(model, plan).difference(x) < 1e-6
+
+
+@pytest.mark.parametrize(("factor", "noted"), [(2, False), (3, True), (1.5, True), (0.25, False)])
+def test_rounded_coordinates_are_noted(factor: float, noted: bool) -> None:
+    model = nn.Sequential(nn.Conv1d(1, 1, 3), nn.Upsample(scale_factor=factor, mode="linear"))
+    plan = shiftcheck.tiling(model, (1, 1, 482))
+    assert any("'1' resizes by a ratio" in note for note in plan.notes) == noted

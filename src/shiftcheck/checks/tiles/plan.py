@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from shiftcheck.checks.tiles.memory import Needs, largest_within
 from shiftcheck.checks.tiles.structure import Sizes, Structure, Structures, with_pooled
 from shiftcheck.checks.tiles.wishes import read_memory, read_tile
 from shiftcheck.errors import InputError
+from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.tiles import described
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.plan import Model, Plan
@@ -150,6 +152,11 @@ def _can_run(plan: TilingPlan, needs: Needs) -> bool:
     """Whether the model may be run on the whole image."""
     needed = needs.bytes_of(tuple(axis.pixels for axis in plan.axes))
     return needed is not None and needed <= (plan.memory_bound or EFFECT_WITHIN)
+
+
+def _is_dyadic(ratio: Fraction) -> bool:
+    """Whether a ratio is a power of two, or such a part."""
+    return all((n & (n - 1)) == 0 for n in (abs(ratio.numerator), ratio.denominator))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -344,7 +351,22 @@ class _Question:
         untiled_axes = [a for a, axis in enumerate(axes) if axis.step >= axis.pixels > 1]
         if len(untiled_axes) == len(axes):
             return []
-        return [f"axis {a} is not cut: each tile holds all of it" for a in untiled_axes]
+        uncut = [f"axis {a} is not cut: each tile holds all of it" for a in untiled_axes]
+        return uncut + [
+            f"{name!r} resizes by a ratio that is no power of two: torch rounds its coordinates,"
+            " and linear and cubic modes then differ from the whole by more than 64 eps, the more"
+            " the farther a tile begins from the first sample"
+            for name in self._rounding()
+        ]
+
+    def _rounding(self) -> list[str]:
+        """The layers that interpolate at coordinates which are rounded."""
+        resizing = [row for row in self.whole.rows if "upsample" in row.op.lower()]
+        return [
+            row.name
+            for row in resizing
+            if any(isinstance(s, Axis) and not _is_dyadic(s.stride) for s in row.layout.axes)
+        ]
 
     def _sizes(self, axes: tuple[TiledAxis, ...], needs: Needs) -> tuple[TileSize, ...]:
         """Some sizes that work, from the least on, each about twice as large as the one before."""
