@@ -93,7 +93,7 @@ def look(text: str) -> None:
         "x = shiftcheck.strategies.sample_signal((1, 1, 4, 4), kind='white', seed=0)",
         "shiftcheck.assert_equivariant(model, x, shifts=[(1, 0)], seed=0)",
     ]
-    assert "remedy: lattice=2, if that is all that the network promises" in whole
+    assert "remedy: shift by multiples of 2 pixels (lattice=2 in a property test):" in whole
     for name in ("test_own", "TestCase.test_in_a_case"):
         own = part(text, name)
         assert re.search(r"\n>       shiftcheck.assert_equivariant\(NET, x", own)

@@ -72,9 +72,11 @@ def test_what_fails_says_why_and_shows_the_users_own_lines_only(project: Project
     assert code == 1
     assert "8 failed, 5 passed" in text
     failures = text.split("= FAILURES =")[1].split("= shiftcheck =")[0]
-    assert "NotEquivariantError: Step on 1x2x16x24: BROKEN over 9 shifts" in failures
+    assert "NotEquivariantError: The output does not move with the input: when the" in failures
+    assert "Step on 1x2x16x24: BROKEN over 9 shifts" in failures
     assert "first guilty layer: 'stencil' (conv2d), cause PADDING" in failures
-    assert "InconclusiveError: Keywords on 1x1x96: INCONCLUSIVE (not spatial)" in failures
+    assert "InconclusiveError: It cannot be told whether the output moves with the" in failures
+    assert "Keywords on 1x1x96: INCONCLUSIVE (not spatial)" in failures
     assert "no valid region" in failures
     assert "at least 28 x 28" in failures
     assert "InputError: x has shape (64, 64): give [batch, channels, *spatial]" in failures
