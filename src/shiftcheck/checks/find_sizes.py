@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from shiftcheck.checks.prepare import with_gradients_if_needed
+from shiftcheck.checks.prepare import planned_with_gradients_if_needed
 from shiftcheck.checks.read_geometry import structure_plan
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.sizes_taken import sizes_taken
@@ -54,8 +53,4 @@ def input_sizes(
         fixed=fixed,
         outputs=outputs,
     )
-    return with_gradients_if_needed(
-        lambda gradients: sizes_taken(
-            replace(plan, inputs=replace(plan.inputs, gradients=gradients)), model
-        )
-    )
+    return planned_with_gradients_if_needed(plan, lambda each: sizes_taken(each, model))

@@ -13,7 +13,7 @@ from shiftcheck.checks.black_boxes import note, seen_as
 from shiftcheck.checks.given_model import check_model
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
-from shiftcheck.measuring.plan import Model
+from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.measuring.signals.read_arguments import read_inputs
 from shiftcheck.report.causes import Cause
@@ -137,6 +137,13 @@ def with_gradients_if_needed(check: Callable[[bool], Noted]) -> Noted:
         if not needs_gradients(error):
             raise
     return noted(check(True), GRADIENTS)
+
+
+def planned_with_gradients_if_needed(plan: Plan, check: Callable[[Plan], Noted]) -> Noted:
+    """What a check of a plan gives, outside inference mode where the model needs gradients."""
+    return with_gradients_if_needed(
+        lambda gradients: check(replace(plan, inputs=replace(plan.inputs, gradients=gradients)))
+    )
 
 
 def as_black_box_if_needed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from shiftcheck.checks.circumstances import causes_of, circumstances
 from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.layer_geometry import layer_result
-from shiftcheck.checks.prepare import dtype_of, prepared, with_gradients_if_needed
+from shiftcheck.checks.prepare import dtype_of, planned_with_gradients_if_needed, prepared
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.structure_pass import read_structure
@@ -59,11 +58,7 @@ def geometry(
         fixed=fixed,
         outputs=outputs,
     )
-    return with_gradients_if_needed(
-        lambda gradients: _structure(
-            replace(plan, inputs=replace(plan.inputs, gradients=gradients))
-        )
-    )
+    return planned_with_gradients_if_needed(plan, _structure)
 
 
 def structure_plan(

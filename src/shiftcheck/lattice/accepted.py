@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from shiftcheck.lattice.outlook import Stretch
+from shiftcheck.lattice.sizes import prime_factors
 from shiftcheck.report.sizes import SizeSet
 
 EVERY = 64
@@ -321,19 +322,3 @@ class _Search:
             finite=True,
             sampled=True,
         )
-
-
-def prime_factors(number: int) -> list[int]:
-    """The prime factors, the smallest first, each as often as it divides.
-
-    Example:
-        >>> prime_factors(24)
-        [2, 2, 2, 3]
-    """
-    factors, divisor = [], 2
-    while number > 1:
-        while number % divisor == 0:
-            factors.append(divisor)
-            number //= divisor
-        divisor += 1
-    return factors

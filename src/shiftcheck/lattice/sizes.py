@@ -238,7 +238,7 @@ def _in_steps(size: int, seen: Outlook, tiny: int) -> Asked:
     least, step = first
     if least == size:
         return size, 0
-    for factor in _prime_factors(step):
+    for factor in prime_factors(step):
         finer = step // factor
         outcome = yield least - finer
         if outcome in (Outcome.OTHER, Outcome.REFUSED):
@@ -278,11 +278,11 @@ def _first_in_steps(
     return size, step
 
 
-def _prime_factors(number: int) -> list[int]:
+def prime_factors(number: int) -> list[int]:
     """The prime factors, the smallest first, each as often as it divides.
 
     Example:
-        >>> _prime_factors(24)
+        >>> prime_factors(24)
         [2, 2, 2, 3]
     """
     factors, divisor = [], 2

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from shiftcheck.checks.prepare import with_gradients_if_needed
+from shiftcheck.checks.prepare import planned_with_gradients_if_needed
 from shiftcheck.checks.read_geometry import structure_plan
 from shiftcheck.errors import ModelError
 from shiftcheck.lattice.axis import Axis
@@ -97,11 +97,7 @@ class Question:
                 fixed=self.fixed,
                 outputs=self.outputs,
             )
-            return with_gradients_if_needed(
-                lambda gradients: _read(
-                    replace(plan, inputs=replace(plan.inputs, gradients=gradients))
-                )
-            )
+            return planned_with_gradients_if_needed(plan, _read)
         except ModelError as error:
             return error
 

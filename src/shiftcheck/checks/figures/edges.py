@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from shiftcheck.checks.circumstances import circumstances
 from shiftcheck.checks.explained import explaining_errors
-from shiftcheck.checks.prepare import check_options, dtype_of, prepared, with_gradients_if_needed
+from shiftcheck.checks.prepare import (
+    check_options,
+    dtype_of,
+    planned_with_gradients_if_needed,
+    prepared,
+)
 from shiftcheck.checks.read_geometry import is_shape
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.edge_runs import Felt, LayerRuns, edge_runs, quantiles
@@ -84,14 +88,8 @@ def effective_halo(
     plan = Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training, seed=seed)
     if all(plan.inputs.circular):
         raise InputError(f"boundary={boundary!r}: a circle has no edge that could be unknown")
-    return with_gradients_if_needed(
-        lambda gradients: _measured(
-            replace(plan, inputs=replace(plan.inputs, gradients=gradients)),
-            allowed,
-            shares,
-            draws,
-            layers=layers,
-        )
+    return planned_with_gradients_if_needed(
+        plan, lambda each: _measured(each, allowed, shares, draws, layers=layers)
     )
 
 
