@@ -281,3 +281,32 @@ def test_only_the_table_that_depends_on_the_place_is_left_out() -> None:
     report = shiftcheck.check_equivariance(ScaledTable(), image(16, 18))
     working = [trial.change for trial in report.trials if trial.works]
     assert working == [Change(constants=("table",))]
+
+
+class Held(nn.Module):
+    """Two tables, one of them a buffer that is not stored, and a gain for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv()
+        self.gain = nn.Parameter(torch.tensor([[[0.5]], [[2.0]]]))
+        self.rows = nn.ParameterList([torch.randn(16, 1)])
+        self.register_buffer("waves", torch.arange(18.0).sin(), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x) * self.gain + self.rows[0] + self.waves
+        return y
+
+
+def test_all_tables_that_depend_on_the_place_are_left_out_and_nothing_else() -> None:
+    model, x = Held(), image(16, 18)
+    kept = {name: t.clone() for name, t in (*model.named_parameters(), *model.named_buffers())}
+    with pytest.raises(shiftcheck.NotEquivariantError) as caught:
+        shiftcheck.assert_equivariant(model, x)
+    text = str(caught.value)
+    assert "leave 'waves', 'rows.0' out, which depend on the place" in text
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        assert torch.equal(tensor, kept[name])
+    lines = text[text.index("place (zero does the same):") :].splitlines()[1:]
+    pasted = "\n".join(line.strip() for line in lines if line.startswith("    "))
+    exec(pasted, {"torch": torch, "shiftcheck": shiftcheck, "model": model, "x": x})

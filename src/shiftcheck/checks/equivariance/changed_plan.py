@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -12,8 +10,7 @@ from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs
 from shiftcheck.measuring.signals.resized import resized
 from shiftcheck.report.equivariance import Change
-from shiftcheck.tracing.modules import in_dtype, modules_of
-from shiftcheck.tracing.restoring.state import exchanged
+from shiftcheck.tracing.modules import in_dtype
 
 
 def changed(plan: Plan, change: Change, share: float = 1.0) -> Plan:
@@ -55,34 +52,6 @@ def _changed_inputs(inputs: Inputs, change: Change) -> Inputs:
         circles = tuple(b == "circular" for b in change.boundary)
         inputs = replace(inputs, circular=circles, measured={})
     return inputs.in_dtype(getattr(torch, change.dtype)) if change.dtype else inputs
-
-
-Values = Callable[[torch.Tensor], torch.Tensor]
-
-ZEROS: Values = torch.zeros_like
-ONES: Values = torch.ones_like
-
-
-@contextmanager
-def with_parameters(plan: Plan, change: Change) -> Iterator[None]:
-    """Have zeros and ones in the parameters that a change names so."""
-    named = {
-        f"{path}.{name}" if path else name: parameter
-        for path, module in _paths(plan)
-        for name, parameter in module.named_parameters(recurse=False)
-    }
-    with (
-        exchanged([named[name] for name in change.constants], ZEROS),
-        exchanged([named[name] for name in change.factors], ONES),
-    ):
-        yield
-
-
-def _paths(plan: Plan) -> list[tuple[str, torch.nn.Module]]:
-    whole = plan.model
-    if isinstance(whole, torch.nn.Module):
-        return list(whole.named_modules())
-    return [("", module) for module in modules_of(whole)]
 
 
 def _noise(inputs: Inputs) -> Inputs:

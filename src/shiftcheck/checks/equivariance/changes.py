@@ -9,6 +9,7 @@ from itertools import takewhile
 
 import torch
 
+from shiftcheck.checks.equivariance.tables import tables_left_out
 from shiftcheck.checks.equivariance.too_little import smaller_shifts
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import next_on_the_circle, next_that_fits
@@ -19,9 +20,6 @@ from shiftcheck.tracing.precision import eps_of
 
 MOST_LAYERS = 3
 """How many layers before the guilty one are tried as the last of a check."""
-
-MOST_TABLES = 4
-"""How many parameters are left out at most, to see whether they depend on the place."""
 
 MOST_STEPS = 8
 """How many periods of layers are tried as what divides a size that would fit."""
@@ -75,10 +73,11 @@ def _for_breaks(report: Report, plan: Plan) -> Iterator[Change]:
     )
     if padded:
         yield Change(circular_padding=True)
-    for table in _tables_left_out(report, plan):
-        yield table
+    tables = _without_tables(report, plan)
+    if tables is not None:
+        yield tables
         if padded:
-            yield replace(table, circular_padding=True)
+            yield replace(tables, circular_padding=True)
     multiples = _multiples(report, plan)
     if multiples and report.reason != Reason.AGAINST_RULES:
         yield Change(multiples=multiples)
@@ -94,27 +93,11 @@ def _for_breaks(report: Report, plan: Plan) -> Iterator[Change]:
                 yield Change(size=size, circular_padding=True)
 
 
-def _tables_left_out(report: Report, plan: Plan) -> Iterator[Change]:
-    """Parameters that may be what depends on the place, as if they were not there.
-
-    Those of the user's own modules and of embeddings, one by one and all together; weights of
-    torch's layers are none.
-    """
+def _without_tables(report: Report, plan: Plan) -> Change | None:
+    """With what depends on the place left out, where that is a parameter or a buffer."""
     causes = [c for c in report.causes if c.kind is CauseKind.POSITION and not c.latent]
-    if not causes or not isinstance(plan.model, torch.nn.Module):
-        return
-    names = tuple(
-        f"{path}.{name}" if path else name
-        for path, module in plan.model.named_modules()
-        if isinstance(module, torch.nn.Embedding)
-        or not type(module).__module__.startswith("torch.nn.")
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter.is_floating_point() and parameter.numel() > 1
-    )[:MOST_TABLES]
-    scaled = causes[0].op.startswith(("mul", "div"))
-    each = [(name,) for name in names]
-    for left_out in [*each, names] if len(names) > 1 else each:
-        yield Change(factors=left_out) if scaled else Change(constants=left_out)
+    scaled = bool(causes) and causes[0].op.startswith(("mul", "div"))
+    return tables_left_out(plan, scaled) if causes else None
 
 
 def _sizes_that_fit(report: Report, plan: Plan) -> Iterator[Change]:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
-from shiftcheck.checks.equivariance.changed_plan import changed, with_parameters
+from shiftcheck.checks.equivariance.changed_plan import changed
 from shiftcheck.checks.equivariance.changes import (
     are_multiples,
     at_the_same_size,
@@ -16,6 +16,7 @@ from shiftcheck.checks.equivariance.changes import (
     period_of,
 )
 from shiftcheck.checks.equivariance.examine import examine, with_shifts
+from shiftcheck.checks.equivariance.tables import left_out
 from shiftcheck.checks.trials import Trials, until_one_works
 from shiftcheck.lattice.sizes import Smallest
 from shiftcheck.measuring.effort import EffortSpentError
@@ -114,7 +115,7 @@ def _needing(report: Report, plan: Plan, smallest: Smallest) -> Report:
 
 def _tried(plan: Plan, before: Report, change: Change) -> Trial | None:
     """The outcome of the check with a change; None where the model does not run like that."""
-    named = with_parameters(plan, change) if change.constants or change.factors else nullcontext()
+    named = left_out(plan, change) if change.constants or change.factors else nullcontext()
     try:
         with named:
             other, notes = with_shifts(changed(plan, change, _share(before, change)))

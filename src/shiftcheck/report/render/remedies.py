@@ -66,9 +66,7 @@ def _to_paste(change: Change, report: Report) -> list[str]:
     """The lines that make the change, and check it; none where the model has to be rewritten."""
     filled = {"zeros_": change.constants, "ones_": change.factors}
     lines = [
-        f"torch.nn.init.{fill}(model.get_parameter({name!r}))"
-        for fill, names in filled.items()
-        for name in names
+        f"torch.nn.init.{fill}({_tensor(name)})" for fill, names in filled.items() for name in names
     ]
     if change.signal and report.dtype not in FLOATING:
         return []
@@ -78,6 +76,14 @@ def _to_paste(change: Change, report: Report) -> list[str]:
             return []
         lines += circular
     return [*lines, assertion(report, change)]
+
+
+def _tensor(name: str) -> str:
+    """A parameter or a buffer of the model, by its path."""
+    path, _, own = name.rpartition(".")
+    if not own.isidentifier():
+        return f"model.get_parameter({name!r})"
+    return f"model.get_submodule({path!r}).{own}" if path else f"model.{own}"
 
 
 def _pad_circularly(report: Report) -> list[str]:
@@ -193,8 +199,8 @@ def _of_the_model(change: Change, report: Report) -> list[str]:
     for left_out, same in ((change.constants, "zero"), (change.factors, "one")):
         if left_out:
             names = ", ".join(map(repr, left_out))
-            some = "which depends" if len(left_out) == 1 else "some of which depend"
-            parts.append(f"leave {names} out, {some} on the place ({same} does the same)")
+            depends = "depends" if len(left_out) == 1 else "depend"
+            parts.append(f"leave {names} out, which {depends} on the place ({same} does the same)")
     if change.circular_padding:
         crops = report.guilty is not None and report.guilty.form is CauseForm.AFTER_A_CROP
         parts.append("pad circularly first and crop then" if crops else "pad circularly")
