@@ -30,7 +30,7 @@ PASSING, REPORT, STATIC = 1.05, 1.4, 1.5
 TIMES, AT_LEAST, STATIC_PASSES = 4, 1.5, 12
 """What a check that does not pass may cost: bare passes or seconds, and static passes."""
 
-FIRST_CHECK, IMPORT, EXAMPLE = 0.3, 0.1, 0.05
+FIRST_CHECK, IMPORT, EXAMPLE, HELP, INVARIANCE = 0.3, 0.1, 0.05, 0.3, 2.0
 """Seconds."""
 
 STATIC_MEMORY = 200.0
@@ -200,7 +200,7 @@ def starting(how: How) -> Iterator[Figure]:
         value = median(run[name] for run in runs[1:])
         yield alone("starting", "a convolution", name, value, how.rounds, bound)
     helping = median(helped[1:])
-    yield alone("starting", "-", "shiftcheck --help, the whole process", helping, how.rounds)
+    yield alone("starting", "-", "shiftcheck --help, the whole process", helping, how.rounds, HELP)
 
 
 def others(how: How) -> Iterator[Figure]:
@@ -216,7 +216,8 @@ def others(how: How) -> Iterator[Figure]:
     name = "two convolutions"
     yield alone("others", name, "property test, per example", example, how.rounds, EXAMPLE)
     invariance = took["invariance"]
-    yield alone("others", "small ResNet", "invariance of its scores", invariance, how.rounds)
+    what = "invariance of its scores"
+    yield alone("others", "small ResNet", what, invariance, how.rounds, INVARIANCE)
 
 
 def alone(
