@@ -167,7 +167,7 @@ class Change:
     ``dtype``: model and input were in this type. ``tolerances``: rtol and atol were left out.
     ``evaluation``: the model was in eval mode. ``fixed``: these arguments stood still as well.
     ``outputs``: these outputs counted. ``constants``, ``factors``: these parameters were zero, and
-    one.
+    one. ``blurred``: before the strides of these layers, which are given, results were averaged.
 
     Example:
         >>> import torch, shiftcheck
@@ -191,6 +191,7 @@ class Change:
     outputs: tuple[str | int, ...] = ()
     constants: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
+    blurred: tuple[tuple[str, int], ...] = ()
 
     def moves(self, before: Sequence[tuple[float, ...]]) -> tuple[tuple[float, ...], ...]:
         """The shifts, instead of those before: its own, or multiples along each axis that moved.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -310,3 +311,43 @@ def test_all_tables_that_depend_on_the_place_are_left_out_and_nothing_else() -> 
     lines = text[text.index("place (zero does the same):") :].splitlines()[1:]
     pasted = "\n".join(line.strip() for line in lines if line.startswith("    "))
     exec(pasted, {"torch": torch, "shiftcheck": shiftcheck, "model": model, "x": x})
+
+
+class Sampled(nn.Module):
+    """Every second sample of a smooth signal, brought back to the size of the input."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.down, self.up = layer, nn.Upsample(scale_factor=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.up(self.down(x))
+        return y
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.MaxPool2d(2), nn.Conv2d(2, 2, 3, 2, 1), nn.MaxPool2d(3, 2, 1)]
+)
+def test_an_average_before_the_stride_is_tried_as_it_is_printed(layer: nn.Module) -> None:
+    model, x = Sampled(layer), image(16, 18)
+    report = shiftcheck.check_equivariance(model, x)
+    trial = next(t for t in report.trials if t.change.blurred)
+    assert trial.change.blurred == (("down", 2),)
+    assert model.down is layer
+    assert set(layer.stride if isinstance(layer.stride, tuple) else (layer.stride,)) == {2}
+    dense = copy.deepcopy(layer)
+    dense.stride = 1  # type: ignore[assignment]
+    model.down = nn.Sequential(dense, nn.AvgPool2d(2, ceil_mode=True))
+    again = shiftcheck.check_equivariance(model, x, shifts=report.shifts)
+    assert again.relative_error == pytest.approx(trial.relative_error, rel=1e-4)
+    model.down = layer
+    text = str(report)
+    if "or average before the stride" in text:
+        lines = text[text.index("or average before") :].splitlines()[1:]
+        block = itertools.takewhile(lambda line: line.startswith("    "), lines)
+        pasted = "\n".join(line.strip() for line in block if line[-1:] != ":")
+        exec(pasted, {"torch": torch, "model": model})
+        pasted_report = shiftcheck.check_equivariance(model, x, shifts=report.shifts)
+        assert pasted_report.relative_error == pytest.approx(trial.relative_error, rel=1e-4)
+    else:
+        assert "an average before the stride helps little" in text

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
+from shiftcheck.checks.equivariance.blurring import averaged, blurred
 from shiftcheck.checks.equivariance.changed_plan import changed
 from shiftcheck.checks.equivariance.changes import (
     are_multiples,
@@ -44,6 +45,8 @@ def diagnosed(report: Report, plan: Plan) -> Report:
         if report.needed is not None:
             return _with(report, until_one_works(earlier_layers(report), attempt))
     report = _with(report, until_one_works(at_the_same_size(report, plan), attempt))
+    if report.verdict is Verdict.BROKEN and (blur := blurred(report, plan)) is not None:
+        report = _with(report, until_one_works([blur], attempt))
     if any(trial.works for trial in report.trials):
         return report
     if report.reason == Reason.TOO_LITTLE:
@@ -115,9 +118,10 @@ def _needing(report: Report, plan: Plan, smallest: Smallest) -> Report:
 
 def _tried(plan: Plan, before: Report, change: Change) -> Trial | None:
     """The outcome of the check with a change; None where the model does not run like that."""
-    named = left_out(plan, change) if change.constants or change.factors else nullcontext()
+    tables = left_out(plan, change) if change.constants or change.factors else nullcontext()
+    averages = averaged(plan, change) if change.blurred else nullcontext()
     try:
-        with named:
+        with tables, averages:
             other, notes = with_shifts(changed(plan, change, _share(before, change)))
             report = examine(other, notes).report
     except Exception:  # the model cannot be copied or run like that, whatever it raises

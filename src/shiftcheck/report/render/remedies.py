@@ -40,9 +40,9 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
         pasted = [f"    {line}" for line in _to_paste(change, report)]
         lines += [f"remedy: {_words(change, report)}{':' * bool(pasted)}", *pasted]
     if not working:
-        tried = "; ".join(_words(t.change, report) for t in report.trials if not t.change.boundary)
+        tried = "; ".join(_words(t.change, report) for t in report.trials if _is_listed(t.change))
         lines += [f"tried in vain: {tried}"] if tried else []
-    lines += _in_the_model(report, working)
+    lines += _blurred(report, output) or _in_the_model(report, working)
     lines += [*_on_a_circle(report, working), *_too_costly_size(report), *_not_tried(report)]
     if report.reason is Reason.NOT_SPATIAL:
         lines.append("or: shiftcheck.assert_invariant(model, x), if the output is not to change")
@@ -50,6 +50,34 @@ def remedies(report: Report, output: LayerResult) -> list[str]:
     if lacks_rule(report):
         return lines + _rule_to_add(report)
     return lines if working else lines + _hint(report)
+
+
+def _is_listed(change: Change) -> bool:
+    """Whether a change is told among those that were tried, not by a line of its own."""
+    return not change.boundary and not change.blurred
+
+
+def _blurred(report: Report, output: LayerResult) -> list[str]:
+    """The layers that make the error of a stride smaller, and by how much."""
+    trial = next((t for t in report.trials if t.change.blurred), None)
+    before = output.relative_error
+    if trial is None or trial.relative_error is None or not before:
+        return []
+    left = f"{off_by(trial.relative_error)} in the place of {off_by(before)}"
+    if trial.relative_error > WORTH_IT * before:
+        return [f"an average before the stride helps little: the output is then off by {left}"]
+    average = f"torch.nn.AvgPool{len(report.boundary)}d"
+    lines = [f"or average before the stride, and the output is off by {left}:"]
+    for name, step in trial.change.blurred:
+        layer = f"model.get_submodule({name!r})"
+        lines.append(f"    {layer}.stride = 1")
+        pool = f"{average}({step}, ceil_mode=True)"
+        lines.append(f"    model.set_submodule({name!r}, torch.nn.Sequential({layer}, {pool}))")
+    return lines
+
+
+WORTH_IT = 0.8
+"""An error that is not smaller than this share of the one before is not told."""
 
 
 def _in_the_model(report: Report, working: Sequence[Change]) -> list[str]:
