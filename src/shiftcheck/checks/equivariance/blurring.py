@@ -67,8 +67,8 @@ def averaged(plan: Plan, change: Change) -> Iterator[None]:
 
 def _exchange(model: Any, name: str, step: int) -> tuple[torch.nn.Module, str, torch.nn.Module]:
     path, _, own = name.rpartition(".")
-    parent: torch.nn.Module = model.get_submodule(path)
-    module = model.get_submodule(name)
+    modules: dict[str, torch.nn.Module] = dict(model.named_modules())
+    parent, module = modules[path], modules[name]
     dense: Any = copy.copy(module)
     dense.stride = 1
     average = STRIDED[type(module)](step, ceil_mode=True)

@@ -85,8 +85,9 @@ def left_out(plan: Plan, change: Change) -> Iterator[None]:
 
 
 def _named(model: Any, names: Sequence[str]) -> list[torch.Tensor]:
+    modules = dict(model.named_modules()) if names else {}  # scripted ones have no get_submodule
     found = []
     for name in names:
         path, _, own = name.rpartition(".")
-        found.append(dict(_held(model.get_submodule(path)))[own])
+        found.append(dict(_held(modules[path]))[own])
     return found
