@@ -111,7 +111,9 @@ def _tensor(name: str) -> str:
     path, _, own = name.rpartition(".")
     if not own.isidentifier():
         return f"model.get_parameter({name!r})"
-    return f"model.get_submodule({path!r}).{own}" if path else f"model.{own}"
+    if all(part.isidentifier() for part in name.split(".")):
+        return f"model.{name}"
+    return f"model.get_submodule({path!r}).{own}"
 
 
 def _pad_circularly(report: Report) -> list[str]:
