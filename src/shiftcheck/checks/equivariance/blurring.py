@@ -62,7 +62,7 @@ def averaged(plan: Plan, change: Change) -> Iterator[None]:
         yield
     finally:
         for parent, own, module in replaced:
-            parent._modules[own] = module
+            parent.register_module(own, module)
 
 
 def _exchange(model: Any, name: str, step: int) -> tuple[torch.nn.Module, str, torch.nn.Module]:
@@ -72,5 +72,5 @@ def _exchange(model: Any, name: str, step: int) -> tuple[torch.nn.Module, str, t
     dense: Any = copy.copy(module)
     dense.stride = 1
     average = STRIDED[type(module)](step, ceil_mode=True)
-    parent._modules[own] = torch.nn.Sequential(dense, average).train(module.training)
+    parent.register_module(own, torch.nn.Sequential(dense, average).train(module.training))
     return parent, own, module
