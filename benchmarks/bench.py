@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import costs
 from benchmarks.cases import CASES, STRUCTURES, Structure
 from benchmarks.figures import GROUPS, How
+from benchmarks.heap import keep_pages
 from benchmarks.measure import CLOCKS, Figure, Results, here
 
 
@@ -112,12 +113,16 @@ def main() -> None:
     if options.memory:
         print_memory(*options.memory, options.device)
         return
+    if not options.stored:
+        keep_pages()
     if options.threads:
         torch.set_num_threads(options.threads)
     results = Results.load(costs.STORED) if options.stored else measured(options)
     Console(width=110).print(shown(results))
     if options.docs:
         costs.PAGE.write_text(costs.page(results), encoding="utf-8")
+        text = costs.README.read_text(encoding="utf-8")
+        costs.README.write_text(costs.readme(results, text), encoding="utf-8")
     print(f"{len(results.missed)} of {sum(f.bound is not None for f in results.figures)} missed")
     for name in results.missed:
         print(f"  {name}")

@@ -10,6 +10,8 @@ from benchmarks.measure import Figure, Results
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "benchmarks" / "results" / "costs.json"
 PAGE = ROOT / "docs" / "costs.md"
+README = ROOT / "README.md"
+MARKS = "<!-- written by benchmarks/bench.py -->\n", "<!-- end -->\n"
 
 BEGIN = """\
 # What a check costs
@@ -139,6 +141,34 @@ def page(results: Results) -> str:
     )
     parts = [begin, *_parts(results.figures), _missed(results), OWN]
     return "\n".join(parts)
+
+
+SHORT = {
+    "two forwards, hooks, allclose (one shift)": "two forwards, hooks and `allclose`; one shift",
+    "a loop over the shifts (the output)": "a loop over the shifts; the output alone",
+    "torchlens, receptive fields of x alone": "`torchlens`: receptive fields; nothing is compared",
+    "assertion": "`assert_equivariant`: compares what can be compared, names layer and cause",
+    "report": "`check_equivariance`: the same for every layer",
+}
+"""What the README shows, and how it calls it."""
+
+
+def readme(results: Results, text: str) -> str:
+    """The README ``text`` with the table of the results between its marks."""
+    begin, end = MARKS
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return "".join((before, begin, *(f"{line}\n" for line in _short(results.figures)), end, after))
+
+
+def _short(figures: Sequence[Figure]) -> Iterator[str]:
+    shown = {(f.what, f.network): f for f in figures if f.what in SHORT}
+    networks = list(dict.fromkeys(network for _, network in shown))
+    yield f"| what | {' | '.join(networks)} |"
+    yield f"| --- |{' ---: |' * len(networks)}"
+    for what, name in SHORT.items():
+        cells = (value_of(shown[what, network]) for network in networks)
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def _parts(figures: Sequence[Figure]) -> Iterator[str]:

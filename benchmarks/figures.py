@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from benchmarks import instead, startup
 from benchmarks.cases import CASES, STRUCTURES, Case, without_values
+from benchmarks.heap import usual
 from benchmarks.measure import CLOCKS, Clock, Figure, Work, child, in_turn, ratio
 from benchmarks.networks import FAILING, Classifier
 from hypothesis import HealthCheck, settings
@@ -108,7 +108,8 @@ def memory(key: str, work: str, device: str) -> int:
     """The growth of memory at its largest, in a process of its own, in kilobytes."""
     bench = Path(__file__).with_name("bench.py")
     command = [sys.executable, str(bench), "--device", device, "--memory", key, work]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=usual())
+    return int(done.stdout)
 
 
 def failing(how: How) -> Iterator[Figure]:
@@ -187,7 +188,7 @@ def static(how: How) -> Iterator[Figure]:
 def starting(how: How) -> Iterator[Figure]:
     """Processes of their own: always the seconds that they compute, not those that pass."""
     with tempfile.TemporaryDirectory() as bytecode:
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+        environment = {**usual(), "PYTHONPYCACHEPREFIX": bytecode}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [sys.executable, "-m", "shiftcheck", "--help"]
         startup.measured(environment)

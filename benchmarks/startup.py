@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.heap import usual
 
 PROGRAM = """
 import json, sys, time
@@ -56,7 +59,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=5, help="how many are measured")
     wanted = parser.parse_args().processes
     with tempfile.TemporaryDirectory() as bytecode:
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+        environment = {**usual(), "PYTHONPYCACHEPREFIX": bytecode}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         measured(environment)
         runs = [measured(environment) for _ in range(wanted)]

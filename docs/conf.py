@@ -14,7 +14,14 @@ version = release = shiftcheck.__version__
 language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-extensions += ["gallery", "reason_table", "rule_table"]  # in _ext
+extensions += [
+    "accessible",
+    "counts",
+    "gallery",
+    "reason_table",
+    "rule_table",
+    "schemas",
+]  # in _ext
 exclude_patterns = ["_build", "_ext"]
 
 # Directives stand between colons, so that backticks hold nothing but code that the tests run.
@@ -34,7 +41,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(torch|types|typing)\..*"),
     (
         "py:class",
-        r"shiftcheck\.(measuring\.signals\.shifting\.ArrayT|rules\.registry\.SomeRule)",
+        r"shiftcheck\.(measuring\.signals\.shifting\.ArrayT|rules\.registry\.SomeRule"
+        r"|testing\.layers\.SomeTest)",
     ),  # type variables
     ("py:class", r"shiftcheck\.report\.base\.(AnyReport|Shown)"),  # what all reports share
     ("py:class", r"Axes|Model"),  # of matplotlib, which is imported for types alone, and beside it

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import matplotlib
@@ -131,6 +131,86 @@ def impulse_response() -> Axes:
     return plot.impulse_response(kernel, out=2)
 
 
+def tiles_side_by_side() -> Axes:
+    """A U-Net on tiles that do not overlap: what each margin gets wrong, and the seams found."""
+    torch.manual_seed(0)
+    net = UNet().eval()
+
+    def tiled(x: Tensor) -> Tensor:
+        rows = [torch.cat([net(part) for part in row.split(48, 3)], 3) for row in x.split(48, 2)]
+        return torch.cat(rows, 2)
+
+    return plot.tiled_difference(shiftcheck.compare_tiled(net, tiled, torch.randn(1, 1, 144, 192)))
+
+
+def tiles_of_a_plan() -> Axes:
+    """A plan of tiles: what each writes, and, grey, what three of them read beside that."""
+    net = UNet().eval()
+    plan = shiftcheck.tiling(net, (1, 1, 150, 210), tile=64)
+    ax: Axes = plt.subplots(figsize=(6.0, 4.2), layout="constrained")[1]
+    spans = []  # of each axis and tile: what it reads, and what it writes
+    for axis in plan.axes:
+        reads = [(a, a + axis.size_at(a, axis.tile)) for a in axis.starts]
+        writes = pairwise([0, *(a + axis.halo[0] for a in axis.starts[1:]), axis.pixels])
+        spans.append(list(zip(reads, writes, strict=True)))
+    for i, (read_y, (top, bottom)) in enumerate(spans[0]):
+        for j, (read_x, (left, right)) in enumerate(spans[1]):
+            shown = (i, j) in ((0, 0), (1, 2), (2, 0))
+            if shown:
+                width, height = read_x[1] - read_x[0], read_y[1] - read_y[0]
+                ax.add_patch(plt.Rectangle((read_x[0], read_y[0]), width, height, color="0.82"))
+            style = {"facecolor": "#9ecae1" if shown else "none", "edgecolor": "#3182bd"}
+            ax.add_patch(plt.Rectangle((left, top), right - left, bottom - top, **style))
+    ax.set(xlim=(-2, 212), ylim=(152, -2), aspect="equal", xlabel="column", ylabel="row")
+    ax.set_title(f"{plan.tiles} tiles of {plan.tile[0]} pixels, halo {plan.halo[0][0]}")
+    return ax
+
+
+def seams_of_averaged_tiles() -> Axes:
+    """Tiles that overlap by half and are averaged: wrong margins are halved, not mended."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 5, padding=2))
+
+    def averaged(x: Tensor) -> Tensor:
+        total, times = torch.zeros_like(x), torch.zeros_like(x)
+        for i in range(0, 97, 32):
+            for j in range(0, 97, 32):
+                at = (..., slice(i, i + 64), slice(j, j + 64))
+                total[at] += net(x[at])
+                times[at] += 1
+        return total / times
+
+    found = shiftcheck.compare_tiled(net, averaged, torch.randn(1, 1, 160, 160))
+    return plot.tiled_difference(found)
+
+
+def sizes_that_work() -> Axes:
+    """Sizes that a strided convolution and a U-Net take, pad evenly, and can be compared at."""
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), UNet())
+    axis = shiftcheck.input_sizes(net, (1, 1, 64, 64)).axes[0]
+    ax: Axes = plt.subplots(figsize=(7.0, 2.2), layout="constrained")[1]
+    sets = {"accepted": axis.accepted, "even": axis.even, "valid": axis.valid}
+    sets["comparable"] = axis.comparable
+    for row, sizes in enumerate(sets.values()):
+        chosen = sizes.up_to(64)
+        ax.scatter(chosen, [row] * len(chosen), marker="s", s=22, color="#3182bd")
+    ax.set_yticks(range(len(sets)), list(sets))
+    ax.set_xticks(range(0, 65, 8))
+    ax.set(xlabel="size of the input in pixels", ylim=(3.6, -0.6))
+    return ax
+
+
+def edge_of_a_tile() -> Axes:
+    """How much the unknown outside changes the output, over the distance from a tile's edge."""
+    torch.manual_seed(0)
+    blur = nn.Conv2d(1, 1, 5, padding=2, bias=False)
+    weights = torch.tensor([0.01, 0.2, 1.0, 0.2, 0.01])
+    with torch.no_grad():
+        blur.weight[0, 0] = weights[:, None] * weights
+    net = nn.Sequential(*(blur, nn.ReLU()) * 5)
+    return plot.effective_halo(shiftcheck.effective_halo(net, torch.randn(1, 1, 96, 96)))
+
+
 FIGURES: tuple[Callable[[], Axes], ...] = (
     classifier_features,
     classifier_on_a_circle,
@@ -141,6 +221,11 @@ FIGURES: tuple[Callable[[], Axes], ...] = (
     receptive_field,
     feature_maps,
     impulse_response,
+    tiles_side_by_side,
+    tiles_of_a_plan,
+    seams_of_averaged_tiles,
+    sizes_that_work,
+    edge_of_a_tile,
 )
 
 

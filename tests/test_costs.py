@@ -26,6 +26,12 @@ def test_the_page_shows_what_is_stored() -> None:
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page(STORED)
 
 
+def test_the_readme_shows_what_is_stored() -> None:
+    text = costs.README.read_text(encoding="utf-8")
+    assert text == costs.readme(STORED, text)
+    assert text.count("times |") == 10
+
+
 def test_what_is_stored_covers_the_page() -> None:
     assert {figure.group for figure in STORED.figures} == set(costs.TITLES)
     assert STORED.rounds >= 5

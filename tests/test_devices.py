@@ -46,6 +46,7 @@ def tensors_on_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_default_device("cuda")
     yield
     torch.set_default_device(None)
+    del torch._GLOBAL_DEVICE_CONTEXT.device_context  # of which 2.6 asks for the device else
 
 
 def on_cuda(model: Any) -> Any:

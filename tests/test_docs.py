@@ -6,6 +6,7 @@ import contextlib
 import io
 import operator
 import re
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,9 @@ FENCE = re.compile(r"^(?P<indent>\s*)(?P<marks>`{3,}|~{3,})(?P<info>.*)$")
 KINDS = ("python", "text", "sh", "json", "toml")
 COLONS = re.compile(r"^\s*:{3,}")
 DIRECTIVES = (":::", ":::{toctree}")
-TYPED = ("README.md", "quickstart.md")
+TYPED = ("README.md", "quickstart.md", "mending.md")
 """Pages that show what commands print: tests/users/test_as_typed.py types them."""
-WITHOUT_CODE = ("calls.md", "gallery.md")
+WITHOUT_CODE = ("calls.md", "gallery.md", "releasing.md", "versions.md")
 
 
 class PageError(AssertionError):
@@ -71,6 +72,12 @@ def blocks_of(page: Path) -> list[Block]:
     return found
 
 
+def named(block: Block) -> str | None:
+    """The file that a block of code is to be saved as, which its first line tells."""
+    found = re.match(r"# (\w+\.py)\n", block.text)
+    return found[1] if found else None
+
+
 def run_page(page: Path) -> int:
     """Run the Python of a page in one namespace; returns how many blocks there were.
 
@@ -101,6 +108,9 @@ def run_page(page: Path) -> int:
 
 def _run(page: Path, block: Block, namespace: dict[str, Any]) -> str:
     source = "\n" * block.line + block.text  # so that line numbers are those of the page
+    file = named(block)
+    if file is not None:
+        Path(file).write_text(block.text, encoding="utf-8")
     out = io.StringIO()
     try:
         with contextlib.redirect_stdout(out):
@@ -115,12 +125,16 @@ def _run(page: Path, block: Block, namespace: dict[str, Any]) -> str:
 
 @pytest.fixture
 def _undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Files, rules and random numbers of a page stay its own."""
+    """Files, modules, rules and random numbers of a page stay its own."""
     monkeypatch.chdir(tmp_path)
-    rules = dict(registry._table)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules, rules = set(sys.modules), dict(registry._table)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+    for name in set(sys.modules) - modules:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]
     registry._table.clear()
     registry._table.update(rules)
 
@@ -128,6 +142,8 @@ def _undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.usefixtures("_undisturbed")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page: Path) -> None:
+    if page.name == "training.md":
+        pytest.importorskip("torchmetrics")
     assert (run_page(page) > 0) == (page.name not in WITHOUT_CODE)
 
 

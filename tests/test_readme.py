@@ -1,4 +1,4 @@
-"""The README: its message is the real one, and what it says to write does what it says."""
+"""The README's message is the real one, and what the index says to write does what it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.test_docs import Block, blocks_of
+from tests.test_docs import blocks_of, named
 from torch import Tensor, nn
 
 import shiftcheck
@@ -25,12 +25,6 @@ def masked(text: str) -> str:
     return FIGURES.sub("#", text)
 
 
-def named(block: Block) -> str | None:
-    """The file that a block of code is to be saved as, which its first line tells."""
-    found = re.match(r"# (\w+\.py)\n", block.text)
-    return found[1] if found else None
-
-
 def doors(page: Path) -> dict[str, str]:
     """What to write, by what one has."""
     return dict(ROW.findall(page.read_text(encoding="utf-8")))
@@ -38,7 +32,7 @@ def doors(page: Path) -> dict[str, str]:
 
 def lines_of(door: str) -> str:
     """The code of a door, as lines."""
-    return "\n".join(re.findall(r"`([^`]{20,})`", doors(README)[door]))
+    return "\n".join(re.findall(r"`([^`]{20,})`", doors(INDEX)[door]))
 
 
 def test_it_is_short() -> None:
@@ -75,9 +69,8 @@ def test_masks_hide_figures_and_nothing_else() -> None:
     assert masked(text) == "gap #, at output #; # of (allowed #) at (1, 0) of #"
 
 
-def test_the_index_has_the_same_doors_and_each_leads_to_a_page() -> None:
-    assert len(doors(README)) == 4
-    assert doors(README) == doors(INDEX)
+def test_each_door_of_the_index_leads_to_a_page() -> None:
+    assert len(doors(INDEX)) == 4
     links = re.findall(r"^\| \[[a-z ]+\]\(([a-z]+\.md)\)", INDEX.read_text("utf-8"), re.MULTILINE)
     assert len(links) == 4
     assert all((INDEX.parent / link).exists() for link in links)
@@ -189,7 +182,7 @@ BAD: list[tuple[str, Callable[[], dict[str, Any]], type[AssertionError]]] = [
         shiftcheck.NotEquivariantError,
     ),
     ("audio", lambda: {"model": Audio(8, 0, *ends())}, shiftcheck.NotEquivariantError),
-    ("audio", lambda: {"model": Audio(4, 4)}, AssertionError),
+    ("audio", lambda: {"model": Audio(4, 4)}, shiftcheck.NotCausalError),
 ]
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import shiftcheck
-from shiftcheck import plot, report, rules, strategies
+from shiftcheck import metrics, plot, report, rules, strategies
+
+UNLISTED = {"shiftcheck.metrics.EffectiveHalo"}
+"""Has an entry that nothing links to, as a report bears the same name."""
 
 
 def public_names() -> set[str]:
@@ -19,7 +22,7 @@ def public_names() -> set[str]:
     names = {f"shiftcheck.{name}" for name in top}
     for module in (report, rules):
         names |= {f"{module.__name__}.{name}" for name in set(module.__all__) - top}
-    for module in (strategies, plot):
+    for module in (strategies, plot, metrics):
         names |= {f"{module.__name__}.{name}" for name in module.__all__}
     return names
 
@@ -93,6 +96,6 @@ def _leads_somewhere(site: Path, pages: dict[str, Page], name: str, link: str) -
 
 
 if __name__ == "__main__":
-    wrong = faults(Path(sys.argv[1]), rules.table, public_names())
+    wrong = faults(Path(sys.argv[1]), rules.table, public_names() - UNLISTED)
     print("\n".join(wrong) or f"{sys.argv[1]}: every rule, name and link is there")
     sys.exit(bool(wrong))

@@ -7,7 +7,7 @@ from typing import Any
 from shiftcheck.report import Reason
 
 PAGE = "reasons"
-CHECKS = ("equivariance", "invariance", "linearity", "tiles")
+CHECKS = ("equivariance", "invariance", "linearity", "tiles", "streams", "causality", "evaluation")
 
 
 def mark(check: str) -> str:

@@ -40,6 +40,16 @@ class ModelError(ShiftcheckError, RuntimeError):
     """
 
 
+class ProcessLostError(ShiftcheckError, RuntimeError):
+    """Another process of a shared evaluation failed, or is gone; the message names it.
+
+    Example:
+        >>> import shiftcheck
+        >>> issubclass(shiftcheck.ProcessLostError, shiftcheck.ShiftcheckError)
+        True
+    """
+
+
 class NotEquivariantError(ShiftcheckError, AssertionError):
     """A check found that the model is not equivariant.
 
@@ -106,6 +116,63 @@ class TilesDifferError(ShiftcheckError, AssertionError):
         ... except shiftcheck.TilesDifferError as error:
         ...     print(str(error).splitlines()[0])
         Conv1d on 1x1x64, in tiles by <lambda>: DIFFERENT, overlap too small
+    """
+
+
+class NotCausalError(ShiftcheckError, AssertionError):
+    """A check found that an output depends on input samples that come after it.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> try:
+        ...     shiftcheck.assert_causal(torch.nn.Conv1d(1, 1, 3, padding=1), torch.randn(1, 1, 64))
+        ... except shiftcheck.NotCausalError as error:
+        ...     print(str(error).splitlines()[0])
+        Conv1d on 1x1x64, time along axis -1: NOT CAUSAL, window reaches ahead
+    """
+
+
+class StreamDiffersError(ShiftcheckError, AssertionError):
+    """What a step gives chunk by chunk is not what its model gives on the whole.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> net = torch.nn.Sequential(torch.nn.ConstantPad1d((4, 0), 0.0), torch.nn.Conv1d(1, 1, 5))
+        >>> try:
+        ...     shiftcheck.assert_streamable(net, net, torch.randn(1, 1, 64), 16)
+        ... except shiftcheck.StreamDiffersError as error:
+        ...     print(str(error).splitlines()[0])
+        Sequential on 1x1x64, in chunks of 16 by Sequential: DIFFERENT, no state
+    """
+
+
+class ShardsDifferError(ShiftcheckError, AssertionError):
+    """What shards give together is not what the model gives on the whole.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> net = torch.nn.Conv1d(1, 1, 3, padding=1)
+        >>> each = lambda shards: [net(x) for x in shards]
+        >>> try:
+        ...     shiftcheck.assert_sharded_equals_whole(net, each, torch.randn(1, 1, 64), 2)
+        ... except shiftcheck.ShardsDifferError as error:
+        ...     print(str(error).splitlines()[0])
+        Conv1d on 1x1x64, 2 shards in one process: DIFFERENT, border padding in the middle
+    """
+
+
+class BudgetExceededError(ShiftcheckError, AssertionError):
+    """Over a set of data, a figure is larger than the one that its budget stores.
+
+    Example:
+        >>> import torch, shiftcheck
+        >>> data = torch.rand(4, 1, 12, 14)
+        >>> report = shiftcheck.evaluate(torch.nn.Conv2d(1, 2, 3), data, shifts=[(0, 1)])
+        >>> try:
+        ...     shiftcheck.assert_within_budget(report, "a convolution")
+        ... except (shiftcheck.BudgetExceededError, shiftcheck.InputError) as error:
+        ...     print("it got worse, or no file of budgets is open")
+        it got worse, or no file of budgets is open
     """
 
 

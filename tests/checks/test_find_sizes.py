@@ -18,8 +18,6 @@ from shiftcheck.lattice.layout import Axis
 from shiftcheck.lattice.outlook import compares
 from shiftcheck.measuring import sized_passes
 from shiftcheck.measuring.choose_shifts import unit_steps
-from shiftcheck.measuring.plan import Plan
-from shiftcheck.measuring.sizes_taken import other_sizes
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report import InputSizes, SizeSet
 
@@ -434,34 +432,6 @@ def test_there_and_back_and_shown() -> None:
     ]
     assert "nearest: 24 or 32 along axis 0, 32 along axis 1" in str(found)
     assert "multiples of 8" in found._repr_html_()
-
-
-@pytest.mark.parametrize(
-    ("model", "given", "words"),
-    [
-        (down_and_up, (225, 225), "The model needs multiples of 8: 224 or 232"),
-        (down_and_up, (30, 233), "The model needs multiples of 8: 24 or 32 along axis 0, 232 or 240"
-         " along axis 1"),
-        (conv2(7), (3, 3), "The model needs every size from 7 on: 7"),
-        (nn.Linear(48, 2), (3, 50), "The model needs 48 only: 48 along axis 1"),
-        (down_and_up, (32, 233), "The model needs multiples of 8: 232 or 240 along axis 1"),
-        (lambda x: nn.functional.pixel_unshuffle(x[..., ::3, :], 2)[..., :48], (3, 8), "The model"
-         " needs 4, 5, 6, 10, ... (0, 4 or 5 above a multiple of 6): 4 along axis 0"),
-        (Own(lambda x: x + x.mT), (3, 5), "The model needs every size from 1 on, the same along all"
-         " axes: 3 or 5"),
-        (NETWORKS["second level alone"][0](), (225,), "The model needs 3, 4, 7, 8, ... (0 or 3"
-         " above a multiple of 4): 224 or 227"),
-        (Own(lambda x: x.unflatten(-1, (-1, 160))), (300,), "The model takes multiples of 160: 160"
-         " or 320"),
-        (conv2(3), (8, 8), ""),
-        (nn.Conv2d(2, 1, 3), (8, 8), ""),
-    ],
-)  # fmt: skip
-def test_a_size_that_is_refused_is_told_with_those_that_do(
-    model: Any, given: tuple[int, ...], words: str
-) -> None:
-    inputs = prepared(model, torch.empty(1, 1, *given, device="meta"), "valid", values=False).inputs
-    assert other_sizes(Plan(model=model, inputs=inputs)) == words
 
 
 def test_a_size_that_the_model_asks_for_itself() -> None:

@@ -60,6 +60,16 @@ doubled = conv().double()
 def line():
     return nn.Conv1d(3, 2, 3)
 
+class Wave(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Conv1d(1, 2, 3)
+
+    def forward(self, x):
+        return self.line(x[:, None])
+
+wave = Wave
+
 def volume():
     return nn.Conv3d(1, 1, 3)
 
@@ -336,6 +346,7 @@ def test_help_shows_examples_and_statuses(capsys: Captured) -> None:
         ["linearity"],
         ["sizes"],
         ["halo"],
+        ["tiling"],
         ["render"],
     ):
         with pytest.raises(SystemExit) as caught:
@@ -381,9 +392,15 @@ sys.exit(status)
         (["check", "--help"], 0),
         (["sizes", "--help"], 0),
         (["halo", "--help"], 0),
+        (["tiling", "--help"], 0),
         (["--version"], 0),
         (["check"], 2),
         (["halo", "net.py:net", "--tolerance", "x"], 2),
+        (["tiling", "net.py:net", "--tile", "x"], 2),
+        (["tiling", "net.py:net", "--tile", "64,"], 2),
+        (["tiling", "net.py:net", "--memory", "0"], 2),
+        (["tiling", "net.py:net", "--memory", "2 bits"], 2),
+        (["tiling", "net.py:net", "--memory", "1GiB", "--tile", "64"], 2),
     ],
 )
 def test_help_does_not_wait_for_torch(arguments: list[str], status: int, tmp_path: Path) -> None:
@@ -439,6 +456,26 @@ def test_a_shape_without_a_batch(
     assert Report.from_json(told.out).input_shape == whole
     without = len(whole) > len(shape.replace("x", ",").split(","))
     assert ("has no batch: read as" in told.err) == without
+
+
+@pytest.mark.parametrize("command", ["causality", "streaming", "sharding"])
+def test_a_shape_of_batch_and_time(folder: Path, capsys: Captured, command: str) -> None:
+    parts = ["--parts", "2"] if command == "sharding" else []
+    main([command, "net.py:wave", "--shape", "2,60", "--json", "-", *parts])
+    told = capsys.readouterr()
+    assert json.loads(told.out)["input_shape"] == [2, 60], told.err
+    assert "has no batch" not in told.err
+    main([command, "net.py:line", "--shape", "3,60", "--json", "-", *parts])
+    told = capsys.readouterr()
+    assert json.loads(told.out)["input_shape"] == [1, 3, 60], told.err
+    assert "has no batch: read as" in told.err
+
+
+def test_a_shape_of_batch_and_time_where_dimensions_are_named(
+    folder: Path, capsys: Captured
+) -> None:
+    named = "check", "net.py:wave", "--shape", "2,60", "--spatial-dims", "1"
+    assert reported(capsys, *named).input_shape == (2, 60)
 
 
 def test_a_shape_that_may_be_two_is_refused(folder: Path, capsys: Captured) -> None:

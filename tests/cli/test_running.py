@@ -1,4 +1,4 @@
-"""The commands about space: which sizes a model takes, and how much overlap is enough."""
+"""The commands about space: which sizes a model takes, how much overlap is enough, which tiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import shiftcheck
 from shiftcheck.cli import main
-from shiftcheck.report import EffectiveHalo, InputSizes
+from shiftcheck.report import EffectiveHalo, InputSizes, TilingPlan
 
 SOURCE = """
 import torch
@@ -44,6 +44,15 @@ def head():
 
 def last(x):
     return torch.nn.functional.avg_pool2d(x.movedim(-1, 1), 3, 1).movedim(1, -1)
+
+class Attention(nn.Module):
+    def forward(self, x):
+        t = x.flatten(2).mT
+        return nn.functional.scaled_dot_product_attention(t, t, t).mT.reshape(x.shape)
+
+class Both(nn.Module):
+    def forward(self, x, y):
+        return x - y.mean((2, 3), keepdim=True)
 
 class Raises(nn.Module):
     def forward(self, x):
@@ -177,10 +186,87 @@ def test_an_error_that_levels_off_was_told(capsys: Captured) -> None:
     assert "no overlap brings it lower" in " ".join(capsys.readouterr().out.split())
 
 
+# -- tiling ----------------------------------------------------------------------------------------
+
+
+def plan_of(capsys: Captured, *arguments: str, status: int = 0) -> TilingPlan:
+    assert main(["tiling", *arguments, "--json", "-"]) == status
+    return TilingPlan.from_json(capsys.readouterr().out)
+
+
+def test_the_plan_of_tiles(capsys: Captured) -> None:
+    assert main(["tiling", "net.py:blur", *SHAPE, "--tile", "16"]) == 0
+    told = capsys.readouterr()
+    assert "AvgPool2d on 1x3x32x40 in 9 tiles: EXACT" in told.out
+    assert "printed by the target" not in told.out
+    plan = plan_of(capsys, "net.py:blur", *SHAPE, "--tile", "16,20")
+    assert (plan.tile, plan.halo) == ((16, 20), ((1, 1), (1, 1)))
+
+
+def test_a_plan_from_the_command_line_runs(folder: Path, capsys: Captured) -> None:
+    import torch
+
+    assert main(["tiling", "net.py:blur", *SHAPE, "--tile", "16", "--json", "plan.json"]) == 0
+    plan = TilingPlan.from_json((folder / "plan.json").read_text("utf-8"))
+    tiled = shiftcheck.tiled(torch.nn.AvgPool2d(3, 1, 1), plan)
+    assert tiled.difference(torch.randn(1, 3, 32, 40)) < 1e-6
+
+
+def test_the_options_reach_the_plan(folder: Path, capsys: Captured) -> None:
+    normed = plan_of(capsys, "net.py:normed", *SHAPE, "--tile", "16x20", "--dtype", "float64")
+    assert (normed.exactness, normed.dtype) == ("exact with pooled statistics", "float64")
+    assert normed.blocking[0].effect is not None
+    circle = plan_of(capsys, "net.py:ring", "--shape", "3,64", "--boundary", "circular")
+    assert circle.axes[0].circular
+    channels_last = ["net.py:last", "--function", "--shape", "1,16,18,3", "--spatial-dims", "1,2"]
+    assert plan_of(capsys, *channels_last, "--tile", "8").spatial_dims == (1, 2)
+
+
+def test_tiles_that_are_not_exact_have_status_three(capsys: Captured) -> None:
+    plan = plan_of(capsys, "net.py:Attention", "--shape", "1,2,16,16", status=3)
+    assert [b.reach for b in plan.blocking] == ["global"]
+    assert main(["tiling", "net.py:Attention", "--shape", "1,2,16,16"]) == 3
+    assert "NOT EXACT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("memory", "bytes_"), [("1GiB", 2**30), ("80 MB", 80_000_000), ("1e8", 10**8)]
+)
+def test_memory_as_it_is_typed(capsys: Captured, memory: str, bytes_: int) -> None:
+    plan = plan_of(capsys, "net.py:blur", *SHAPE, "--memory", memory)
+    assert plan.memory_bound == bytes_
+    assert plan.memory is not None
+    assert plan.memory <= bytes_
+
+
+@pytest.mark.parametrize("model", ["blur", "normed", "Both"])
+def test_no_values_are_drawn_for_a_large_image(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    def drawn(*arguments: object, **options: object) -> None:
+        raise AssertionError("values were drawn")
+
+    monkeypatch.setattr("shiftcheck.cli.running.sample_signal", drawn)
+    large = ["--shape", "1,3,20000,20000"] * (2 if model == "Both" else 1)
+    plan = plan_of(capsys, f"net.py:{model}", *large)
+    assert plan.exact
+    assert all(blocking.effect is None for blocking in plan.blocking)
+    assert plan.tiles <= 2**12
+    assert main(["geometry", f"net.py:{model}", *large]) == 0
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["sizes", "net.py:fours"], "no input: give --shape"),
+        (["tiling", "net.py:blur"], "no input: give --shape"),
+        (["tiling", "net.py:Raises", *SHAPE], "an error of the model's own"),
+        (["tiling", "net.py:blur", *SHAPE, "--tile", "2"], "--tile 2: 2 does not work along axis"),
+        (["tiling", "net.py:blur", *SHAPE, "--tile", "8,8,8"], "--tile 8,8,8 has 3 entries"),
+        (["tiling", "net.py:blur", *SHAPE, "--memory", "5kB"], "--memory 5000 bytes is too little"),
         (["sizes", "net.py:Raises", *SHAPE], "an error of the model's own"),
         (["sizes", "net.py:fours", *SHAPE, "--layer", "nowhere"], "--layer nowhere was not met"),
         (["halo", "net.py:fours", "--shape", "1,3,33,32"], "multiples of 4: 32 or 36"),
@@ -199,7 +285,7 @@ def test_errors_have_status_two(capsys: Captured, arguments: list[str], says: st
 # -- the JSON and the page -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["sizes", "halo"])
+@pytest.mark.parametrize("command", ["sizes", "halo", "tiling"])
 def test_what_was_written_is_shown_again(
     folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

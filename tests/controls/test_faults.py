@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +16,8 @@ from torch import nn
 import shiftcheck
 from shiftcheck import Report, Verdict
 from shiftcheck.rules import registry
+
+Record = Callable[[str, object], None]
 
 REAL = 1e-11
 """A relative break in float64 above this is one; rounding stays below 1e-13."""
@@ -287,11 +289,15 @@ def alarms(seeds: range) -> list[object]:
     return said
 
 
-def test_some_faults_are_caught_where_they_are() -> None:
-    judge(tally(range(1000, 1020)), 20)
+def test_some_faults_are_caught_where_they_are(record_property: Record) -> None:
+    found = tally(range(1000, 1020))
+    record_property("cases", 20)
+    record_property("untold", len(found.missed))
+    judge(found, 20)
 
 
-def test_some_networks_without_a_fault_pass() -> None:
+def test_some_networks_without_a_fault_pass(record_property: Record) -> None:
+    record_property("cases", 20)
     assert alarms(range(1000, 1020)) == []
 
 
@@ -322,7 +328,8 @@ def is_false(report: Report, case: Case) -> bool:
 
 
 @pytest.mark.slow
-def test_what_passes_is_smaller_than_the_sensitivity() -> None:
+def test_what_passes_is_smaller_than_the_sensitivity(record_property: Record) -> None:
+    record_property("cases", 16)
     passed, false = claims(range(2000, 2016))
     assert false == []
     assert passed >= 3
@@ -336,18 +343,25 @@ CHUNKS = [
 
 
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda s: f"{s.start}-{s.stop}")
-def test_faults_are_caught_where_they_are(seeds: range) -> None:
-    judge(tally(seeds), len(seeds))
+def test_faults_are_caught_where_they_are(seeds: range, record_property: Record) -> None:
+    found = tally(seeds)
+    record_property("cases", len(seeds))
+    record_property("untold", len(found.missed))
+    judge(found, len(seeds))
 
 
 @pytest.mark.parametrize("seeds", CHUNKS, ids=lambda s: f"{s.start}-{s.stop}")
-def test_networks_without_a_fault_pass(seeds: range) -> None:
+def test_networks_without_a_fault_pass(seeds: range, record_property: Record) -> None:
+    record_property("cases", len(seeds))
     assert alarms(seeds) == []
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("seeds", HUNDREDS[:2], ids=lambda s: f"{s.start}-{s.stop}")
-def test_whatever_passes_is_smaller_than_the_sensitivity(seeds: range) -> None:
+def test_whatever_passes_is_smaller_than_the_sensitivity(
+    seeds: range, record_property: Record
+) -> None:
+    record_property("cases", len(seeds))
     assert claims(seeds)[1] == []
 
 

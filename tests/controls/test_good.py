@@ -275,7 +275,7 @@ GOOD: dict[str, Case] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.torch.jit")
 @pytest.mark.parametrize("name", GOOD)
 def test_equivariant(name: str) -> None:
     make, shape, options = GOOD[name]
@@ -288,7 +288,7 @@ def test_equivariant(name: str) -> None:
     assert shiftcheck.assert_equivariant(model, image(*shape, dtype=dtype), **options)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.torch.jit")
 def test_frames_one_by_one_are_not_called_broken() -> None:
     report = shiftcheck.check_equivariance(PerFrame(), image(2, 2, 20))
     assert report.verdict is not Verdict.BROKEN, report.guilty

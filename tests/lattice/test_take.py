@@ -15,6 +15,7 @@ from shiftcheck.lattice.axis import (
     Taps,
     accumulate,
     input_axis,
+    invalidate,
     resample,
     window,
 )
@@ -59,6 +60,22 @@ class Chain:
             for q in range(size)
         ]
         self.axis = resample(self.axis, taps, size, wrap=wrap)
+
+    def check_valid(self) -> int:
+        """The number of pairs of valid samples, periods apart, that hold the same pixels, moved."""
+        if self.axis.period is None or self.axis.stride == 0:
+            return 0
+        step = Fraction(self.axis.period) / abs(self.axis.stride)
+        ahead = int(step) * (1 if self.axis.stride > 0 else -1)
+        valid = np.flatnonzero(self.axis.valid)
+        pairs = [(p, q) for p in valid for q in valid if q > p and (q - p) % int(step) == 0]
+        for p, q in pairs:
+            moved = (q - p) // ahead * self.axis.period
+            one, two = self.reads[p], self.reads[q]
+            assert None not in one + two
+            apart = {b - a - moved for a, b in zip(one, two, strict=True)}  # type: ignore[operator]
+            assert not any(n % PIXELS if self.circular else n for n in apart), (p, q, one, two)
+        return len(pairs)
 
     def check(self) -> int:
         """The number of promised pairs, each of which must hold the same pixels, moved."""
@@ -107,6 +124,18 @@ def random_chain(rng: random.Random, circular: bool) -> Chain:
         if chain.axis.size > 60:
             break
     return chain
+
+
+@pytest.mark.parametrize("circular", [False, True], ids=["open", "circle"])
+def test_valid_samples_obey_the_law(circular: bool) -> None:
+    """Those of a circle, too, that is not valid everywhere: nothing else tells what they are."""
+    checked = 0
+    for seed in range(500):
+        try:
+            checked += random_chain(random.Random(seed), circular).check_valid() > 0
+        except GeometryError:
+            continue
+    assert checked > 150
 
 
 @pytest.mark.parametrize("circular", [False, True], ids=["open", "circle"])
@@ -313,3 +342,62 @@ def test_a_running_sum_keeps_the_lattice(backwards: bool) -> None:
     )
     assert (out.size, len(out.first), len(out.last), out.valid.any()) == (20, 2, 2, False)
     assert out.valid.dtype == np.dtype(bool)
+
+
+def beside_zeros(size: int, pixels: int = 12) -> Axis:
+    """So many samples of a circle, the first and the last of which have seen zeros."""
+    wide = resample(ring(pixels), window(1, [-1, 0, 1]), pixels)
+    wide = invalidate(wide, np.arange(pixels) % (pixels - 1) > 0)
+    return resample(wide, window(pixels // size, range(pixels // size)), size)
+
+
+@pytest.mark.parametrize("times", [2, 3, 5])
+@pytest.mark.parametrize("size", [2, 3, 4, 6, 12])
+def test_more_than_a_turn_of_a_circle_that_is_not_valid_everywhere(size: int, times: int) -> None:
+    axis = beside_zeros(size)
+    assert not axis.closed
+    for start in range(size):
+        places = (np.arange(size * times) + start) % size
+        out = take(axis, places)
+        assert (out.stride, out.period) == (axis.stride, axis.period)
+        assert not out.valid[~axis.valid[places]].any()
+        if times > 2:
+            assert np.array_equal(out.valid, axis.valid[places])
+            assert out.different is None
+
+
+def test_more_than_is_stored_of_a_circle_is_valid_where_the_turn_fits() -> None:
+    crop = take(ring(12), np.array([3, 4]))
+    out = take(crop, np.array([0, 1, 0, 1, 0, 1]))
+    assert (out.stride, runs(out.valid)) == (1, ((0, 2),))
+    half = take(ring(4), np.array([3, 0]))
+    assert runs(take(half, np.array([0, 1, 0, 1, 0, 1])).valid) == ((0, 2), (4, 6))
+
+
+def test_a_turn_that_is_no_whole_number_of_samples_is_valid_nowhere() -> None:
+    axis = resample(ring(16), window(6, [0]), 2)
+    out = take(axis, np.array([0, 1, 0, 1, 0, 1]))
+    assert (axis.circle, out.stride, out.valid.any(), out.different) == (None, 6, False, None)
+
+
+@pytest.mark.parametrize("valid", [True, False])
+@pytest.mark.parametrize("count", [2, 3])
+def test_on_a_circle_of_one_sample_what_is_joined_goes_around(count: int, valid: bool) -> None:
+    axis = resample(ring(8), window(8, [0]), 1) if valid else beside_zeros(1)
+    places = np.zeros(count, np.intp)
+    out = take(axis, places, forward=True)
+    assert (out.stride, out.size, out.closed) == (axis.stride, count, valid)
+    with pytest.raises(GeometryError):  # a sample that is held is in the same order
+        take(axis, places)
+
+
+@pytest.mark.parametrize("indices", [[0, 0], [0, 1, 0, 1], 3 * [0, 1, 2]])
+def test_on_the_plane_nothing_begins_again(indices: list[int]) -> None:
+    with pytest.raises(GeometryError):
+        take(open_axis(max(indices) + 1), np.array(indices), forward=True)
+
+
+def test_what_goes_around_no_circle_is_in_no_order() -> None:
+    for indices in ([0, 3, 1, 1, 2, 0, 3], [2, 2, 0, 3, 1, 1]):
+        with pytest.raises(GeometryError):
+            take(beside_zeros(4), np.array(indices))

@@ -110,7 +110,10 @@ def memory_at_most(work: Callable[[], Any]) -> int:
     gc.collect()
     gc.disable()
     try:
-        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        # torch 2.10 warns that events end with their cycle, unless they are kept
+        with torch.profiler.profile(
+            activities=activities, profile_memory=True, acc_events=True
+        ) as profile:
             work()
     finally:
         gc.enable()

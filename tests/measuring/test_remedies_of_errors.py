@@ -93,10 +93,10 @@ def test_sizes_where_they_are_the_matter(model: Any, says: str) -> None:
 
 def test_all_sizes_that_do_are_told() -> None:
     assert said(in_steps_of_32, image()).endswith(
-        ". The model needs multiples of 32: 32 along axis 1"
+        ". The model takes multiples of 32: 32 along axis 1"
     )
     words = said(in_steps_of_32, image(1, 3, 64, 225))
-    assert words.endswith(". The model needs multiples of 32: 224 or 256 along axis 1")
+    assert words.endswith(". The model takes multiples of 32: 224 or 256 along axis 1")
 
 
 def test_the_name_of_a_layer_keeps_its_capitals() -> None:

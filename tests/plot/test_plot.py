@@ -219,7 +219,7 @@ def test_the_gallery_is_written(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, str(script), str(tmp_path)], check=True, capture_output=True, text=True
     )
-    assert len(told.stdout.splitlines()) == len(list(tmp_path.glob("*.png"))) == 9
+    assert len(told.stdout.splitlines()) == len(list(tmp_path.glob("*.png"))) == 14
 
 
 def test_curves_are_the_errors_against_the_distance() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 import shiftcheck
 
 EPS = 2.0**-52
+Record = Callable[[str, object], None]
 QUICK, ALL = range(60), range(60, 500)
 KINDS = (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, shiftcheck.PolyphaseConvolution)
 
@@ -56,14 +58,16 @@ def check(seed: int) -> type[nn.Module]:
 
 
 @pytest.mark.parametrize("start", range(0, 60, 10))
-def test_an_operator_is_its_convolution(start: int) -> None:
+def test_an_operator_is_its_convolution(start: int, record_property: Record) -> None:
+    record_property("cases", 10)
     for seed in range(start, start + 10):
         check(seed)
 
 
 @pytest.mark.slow
-def test_500_operators_are_their_convolutions() -> None:
+def test_500_operators_are_their_convolutions(record_property: Record) -> None:
     kinds = Counter(check(seed) for seed in (*QUICK, *ALL))
+    record_property("cases", sum(kinds.values()))
     assert sum(kinds.values()) == 500
     assert all(kinds[kind] >= 5 for kind in KINDS), kinds
 
@@ -127,13 +131,15 @@ def refused(seed: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize("start", range(0, 30, 10))
-def test_what_is_no_convolution_is_refused(start: int) -> None:
+def test_what_is_no_convolution_is_refused(start: int, record_property: Record) -> None:
+    record_property("cases", 10)
     for seed in range(start, start + 10):
         refused(seed)
 
 
 @pytest.mark.slow
-def test_200_operators_are_refused_for_the_right_property() -> None:
+def test_200_operators_are_refused_for_the_right_property(record_property: Record) -> None:
     kinds = sum((refused(seed) for seed in range(200)), Counter())
+    record_property("cases", sum(kinds.values()))
     assert len(kinds) == 8
     assert min(kinds.values()) >= 10

@@ -145,16 +145,18 @@ SWEEP = {1: 120, 2: 65}
 
 
 @pytest.mark.parametrize("dims", QUICK)
-def test_claims_hold_on_crops_and_on_the_torus(dims):
+def test_claims_hold_on_crops_and_on_the_torus(dims, record_property):
     counts = compare_many(dims, 0, QUICK[dims])
+    record_property("cases", counts["networks"])
     assert counts["kept"] >= KEPT * counts["runs"], summary(counts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(200, 208))
 @pytest.mark.parametrize("dims", SWEEP)
-def test_claims_hold_on_crops_and_on_the_torus_for_many_networks(dims, chunk):
+def test_claims_hold_on_crops_and_on_the_torus_for_many_networks(dims, chunk, record_property):
     counts = compare_many(dims, chunk, SWEEP[dims])
+    record_property("cases", counts["networks"])
     assert counts["kept"] >= KEPT * counts["runs"], summary(counts)
     assert counts["least"] >= LEAST * counts["claims"], summary(counts)
     assert counts["networks"] >= 0.7 * SWEEP[dims], summary(counts)

@@ -48,14 +48,20 @@ def few(untold, count):
     assert len(untold) <= max(1, 0.02 * count), untold
 
 
-def test_random_programs():
-    few(*compare(range(60)))
+def test_random_programs(record_property):
+    untold, count = compare(range(60))
+    record_property("cases", count)
+    record_property("untold", len(untold))
+    few(untold, count)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(20))
-def test_many_random_programs(chunk):
-    few(*compare(range(1000 + 210 * chunk, 1000 + 210 * (chunk + 1))))
+def test_many_random_programs(chunk, record_property):
+    untold, count = compare(range(1000 + 210 * chunk, 1000 + 210 * (chunk + 1)))
+    record_property("cases", count)
+    record_property("untold", len(untold))
+    few(untold, count)
 
 
 @pytest.mark.parametrize("name", GOOD)

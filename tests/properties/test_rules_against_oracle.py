@@ -126,15 +126,17 @@ def compare_many(dims, chunk, count):
 
 @pytest.mark.parametrize("chunk", range(3))
 @pytest.mark.parametrize("dims", QUICK)
-def test_the_rules_agree_with_the_oracle(dims, chunk):
+def test_the_rules_agree_with_the_oracle(dims, chunk, record_property):
     compare_many(dims, chunk, QUICK[dims])
+    record_property("cases", QUICK[dims])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(100, 107))
 @pytest.mark.parametrize("dims", SWEEP)
-def test_the_rules_agree_with_the_oracle_on_many_networks(dims, chunk):
+def test_the_rules_agree_with_the_oracle_on_many_networks(dims, chunk, record_property):
     least, total = compare_many(dims, chunk, SWEEP[dims])
+    record_property("cases", SWEEP[dims])
     assert least >= 0.95 * total, f"only {least} of {total} periods are the least ones"
 
 

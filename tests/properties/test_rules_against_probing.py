@@ -72,14 +72,16 @@ def compare_many(dims, chunk, count):
 
 
 @pytest.mark.parametrize("dims", QUICK)
-def test_claims_are_inside_what_probing_finds(dims):
+def test_claims_are_inside_what_probing_finds(dims, record_property):
     counts = compare_many(dims, 0, QUICK[dims])
+    record_property("cases", QUICK[dims])
     assert counts["compared"] > 0, dict(counts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dims", SWEEP)
-def test_claims_are_inside_what_probing_finds_for_many_networks(dims):
+def test_claims_are_inside_what_probing_finds_for_many_networks(dims, record_property):
     counts = compare_many(dims, 300, SWEEP[dims])
+    record_property("cases", SWEEP[dims])
     assert counts["compared"] >= ANSWERED * counts["axes"], dict(counts)
     assert counts["least"] >= 0.95 * counts["compared"], dict(counts)

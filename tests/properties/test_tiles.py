@@ -128,19 +128,21 @@ SLOW = {1: 15, 2: 12, 3: 5}
 
 
 @pytest.mark.parametrize("dims", QUICK)
-def test_tiles_give_the_whole(dims):
+def test_tiles_give_the_whole(dims, record_property):
     counts = compare_many(dims, 0, QUICK[dims])
+    record_property("cases", counts["tiled"])
     assert counts["tiled"] >= 0.5 * QUICK[dims], counts
     assert counts["on the grid"] == counts["grids"], counts
 
 
 @pytest.mark.slow
-def test_tiles_of_many_networks_give_the_whole_and_no_less_would_do():
+def test_tiles_of_many_networks_give_the_whole_and_no_less_would_do(record_property):
     counts = Counter()
     for dims, count in SLOW.items():
         for chunk in range(300, 310):
             counts += compare_many(dims, chunk, count)
     print(counts)
+    record_property("cases", counts["tiled"])
     assert counts["networks"] == 10 * sum(SLOW.values())
     assert counts["tiled"] >= 0.7 * counts["networks"], counts
     assert counts["least halos"] >= MINIMAL * counts["halos"], counts

@@ -20,6 +20,8 @@ REPORTS = {
     "ConvolutionReport": lambda: shiftcheck.check_convolution(nn.AvgPool2d(2), X),
     "EffectiveHalo": lambda: shiftcheck.effective_halo(nn.AvgPool1d(3, 1), (1, 1, 32)),
     "InputSizes": lambda: shiftcheck.input_sizes(nn.MaxPool2d(2), X),
+    "TilingPlan": lambda: shiftcheck.tiling(nn.MaxPool2d(2), X),
+    "TiledComparison": lambda: shiftcheck.compare_tiled(nn.MaxPool2d(2), nn.MaxPool2d(2), X),
 }
 
 

@@ -84,3 +84,51 @@ def test_multi_head_attention_and_an_encoder_layer_on_a_ring() -> None:
     report = shiftcheck.check_equivariance(model, x, boundary="circular")
     assert report.verdict is Verdict.EQUIVARIANT, report.guilty
     assert shiftcheck.check_equivariance(model, x).guilty.kind == "GLOBAL"  # type: ignore[union-attr]
+
+
+# -- queries of the input, keys and values of a constant, as behind an encoder ---------------------
+
+KEYS, VALUES = (torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+PADDED = torch.zeros(80, 6).index_fill(1, torch.tensor([4, 5]), -1e9)
+
+
+def crossed(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    tokens = x.flatten(2).transpose(1, 2)
+    out = F.scaled_dot_product_attention(tokens, KEYS, VALUES, attn_mask=mask)
+    return out.transpose(1, 2).reshape(x.shape)
+
+
+def in_two_heads(x: torch.Tensor) -> torch.Tensor:
+    tokens = x.flatten(2).transpose(1, 2).unflatten(-1, (2, 2)).transpose(1, 2)
+    keys, values = (c.unflatten(-1, (2, 2)).transpose(1, 2) for c in (KEYS, VALUES))
+    out = F.scaled_dot_product_attention(tokens, keys, values)
+    return out.transpose(1, 2).flatten(2).transpose(1, 2).reshape(x.shape)
+
+
+@pytest.mark.parametrize(
+    "model", [crossed, in_two_heads, lambda x: crossed(x, PADDED)], ids=["one", "heads", "padded"]
+)
+def test_each_place_looks_at_a_constant_by_itself(model: Any) -> None:
+    report = shiftcheck.check_equivariance(model, image())
+    assert report.verdict is Verdict.EQUIVARIANT, str(report)
+    assert report.outputs[0].receptive_field == (1.0, 1.0)
+
+
+def test_a_mask_of_a_constant_that_differs_by_place_is_a_position() -> None:
+    mask = torch.randn(80, 6, generator=torch.Generator().manual_seed(3))
+    report = shiftcheck.check_equivariance(lambda x: crossed(x, mask), image())
+    assert report.verdict is Verdict.BROKEN
+    assert report.guilty is not None
+    assert report.guilty.kind == "POSITION"
+
+
+@pytest.mark.parametrize("swap", ["queries", "values"])
+def test_a_constant_among_what_is_related_is_not_taken_for_both(swap: str) -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        same = torch.ones(1, 80, 4)
+        q, v = (same, tokens) if swap == "queries" else (tokens, tokens)
+        k = tokens if swap == "queries" else same
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+
+    assert shiftcheck.check_equivariance(model, image()).verdict is not Verdict.EQUIVARIANT

@@ -291,3 +291,17 @@ def test_bags_of_different_sizes_are_not_followed() -> None:
     report = shiftcheck.check_equivariance(model, torch.randn(1, 2, 20))
     assert report.verdict is not Verdict.EQUIVARIANT
     assert "UNSUPPORTED_OP" in {c.kind for c in report.causes}
+
+
+def test_a_gather_from_a_table_is_a_look_up_where_all_places_have_the_same() -> None:
+    ids = torch.randint(0, 10, (2, 16), generator=torch.Generator().manual_seed(0))
+    place = torch.randn(16, 10, generator=torch.Generator().manual_seed(1))
+    same = shiftcheck.geometry(
+        lambda i: torch.gather(place[:1].expand(2, -1), 1, i), ids, spatial_dims=(1,)
+    ).outputs[0]
+    assert (same.period, same.valid) == ((1,), (((0, 16),),))
+    for table in (place, place[:4].repeat(4, 1)):
+        other = shiftcheck.geometry(
+            lambda i, t=table: torch.gather(t, 1, i.T).T, ids, spatial_dims=(1,)
+        ).outputs[0]
+        assert (other.period, other.valid) == ((None,), (None,))

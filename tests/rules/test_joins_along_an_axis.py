@@ -33,6 +33,27 @@ def around_by_split(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([last, first, middle, last, first], dim=-1)
 
 
+def every(x: torch.Tensor) -> torch.Tensor:
+    """A slice from end to end along each dimension, as older versions of torch take them."""
+    for dim in range(x.ndim):
+        x = torch.ops.aten.slice.Tensor(x, dim, 0, x.shape[dim])
+    return x
+
+
+WHOLE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "all of it": every,
+    "narrowed to all": lambda x: x.narrow(0, 0, x.shape[0]).narrow(2, 0, x.shape[2]),
+    "again": lambda x: x[:],
+    "detached": lambda x: x.detach(),
+    "copied": lambda x: x.clone().contiguous(),
+}
+
+
+def rolled(change: Callable[[torch.Tensor], torch.Tensor]) -> Model:
+    """A roll of slices, before and after which nothing is changed."""
+    return lambda x: torch.cat([change(change(x)[..., 3:]), change(change(x)[..., :3])], dim=-1)
+
+
 def after_a_write(x: torch.Tensor) -> torch.Tensor:
     y = x * 1
     edge = y[..., -1:].clone()
@@ -46,6 +67,7 @@ EXACT: dict[str, Model] = {
     "a roll by hand": lambda x: torch.cat([x[..., 3:], x[..., :3]], dim=-1),
     "halves back together": lambda x: torch.cat(x.chunk(2, dim=-1), dim=-1),
     "halves exchanged": lambda x: torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1),
+    **{f"a roll by hand, {name}": rolled(change) for name, change in WHOLE.items()},
 }
 SEAMS: dict[str, Model] = {
     "the edge is scaled": lambda x: torch.cat([2 * x[..., -1:], x, x[..., :1]], dim=-1),
@@ -55,6 +77,9 @@ SEAMS: dict[str, Model] = {
         [x.new_zeros(*x.shape[:-1], 1), x, x.new_zeros(*x.shape[:-1], 1)], dim=-1
     ),
     "an edge from before a write": after_a_write,
+    "an edge of another copy": lambda x: torch.cat(
+        [x[..., -1:], (x.clone().mul_(2))[..., :], x[..., :1]], dim=-1
+    ),
 }
 
 

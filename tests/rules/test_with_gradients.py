@@ -167,10 +167,37 @@ def test_a_ring_that_is_closed_with_other_samples(at: str) -> None:
     assert report.verdict is not Verdict.EQUIVARIANT
 
 
-def test_a_ring_that_is_closed_by_writes() -> None:
+def test_a_ring_that_is_closed_with_samples_of_another() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
         ring = x.new_zeros(*x.shape[:-1], x.shape[-1] + 2)
         ring[..., 1:-1] = x
+        other = ring.clone().mul_(2)
+        ring[..., :1] = other[..., -2:-1]
+        ring[..., -1:] = other[..., 1:2]
+        return F.avg_pool2d(ring, (1, 3), 1)
+
+    report = shiftcheck.check_equivariance(model, seeded(1, 4, 6, 8), boundary="circular")
+    assert report.verdict is not Verdict.EQUIVARIANT
+    assert report.guilty is not None
+    assert {c.kind for c in report.causes} & {"PADDING", "INDEX"}
+
+
+COPIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "itself": lambda x: x,
+    "a copy": lambda x: x.clone(),
+    "a view of all of it": lambda x: x[:],
+    "slices from end to end": lambda x: x.narrow(0, 0, x.shape[0]).narrow(-1, 0, x.shape[-1]),
+    "detached": lambda x: x.detach(),
+    "copied twice": lambda x: x.clone().contiguous().clone(),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_ring_that_is_closed_by_writes(copy: str) -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        ring = x.new_zeros(*x.shape[:-1], x.shape[-1] + 2)
+        ring[..., 1:-1] = x
+        ring = COPIES[copy](ring)
         ring[..., :1] = ring[..., -2:-1]
         ring[..., -1:] = ring[..., 1:2]
         return F.avg_pool2d(ring, (1, 3), 1)

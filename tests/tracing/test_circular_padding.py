@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import shiftcheck
 from shiftcheck.checks.equivariance.build_report import build_report
 from shiftcheck.checks.equivariance.judge_run import Findings, judge_run
 from shiftcheck.measuring.batched import measure
@@ -182,3 +183,28 @@ def test_what_pads_nothing_stays() -> None:
 def test_more_than_one_turn_is_refused() -> None:
     with pytest.raises(ValueError, match="more than one turn, 4"):
         around(signal_of(4), 2, 5, 0)
+
+
+class PaddedByItself(nn.Module):
+    """Zeros by hand, windows of 8 pixels, and channels-last padding by as many as there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3)
+        self.patches = nn.Conv2d(4, 4, 8, stride=8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for dim in (2, 3):
+            edge = x.new_zeros(x.narrow(dim, 0, 1).shape)
+            x = torch.cat([edge, x, edge], dim)
+        y = self.patches(self.first(x)).permute(0, 2, 3, 1)
+        padded = F.pad(y, (0, 0, 2, 1, 2, 2)).permute(0, 3, 1, 2)
+        return torch.cat([padded, padded.relu()], 1)
+
+
+def test_a_map_keeps_its_axes_when_it_is_padded_by_all_of_it() -> None:
+    report = shiftcheck.check_equivariance(doubled(PaddedByItself()), signal_of(16, 16))
+    (trial,) = [t for t in report.trials if t.change.circular_padding]
+    assert (trial.verdict, trial.reason) == (Verdict.BROKEN, "")
+    assert trial.guilty is not None
+    assert (trial.guilty.kind, trial.guilty.layer) == ("PADDING", "cat")

@@ -46,10 +46,24 @@ def twice(y: torch.Tensor) -> torch.Tensor:
     return y * torch.rand(2, 1, 1, generator=own) + torch.rand(2, 1, 1, generator=own)
 
 
+WORDS = torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(1))
+RECURRENT = nn.LSTM(4, 4, 2, batch_first=True).train()
+DROPPING = nn.LSTM(4, 4, 2, batch_first=True, dropout=0.5).train()
+
+
+def attended(dropout: float) -> torch.Tensor:
+    """Attention over a constant, a number for each channel."""
+    return F.scaled_dot_product_attention(WORDS, WORDS, WORDS, dropout_p=dropout)[0, :, :1, None]
+
+
 STEADY: dict[str, Model] = {
     "dropout in eval mode": lambda y: y * F.dropout(torch.ones(12, 13), 0.5, training=False),
     "dropout2d in eval mode": lambda y: y * F.dropout2d(torch.ones(1, 2, 1, 1), training=False),
     "alpha dropout in eval mode": lambda y: y * F.alpha_dropout(torch.ones(2, 1, 1), 0.5),
+    "dropout of nothing": lambda y: y * F.dropout(torch.ones(12, 13), 0.0, training=True),
+    "feature dropout of nothing": lambda y: y * F.dropout2d(torch.ones(1, 2, 1, 1), 0.0, True),
+    "attention": lambda y: y * attended(0.0),
+    "a recurrent layer in training": lambda y: y * RECURRENT(WORDS)[0][0, :, :1, None],
     "rrelu in eval mode": lambda y: y * F.rrelu(-torch.ones(2, 1, 1)),
     "a generator of its own": lambda y: y + torch.randn(2, 1, 1, generator=seeded()),
     "one that was never seeded": lambda y: y + torch.randn(2, 1, 1, generator=torch.Generator()),
@@ -119,6 +133,7 @@ RANDOM: dict[str, Any] = {
     "the generator of torch": lambda y: y + torch.randn(1, 1, 1),
     "of the size of x": lambda y: y + torch.rand_like(y),
     "dropout of a constant": lambda y: y * F.dropout(torch.ones(2, 1, 1), 0.5),
+    "attention to some of a constant": lambda y: y * attended(0.5),
     "in place": lambda y: y + torch.empty(1).uniform_(),
     "random channels": lambda y: y + torch.randperm(200)[0],
     "beside a seeded one": after_the_seeded,
@@ -165,3 +180,19 @@ def test_the_generators_are_left_as_they_were() -> None:
         shiftcheck.check_equivariance(model, image())
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(KEPT.get_state(), kept)
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"), [(RECURRENT, ""), (DROPPING, "nondeterministic")], ids=["0", "0.5"]
+)
+def test_layers_in_training_draw_where_they_drop_something(layers: nn.LSTM, reason: str) -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, y: torch.Tensor) -> torch.Tensor:
+            return y * self.layers(WORDS)[0][0, :, :1, None]
+
+    report = shiftcheck.check_equivariance(Beside(), image(), training=True)
+    assert report.reason == reason

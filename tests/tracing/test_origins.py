@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
 import io
 import queue
@@ -41,6 +42,7 @@ PASSES = (Verdict.EQUIVARIANT, "")
 # -- threads ---------------------------------------------------------------------------------------
 
 POOL, THREADS = ThreadPoolExecutor(1), ThreadPool(1)
+atexit.register(THREADS.terminate)  # else Python says at its end that it is still open
 POOL.submit(int).result()  # its thread runs from now on
 INBOX: queue.Queue[tuple[Work, threading.Event]] = queue.Queue()
 

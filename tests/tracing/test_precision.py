@@ -22,6 +22,11 @@ ALL = {
 }
 BACKENDS = torch.backends
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(BACKENDS.mkldnn, "rnn"), reason="no setting for each kind of products"
+)
+"""Older versions have other settings: see test_older_settings.py."""
+
 
 @pytest.fixture(autouse=True, name="_settings")
 def settings() -> Iterator[None]:

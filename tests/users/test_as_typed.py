@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_docs import TYPED, blocks_of
-from tests.test_readme import masked, named
+from tests.test_docs import TYPED, blocks_of, named
+from tests.test_readme import masked
 
 ROOT = Path(__file__).parents[2]
 CHECKOUT = ("src", "README.md", "LICENSE", "pyproject.toml", "constraints.txt")
@@ -125,12 +125,19 @@ def play(page: Path, desk: Desk) -> list[int]:
     return status
 
 
-@pytest.mark.parametrize(("name", "status"), [("README.md", [0, 1]), ("quickstart.md", [0, 0])])
+PAGES = {"README.md": [0, 1], "quickstart.md": [0, 0], "mending.md": [1, 0, 0, 0]}
+"""The status of each block of the shell."""
+
+
+@pytest.mark.parametrize(("name", "status"), PAGES.items())
 def test_a_page_works_as_it_is_typed(name: str, status: list[int], tmp_path: Path) -> None:
     assert name in TYPED
     page = next(p for p in (ROOT / name, ROOT / "docs" / name) if p.exists())
     desk = Desk(tmp_path)
     try:
+        if name == "mending.md":  # it begins where the package is installed
+            install = next(b for b in blocks_of(page.parent / "quickstart.md") if b.kind == "sh")
+            assert desk.shell(install.text)[0] == 0
         assert play(page, desk) == status
         package = desk.python("print(shiftcheck.__file__)").strip()
         assert Path(package).is_relative_to(desk.folder / ".venv")

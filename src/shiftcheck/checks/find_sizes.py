@@ -29,8 +29,11 @@ def input_sizes(
 
     Args:
         model: any module or callable.
-        x: an input, or its shape ``(batch, channels, *spatial)``; the model need not take its size.
+        x: an input, or its shape ``[batch, channels, *spatial]``; the model need not take its size.
         layer, boundary, spatial_dims, training, fixed, outputs: as in ``check_equivariance``.
+
+    Returns:
+        The sizes in pixels, for each spatial axis.
 
     Raises:
         InputError: for arguments that cannot be used.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import ValuesLeftError, needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs
-from shiftcheck.measuring.signals.read_arguments import read_inputs
+from shiftcheck.measuring.signals.read_arguments import read_inputs, shape_of_signal
 from shiftcheck.report.causes import Cause
 from shiftcheck.tracing.black_box import BLACK_BOX, BlackBox
 from shiftcheck.tracing.choosing import parameters_of, read_outputs
@@ -93,6 +93,33 @@ def prepared(
     return Prepared(model=model, inputs=inputs)
 
 
+def dims_without_channels(x: Any, given: Sequence[int] | None) -> Sequence[int] | None:
+    """The spatial dimensions that were given; where a signal is ``[batch, time]``, the time.
+
+    For checks that are told which axis is meant: elsewhere two dimensions are an image.
+    """
+    if given is not None:
+        return given
+    rank = len(x) if is_shape(x) else len(shape_of_signal(x))
+    return (1,) if rank == 2 else None
+
+
+def signal_shape(model: Model, x: Any, fixed: Any) -> tuple[int, ...]:
+    """The shape of that argument of a model of which an axis is meant; see ``prepared``."""
+    model = uncompiled(model)
+    check_model(model)
+    return shape_of_signal(x, fixed, parameters_of(model))
+
+
+def is_shape(x: Any) -> bool:
+    """Whether an input is given by its shape alone."""
+    return (
+        isinstance(x, tuple | list | torch.Size)
+        and bool(x)
+        and all(isinstance(n, int) and not isinstance(n, bool) for n in x)
+    )
+
+
 class WithNotes(Protocol):
     """A frozen record that holds notes."""
 
@@ -116,8 +143,8 @@ def from_outside(report: Noted, line: str) -> Noted:
     """A report of a callable as one operation, which says where its values leave torch."""
     told = noted(report, note(line))
     record: Any = told
-    guilty: Cause | None = record.guilty
-    if guilty is None or guilty.layer != BLACK_BOX:
+    guilty = record.guilty
+    if not isinstance(guilty, Cause) or guilty.layer != BLACK_BOX:
         return told
     changed: Noted = replace(record, guilty=replace(guilty, line=line))
     return changed
@@ -125,8 +152,7 @@ def from_outside(report: Noted, line: str) -> Noted:
 
 def line_of(report: Any) -> str:
     """Where values leave torch, as far as the report says so."""
-    guilty: Cause | None = report.guilty
-    return "" if guilty is None else guilty.line
+    return report.guilty.line if isinstance(report.guilty, Cause) else ""
 
 
 def with_gradients_if_needed(check: Callable[[bool], Noted]) -> Noted:

@@ -10,7 +10,7 @@ import torch
 from shiftcheck.checks.circumstances import causes_of, circumstances
 from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.layer_geometry import layer_result
-from shiftcheck.checks.prepare import dtype_of, planned_with_gradients_if_needed, prepared
+from shiftcheck.checks.prepare import dtype_of, is_shape, planned_with_gradients_if_needed, prepared
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.structure_pass import read_structure
@@ -35,8 +35,11 @@ def geometry(
 
     Args:
         model: any module or callable.
-        x: the input, or its shape ``(batch, channels, *spatial)``; nothing is computed.
+        x: the input, or its shape ``[batch, channels, *spatial]``; nothing is computed.
         layer, boundary, spatial_dims, training, fixed, outputs: as in ``check_equivariance``.
+
+    Returns:
+        A report of all layers without a verdict, as nothing was measured.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -103,13 +106,4 @@ def _structure(plan: Plan) -> Report:
         causes=causes_of(outputs),
         notes=tuple(notes),
         **circumstances(plan),
-    )
-
-
-def is_shape(x: Any) -> bool:
-    """Whether an input is given by its shape alone."""
-    return (
-        isinstance(x, tuple | list | torch.Size)
-        and bool(x)
-        and all(isinstance(n, int) and not isinstance(n, bool) for n in x)
     )

@@ -40,6 +40,32 @@ def sizes(text: str) -> tuple[int, ...]:
     return tuple(positive(n) for n in re.split(r"\s*[,x\u00d7]\s*", text))
 
 
+def tile(text: str) -> int | tuple[int, ...]:
+    """The size of a tile for every axis, or one for each."""
+    if not re.fullmatch(r"\s*\d+(\s*[,x\u00d7]\s*\d+)*\s*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole pixels, such as 512 or 512,256")
+    found = sizes(text)
+    return found[0] if len(found) == 1 else found
+
+
+BYTES = {
+    "": 1,
+    **{f"{prefix}b": 1000**power for power, prefix in enumerate(("", "k", "m", "g", "t"))},
+    **{f"{prefix}ib": 1024**power for power, prefix in enumerate(("k", "m", "g", "t"), 1)},
+}
+"""The units of memory, in bytes."""
+
+
+def memory(text: str) -> int:
+    """A number of bytes, as in ``2GiB``, ``500 MB`` or ``1e9``."""
+    found = re.fullmatch(r"\s*(\d*\.?\d+(?:[eE]\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if found is None or found[2].lower() not in BYTES or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give a number of bytes above 0, such as 2GiB, 500MB or 1000000"
+        )
+    return int(float(found[1]) * BYTES[found[2].lower()])
+
+
 def numbers(text: str) -> list[float]:
     """Numbers, as in ``0.1 0.01`` or ``[1e-1, 1e-2]``."""
     parts = re.split(r"[\s,]+", text.strip("[]() ,"))
@@ -60,6 +86,11 @@ def words(text: str) -> str | tuple[str, ...]:
     """A word, or one for each axis."""
     entries = tuple(entry.strip() for entry in text.split(","))
     return entries[0] if len(entries) == 1 else entries
+
+
+def listed(text: str) -> list[str]:
+    """Words with commas or spaces between them."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
 
 
 def whole(text: str) -> int:

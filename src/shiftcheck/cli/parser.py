@@ -11,14 +11,21 @@ from typing import Any
 from shiftcheck import __version__
 from shiftcheck.cli import texts
 from shiftcheck.cli.arguments import (
+    add_causality,
     add_check,
+    add_cut,
+    add_evaluation,
     add_halo,
     add_invariance,
     add_linearity,
     add_model,
     add_results,
+    add_sharding,
     add_signal,
     add_spatial,
+    add_streaming,
+    add_target,
+    add_tiling,
     add_wide,
 )
 
@@ -58,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"shiftcheck {__version__}")
     commands = made.add_subparsers(metavar="COMMAND", title="commands")
     _add_checks(commands)
+    _add_evaluation(commands)
     structure = _command(
         commands,
         "geometry",
@@ -69,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     add_spatial(add_signal(structure))
     add_results(structure)
     _add_space(commands)
+    _add_streaming(commands)
+    _add_sharding(commands)
     _add_render(commands)
     _add_explain(commands)
     _add_demo(commands)
@@ -96,6 +106,29 @@ def _add_checks(commands: Any) -> None:
     )
     add_linearity(linearity)
     add_results(linearity)
+    causality = _command(
+        commands,
+        "causality",
+        "whether anything of the future reaches the output",
+        texts.CAUSALITY,
+        texts.CAUSALITY_END,
+    )
+    add_model(causality)
+    add_causality(causality, add_signal(causality))
+    add_results(causality)
+
+
+def _add_evaluation(commands: Any) -> None:
+    evaluation = _command(
+        commands,
+        "evaluate",
+        "how bad a break is over a whole set of data",
+        texts.EVALUATE,
+        texts.EVALUATE_END,
+    )
+    add_model(evaluation)
+    add_evaluation(evaluation)
+    add_results(evaluation)
 
 
 def _add_space(commands: Any) -> None:
@@ -112,6 +145,41 @@ def _add_space(commands: Any) -> None:
     add_spatial(add_signal(halo))
     add_halo(halo)
     add_results(halo)
+    tiling = _command(
+        commands,
+        "tiling",
+        "which tiles of an image give what the whole gives",
+        texts.TILING,
+        texts.TILING_END,
+    )
+    add_target(tiling, layers=False)
+    add_cut(add_signal(tiling))
+    add_tiling(tiling)
+    add_results(tiling)
+
+
+def _add_streaming(commands: Any) -> None:
+    streaming = _command(
+        commands,
+        "streaming",
+        "what a model has to remember to run on a stream",
+        texts.STREAMING,
+        texts.STREAMING_END,
+    )
+    add_streaming(streaming)
+    add_results(streaming)
+
+
+def _add_sharding(commands: Any) -> None:
+    shards = _command(
+        commands,
+        "sharding",
+        "what layers exchange when an image is split over devices",
+        texts.SHARDING,
+        texts.SHARDING_END,
+    )
+    add_sharding(shards)
+    add_results(shards)
 
 
 def _add_render(commands: Any) -> None:

@@ -18,28 +18,46 @@ KEYWORDS = {
     name: f"--{name.replace('_', '-')}"
     for name in (
         "atol",
+        "axis",
+        "batch_size",
+        "block",
         "boundary",
+        "bounds",
+        "checkpoint",
         "crop",
+        "draws",
         "effort",
         "fill",
         "fixed",
         "grow",
+        "items",
         "layer",
+        "lookahead",
         "max_batch",
         "max_relative_error",
+        "max_shift",
+        "memory",
         "outputs",
+        "parts",
         "rtol",
         "seed",
         "shifts",
         "spatial_dims",
+        "tile",
         "weights",
+        "what",
     )
 }
 KEYWORDS["tolerances"] = "--tolerance"
 FLAGS = {"training": "--training", "layers": "--layers", "affine": "--affine"}
 """The keywords that are options, too."""
 
-COMMANDS = {"equivariant": "check", "invariant": "invariance", "linear": "linearity"}
+COMMANDS = {
+    "equivariant": "check",
+    "invariant": "invariance",
+    "linear": "linearity",
+    "causal": "causality",
+}
 
 QUOTED = r"'[^']*'|\"[^\"]*\""
 IN_BRACKETS = rf"\((?:{QUOTED}|[^()'\"]|\((?:{QUOTED}|[^()'\"])*\))*\)|\[(?:{QUOTED}|[^\[\]'\"])*\]"
@@ -47,6 +65,9 @@ VALUE = rf"{QUOTED}|{IN_BRACKETS}|\.\.\.|[+-]?[\w.]+(?:[+-]\d+)?"
 KEYWORD = re.compile(rf"(?<![\w.-])({'|'.join([*KEYWORDS, *FLAGS])})=({VALUE})")
 ARGUMENTS = rf"(?:{QUOTED}|{IN_BRACKETS}|[^()\[\]'\"])*"
 CALL = re.compile(rf"shiftcheck\.assert_(\w+)\(\s*model,\s+x({ARGUMENTS})\)")
+EVALUATION = re.compile(rf"shiftcheck\.evaluate\(model,\s+data,\s+({VALUE})({ARGUMENTS})\)")
+"""The line that looks at one item."""
+
 METHODS = {"float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16"}
 
 
@@ -55,6 +76,7 @@ def as_options(text: str, options: argparse.Namespace) -> str:
     if "target" not in options:
         return text
     text = CALL.sub(lambda call: _command(call, options), text)
+    text = EVALUATION.sub(lambda call: _evaluation(call, options), text)
     text = KEYWORD.sub(lambda found: _option(*found.groups()), text)
     text = re.sub(r"\brtol and atol\b", "--rtol and --atol", text)
     text = re.sub(r"\bx\.(float|double|half|bfloat16)\(\)", _type, text)
@@ -108,11 +130,21 @@ def _command(call: re.Match[str], options: argparse.Namespace) -> str:
     return " ".join(parts)
 
 
+def _evaluation(call: re.Match[str], options: argparse.Namespace) -> str:
+    """The command that looks at one item of the data; what raises is always printed."""
+    if "data" not in options:
+        return call[0]
+    parts = ["shiftcheck evaluate", shlex.quote(options.target), *_of_model(options)]
+    parts.append(f"--data {shlex.quote(str(options.data))}")
+    parts += [_option(*found) for found in [("what", call[1]), *KEYWORD.findall(call[2])]]
+    return " ".join(parts)
+
+
 def _of_model(options: argparse.Namespace) -> list[str]:
     """How the model is made, and what it is given."""
     parts = [f"--arg {shlex.quote(entry)}" for entry in options.arg]
     parts += ["--function"] if options.function else []
-    for entry in options.inputs or ():
+    for entry in getattr(options, "inputs", None) or ():
         file = isinstance(entry, Path)
         parts.append(f"--input {shlex.quote(str(entry))}" if file else f"--shape {_typed(entry)}")
     parts += [f"--device {options.device}"] if options.device else []
@@ -128,7 +160,7 @@ LATTICE = re.compile(r" \(lattice=[^)]*(?:\)[^)]*)?in a property test\)")
 def _with_option(line: str, options: argparse.Namespace) -> str:
     """A line about other sizes or shifts, with the option to give."""
     line = LATTICE.sub("", line)
-    given: Sequence[Any] = options.inputs or ()
+    given: Sequence[Any] = getattr(options, "inputs", None) or ()
     if len(given) != 1 or not isinstance(given[0], tuple) or "input" not in line:
         return line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from functools import partial
 from itertools import product
@@ -12,26 +13,32 @@ from typing import Any
 
 import torch
 
+from shiftcheck.checks.causality.check import check_causality
 from shiftcheck.checks.equivariance.check import check_equivariance
 from shiftcheck.checks.figures.edges import effective_halo
 from shiftcheck.checks.find_sizes import input_sizes
 from shiftcheck.checks.invariance.check import check_invariance
 from shiftcheck.checks.linearity.check import check_linear
 from shiftcheck.checks.read_geometry import geometry
+from shiftcheck.checks.shards.plan import sharding
+from shiftcheck.checks.streams.plan import streaming
+from shiftcheck.checks.tiles.plan import tiling
+from shiftcheck.cli.delivery import check_outputs, deliver, guarded
+from shiftcheck.cli.evaluating import run_evaluate as run_evaluate
 from shiftcheck.cli.explain import explained
-from shiftcheck.cli.phrasing import as_options
 from shiftcheck.cli.shapes import completed
 from shiftcheck.cli.signal_files import read_signal
 from shiftcheck.cli.statuses import BROKEN, INCONCLUSIVE, PASSED, USAGE
-from shiftcheck.cli.target import load_target, own_error, parse_arguments
+from shiftcheck.cli.target import load_target, parse_arguments
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.signals.samples import DTYPES, sample_signal
-from shiftcheck.report.base import Shown, rendered
+from shiftcheck.report.causality import CausalityVerdict
 from shiftcheck.report.edges import EffectiveHalo
-from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.equivariance import Verdict
 from shiftcheck.report.invariance import InvarianceVerdict
 from shiftcheck.report.linearity import Linearity
 from shiftcheck.report.reading import read_report
+from shiftcheck.report.streams import Streaming
 
 STATUS: dict[Any, int] = {
     Verdict.EQUIVARIANT: PASSED,
@@ -44,6 +51,12 @@ STATUS: dict[Any, int] = {
     Linearity.AFFINE: BROKEN,
     Linearity.NOT_LINEAR: BROKEN,
     Linearity.INCONCLUSIVE: INCONCLUSIVE,
+    CausalityVerdict.CAUSAL: PASSED,
+    CausalityVerdict.NOT_CAUSAL: BROKEN,
+    CausalityVerdict.INCONCLUSIVE: INCONCLUSIVE,
+    Streaming.FINITE: PASSED,
+    Streaming.ENDLESS: BROKEN,
+    Streaming.UNKNOWN: INCONCLUSIVE,
 }
 
 
@@ -108,6 +121,22 @@ def run_linearity(options: argparse.Namespace) -> int:
     return STATUS[report.verdict]
 
 
+def run_causality(options: argparse.Namespace) -> int:
+    """Check causality."""
+    report = _reported(
+        check_causality,
+        options,
+        axis=options.axis,
+        lookahead=options.lookahead,
+        block=options.block,
+        seed=options.seed,
+        fixed=options.fixed,
+        outputs=options.outputs,
+        training=options.training,
+    )
+    return STATUS[report.verdict]
+
+
 def run_geometry(options: argparse.Namespace) -> int:
     """Show the geometry."""
     _reported(geometry, options, **_of_space(options))
@@ -134,6 +163,43 @@ def run_halo(options: argparse.Namespace) -> int:
     return PASSED if _tells(found) else INCONCLUSIVE
 
 
+def run_tiling(options: argparse.Namespace) -> int:
+    """Plan the tiles."""
+    plan = _reported(
+        tiling,
+        options,
+        tile=options.tile,
+        memory=options.memory,
+        boundary=options.boundary,
+        spatial_dims=options.spatial_dims,
+    )
+    return PASSED if plan.exact else INCONCLUSIVE
+
+
+def run_streaming(options: argparse.Namespace) -> int:
+    """Show what it takes to run a model on a stream."""
+    asked = {"axis": options.axis, "spatial_dims": options.spatial_dims}
+    return STATUS[_reported(streaming, options, **asked).streaming]
+
+
+def run_sharding(options: argparse.Namespace) -> int:
+    """Show what layers exchange between shards."""
+    check_outputs(options)
+    with contextlib.redirect_stdout(sys.stderr):
+        model, x = _model_and_input(options)
+        plan = guarded(
+            sharding,
+            model,
+            x,
+            options.parts,
+            options.axis,
+            bounds=options.bounds,
+            spatial_dims=options.spatial_dims,
+        )
+    deliver(plan, options)
+    return PASSED if plan.exact else BROKEN
+
+
 def _tells(found: EffectiveHalo) -> bool:
     """Whether some side of an output has an overlap that is enough, or needs none to be sought."""
     sides = [side for output in found.outputs for side in output.sides]
@@ -150,19 +216,21 @@ def _of_space(options: argparse.Namespace) -> dict[str, Any]:
 
 def _reported(check: Any, options: argparse.Namespace, *, moved: bool = False, **given: Any) -> Any:
     """The report of a check, which was shown; ``moved``: it is given shifts."""
-    _check_outputs(options)
+    check_outputs(options)
     with contextlib.redirect_stdout(sys.stderr):  # what the target prints is no part of the report
         model, x = _model_and_input(options)
         if moved:
             given["shifts"] = _chosen_shifts(options, x)
-        report = _guarded(check, model, x, layer=options.layer, **given)
-    _deliver(report, options)
+        if "layer" in options:
+            given["layer"] = options.layer
+        report = guarded(check, model, x, **given)
+    deliver(report, options)
     return report
 
 
 def run_render(options: argparse.Namespace) -> int:
     """Show a report from its JSON."""
-    _check_outputs(options)
+    check_outputs(options)
     try:
         text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -171,7 +239,7 @@ def run_render(options: argparse.Namespace) -> int:
         report = read_report(text)
     except InputError as error:
         raise InputError(f"{options.file}: {error}") from error
-    _deliver(report, options)
+    deliver(report, options)
     return PASSED
 
 
@@ -179,14 +247,6 @@ def run_explain(options: argparse.Namespace) -> int:
     """Say what a cause or a reason means."""
     print(explained(" ".join(options.words)))
     return PASSED
-
-
-def _guarded(call: Any, *arguments: Any, **options: Any) -> Any:
-    """Call what runs the model, which may also leave by sys.exit."""
-    try:
-        return call(*arguments, **options)
-    except SystemExit as error:
-        raise InputError(f"TARGET: the model ended the program:\n{own_error(error)}") from error
 
 
 def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
@@ -199,8 +259,9 @@ def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
         model,
         options.inputs,
         options.spatial_dims,
-        axes_matter=options.run != run_linearity.__name__,
+        axes_matter=options.run not in (run_linearity.__name__, run_causality.__name__),
         any_size=options.run == run_sizes.__name__,
+        has_axis=options.run in WITH_AN_AXIS,
     )
     try:
         if isinstance(model, torch.nn.Module):
@@ -208,11 +269,17 @@ def _model_and_input(options: argparse.Namespace) -> tuple[Any, Any]:
             model = model.to(device=options.device, dtype=dtype)
         device, dtype = _home(model, options)
         signals = tuple(
-            _signal(entry, options.seed + i, dtype).to(device) for i, entry in enumerate(entries)
+            _without_values(entry, dtype)
+            if options.run in BY_SHAPES and _is_large(entry)
+            else _signal(entry, options.seed + i, dtype).to(device)
+            for i, entry in enumerate(entries)
         )
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {options.device}, --dtype {options.dtype}: {error}") from error
     return model, signals[0] if len(signals) == 1 else signals
+
+
+WITH_AN_AXIS = run_causality.__name__, run_streaming.__name__, run_sharding.__name__
 
 
 def _home(model: Any, options: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
@@ -226,7 +293,24 @@ def _home(model: Any, options: argparse.Namespace) -> tuple[torch.device, torch.
 def _signal(entry: Any, seed: int, dtype: torch.dtype) -> torch.Tensor:
     if isinstance(entry, Path):
         return read_signal(entry).to(dtype)
+    if len(entry) == 2:  # batch and time
+        return sample_signal((entry[0], 1, entry[1]), seed=seed, dtype=dtype)[:, 0]
     return sample_signal(entry, seed=seed, dtype=dtype)
+
+
+BY_SHAPES = run_geometry.__name__, run_tiling.__name__
+"""What the structure suffices for; a tiling is measured, too, where that is no large image."""
+
+LARGE = 2**25
+"""Values of a shape beyond which none are drawn where the structure suffices."""
+
+
+def _is_large(entry: Any) -> bool:
+    return isinstance(entry, tuple) and math.prod(entry) > LARGE
+
+
+def _without_values(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 def _chosen_shifts(options: argparse.Namespace, x: Any) -> Any:
@@ -236,30 +320,3 @@ def _chosen_shifts(options: argparse.Namespace, x: Any) -> Any:
     axes = len(options.spatial_dims or range(2, first.ndim))
     reach = range(-options.reach, options.reach + 1)
     return [shift for shift in product(reach, repeat=axes) if any(shift)]
-
-
-def _check_outputs(options: argparse.Namespace) -> None:
-    """Find out before a long run that a report could not be written after it."""
-    files = [options.html] if options.html is not None else []
-    files += [Path(options.json)] if options.json not in (None, "-") else []
-    for path in files:
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-            raise InputError(f"the report cannot be written to {path}: {why}")
-
-
-def _deliver(report: Shown, options: argparse.Namespace) -> None:
-    """Write the report to where it was asked for, and print it unless the output holds its JSON."""
-    if options.json == "-":
-        print(report.to_json())
-    else:
-        wide = options.wide and isinstance(report, Report)  # others have no table of layers
-        text = rendered("text", report, wide=True) if wide else str(report)
-        print(as_options(text, options))
-    if options.json not in (None, "-"):
-        try:
-            Path(options.json).write_text(report.to_json(), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--json {options.json} cannot be written: {error}") from error
-    if options.html is not None:
-        report.to_html(options.html)

@@ -36,18 +36,22 @@ def completed(
     *,
     axes_matter: bool = True,
     any_size: bool = False,
+    has_axis: bool = False,
 ) -> Sequence[Any]:
     """The inputs, with a batch of one before the shapes that the model takes only so.
 
     ``spatial_dims``: where these were given, shapes are complete. Says on the error output what was
     added; raises InputError where the model takes a shape both ways, if its ``axes_matter``, or
-    neither way, where it need not take the size: ``any_size``.
+    neither way, where it need not take the size: ``any_size``. ``has_axis``: where an axis is meant
+    two sizes may be batch and time.
     """
     shapes = [entry for entry in inputs if isinstance(entry, tuple)]
     short = [shape for shape in shapes if _may_lack_batch(model, shape)]
     if not short:
         return inputs
     whole = [(1, *s) if isinstance(s, tuple) and s in short else s for s in inputs]
+    if has_axis and spatial_dims is None and _is_batch_and_time(model, shapes, whole):
+        return inputs
     lack = _lack_batch_at_any_size if any_size else _lack_batch
     if spatial_dims is None and lack(model, inputs, whole, short, axes_matter):
         for shape in short:
@@ -58,7 +62,7 @@ def completed(
             )
         return whole
     for shape in shapes:
-        if len(shape) < 3:
+        if len(shape) < (3 if spatial_dims is None else 2):
             raise InputError(f"--shape: {_written(shape)!r} {NO_SHAPE}")
     return inputs
 
@@ -123,15 +127,24 @@ def _either_way(shape: Shape, takes: str) -> InputError:
     )
 
 
-def _runs(model: Model, inputs: Sequence[Any]) -> bool:
+def _is_batch_and_time(model: Model, shapes: Sequence[Shape], whole: Sequence[Any]) -> bool:
+    """Whether the model runs on shapes of two sizes as they are, and not on them as channels."""
+    if any(len(shape) != 2 for shape in shapes) or _runs(model, whole):
+        return False
+    return _runs(model, shapes, spatial_dims=(1,))
+
+
+def _runs(model: Model, inputs: Sequence[Any], spatial_dims: Shape | None = None) -> bool:
     """Whether the structure can be read at these shapes; files are not looked at."""
     shapes = [entry for entry in inputs if isinstance(entry, tuple)]
-    if len(shapes) < len(inputs) or min(map(len, shapes)) < 3:
+    least = 3 if spatial_dims is None else 2
+    if len(shapes) < len(inputs) or min(map(len, shapes)) < least:
         return False
     signals = tuple(torch.empty(s, dtype=dtype_of(model), device="meta") for s in shapes)
     try:
         with unexplained():
-            geometry(model, signals if len(signals) > 1 else signals[0])
+            x = signals if len(signals) > 1 else signals[0]
+            geometry(model, x, spatial_dims=spatial_dims)
     except ShiftcheckError:
         return False
     return True

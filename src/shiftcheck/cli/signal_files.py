@@ -14,11 +14,12 @@ from shiftcheck.errors import InputError, MissingExtraError
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def read_signal(path: Path) -> torch.Tensor:
+def read_signal(path: Path, option: str = "--input") -> torch.Tensor:
     """The signal ``[batch, channels, *spatial]`` in a file, as it is stored there.
 
     ``.npy`` holds an array of that shape. A picture becomes ``[1, channels, height, width]``, its
-    values divided by the largest one that a pixel can have; pictures need pillow.
+    values divided by the largest one that a pixel can have; pictures need pillow. ``option``: how
+    the file was given, for the messages.
 
     Raises:
         InputError: for a file that is not there, cannot be read, or holds no such signal.
@@ -35,26 +36,26 @@ def read_signal(path: Path) -> torch.Tensor:
     kind = path.suffix.lower()
     if kind not in (".npy", *PICTURES):
         raise InputError(
-            f"--input {path}: give a file that ends with .npy or {', '.join(PICTURES)}"
+            f"{option} {path}: give a file that ends with .npy or {', '.join(PICTURES)}"
         )
     if not path.is_file():
-        raise InputError(f"--input {path}: there is no such file")
-    return _array(path) if kind == ".npy" else _picture(path)
+        raise InputError(f"{option} {path}: there is no such file")
+    return _array(path, option) if kind == ".npy" else _picture(path, option)
 
 
-def _array(path: Path) -> torch.Tensor:
+def _array(path: Path, option: str) -> torch.Tensor:
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"--input {path} cannot be read: {error}") from error
+        raise InputError(f"{option} {path} cannot be read: {error}") from error
     if array.dtype.kind not in "fiub":
         raise InputError(
-            f"--input {path} holds an array of dtype {array.dtype}: a signal is made of real"
+            f"{option} {path} holds an array of dtype {array.dtype}: a signal is made of real"
             " numbers"
         )
     if array.ndim < 3:
         raise InputError(
-            f"--input {path} holds an array of shape {array.shape}: save one of shape [batch,"
+            f"{option} {path} holds an array of shape {array.shape}: save one of shape [batch,"
             " channels, *spatial], for example with numpy.save(path, array[None, None])"
         )
     native = array.astype(array.dtype.newbyteorder("="))
@@ -63,19 +64,19 @@ def _array(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(native))
 
 
-def _picture(path: Path) -> torch.Tensor:
+def _picture(path: Path, option: str) -> torch.Tensor:
     try:
         from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"--input {path}: pictures need pillow, which is not installed:"
+            f"{option} {path}: pictures need pillow, which is not installed:"
             " pip install 'torch-shiftcheck[image]'"
         ) from error
     try:
         with Image.open(path) as opened:
             pixels = _pixels(opened)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"--input {path} cannot be read: {error}") from error
+        raise InputError(f"{option} {path} cannot be read: {error}") from error
     channels = pixels if pixels.ndim == 3 else pixels[..., None]
     return torch.from_numpy(np.ascontiguousarray(channels.transpose(2, 0, 1)))[None]
 

@@ -18,9 +18,6 @@ from shiftcheck.report.sizes import SizeSet
 EVERY = 64
 """Up to such a period, every size of one is asked for."""
 
-QUICK = 32
-"""The same, where it is to be quick."""
-
 SOME = 24
 """So many of a longer one."""
 
@@ -109,14 +106,11 @@ class Found:
         return sorted(firsts.values())
 
 
-def accepted_sizes(ask: Ask, base: int, limit: int, *, quick: bool = False) -> Found:
-    """The sizes that are accepted, of which ``base`` is one; looked for up to ``limit``.
-
-    ``quick``: of a long period only what divides it is asked for, and nothing is verified.
-    """
-    search = _Search(ask, base, limit, every=QUICK if quick else EVERY)
+def accepted_sizes(ask: Ask, base: int, limit: int) -> Found:
+    """The sizes that are accepted, of which ``base`` is one; looked for up to ``limit``."""
+    search = _Search(ask, base, limit)
     found = search.regular() or search.few()
-    return found if quick or search.holds(found) else search.alone()
+    return found if search.holds(found) else search.alone()
 
 
 def _stretching(seen: Seen, period: int) -> set[int]:
@@ -154,8 +148,8 @@ def _lcm(one: int, other: int) -> int:
 class _Search:
     """The search along one axis."""
 
-    def __init__(self, ask: Ask, base: int, limit: int, *, every: int) -> None:
-        self.ask, self.base, self.limit, self.every = ask, base, limit, every
+    def __init__(self, ask: Ask, base: int, limit: int) -> None:
+        self.ask, self.base, self.limit = ask, base, limit
 
     def takes(self, size: int) -> bool:
         """Whether a size is accepted."""
@@ -207,13 +201,13 @@ class _Search:
 
     def _classes(self, period: int, anchor: int, window: range) -> tuple[set[int], bool]:
         """What accepted sizes leave when divided by the period, and whether not all were asked."""
-        if period <= self.every:
+        if period <= EVERY:
             return {n % period for n in window if self.takes(n)}, False
         step = period
         for prime in prime_factors(period):
             if self.takes(anchor + step // prime):
                 step //= prime
-        places = range(0, period, max(1, period // SOME)) if self.every == EVERY else ()
+        places = range(0, period, max(1, period // SOME))
         asked = [window[i] for i in places]
         inside = [n - (n - anchor) % step for n in asked]
         if not all(self.takes(n) for n in inside):
@@ -233,8 +227,8 @@ class _Search:
                 firsts.setdefault(n % period, n)
         for n in above:
             firsts.setdefault(n % period, n)
-        asked = [n for n in window if period <= self.every or n % period in classes]
-        seen = {n: self.ask(n) for n in asked[: self.every]}
+        asked = [n for n in window if period <= EVERY or n % period in classes]
+        seen = {n: self.ask(n) for n in asked[:EVERY]}
         odd = self._odd(period, classes, window, least)
         return Found(
             accepted=SizeSet(
@@ -267,7 +261,7 @@ class _Search:
     def _odd(self, period: int, classes: set[int], window: range, least: int) -> list[int]:
         """Small sizes that are accepted against the rule."""
         candidates = {1, 2, 3, least - 1, least - 2}
-        for n in window if period <= self.every else ():
+        for n in window if period <= EVERY else ():
             seen = self.ask(n)
             if not seen.taken and seen.layers:
                 candidates.update(n - k * period for k in _stretching(seen, period))

@@ -338,8 +338,9 @@ def all_valid(axis: Axis) -> Axis:
     """The same axis as if every sample of it were valid.
 
     Example:
-        >>> all_valid(resample(input_axis(8, circular=False), window(1, [-1, 0, 1]), 8)).valid.all()
-        np.True_
+        >>> axis = resample(input_axis(8, circular=False), window(1, [-1, 0, 1]), 8)
+        >>> bool(all_valid(axis).valid.all())
+        True
     """
     return replace(axis, valid=np.ones(axis.size, dtype=bool), different=None)
 

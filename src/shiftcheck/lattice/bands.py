@@ -10,12 +10,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcheck.lattice.axis import Axis, Indices, Taps, accumulate, coarsen, globalise, resample
+from shiftcheck.lattice.axis import (
+    Axis,
+    Indices,
+    Taps,
+    accumulate,
+    coarsen,
+    globalise,
+    join,
+    resample,
+)
 from shiftcheck.lattice.gather import LONGEST_PATTERN
 
 Codes = NDArray[np.int64]
@@ -30,7 +39,8 @@ class Reach:
 
     ``taps``: what each of them reads; None where that has no end, which then is so on the side
     ``before``, on the one ``after`` it, or on both. ``around``: it goes on at the other end of a
-    circle. ``period``: in samples, where there are no taps.
+    circle. ``period``: in samples, where there are no taps. ``ahead``: for each sample of the
+    period, how many samples after it are seen where that has an end; empty where it has none.
 
     Example:
         >>> Reach(taps=Taps(num=1, phases=((-2, -1, 0),))).bounded
@@ -42,6 +52,7 @@ class Reach:
     after: bool = True
     around: bool = False
     period: int = 1
+    ahead: tuple[int, ...] = ()
 
     @property
     def bounded(self) -> bool:
@@ -73,7 +84,16 @@ def reached(axis: Axis, reach: Reach) -> Axis:
     if reach.around:
         return coarsen(globalise(axis), reach.period)
     out = accumulate(axis) if reach.before else axis
+    if reach.ahead:
+        return join(out, _up_to(axis, reach))
     return accumulate(out, backwards=True) if reach.after else out
+
+
+def _up_to(axis: Axis, reach: Reach) -> Axis:
+    """Samples that see themselves and those after them within reach; the rest is not of them."""
+    phases = tuple((r, r + ahead) for r, ahead in enumerate(reach.ahead))
+    seen = resample(axis, Taps(num=reach.period, phases=phases), axis.size)
+    return replace(seen, valid=axis.valid, different=axis.different, origins=axis.origins)
 
 
 def reaches(
@@ -99,7 +119,7 @@ def reaches(
         law = _bounded(table, around)
         if law is not None:
             return law
-    return None if any(circles) else _diagonal(table)
+    return None if any(circles) else _diagonal(table) or _all_before(table)
 
 
 class _Table:
@@ -265,5 +285,36 @@ def _diagonal(table: _Table) -> tuple[Reach, ...] | None:
         first, last, further = _span_of(offsets)
         ends = first - further > -size and last + further < size and last - first + TWICE <= size
         taps = Taps(num=1, phases=(tuple(map(int, offsets[::-1])),)) if ends else None
-        out.append(Reach(taps=taps, before=first < 0, after=last > 0))
+        some = last > 0 and first < 0 and last + further < size - TWICE and len(table.sizes) == 1
+        some = some and not ends
+        reach = Reach(taps=taps, before=first < 0, after=last > 0, ahead=(last,) if some else ())
+        out.append(reach)
     return tuple(out)
+
+
+def _all_before(table: _Table) -> tuple[Reach, ...] | None:
+    """The law of places that see all before them and some after, as many for each of a period.
+
+    Chunks that see themselves and all earlier ones are such places.
+    """
+    if len(table.sizes) != 1:
+        return None
+    (size,), codes = table.sizes, table.codes
+    seen = codes != 0
+    if not seen[:, 0].all():
+        return None
+    ahead = size - 1 - seen[:, ::-1].argmax(1) - np.arange(size)
+    for period in range(1, min(size // (TWICE + 1), LONGEST_PATTERN) + 1):
+        if bool((codes[period:, period:] == codes[:-period, :-period]).all()):
+            each = [_repeated(ahead[r::period], size - period) for r in range(period)]
+            if all(n is not None and n >= 0 for n in each):
+                found = tuple(n for n in each if n is not None)
+                return (Reach(after=any(found), ahead=found, period=period),)
+    return None
+
+
+def _repeated(ahead: Indices, most: int) -> int | None:
+    """How far ahead places see that are alike; the last may be cut off by the end."""
+    whole = ahead[:-1] if len(ahead) > TWICE else ahead
+    same = len(whole) >= TWICE and bool((whole == whole[0]).all())
+    return int(whole[0]) if same and whole[0] < most else None

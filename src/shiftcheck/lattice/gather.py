@@ -15,6 +15,7 @@ from shiftcheck.lattice.axis import (
     coarsen,
     resample,
     whole_turns,
+    window,
     with_different,
 )
 
@@ -39,9 +40,13 @@ def take(
     different where the pattern would go on to a sample that is ``stored``: from its first to
     before its last entry, by default the whole axis. ``forward``: the pattern is none that goes
     backwards. Raises GeometryError where no half of them follows a pattern.
+
+    On any circle the first stored sample may follow the last one, as circular padding has it.
     """
     turn = axis.circle if axis.closed else None
     taps = _regular_part(indices, turn, forward)
+    if taps is None and axis.circular:
+        turn, taps = axis.circle, _regular_part(indices, axis.size, forward)
     if taps is None:
         raise GeometryError("the indices follow no pattern")
     source = coarsen(axis, abs(taps.num)) if taps.den > 1 else axis
@@ -67,6 +72,8 @@ def runs(valid: Mask) -> tuple[tuple[int, int], ...]:
 
 def _regular_part(indices: Indices, turn: int | None, forward: bool) -> Taps | None:
     """The shortest pattern that half of the indices follow, modulo ``turn``; None where few do."""
+    if turn == 1 and forward:  # on a circle of one sample each is the next one
+        return window(1, [int(indices[0])])
     best = (len(indices) - 1) // 2
     for den in range(1, min(len(indices) - 1, LONGEST_PATTERN) + 1):
         advances = _advances(indices, den, turn)

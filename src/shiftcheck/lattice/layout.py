@@ -227,7 +227,7 @@ class Layout:
         return axis if factors[0].size == self.geometry(axis).size else None
 
     def axes_in(self, dims: Iterable[int]) -> tuple[int, ...]:
-        """Every spatial axis with a factor in one of the dimensions, each once."""
+        """Every spatial axis with a factor in one of ``dims``, dimensions, each once."""
         axes = [f.axis for dim in dims for f in flat(self.dims[dim]) if f.kind in SPATIAL]
         return tuple(dict.fromkeys(axes))
 
@@ -254,7 +254,7 @@ class Layout:
         return len(self._factors.get(axis, ())) > 1
 
     def holds_copies(self, dims: Iterable[int]) -> bool:
-        """Whether one of the dimensions holds the stacked copies."""
+        """Whether one of ``dims``, dimensions, holds the stacked copies."""
         return any(f.kind == "copies" for dim in dims for f in self.dims[dim])
 
     def geometry(self, axis: int) -> Axis:
@@ -270,7 +270,7 @@ class Layout:
         return Layout(self.dims, axes, self.causes)
 
     def with_factors(self, dim: int, factors: Dim) -> Layout:
-        """The same layout with other factors along one dimension, of whose axes the states stay."""
+        """The same layout with other ``factors`` along ``dim``; the states of their axes stay."""
         at = range(len(self.dims))[dim]
         dims = (*self.dims[:at], factors, *self.dims[at + 1 :])
         return Layout(dims, self.axes, self.causes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,6 +16,46 @@ def as_slice(layout: Layout, whole: Layout, dim: int, chosen: range) -> Layout:
     object.__setattr__(out, "source", Slice(whole, dim, chosen))
     object.__setattr__(out, "recipe", layout.recipe)
     return out
+
+
+def as_whole(layout: Layout, dim: int) -> Layout:
+    """The same layout, known to be all of itself; what is a slice of another stays that."""
+    out = replace(layout)
+    source = layout.source or Slice(layout, dim, range(layout.shape[dim]))
+    object.__setattr__(out, "source", source)
+    for name in ("recipe", "is_mask", "pairs", "made"):
+        object.__setattr__(out, name, getattr(layout, name))
+    return out
+
+
+def whole_of(layout: Layout) -> Layout:
+    """What the layout is all of: itself, unless it was sliced from end to end."""
+    source = layout.source
+    if source is None or len(source.chosen) != source.whole.shape[source.dim]:
+        return layout
+    return whole_of(source.whole) if source.chosen.step == 1 else layout
+
+
+def is_same(one: Layout, other: Layout) -> bool:
+    """Whether both are known to be the same values: of one tensor, or the same slice of one."""
+    one, other = whole_of(one), whole_of(other)
+    if one is other:
+        return True
+    mine, its = one.source, other.source
+    if mine is None or its is None:
+        return False
+    return (mine.dim, mine.chosen) == (its.dim, its.chosen) and is_same(mine.whole, its.whole)
+
+
+def sliced_from(layout: Layout, dim: int) -> Iterator[tuple[Layout, range]]:
+    """The tensors of which a layout is a slice along ``dim``, itself first, and its samples."""
+    whole = whole_of(layout)
+    chosen = range(whole.shape[dim])
+    yield whole, chosen
+    while whole.source is not None and whole.source.dim == dim:
+        chosen = whole.source.chosen[chosen.start : chosen.stop : chosen.step]
+        whole = whole_of(whole.source.whole)
+        yield whole, chosen
 
 
 def with_other_dims(layout: Layout, dims: Sequence[Dim]) -> Layout:

@@ -44,8 +44,12 @@ class Call:
     @property
     def numbers(self) -> list[int]:
         """The whole numbers among its arguments, and in the shapes of its tensors."""
-        leaves = [v for v in tree_leaves((list(self.args), self.kwargs)) if type(v) is int]
-        return [*leaves, *(n for shape in self.shapes for n in shape)]
+        return [*self.whole_numbers, *(n for shape in self.shapes for n in shape)]
+
+    @property
+    def whole_numbers(self) -> list[int]:
+        """The whole numbers among its arguments."""
+        return [v for v in tree_leaves((list(self.args), self.kwargs)) if type(v) is int]
 
     def runs_on(self, shapes: Sequence[Sequence[int]]) -> bool:
         """Whether it takes tensors of other shapes in the place of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +19,12 @@ from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import Originals, preserved
 from shiftcheck.tracing.rows import tensors_at
 from shiftcheck.tracing.testimony import Testimony, WatchedFakes, cleared
-from shiftcheck.tracing.torch_internals import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from shiftcheck.tracing.torch_internals import (
+    FakeTensor,
+    FakeTensorMode,
+    default_device,
+    unset_fake_temporarily,
+)
 from shiftcheck.tracing.traced import Given, Manner, OnRow, Row, Traced
 from shiftcheck.tracing.tracer import run
 from shiftcheck.tracing.without_values import quiet
@@ -49,6 +55,7 @@ def call(
         geometry=geometry,
         circular_padding=plan.circular_padding,
         wanted=inputs.outputs,
+        alone=plan.alone,
     )
     traced = run(
         plan.model,
@@ -81,12 +88,23 @@ def again(
     )
 
 
-def rows_of(plan: Plan, values: list[Any], originals: Originals) -> tuple[list[Row], Traced]:
-    """Every row of one pass, in the order in which they were met; errors are the model's own."""
+def rows_of(
+    plan: Plan,
+    values: list[Any],
+    originals: Originals,
+    met: Callable[[Row], None] = lambda _: None,
+) -> tuple[list[Row], Traced]:
+    """Every row of one pass, in the order in which they were met; errors are the model's own.
+
+    ``met``: is told of each, so that those are known which came before an error.
+    """
     rows: list[Row] = []
-    traced = call(
-        plan, values, copies=1, originals=originals, on_row=lambda row, _: rows.append(row)
-    )
+
+    def on_row(row: Row, _: torch.Tensor) -> None:
+        rows.append(row)
+        met(row)
+
+    traced = call(plan, values, copies=1, originals=originals, on_row=on_row)
     check_traced(traced, plan.layer, rows)
     return rows, traced
 
@@ -110,8 +128,15 @@ def _testify(plan: Plan) -> Testimony:
 def home_of(model: Model) -> torch.device:
     """Where a signal belongs of which only the shape is given: the device of the model."""
     parameters = (p for module in modules_of(model) for p in module.parameters(False))
-    device = next((p.device for p in parameters), torch.get_default_device())
+    device = next((p.device for p in parameters), default_device())
     return torch.device("cpu") if device.type == "meta" else device
+
+
+def has_values(model: Model) -> bool:
+    """Whether a model can be run: none of its parameters and buffers is a shape alone."""
+    modules = modules_of(model)
+    held = (t for m in modules for t in (*m.parameters(False), *m.buffers(False)))
+    return not any(t.is_meta for t in held)
 
 
 def faked(leaf: Any, mode: FakeTensorMode, home: torch.device) -> Any:

@@ -49,6 +49,11 @@ def unit_steps(outputs: Sequence[Layout], inputs: Inputs) -> Shift | None:
     return tuple(_unit(spatial, inputs, a) for a in range(axes)) if spatial else None
 
 
+def input_steps(inputs: Inputs) -> Shift:
+    """The smallest shift along each axis that moves every input by a whole number of samples."""
+    return tuple(_unit([], inputs, a) for a in range(len(inputs.pixels)))
+
+
 def _moving(plan: Plan) -> tuple[list[Layout], list[str]]:
     """What the shifts are chosen for: the outputs, or where none has an axis, the last layer.
 

@@ -42,7 +42,7 @@ class Passes:
         charge(values, share=self.plan.share)
         rows: list[Row] = []
 
-        def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | None:
+        def seen(row: Row, tensor: torch.Tensor) -> frozenset[int] | Layout | None:
             rows.append(row)
             return on_row(row, tensor)
 

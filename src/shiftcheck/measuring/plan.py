@@ -34,7 +34,8 @@ class Plan:
     ``Scene``. ``alike_in_a_batch``: x is known to give the same there. ``explained``: where it does
     not pass, every layer is looked at. ``full_effort``: that may cost whatever it costs.
     ``grow``: draw an input of this spatial size, or of one that leaves something to compare.
-    ``share``: of the layers of the model, what ends a pass, for its cost.
+    ``share``: of the layers of the model, what ends a pass, for its cost. ``alone``: the geometry
+    of each layer is told from its own input.
     """
 
     model: Model
@@ -57,6 +58,7 @@ class Plan:
     full_effort: bool = False
     grow: bool | tuple[int, ...] = False
     share: float = 1.0
+    alone: bool = False
 
     @cached_property
     def tolerance(self) -> Tolerance:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from shiftcheck.measuring.attempts import Attempt, attempt, sizes_mend
+from shiftcheck.measuring.attempts import Attempt, attempt
 from shiftcheck.measuring.call import call, faked, home_of
 from shiftcheck.measuring.model_errors import GRADIENTS, RaisedError
+from shiftcheck.measuring.other_sizes import SizesTried, needed_sizes, size_that_runs
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.signals.arguments import Inputs
-from shiftcheck.measuring.sizes_taken import other_sizes
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import modules_of
 from shiftcheck.tracing.restoring.state import preserved
@@ -166,17 +166,14 @@ def _other_dimensions(plan: Plan) -> str:
 
 
 def _other_size(error: RaisedError, here: Attempt) -> str:
-    """A size at which the model runs, and the layer before which to stop."""
-    plan = error.plan
-    there = attempt(plan, _resized(plan, _elsewhere(plan)))
-    if not (there.runs or _about_sizes(here, there)):
+    """A size at which the model runs, what it needs, and the layer before which to stop."""
+    tried = SizesTried(error.plan, here)
+    taken = size_that_runs(tried)
+    if taken is None:
         return ""
-    sizes = _likely_sizes(plan, here)
-    taken = next((s for s in sizes if attempt(plan, _resized(plan, s)).runs), None)
-    taken = _elsewhere(plan) if taken is None and there.runs else taken
     before = _last_layer(error)
     ways = []
-    if taken is not None:
+    if taken:
         ways.append(f"the model runs on an input of {' x '.join(map(str, taken))}")
     elif here.call is not None:
         ways.append("the model needs an input of another size")
@@ -184,51 +181,8 @@ def _other_size(error: RaisedError, here: Attempt) -> str:
         ways.append(f"what comes before the error is checked with layer={before!r}")
     told = "; ".join(ways)
     told = told[:1].upper() + told[1:]
-    needed = other_sizes(plan) if taken is not None else ""
+    needed = needed_sizes(tried, taken) if taken else ""
     return f"{told}. {needed}" if needed else told
-
-
-def _about_sizes(here: Attempt, there: Attempt) -> bool:
-    """Whether what is raised at two sizes may not be raised at another one."""
-    if here.call is not None:
-        return sizes_mend(here.call, there.call)
-    return str(here.error) != str(there.error)
-
-
-def _resized(plan: Plan, sizes: Sequence[int]) -> Inputs:
-    shape = list(plan.inputs.main.tensor.shape)
-    for dim, n in zip(plan.inputs.main.spatial, sizes, strict=True):
-        shape[dim] = n
-    return _with(plan, shape)
-
-
-def _elsewhere(plan: Plan) -> tuple[int, ...]:
-    """A larger size that differs along every axis."""
-    return tuple(64 * (-(-n // 32) + axis) for axis, n in enumerate(plan.inputs.pixels))
-
-
-MOST = 512
-SQUARES = (28, 32, 64, 128, 224, 256, 299, 512)
-"""Sizes for which networks are made."""
-
-
-def _likely_sizes(plan: Plan, here: Attempt) -> Iterator[tuple[int, ...]]:
-    """Sizes that may do: multiples of powers of two, squares, and numbers that the error is about.
-
-    The nearest come first.
-    """
-    given = plan.inputs.pixels
-    said = [int(n) for n in re.findall(r"\d+", str(here.error)) if len(n) < 4]
-    met = {n for n in [*said, *here.numbers] if 1 < n <= MOST}
-    near = [tuple(-(-n // step) * step for n in given) for step in (2, 4, 8, 16, 32)]
-    squares = [(n,) * len(given) for n in {*SQUARES, *met}]
-
-    def distance(sizes: tuple[int, ...]) -> int:
-        return sum(abs(a - b) for a, b in zip(sizes, given, strict=True))
-
-    for sizes in dict.fromkeys([*near, *sorted(squares, key=distance)]):
-        if sizes != given:
-            yield sizes
 
 
 def _last_layer(error: RaisedError) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -17,9 +16,7 @@ from shiftcheck.lattice.sizes import with_sizes
 from shiftcheck.measuring.model_errors import NoLayerError, needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.sized_passes import SizedPasses, Sizes
-from shiftcheck.report.size_words import needed_words
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
-from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import modules_of
 
 LIMIT = 2048
@@ -33,9 +30,6 @@ EVERY = 200
 
 REAL = 2**18
 """A pass on so many values is a matter of course."""
-
-USUAL = len(BASES) + 2
-"""So many candidates are a round size, the given one, and these."""
 
 REAL_TRIES = 12
 """So often a model that fails without values is tried on some."""
@@ -102,14 +96,11 @@ def _limit(passes: SizedPasses, base: Sizes) -> int:
     return max(2 * max(base), min(most, 4 * REAL // max(1, values * others)))
 
 
-def _started(plan: Plan, *, usual: bool = False) -> tuple[SizedPasses, Sizes, str]:
-    """Passes with or without values, sizes that the model takes, and its error at those given.
-
-    ``usual``: where it takes none of the usual sizes, no others are tried, and no values.
-    """
+def _started(plan: Plan) -> tuple[SizedPasses, Sizes, str]:
+    """Passes with or without values, sizes that the model takes, and its error at those given."""
     passes = SizedPasses(plan)
     errors: list[Exception] = []
-    for sizes in islice(_candidates(plan), USUAL if usual else None):
+    for sizes in _candidates(plan):
         found = passes.at(sizes)
         if found.taken:
             return passes, sizes, _first_line(passes.at(plan.inputs.pixels).error)
@@ -120,8 +111,7 @@ def _started(plan: Plan, *, usual: bool = False) -> tuple[SizedPasses, Sizes, st
         if needs_gradients_of(found.error, plan):
             break
     real = passes.on_values
-    tries = 0 if usual else REAL_TRIES
-    for sizes in [s for s in _candidates(plan) if math.prod(s) <= REAL][:tries]:
+    for sizes in [s for s in _candidates(plan) if math.prod(s) <= REAL][:REAL_TRIES]:
         if not passes.real and real.at(sizes).taken:
             return real, sizes, _first_line(real.at(plan.inputs.pixels).error)
     error = passes.at(plan.inputs.pixels).error or errors[0]
@@ -163,29 +153,18 @@ def _stored(model: Model, axes: int) -> list[Sizes]:
     return [tuple(t.shape)[-axes:] for t in tensors if t.dim() >= axes]
 
 
-def _all_axes(
-    passes: SizedPasses, base: Sizes, *, quick: bool = False
-) -> tuple[tuple[AxisSizes, ...], bool]:
+def _all_axes(passes: SizedPasses, base: Sizes) -> tuple[tuple[AxisSizes, ...], bool]:
     """The sizes of every axis, and whether all axes must have the same one."""
     found: list[Found] = []
     limit = _limit(passes, base)
     for axis in range(len(base)):
         ask = _Along(passes=passes, base=base, axis=axis, tied=False)
         alike = found[0] if found and _alike(ask, found[0], passes, base) else None
-        found.append(alike or accepted_sizes(ask, base[axis], limit, quick=quick))
+        found.append(alike or accepted_sizes(ask, base[axis], limit))
     tied = _tied(passes, base, found)
     asks = [_Along(passes=passes, base=base, axis=a, tied=bool(tied)) for a in range(len(base))]
     pairs = zip(tied or found, asks, strict=True)
-    if quick:
-        return tuple(_accepted_alone(f) for f in tied or found), bool(tied)
     return tuple(_axis_sizes(f, ask, passes) for f, ask in pairs), bool(tied)
-
-
-def _accepted_alone(found: Found) -> AxisSizes:
-    """The sizes that are accepted, with nothing said of what they are good for."""
-    return AxisSizes(
-        accepted=found.accepted, even=SizeSet(), period=found.period, sampled=found.sampled
-    )
 
 
 def _tied(passes: SizedPasses, base: Sizes, alone: Sequence[Found]) -> list[Found]:
@@ -276,29 +255,3 @@ def _fails_on_values(
             if math.prod(sizes) <= REAL and not real.at(sizes).taken:
                 return True
     return False
-
-
-def other_sizes(plan: Plan) -> str:
-    """What to give to a model that refuses a size; empty where it takes it, or none was found.
-
-    That takes fewer passes than all that can be known of its sizes; the nearest sizes were run.
-    """
-    if isinstance(plan.model, BlackBox):
-        return ""
-    try:
-        passes, base, _ = _started(plan, usual=True)
-    except (ModelError, NoLayerError):
-        return ""
-    axes, tied = _all_axes(passes, base, quick=True)
-    found = InputSizes(
-        axes=axes, base=base, joint="equal" if tied else "independent", given=plan.inputs.pixels
-    )
-    pairs = found.nearest(found.given)
-    nearest = [
-        tuple(pair[side] if pair[side] is not None else pair[1 - side] for pair in pairs)
-        for side in (0, 1)
-    ]
-    taken = [passes.at(tuple(n or 0 for n in sizes)).taken for sizes in nearest]
-    known = all(taken) and not passes.at(found.given).taken
-    verb = "takes" if any(axis.sampled for axis in axes) else "needs"
-    return f"The model {verb} {needed_words(found)}" if known else ""

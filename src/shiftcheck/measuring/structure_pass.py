@@ -25,16 +25,22 @@ FEW = 2**18
 
 
 def read_structure(
-    model: Model, inputs: Inputs, *, layer: str | None, training: bool, computed: bool = False
+    model: Model,
+    inputs: Inputs,
+    *,
+    layer: str | None,
+    training: bool,
+    computed: bool = False,
+    alone: bool = False,
 ) -> tuple[list[Row], list[Row], list[str]]:
     """Every row and output of one pass on fake tensors, or on real ones where that fails.
 
     ``computed``: whether the caller runs the model on these values anyway; where they are few, the
-    structure is then read off them. With notes: why a pass without values failed, and what could
-    not be put back.
+    structure is then read off them. ``alone``: each layer is told from its own input. With notes:
+    why a pass without values failed, and what could not be put back.
     """
     charge()
-    plan = Plan(model=model, inputs=inputs, layer=layer, training=training)
+    plan = Plan(model=model, inputs=inputs, layer=layer, training=training, alone=alone)
     with preserved(modules_of(model), inputs.tensors, training=training, model=model) as originals:
         seen = _on_few_values(plan, originals) if computed else None
         rows, traced, notes = seen or _read(plan, originals)
@@ -71,16 +77,17 @@ def _read(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str
         with torch.inference_mode():
             values = [_drawn(leaf, home) for leaf in inputs.leaves]
             return *_with_values(plan, values, originals), []
+    met: list[Row] = []
     try:
         fake = fake_mode()
         with inputs.without_gradients(), fake, quiet():
             values = [faked(leaf, fake, home) for leaf in inputs.leaves]
-            return *rows_of(plan, values, originals), []
+            return *rows_of(plan, values, originals, met.append), []
     except ShiftcheckError:
         raise
     except Exception as error:
         if inputs.main.tensor.device.type == "meta":
-            raise RaisedError(error, plan) from error
+            raise RaisedError(error, plan, met) from error
         note = f"the structure comes from a real run: without values the model raised {error}"
     originals.rewind()
     with inputs.without_gradients():
@@ -90,12 +97,13 @@ def _read(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str
 
 
 def _with_values(plan: Plan, values: list[Any], originals: Originals) -> tuple[list[Row], Traced]:
+    met: list[Row] = []
     try:
-        return rows_of(plan, values, originals)
+        return rows_of(plan, values, originals, met.append)
     except ShiftcheckError:
         raise
     except Exception as error:
-        raise RaisedError(error, plan) from error
+        raise RaisedError(error, plan, met) from error
 
 
 def _drawn(leaf: Any, home: torch.device) -> Any:

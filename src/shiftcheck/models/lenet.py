@@ -22,14 +22,16 @@ class LeNet(nn.Module):
     def __init__(self) -> None:
         """Draw initial weights from torch's global generator."""
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, 5, 1)
-        self.conv2 = nn.Conv2d(20, 40, 5, 1)
-        self.conv3 = nn.Conv2d(40, 40, 5, 1)
-        self.conv4 = nn.Conv2d(40, 5, 5, 1)
-        self.fc1 = nn.Linear(6 * 6 * 5, 10)
+        self.conv1: nn.Conv2d = nn.Conv2d(1, 20, 5, 1)
+        self.conv2: nn.Conv2d = nn.Conv2d(20, 40, 5, 1)
+        self.conv3: nn.Conv2d = nn.Conv2d(40, 40, 5, 1)
+        self.conv4: nn.Conv2d = nn.Conv2d(40, 5, 5, 1)
+        self.fc1: nn.Linear = nn.Linear(6 * 6 * 5, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores ``[batch, 10]`` of standardised images ``[batch, 1, 28, 28]``.
+        """Return the class scores ``[batch, 10]`` of standardised images, ``x``.
+
+        They have the shape ``[batch, 1, 28, 28]``, or larger where the check ends at a layer.
 
         Raises a RuntimeError of torch where the image size does not fit the linear layer. A size
         whose feature map has a multiple of 180 values *does* pass ``view(-1, 180)``, which then

@@ -24,11 +24,11 @@ class MLP(nn.Module):
     def __init__(self) -> None:
         """Draw initial weights from torch's global generator."""
         super().__init__()
-        self.fc1 = nn.Linear(28 * 28, 500)
-        self.fc2 = nn.Linear(500, 28 * 28)
+        self.fc1: nn.Linear = nn.Linear(28 * 28, 500)
+        self.fc2: nn.Linear = nn.Linear(500, 28 * 28)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return denoised images ``[batch, 1, 28, 28]`` of standardised images of the same shape.
+        """Return denoised images of standardised ones, ``x``, both ``[batch, 1, 28, 28]``.
 
         Raises a RuntimeError of torch where the image size does not fit the linear layers.
         """

@@ -1,6 +1,21 @@
 """What the checks return: frozen records of plain numbers and strings, no tensors."""
 
+from shiftcheck.report.bioimageio import DescribedAxis, DescribedTensor, TensorsDescription
+from shiftcheck.report.causality import (
+    CausalityReport,
+    CausalityVerdict,
+    CausalOutput,
+    LayerAhead,
+    Leak,
+    LookAhead,
+)
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
+from shiftcheck.report.descriptions import (
+    CheckedInput,
+    CheckedOutput,
+    DescriptionCheck,
+    DescriptionFault,
+)
 from shiftcheck.report.edges import EdgeLayer, EdgeSide, EffectiveHalo
 from shiftcheck.report.equivariance import (
     Change,
@@ -10,6 +25,17 @@ from shiftcheck.report.equivariance import (
     ShiftResult,
     Trial,
     Verdict,
+)
+from shiftcheck.report.evaluation import (
+    Bin,
+    CorruptItem,
+    Distribution,
+    EvaluationReport,
+    OverShift,
+    Picture,
+    Quantity,
+    Unmeasured,
+    WorstCase,
 )
 from shiftcheck.report.figures import LieDerivative, Metrics
 from shiftcheck.report.invariance import (
@@ -28,6 +54,7 @@ from shiftcheck.report.linearity import (
     Superposition,
     Theorem,
 )
+from shiftcheck.report.monai import MonaiWindows
 from shiftcheck.report.placing import Located, Placement
 from shiftcheck.report.reading import read_report
 from shiftcheck.report.reasons import Hints, Reason
@@ -40,7 +67,38 @@ from shiftcheck.report.seams import (
     TilingFault,
     WrongPart,
 )
+from shiftcheck.report.shards import (
+    BorderMode,
+    Exchange,
+    LayerShard,
+    Reading,
+    ShardedLayer,
+    ShardedOutput,
+    ShardingPlan,
+)
+from shiftcheck.report.shards_compared import (
+    GuiltyLayer,
+    ShardedComparedOutput,
+    ShardedComparison,
+    ShardFault,
+    ShardSeam,
+)
 from shiftcheck.report.sizes import AxisSizes, InputSizes, SizeSet
+from shiftcheck.report.steps import (
+    StreamFault,
+    StreamFinding,
+    StreamReport,
+    StreamRun,
+    StreamVerdict,
+)
+from shiftcheck.report.streams import (
+    Memory,
+    StreamedOutput,
+    Streaming,
+    StreamingPlan,
+    StreamLayer,
+)
+from shiftcheck.report.tiler import TilerPlan, TilerTiles
 from shiftcheck.report.tiles import (
     Blocking,
     Exactness,
@@ -55,18 +113,34 @@ from shiftcheck.report.tiles import (
 
 __all__ = [
     "AxisSizes",
+    "Bin",
     "Blocking",
+    "BorderMode",
+    "CausalOutput",
+    "CausalityReport",
+    "CausalityVerdict",
     "Cause",
     "CauseForm",
     "CauseKind",
     "Change",
+    "CheckedInput",
+    "CheckedOutput",
     "ComparedOutput",
     "ConvolutionReport",
+    "CorruptItem",
+    "DescribedAxis",
+    "DescribedTensor",
+    "DescriptionCheck",
+    "DescriptionFault",
+    "Distribution",
     "Draw",
     "EdgeLayer",
     "EdgeSide",
     "EffectiveHalo",
+    "EvaluationReport",
     "Exactness",
+    "Exchange",
+    "GuiltyLayer",
     "Hints",
     "InputSizes",
     "InvarianceReport",
@@ -74,35 +148,66 @@ __all__ = [
     "InvarianceTrial",
     "InvarianceVerdict",
     "InvariantOutput",
+    "LayerAhead",
     "LayerResult",
+    "LayerShard",
+    "Leak",
     "LeftOut",
     "LieDerivative",
     "LinearOutput",
     "Linearity",
     "LinearityReport",
     "Located",
+    "LookAhead",
     "Margins",
+    "Memory",
     "Metrics",
+    "MonaiWindows",
+    "OverShift",
+    "Picture",
     "Placement",
     "PooledStatistic",
+    "Quantity",
     "Reach",
+    "Reading",
     "Reason",
     "Report",
     "Seam",
     "SeamAxis",
+    "ShardFault",
+    "ShardSeam",
+    "ShardedComparedOutput",
+    "ShardedComparison",
+    "ShardedLayer",
+    "ShardedOutput",
+    "ShardingPlan",
     "ShiftResult",
     "SizeSet",
+    "StreamFault",
+    "StreamFinding",
+    "StreamLayer",
+    "StreamReport",
+    "StreamRun",
+    "StreamVerdict",
+    "StreamedOutput",
+    "Streaming",
+    "StreamingPlan",
     "Superposition",
+    "TensorsDescription",
     "Theorem",
     "TileSize",
     "TiledAxis",
     "TiledComparison",
     "TiledOutput",
+    "TilerPlan",
+    "TilerTiles",
     "TilesVerdict",
     "TilingFault",
     "TilingPlan",
     "Trial",
+    "Unmeasured",
     "Verdict",
+    "WorstCase",
     "WrongPart",
     "read_report",
 ]

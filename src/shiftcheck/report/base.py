@@ -52,7 +52,11 @@ class Shown:
             raise InputError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
 
     def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as strict JSON: infinite numbers and fractions are strings."""
+        """The report as strict JSON: infinite numbers and fractions are strings.
+
+        ``indent``: spaces that each level is set in by; None for a single line. The page of schemas
+        in the documentation has a JSON Schema for every report.
+        """
         return to_strict_json(self, indent)
 
     @classmethod

@@ -6,13 +6,24 @@ import json
 
 from shiftcheck.errors import InputError
 from shiftcheck.report.base import Shown
+from shiftcheck.report.bioimageio import TensorsDescription
+from shiftcheck.report.causality import CausalityReport
+from shiftcheck.report.descriptions import DescriptionCheck
 from shiftcheck.report.edges import EffectiveHalo
 from shiftcheck.report.equivariance import Report
+from shiftcheck.report.evaluation import EvaluationReport
 from shiftcheck.report.invariance import InvarianceReport
 from shiftcheck.report.linearity import ConvolutionReport, LinearityReport
+from shiftcheck.report.monai import MonaiWindows
 from shiftcheck.report.seams import TiledComparison
 from shiftcheck.report.serialization import KIND
+from shiftcheck.report.shards import ShardingPlan
+from shiftcheck.report.shards_compared import ShardedComparison
 from shiftcheck.report.sizes import InputSizes
+from shiftcheck.report.steps import StreamReport
+from shiftcheck.report.streams import StreamingPlan
+from shiftcheck.report.tiler import TilerPlan
+from shiftcheck.report.tiles import TilingPlan
 
 READ: tuple[type[Shown], ...] = (
     Report,
@@ -22,6 +33,17 @@ READ: tuple[type[Shown], ...] = (
     EffectiveHalo,
     InputSizes,
     TiledComparison,
+    TilingPlan,
+    EvaluationReport,
+    CausalityReport,
+    StreamingPlan,
+    StreamReport,
+    MonaiWindows,
+    TilerPlan,
+    ShardingPlan,
+    ShardedComparison,
+    TensorsDescription,
+    DescriptionCheck,
 )
 KINDS = {cls.__name__: cls for cls in READ}
 

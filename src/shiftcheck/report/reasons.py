@@ -20,11 +20,22 @@ class Hints(NamedTuple):
     invariance: str | None = None
     linearity: str | None = None
     tiles: str | None = None
+    streams: str | None = None
+    causality: str | None = None
+    evaluation: str | None = None
 
 
 NOTHING = ""
 """The reason occurs in the check, and has no hint."""
 
+SHORTER = (
+    "give a shorter input, of at most 512 samples, so that NaN can be tried behind each of them; or"
+    " give the operation a rule"
+)
+A_RULE = (
+    "give the operation a rule; or an input of at most 512 samples, as only then NaN can be tried"
+    " behind each of them"
+)
 FLOAT64 = "run the check with the model and the input in float64"
 FINER = "compute this part of the model in a finer type"
 BUG = "please report this as a bug of shiftcheck, unless the rule is your own"
@@ -60,7 +71,14 @@ class Reason(Word):
         "nothing was moved",
         Hints(NOTHING, "give a shift that is not zero"),
     )
-    NOT_SPATIAL = "not spatial", "no places are left in the output that could move", Hints(NOTHING)
+    NOT_SPATIAL = (
+        "not spatial",
+        "no places are left in the output that could move",
+        Hints(
+            NOTHING,
+            causality="check what comes before the time is gone, with layer=... or outputs=[...]",
+        ),
+    )
     OFF_LATTICE = (
         "off the lattice",
         "the shift falls between two samples of the output",
@@ -69,12 +87,20 @@ class Reason(Word):
     TOO_LITTLE = (
         "too little compared",
         "too small a part of the output could be compared",
-        Hints("give a larger input, or smaller shifts"),
+        Hints(
+            "give a larger input, or smaller shifts",
+            causality="give a longer input",
+            evaluation="give larger items, or smaller shifts",
+        ),
     )
     NO_REGION = (
         "no valid region",
         "all of the output depends on what lies beyond the edge of the input",
-        Hints("give a larger input, so that some samples see no padding"),
+        Hints(
+            "give a larger input, so that some samples see no padding",
+            evaluation="give larger items, or boundary='circular', with which all of it is"
+            " compared",
+        ),
     )
     NOT_FINITE = (
         "not finite",
@@ -83,6 +109,7 @@ class Reason(Word):
             "look at the values of that layer: they overflow, or NaN comes from 0/0",
             "look at the values: they overflow, or NaN comes from 0/0",
             "the output holds NaN or infinity; look at the values that the model returns",
+            causality="look at the values of the output: they overflow, or come from 0/0",
         ),
     )
     DEAD = (
@@ -92,6 +119,7 @@ class Reason(Word):
             LOOK_AT_WEIGHTS,
             "look at the weights that lead to that layer",
             "the output is zero for every signal; check the weights",
+            causality=LOOK_AT_WEIGHTS,
         ),
     )
     CONSTANT = (
@@ -106,7 +134,11 @@ class Reason(Word):
     CONSTANT_INPUT = (
         "constant input",
         "the input is the same everywhere, so that no shift of it can be seen",
-        Hints("give a signal that varies", "give a signal that varies over space"),
+        Hints(
+            "give a signal that varies",
+            "give a signal that varies over space",
+            causality="give a signal that varies over time",
+        ),
     )
     SATURATED = (
         "saturated output",
@@ -130,6 +162,7 @@ class Reason(Word):
         Hints(
             "the structure breaks here but no gap was seen; give another signal",
             "the structure breaks here but no gap was seen: give another signal",
+            causality="no change was seen: give another signal, or run the check in float64",
         ),
     )
     AGAINST_RULES = (
@@ -157,6 +190,7 @@ class Reason(Word):
             "leave the constant out of the outputs, or check up to a layer",
             "leave the constant out of the outputs, or check a layer",
             "the output is the same for every signal; leave it out",
+            causality="leave the constant out of the outputs, with outputs=[...]",
         ),
     )
     UNREAD = (
@@ -171,7 +205,10 @@ class Reason(Word):
     BATCH_COUPLED = (
         "batch coupled",
         "one element of a batch changes what comes out for another",
-        Hints("use statistics that do not come from the batch"),
+        Hints(
+            "use statistics that do not come from the batch",
+            causality="use statistics that do not come from the batch",
+        ),
     )
     UNSTEADY = (
         "nondeterministic",
@@ -180,6 +217,7 @@ class Reason(Word):
             "switch the random operation off for the test",
             "the same input gave something else, or could: switch the random or stateful part off",
             "the same signal gave another output; switch what is random off",
+            causality="switch the random or stateful part off for the check",
         ),
     )
     UNSUPPORTED = (
@@ -187,7 +225,8 @@ class Reason(Word):
         "it is not known what an operation of the model does to a shift",
         Hints(
             "write that step with other operations of torch, or mend its rule where that is your"
-            " own"
+            " own",
+            causality=A_RULE,
         ),
     )
     LEFT_TORCH = (
@@ -195,13 +234,18 @@ class Reason(Word):
         "the model takes values out of its tensors, and may decide by them",
         Hints(
             "decide with operations of torch on tensors of a known size, such as torch.where, or a"
-            " sum over a mask in the place of a count"
+            " sum over a mask in the place of a count",
+            causality="decide with operations of torch on tensors, such as torch.where",
         ),
     )
     UNCONFIRMED = (
         "gap not confirmed in float64",
         "a difference was seen that could not be confirmed in float64",
-        Hints(FLOAT64, FLOAT64),
+        Hints(
+            FLOAT64,
+            FLOAT64,
+            causality=FLOAT64,
+        ),
     )
     MEASURED_GAP = (
         "gap where the geometry was measured",
@@ -228,7 +272,8 @@ class Reason(Word):
         "still spatial",
         "the output has places that move with the input",
         Hints(
-            invariance="the output moves with the input: use shiftcheck.assert_equivariant for it"
+            invariance="the output moves with the input: use shiftcheck.assert_equivariant for it",
+            evaluation="ask for equivariance, or for class_maps where it holds scores",
         ),
     )
     NO_BOUND = (
@@ -270,6 +315,20 @@ class Reason(Word):
             invariance="give an input for which the output holds values",
             linearity="give a signal that is large enough for an output",
         ),
+    )
+
+    NO_SCORES = (
+        "no row of scores",
+        "the output is no row of scores of which the largest could be chosen",
+        Hints(
+            evaluation="name the output that holds the scores, with outputs=... or layer=..., or"
+            " have the model return classes, as lambda x: model(x) > 0 does of one score"
+        ),
+    )
+    NO_ITEMS = (
+        "no item was measured",
+        "no item of the data could be measured",
+        Hints(evaluation="look at the errors of the first items, which the report names"),
     )
 
     SHAPES = (
@@ -331,6 +390,31 @@ class Reason(Word):
         "nothing was cut",
         "the model was called on all of the input at once, so that no tile was seen",
         Hints(tiles="give a callable that cuts its input, or a smaller tile"),
+    )
+    STRUCTURE_UNKNOWN = (
+        "structure not known",
+        "nothing was seen, and the structure does not say that there is nothing to be seen",
+        Hints(causality=SHORTER),
+    )
+    NO_SEAM = (
+        "no seam",
+        "all of the signal came in one chunk, so that no state was carried from one to the next",
+        Hints(streams="give a chunk that is shorter than half of x, or a longer x"),
+    )
+    NOT_REPEATED = (
+        "step not repeatable",
+        "the step gave something else for the same chunks, as its state could not be put back",
+        Hints(streams="give make_step=..., which makes a fresh step, or reset=..."),
+    )
+    INVISIBLE_STATE = (
+        "state not visible",
+        "the model looks back, and what came before a chunk changes nothing in it",
+        Hints(streams="give a signal that varies, or look at the weights of what looks back"),
+    )
+    SEAMLESS = (
+        "no seam visible",
+        "shards that exchange nothing give the same, so that no fault of an exchange could be seen",
+        Hints(tiles="give a signal that varies next to the seams, or look at the weights"),
     )
     DIFFERS = (
         "the convolution found differs from the operator",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from shiftcheck.report.base import AnyReport
 from shiftcheck.report.reasons import Reason, Reasoned
-from shiftcheck.report.words import Word
+from shiftcheck.report.words import Fault, Word
 
 Box = tuple[tuple[int, int], ...]
 """Start and stop along each axis."""
@@ -28,7 +28,7 @@ class TilesVerdict(Word):
     INCONCLUSIVE = "inconclusive"
 
 
-class TilingFault(Word):
+class TilingFault(Fault):
     """Why tiles do not give what the whole gives, with what mends it.
 
     Example:
@@ -36,15 +36,6 @@ class TilingFault(Word):
         >>> TilingFault.OFF_GRID, TilingFault.OFF_GRID.remedy
         ('tiles off the grid', 'begin each tile at a multiple of the period, in pixels')
     """
-
-    plain: str
-    remedy: str
-
-    def __new__(cls, text: str, plain: str = "", remedy: str = "") -> Self:
-        """A fault with its words."""
-        member = str.__new__(cls, text)
-        member._value_, member.plain, member.remedy = text, plain, remedy
-        return member
 
     SHAPE = (
         "another shape",
@@ -103,7 +94,8 @@ class TilingFault(Word):
     )
     CHOICES = (
         "whole numbers differ",
-        "the output is a choice, such as of a class, and where choices differ tells too little",
+        "the output is a choice, such as of a class: that choices differ near seams tells where"
+        " tiles meet, and not why",
         "compare the scores that the choice is made from",
     )
     OTHER = (
@@ -118,10 +110,10 @@ class TilingFault(Word):
 class Seam:
     """A band across the output in which tiles and whole differ, along one axis.
 
-    ``start`` and ``stop``: samples of the output. ``line``: the sample with which the next tile
-    begins, as far as the band and the structure tell; None at the outer border. ``missing``: pixels
-    that the tiles before and behind it lack, where the overlap is too small. ``error``: the largest
-    in the band, relative to the channel.
+    ``start`` and ``stop``: samples of the output; a seam where a circle closes begins below 0.
+    ``line``: the sample with which the next tile begins, as far as the band and the structure tell;
+    None at the outer border. ``missing``: pixels that the tiles before and behind it lack, where
+    the overlap is too small. ``error``: the largest in the band, relative to the channel.
 
     Example:
         >>> import torch, shiftcheck
@@ -191,7 +183,9 @@ class ComparedOutput(Reasoned):
     ``error``: the largest difference, relative to the largest magnitude of its channel on the
     whole, and ``allowance``: what may be there; ``index``: where it exceeds that most, with the
     values ``whole`` and ``tiled``, None for no
-    finite number. ``share``: of the places at which it does. ``picture``: the
+    finite number. ``share``: of the places at which it does. ``near_seams``, of whole numbers such
+    as classes: the part of the places that differ which lies so near to seams that a cut can have
+    changed it, and the part of all places that does. ``picture``: the
     largest errors in a coarse grid of the last two axes.
 
     Example:
@@ -217,6 +211,7 @@ class ComparedOutput(Reasoned):
     axes: tuple[SeamAxis, ...] = ()
     parts: tuple[WrongPart, ...] = ()
     picture: tuple[tuple[float, ...], ...] = ()
+    near_seams: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +249,7 @@ class TiledComparison(AnyReport):
     tiled: str = ""
     input_shape: tuple[int, ...] = ()
     spatial_dims: tuple[int, ...] = ()
+    boundary: tuple[str, ...] = ()
     dtype: str = ""
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from shiftcheck.report.sizes import InputSizes, SizeSet
 
 SHOWN = 6
@@ -14,14 +16,28 @@ def needed_words(sizes: InputSizes) -> str:
     Where it takes the given size along some axis, what it needs along the others.
     """
     pairs = sizes.nearest(sizes.given)
-    words = [size_words(axis.accepted) for axis in sizes.axes]
-    if sizes.joint == "equal":
-        return f"{words[0]}, the same along all axes: {_either(pairs[0])}"
-    told = [f"{word}: {_either(pair)}" for word, pair in zip(words, pairs, strict=True)]
     refused = [a for a, n in enumerate(sizes.given) if n not in sizes.axes[a].accepted]
-    if len(set(words)) == 1 and len(refused) == len(words):
-        return f"{words[0]}: {nearest_words(sizes)}"
-    return " and ".join(f"{told[a]} along axis {a}" for a in refused)
+    near: dict[str, dict[str, list[int]]] = {}
+    for axis in refused:
+        word = size_words(sizes.axes[axis].accepted)
+        near.setdefault(word, {}).setdefault(_either(pairs[axis]), []).append(axis)
+    everywhere = len(refused) == len(sizes.axes)
+    return " and ".join(
+        _needed(sizes.axes[next(iter(each.values()))[0]].accepted, word, each, everywhere)
+        for word, each in near.items()
+    )
+
+
+def _needed(
+    accepted: SizeSet, word: str, near: Mapping[str, Sequence[int]], everywhere: bool
+) -> str:
+    """The sizes of some axes, in a word, and the nearest of them by the axes that need them."""
+    where = [
+        size if everywhere and len(near) == 1 else f"{size} along axis {_listed(tuple(axes))}"
+        for size, axes in near.items()
+    ]
+    told = ", ".join(where)
+    return told if not accepted.starts else f"{word}: {told}"
 
 
 def _either(pair: tuple[int | None, int | None]) -> str:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import count
 from typing import ClassVar, Self
 
 from shiftcheck.errors import InputError
 from shiftcheck.report.base import AnyReport
+from shiftcheck.report.bioimageio import TensorsDescription, describe_tensors
+from shiftcheck.report.monai import MonaiWindows, monai_windows
+from shiftcheck.report.tiled_axes import Margins as Margins
+from shiftcheck.report.tiled_axes import TiledAxis as TiledAxis
+from shiftcheck.report.tiled_axes import TiledOutput as TiledOutput
+from shiftcheck.report.tiler import TilerPlan, tiler_plan
+from shiftcheck.report.windows import Cut
 from shiftcheck.report.words import Word
 
 
@@ -58,120 +64,6 @@ class Reach(Word):
     )
     GLOBAL = "global", "every sample depends on the whole"
     UNKNOWN = "unknown", "what it does to tiles is not known"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Margins:
-    """Where a tensor is right along one axis of a tile.
-
-    ``samples``: how many it has on the whole image. ``start``: so many samples are wrong at the
-    beginning of a tile, unless the image begins there; ``tail``: at its end, unless the image ends
-    there. ``extra``: samples of a tile are ``tile / stride + extra``.
-
-    Example:
-        >>> import torch, shiftcheck
-        >>> plan = shiftcheck.tiling(torch.nn.Conv2d(1, 1, 3, padding=1), (1, 1, 64, 64), tile=32)
-        >>> margins = plan.outputs[0].margins[0]
-        >>> margins.samples, margins.start, margins.tail
-        (64, 1, 1)
-    """
-
-    stride: Fraction
-    samples: int
-    start: int
-    tail: int
-    extra: Fraction = Fraction(0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TiledAxis:
-    """The tiles along one spatial axis, in pixels.
-
-    ``pixels``: the size of the image. ``step``: tiles begin at multiples of it. ``halo``: how many
-    pixels at the beginning and at the end of a tile are read and not written, at least.
-    ``residue``: a size works that leaves it when divided by ``step``, from ``least`` on.
-    ``tile``: the size of a tile, ``starts``: where each begins. On a circle tiles go on at the
-    other end. ``whole``: there is one tile, which is the image.
-
-    Example:
-        >>> import torch, shiftcheck
-        >>> plan = shiftcheck.tiling(torch.nn.Conv2d(1, 1, 5, padding=2), (1, 1, 64, 64), tile=32)
-        >>> axis = plan.axes[0]
-        >>> axis.halo, axis.starts, axis.advance(32)
-        ((2, 2), (0, 28, 56), 28)
-    """
-
-    pixels: int
-    circular: bool = False
-    step: int
-    halo: tuple[int, int]
-    residue: int
-    least: int
-    tile: int
-    starts: tuple[int, ...] = (0,)
-
-    @property
-    def whole(self) -> bool:
-        """Whether one tile holds all of the axis."""
-        return self.tile >= self.pixels
-
-    def fits(self, tile: int) -> bool:
-        """Whether tiles of a size can be used."""
-        whole = tile >= self.pixels
-        return whole or (tile >= self.least and tile % self.step == self.residue)
-
-    def nearest(self, tile: int) -> tuple[int, ...]:
-        """The next sizes that work, below and above."""
-        down = tile - (tile - self.residue) % self.step
-        near = (down, down + self.step) if down >= self.least else (self.least,)
-        return tuple(size for size in near if size < self.pixels) or (self.pixels,)
-
-    def advance(self, tile: int) -> int:
-        """How far apart tiles of a size begin, at most."""
-        if tile >= self.pixels:
-            return self.pixels
-        return (tile - sum(self.halo)) // self.step * self.step
-
-    def starts_of(self, tile: int) -> tuple[int, ...]:
-        """Where tiles of a size begin; on a plane, the last ends where the image does."""
-        if tile >= self.pixels:
-            return (0,)
-        advance = self.advance(tile)
-        if self.circular:
-            return tuple(range(0, self.pixels, advance))
-        last = -(-(self.pixels - tile) // advance) * advance
-        latest = (self.pixels - self.least) // self.step * self.step
-        earliest = -(-(self.pixels - tile) // self.step) * self.step
-        return (*range(0, last, advance), max(earliest, min(last, latest)))
-
-    def read(self, tile: int) -> int:
-        """The pixels that all tiles of a size read along the axis."""
-        return sum(self.size_at(start, tile) for start in self.starts_of(tile))
-
-    def size_at(self, start: int, tile: int) -> int:
-        """The pixels of the tile that begins at a place."""
-        size = min(tile, self.pixels)
-        return size if self.circular else min(size, self.pixels - start)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TiledOutput:
-    """An output, or what a statistic is taken of, and where it is right in a tile.
-
-    ``shape``: that on the whole image. ``dims``: for each spatial axis the dimension that holds it.
-    No axis: it is the same whatever the tile, as what is computed from pooled statistics alone.
-
-    Example:
-        >>> import torch, shiftcheck
-        >>> plan = shiftcheck.tiling(torch.nn.Conv2d(1, 3, 4, stride=4), (1, 1, 64, 64), tile=32)
-        >>> plan.outputs[0].shape, plan.outputs[0].dims
-        ((1, 3, 16, 16), (2, 3))
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dims: tuple[int, ...]
-    margins: tuple[Margins, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,8 +140,10 @@ class TilingPlan(AnyReport):
 
     ``axes``: the tiles along each spatial axis. ``passes``: how often all tiles are gone through:
     once, and once for each level of ``statistics``. ``blocking``: the layers that keep one pass
-    from being exact. ``sizes``: some sizes that work. ``memory``: bytes that a tile needs at once,
-    beside the model, the image and the output; an estimate. ``fingerprint``: of the model.
+    from being exact, those first that cannot be pooled. ``sizes``: some sizes that work.
+    ``memory``: bytes that a tile needs at once, beside the model, the image and the output; an
+    estimate. ``fingerprint``: of the model. ``further_inputs``: what it takes besides the image, by
+    name or position.
 
     Example:
         >>> import torch, shiftcheck
@@ -273,6 +167,7 @@ class TilingPlan(AnyReport):
     model: str = ""
     fingerprint: str = ""
     input_shape: tuple[int, ...] = ()
+    further_inputs: tuple[str, ...] = ()
     spatial_dims: tuple[int, ...] = ()
     boundary: tuple[str, ...] = ()
     dtype: str = ""
@@ -317,7 +212,9 @@ class TilingPlan(AnyReport):
         return math.prod(len(axis.starts) for axis in self.axes)
 
     def size_of(self, tile: int | tuple[int, ...]) -> TileSize:
-        """What tiles of another size cost; one number stands for all axes.
+        """What tiles of another size cost.
+
+        ``tile``: their size in pixels, once or for each spatial axis.
 
         Raises InputError for a size that does not work; the message names the nearest that do.
         """
@@ -339,6 +236,90 @@ class TilingPlan(AnyReport):
         if not overhead >= 0:
             raise InputError(f"overhead={overhead!r}: give a number of at least 0, such as 0.25")
         return smallest_tile(self.axes, overhead)
+
+    def to_monai(self) -> MonaiWindows:
+        """Arguments of MONAI's ``sliding_window_inference`` that give what the whole gives.
+
+        MONAI averages overlapping windows, so that the arguments hold weights next to nothing for
+        their margins. Raises InputError where no arguments give the whole: the plan is not exact
+        in one pass, the last window is off the grid, a tile is smaller than about three halos, an
+        output has another size than a multiple or a part of the image, or x is of whole numbers or
+        float16.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> model = torch.nn.Conv2d(1, 1, 7, padding=3)
+            >>> found = shiftcheck.tiling(model, (1, 1, 90, 90), tile=32).to_monai()
+            >>> found.roi_size, found.overlap, found.mode
+            ((32, 32), (0.1875, 0.1875), 'constant')
+        """
+        return monai_windows(self._cut("MONAI"), self.model)
+
+    def to_tiler(self) -> TilerPlan:
+        """Arguments of ``tiler.Tiler`` and ``tiler.Merger`` that give what the whole gives.
+
+        Raises InputError where no arguments give the whole: the plan is not exact in one pass, a
+        tile is smaller than about three halos, or an image closes on itself.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> model = torch.nn.Conv2d(1, 2, 7, padding=3)
+            >>> shiftcheck.tiling(model, (1, 1, 90, 90), tile=32).to_tiler().outputs[0].tile_shape
+            (1, 2, 32, 32)
+        """
+        return tiler_plan(self._cut("tiler"), self.model)
+
+    def to_bioimageio(self) -> TensorsDescription:
+        """The inputs and outputs in the words of the bioimage.io model description 0.5.
+
+        Sizes are given by a least one and a step, as the grid of tiles asks for; the halo is that
+        of the plan, in samples of each output, as large on both sides as on the larger one, and
+        rounded up to the step so that blocks begin on the grid. An axis that is not cut has its
+        size fixed. Raises InputError where no halo makes blocks exact.
+
+        Example:
+            >>> import torch, shiftcheck
+            >>> model = torch.nn.Conv2d(1, 2, 4, stride=4)
+            >>> plan = shiftcheck.tiling(model, (1, 1, 64, 64), tile=16)
+            >>> plan.to_bioimageio().outputs[0].axes[3].to_dict()["size"]
+            {'tensor_id': 'input', 'axis_id': 'x', 'offset': 0}
+        """
+        return describe_tensors(self._cut("bioimage.io"), self.model, whole=bool(self.statistics))
+
+    def _cut(self, tool: str) -> Cut:
+        """What other tools are told, if tiles are exact in one pass."""
+        if not self.exact or self.passes > 1:
+            layers = deciding(self)
+            pooled = (
+                "shiftcheck.tiled(model, plan) pools what they need"
+                if self.exact
+                else ("run the model on the whole")
+            )
+            raise InputError(
+                f"{tool} runs each tile once, and no overlap makes that exact because of {layers}:"
+                f" {pooled}"
+            )
+        if self.further_inputs:
+            raise InputError(
+                f"{tool} is told of one image, and the model takes {', '.join(self.further_inputs)}"
+                " besides: shiftcheck.tiled(model, plan) cuts what moves with the image at the same"
+                " places; where the others are the same for all tiles, plan a function of the image"
+                " alone"
+            )
+        return Cut(
+            axes=self.axes,
+            outputs=self.outputs,
+            input_shape=self.input_shape,
+            spatial_dims=self.spatial_dims,
+            dtype=self.dtype,
+        )
+
+
+def deciding(plan: TilingPlan) -> str:
+    """The layers that keep one pass from being exact, or, of a plan that is not, pooled tiles."""
+    others = [b for b in plan.blocking if b.reach is not Reach.REDUCIBLE]
+    found = plan.blocking if plan.exact else others or plan.blocking
+    return ", ".join(f"{b.layer or b.op} ({b.reach})" for b in found)
 
 
 def size_of_tiles(axes: tuple[TiledAxis, ...], tile: tuple[int, ...]) -> TileSize:

@@ -14,6 +14,7 @@ from shiftcheck.lattice.windows import as_keys, contracted
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.common import WINDOWS, combined, need_layout, require_plain, uncoupled
 from shiftcheck.rules.constants import stochastic, with_constants
+from shiftcheck.rules.matmul import matmul, transposed
 from shiftcheck.rules.note_causes import note_new_causes
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.pairs import (
@@ -42,9 +43,12 @@ def attention(
     **_: object,
 ) -> Layout:
     """``softmax(query @ key.T + mask) @ value``, batched over all but the last two dimensions."""
-    q, k, v = (need_layout(x, "an operand of attention") for x in (query, key, value))
     if isinstance(attn_mask, Layout):
         raise GeometryError("attention with a mask that depends on the input")
+    if isinstance(key, Constant) and isinstance(value, Constant) and not is_causal:
+        out = _to_constants(need_layout(query, "the queries of attention"), key, value, attn_mask)
+        return stochastic(out) if dropout_p > 0 else out
+    q, k, v = (need_layout(x, "an operand of attention") for x in (query, key, value))
     for layout in (q, k, v):
         uncoupled(layout, [len(layout.dims) - 2, len(layout.dims) - 1], "attention")
         require_plain(layout, len(layout.dims) - 1, "attention")
@@ -68,6 +72,14 @@ def attention(
             else summed(out, replace(pairs, stage="weights"), v)
         )
     return stochastic(out) if dropout_p > 0 or getattr(attn_mask, "random", False) else out
+
+
+def _to_constants(query: Layout, key: Constant, value: Constant, mask: object) -> Layout:
+    """Each query is related to the same keys: as two products with constants."""
+    scores = matmul(query, transposed(key))
+    uncoupled(scores, [len(scores.dims) - 1], "attention")
+    scores = with_constants(scores, [mask] if isinstance(mask, Constant) else [])
+    return need_layout(matmul(scores, value), "attention")
 
 
 def _softmaxed(pairs: Pairs, mask: Constant, leading: Sequence[Dim]) -> Pairs | None:

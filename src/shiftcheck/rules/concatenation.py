@@ -13,6 +13,7 @@ from shiftcheck.lattice.causes import with_cause
 from shiftcheck.lattice.factors import plain
 from shiftcheck.lattice.joined import joined
 from shiftcheck.lattice.layout import Layout, Recipe, Waves, no_longer_uniform, with_axis, with_dim
+from shiftcheck.lattice.notes import is_same, sliced_from
 from shiftcheck.lattice.splicing import Piece, Splice, spliced
 from shiftcheck.lattice.windows import interleaved
 from shiftcheck.report.causes import Cause, CauseKind
@@ -54,9 +55,16 @@ def cat(tensors: Sequence[object], dim: int = 0) -> Layout:
     return put_together(tensors, dim)
 
 
+NOTHING = (0,)
+"""The shape that joins tensors of any rank, and adds nothing: an empty cache has it."""
+
+
 def put_together(tensors: Sequence[object], dim: int, held: Layout | None = None) -> Layout:
     """The same; ``held``: the tensor, at their places along the dimension, that they replace."""
     at = normal_dim(dim, len(next(t for t in tensors if isinstance(t, Layout)).dims))
+    tensors = [t for t in tensors if not isinstance(t, Constant) or t.shape != NOTHING]
+    if len(tensors) == 1 and held is None and isinstance(tensors[0], Layout):
+        return tensors[0]
     tensors = [no_longer_uniform(t, [at]) if isinstance(t, Layout) else t for t in tensors]
     tensors = [_with_samples(t, at) if isinstance(t, Layout) else t for t in tensors]
     layouts = [t for t in tensors if isinstance(t, Layout)]
@@ -226,22 +234,15 @@ def _note_splice(
 def _slices_of_one(
     pieces: Sequence[Layout | Constant], at: int
 ) -> tuple[Layout, int, Places] | None:
-    """The tensor of which all pieces are slices, and the places of its samples in the result."""
-    whole, places = None, []
-    for piece in pieces:
-        if not isinstance(piece, Layout):
-            return None
-        source = piece.source
-        parent, chosen = (
-            (piece, range(piece.shape[at]))
-            if source is None or source.dim != at
-            else (source.whole, source.chosen)
-        )
-        if whole is not None and parent is not whole:
-            return None
-        whole = parent
-        places.append(np.arange(chosen.start, chosen.stop, chosen.step, dtype=np.intp))
-    return None if whole is None else (whole, at, np.concatenate(places))
+    """The nearest tensor of which all pieces are slices, and the places of its samples there."""
+    lines = [list(sliced_from(p, at)) for p in pieces if isinstance(p, Layout)]
+    if len(lines) < len(pieces):
+        return None
+    for whole, _ in lines[0]:
+        parts = [next((c for other, c in line if is_same(whole, other)), None) for line in lines]
+        if all(part is not None for part in parts):
+            return whole, at, np.concatenate([np.asarray(part, dtype=np.intp) for part in parts])
+    return None
 
 
 def without(layout: Layout, dim: int, axes: Sequence[int]) -> Layout:

@@ -11,6 +11,7 @@ from shiftcheck.rules.common import mix, need_layout, no_layout, per_axis
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.registry import register_rule
 from shiftcheck.rules.sliding import Ints, paddings, slid, windows_of
+from shiftcheck.rules.weights import Entries, channels_of, mixed_by, taken
 
 ARITHMETIC = "Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016"
 
@@ -37,8 +38,10 @@ def convolution(
     before, after = paddings(padding, kernel, dilation)
     windows = windows_of(kernel, stride, before, after, dilation)
     sizes = [w.count(n) for w, n in zip(windows, layout.shape[-len(kernel) :], strict=True)]
-    taps = [None if w.idle else w.reads for w in windows]
-    return _convolved(layout, kernels.shape[0], taps, sizes)
+    entries = taken(kernels, kernel)
+    taps = [None if w.idle else w.reads_by(e) for w, e in zip(windows, entries, strict=True)]
+    channels = channels_of(kernels, groups, transposed=False)
+    return _convolved(layout, kernels.shape[0], channels, taps, sizes)
 
 
 @register_rule(
@@ -65,8 +68,10 @@ def transposed_convolution(
     extra = per_axis(output_padding, len(kernel))
     given = list(zip(windows, layout.shape[-len(kernel) :], extra, strict=True))
     sizes = [w.extent(n) + more for w, n, more in given]
-    taps = [None if w.idle and not more else w.adds for w, _, more in given]
-    return _convolved(layout, kernels.shape[1] * groups, taps, sizes)
+    entries = zip(given, taken(kernels, kernel), strict=True)
+    taps = [None if w.idle and not more else w.adds_by(e) for (w, _, more), e in entries]
+    channels = channels_of(kernels, groups, transposed=True)
+    return _convolved(layout, kernels.shape[1] * groups, channels, taps, sizes)
 
 
 @register_rule(
@@ -101,11 +106,19 @@ def _operands(x: object, weight: object, bias: object) -> tuple[Layout, Constant
 
 
 def _convolved(
-    layout: Layout, channels: int, taps: Sequence[Taps | None], sizes: Sequence[int]
+    layout: Layout,
+    channels: int,
+    read: Entries | None,
+    taps: Sequence[Taps | None],
+    sizes: Sequence[int],
 ) -> Layout:
-    """Channels mixed, and windows along the dimensions after them; those with None stay."""
+    """Channels mixed, and windows along the dimensions after them; those with None stay.
+
+    ``read``: which channels each reads, where that is known.
+    """
     rank, ndim = len(layout.dims), len(sizes)
     if rank == ndim + 1 and len(layout.axes) < ndim:
         raise GeometryError("the input is taken for one without a batch: add it with x[None]")
     mixed = mix(layout, rank - ndim - 1, channels, "a convolution")
+    mixed = mixed_by(layout, mixed, rank - ndim - 1, read)
     return slid(mixed, taps, sizes, "its own padding", CauseForm.OWN_PADDING, since=layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -285,6 +286,8 @@ def _index_grid(layout: Layout, given: Sequence[tuple[int, Constant]]) -> Layout
 @register_rule("aten::gather", law=LAW, keeps_uniform=True)
 def gather(x: object, dim: int, index: object, **_: object) -> Layout:
     """The sample of a dimension that an index names, for each place of the others."""
+    if isinstance(x, Constant) and isinstance(index, Layout):
+        return _gathered_from_table(x, normal_dim(dim, len(x.shape)), index)
     layout = need_layout(x, "the tensor that is gathered from")
     at = normal_dim(dim, len(layout.dims))
     if isinstance(index, Layout):
@@ -301,6 +304,19 @@ def gather(x: object, dim: int, index: object, **_: object) -> Layout:
         raise GeometryError("a gather along an axis with other indices at each place")
     out = taken(layout, at, rows[:, 0], "a gather")
     return stochastic(out) if index.random else out
+
+
+def _gathered_from_table(table: Constant, at: int, index: Layout) -> Layout:
+    """What a constant table has for each sample of an index, where all places have the same."""
+    places = math.prod(n for d, n in enumerate(table.shape) if d != at)
+    values = table.values() if places > 1 else None
+    if places > 1 and values is None:
+        raise GeometryError("a gather from a table of which the values are not known")
+    each = np.zeros((1, 1)) if values is None else np.moveaxis(values, at, -1)
+    rows = each.reshape(-1, each.shape[-1])
+    if (rows != rows[:1]).any():
+        raise GeometryError("a gather from a table that is another one at each place")
+    return stochastic(index) if table.random else index
 
 
 def _gathered_by_layout(layout: Layout, at: int, index: Layout) -> Layout:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from numpy.typing import NDArray
+
 from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.broadcasting import broadcast
 from shiftcheck.lattice.factors import flat, plain
@@ -31,6 +33,7 @@ from shiftcheck.rules.pairs import related as pairs_of
 from shiftcheck.rules.pairs import summed
 from shiftcheck.rules.registry import register_rule
 from shiftcheck.rules.scores import Done, followed
+from shiftcheck.rules.weights import entries_of, mixed_by
 
 LAW = "1 -> 1 over channels; over a spatial axis: none (MIXING)"
 
@@ -46,7 +49,8 @@ def linear(x: object, weight: object, bias: object = None) -> Layout:
     if len(weight.shape) == 1:
         out = mix(layout, last, 1, "a linear layer")
         return with_dims(out, out.dims[:-1])
-    return mix(layout, last, weight.shape[0], "a linear layer")
+    out = mix(layout, last, weight.shape[0], "a linear layer")
+    return mixed_by(layout, out, last, entries_of(weight, inputs_last=True))
 
 
 @register_rule("aten::addmm", law=LAW)
@@ -75,9 +79,9 @@ def matmul(x: object, y: object) -> Layout:
         return _matmul_constant(x, y)
     if isinstance(y, Layout) and isinstance(x, Constant):
         if len(y.dims) == 1:
-            return _matmul_constant(y, _transposed(x))
-        out = _matmul_constant(_transposed(y), _transposed(x))
-        return out if len(x.shape) == 1 else _transposed(out)
+            return _matmul_constant(y, transposed(x))
+        out = _matmul_constant(transposed(y), transposed(x))
+        return out if len(x.shape) == 1 else transposed(out)
     raise GeometryError("a product without a signal")
 
 
@@ -92,6 +96,7 @@ def _matmul_constant(x: Layout, y: Constant) -> Layout:
         out = mix(x, last, 1, "a product with a constant")
         return with_dims(out, out.dims[:-1])
     out = mix(x, last, y.shape[-1], "a product with a constant")
+    out = mixed_by(x, out, last, entries_of(y, inputs_last=False))
     for at, size in enumerate(y.shape[:-2], last - 1 - stacked):
         out = out if out.dims[at] else out.with_factors(at, plain(size))
     return out
@@ -135,13 +140,19 @@ def _without_keys(layout: Layout, axes: Sequence[int]) -> Layout:
     return layout.with_factors(-1, ())
 
 
-def _transposed(x: Any) -> Any:
+def transposed(x: Any) -> Any:
     """The last two dimensions swapped, where there are two; what is no tensor as it is."""
     if isinstance(x, Layout) and len(x.dims) > 1:
         return moved_dims(x, [*range(len(x.dims) - 2), -1, -2])
     if isinstance(x, Constant) and len(x.shape) > 1:
-        return replace(x, shape=(*x.shape[:-2], x.shape[-1], x.shape[-2]))
+        values = x.values
+        shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
+        return replace(x, shape=shape, values=lambda: _swapped(values()))
     return x
+
+
+def _swapped(values: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if values is None else values.swapaxes(-1, -2)
 
 
 AS_A_PRODUCT = "1 -> 1 over channels; over a spatial axis: as a product"
@@ -165,7 +176,7 @@ def added_sum(bias: object, x: object, y: object, *, beta: float = 1, alpha: flo
 @register_rule("aten::cdist", "aten::_cdist_forward", "aten::_euclidean_dist", law=AS_A_PRODUCT)
 def distances(x: object, y: object, *_: object) -> Layout:
     """The distance of every row of ``x`` to every row of ``y``: contracted as ``x @ y.T`` is."""
-    return matmul(x, _transposed(y))
+    return matmul(x, transposed(y))
 
 
 @register_rule("aten::bilinear", law=AS_A_PRODUCT)

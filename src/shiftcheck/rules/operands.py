@@ -44,6 +44,8 @@ class Constant:
     ``[before, length, after]`` that starts at ``start`` of that middle. ``mask()`` is all values of
     what may be an additive mask, some of them far below zero; None where there are none such.
     ``values()`` returns all of them, or None where they are random, too many, or not known.
+    ``nonzero()`` returns, for each dimension, the entries at which something is not zero; None
+    where that is not known.
     ``window(before, size, after)`` is the geometry along that middle of a constant that local
     operations made of a uniform one, None of any other.
 
@@ -61,4 +63,5 @@ class Constant:
     part: Callable[[int, int, int, int, int], Constant] = _unknown_part
     mask: Callable[[], NDArray[np.float64] | None] = lambda: None
     values: Callable[[], NDArray[Any] | None] = lambda: None
+    nonzero: Callable[[], list[list[int]] | None] = lambda: None
     window: Callable[[int, int, int], Axis | None] = lambda *_: None

@@ -25,10 +25,12 @@ from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.note_causes import note_new_causes, note_padding
 from shiftcheck.rules.operands import Constant
 from shiftcheck.rules.turned import by_distance_alone
+from shiftcheck.rules.weights import by_table
 
 BORDER = "places at the border are related to fewer others"
 WHOLE = "each place is related to all others"
 PAST = "each place is related to all on one side of it"
+AHEAD = "each place is related to all before it, and to some after it"
 PATTERN = "which places are related repeats"
 LATENT = "a parameter for each pair of places, the same now wherever they are"
 
@@ -254,7 +256,37 @@ def summed(out: Layout, pairs: Pairs, values: Layout) -> Layout:
         all(isinstance(s, Axis) and s.one_turn for s in one) for one in zip(*states, strict=True)
     ]
     law = _law(pairs, circles)
-    return out if law is None else within_reach(out, pairs, values, law)
+    return _narrowed(out, pairs, values) if law is None else within_reach(out, pairs, values, law)
+
+
+def _narrowed(out: Layout, pairs: Pairs, values: Layout) -> Layout:
+    """``out`` where constants differ from pair to pair, which none but those that are seen have.
+
+    What is hidden obeys a law all the same, and ends what a sample sees.
+    """
+    if len(pairs.axes) != 1 or pairs.codes is None:
+        return out
+    (a,), shown = pairs.axes, replace(pairs, codes=(pairs.codes != 0).astype(np.int64))
+    law, state = _law(shown, [False]), out.axes[a]
+    held, asked = values.axes[a], pairs.asked[a]
+    asking = pairs.asking[a]
+    if not (isinstance(state, Axis) and isinstance(held, Axis)):
+        return out
+    if not (isinstance(asked, Axis) and isinstance(asking, Axis)):
+        return out
+    seen = join(asked, held)
+    table = by_table(seen, pairs.codes != 0)
+    if table is not None and table.stride == asking.stride:
+        return out.with_state(a, join(asking, table))
+    if law is None:
+        return out
+    near = join(asking, reached(seen, law[0]))
+    if state.lattice % near.lattice or state.stride != near.stride:
+        return out
+    index = np.arange(len(state.first))
+    first, last = near.first_of(index), near.last_of(index)
+    narrow = replace(state, first=np.maximum(state.first, first), last=np.minimum(state.last, last))
+    return Layout(out.dims, (*out.axes[:a], narrow, *out.axes[a + 1 :]), out.causes)
 
 
 def of_the_past(out: Layout, pairs: Pairs, values: Layout) -> Layout:
@@ -280,7 +312,8 @@ def within_reach(out: Layout, pairs: Pairs, values: Layout, law: Sequence[Reach]
     new = note_padding(old, new, bounded, BORDER)
     for axis, reach in zip(pairs.axes, law, strict=True):
         if not reach.bounded and old.geometry(axis).valid.any() and not new.geometry(axis).closed:
-            detail = WHOLE if reach.before and reach.after else PAST
+            both = AHEAD if reach.ahead else WHOLE
+            detail = both if reach.before and reach.after else PAST
             new = with_cause(new, Cause(kind=CauseKind.GLOBAL, axis=axis, detail=detail))
         if pairs.measured and not new.geometry(axis).broken:
             new = with_cause(new, Cause(kind=CauseKind.MEASURED, axis=axis, detail=DISTANCE))

@@ -17,6 +17,9 @@ from shiftcheck.rules.registry import register_rule
 
 LAW = "over channels 1 -> 1; along an axis 1 -> 1 with an infinite halo, so nothing is valid"
 
+SEES_THE_PAST = "along the axis sees all that came before"
+"""What is told of each layer that carries a state from place to place."""
+
 
 def running(layout: Layout, dim: int, what: str, *, both: bool = False) -> Layout:
     """Every sample now depends on all before it along ``dim``, or on all (``both``)."""
@@ -32,7 +35,7 @@ def running(layout: Layout, dim: int, what: str, *, both: bool = False) -> Layou
         if both or len(factors) > 1:  # what came before in row order lies on either side
             state = accumulate(state, backwards=True)
         out = with_axis(out, factor.axis, state)
-        detail = f"{what} along the axis sees all that came before"
+        detail = f"{what} {SEES_THE_PAST}"
         out = with_cause(out, Cause(kind=CauseKind.GLOBAL, axis=factor.axis, detail=detail))
     return out
 

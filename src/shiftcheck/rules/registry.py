@@ -63,6 +63,9 @@ def register_rule(
     ``Layout``, another one as a ``Constant``; it returns the ``Layout`` of the output, or a tuple
     of them, and raises ``GeometryError`` for what it does not understand.
 
+    Returns:
+        A decorator that gives the rule back as it is.
+
     Raises:
         InputError: where an operation is neither a name nor a torch operation, or where two of the
             library's own rules are for one operation.

@@ -12,7 +12,7 @@ from shiftcheck.lattice.axis import GeometryError
 from shiftcheck.lattice.causes import lose
 from shiftcheck.lattice.factors import plain
 from shiftcheck.lattice.layout import Layout, Waves, with_axis, with_dim, with_dims
-from shiftcheck.lattice.notes import with_other_dims
+from shiftcheck.lattice.notes import is_same, with_other_dims
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.rules.canvases import Canvas, Patch, assembled
 from shiftcheck.rules.common import combined, need_layout, normal_dim, pointwise, uncoupled
@@ -201,7 +201,7 @@ def closed_by_hand(whole: Layout, patch: Patch) -> Layout | None:
         or not dims
         or set(patch.steps) != {1}
         or source is None
-        or source.whole is not whole
+        or not is_same(source.whole, whole)
     ):
         return None
     out = whole

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftcheck.lattice.factors import Dim, flat
+from shiftcheck.lattice.factors import Dim, flat, size_of
 from shiftcheck.lattice.layout import Layout, Made, Pairs
 from shiftcheck.lattice.notes import noted
 from shiftcheck.rules.operands import Constant
@@ -28,6 +28,9 @@ from shiftcheck.rules.pairs import (
     with_triangle,
 )
 from shiftcheck.rules.turned import PLACEWISE
+
+MOST_REGROUPED = 2**24
+"""Values of what was added to scores, written out for every head of a batch, that are followed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,7 @@ def followed(done: Done, answer: Any, *, tagged: bool) -> Any:
         return answer
     before, known = layouts[0], layouts[0].pairs
     change = CHANGES.get(done.packet.rstrip("_"), _pointwise if tagged else None)
-    apart = change is not _other_leading and answer.dims[-2:] != known.places
+    apart = change not in BEFORE_PLACES and answer.dims[-2:] != known.places
     if change is None or apart:
         return answer
     pairs = change(Step(known, done.given, done.named, before, answer))
@@ -121,6 +124,22 @@ def _other_leading(step: Step) -> Pairs | None:
     bias = step.pairs.bias
     alone = bias is None or math.prod(bias.shape[:-2]) == 1
     return step.pairs if alone else None
+
+
+def _regrouped(step: Step) -> Pairs | None:
+    """The dimensions before those of the places in another grouping, in the same order."""
+    bias = step.pairs.bias
+    if bias is None or math.prod(bias.shape[:-2]) == 1:
+        return step.pairs
+    if any(x.dims[-2:] != step.pairs.places for x in (step.before, step.after)):
+        return None
+    before, after = ([size_of(d) for d in x.dims[:-2]] for x in (step.before, step.after))
+    if math.prod(before) != math.prod(after) or bias.ndim != len(before) + 2:
+        return None
+    each = np.broadcast_to(bias, (*before, *bias.shape[-2:]))
+    if each.size > MOST_REGROUPED:
+        return None
+    return replace(step.pairs, bias=each.reshape(*after, *bias.shape[-2:]))
 
 
 def _sum(sign: float) -> Change:
@@ -197,6 +216,9 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+BEFORE_PLACES = (_other_leading, _regrouped)
+"""What changes the dimensions before those of the places, and may end in others than these."""
+
 CHANGES: dict[str, Change] = {
     "aten::add": _sum(1),
     "aten::sub": _sum(-1),
@@ -220,11 +242,11 @@ CHANGES: dict[str, Change] = {
         )
     },
     **{
-        f"aten::{name}": _other_leading
+        f"aten::{name}": _regrouped
         for name in (
             *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"),
-            *("expand", "permute", "transpose", "movedim"),
         )
     },
+    **{f"aten::{name}": _other_leading for name in ("expand", "permute", "transpose", "movedim")},
 }
 """What is done to each pair; any other operation that is pointwise is a function of a score."""

@@ -48,14 +48,22 @@ class Window:
     @property
     def reads(self) -> Taps:
         """What each window reads."""
-        return window(self.step, [j * self.dilation - self.before for j in range(self.kernel)])
+        return self.reads_by(range(self.kernel))
+
+    def reads_by(self, entries: Sequence[int]) -> Taps:
+        """What each window reads by some entries of the kernel."""
+        return window(self.step, [j * self.dilation - self.before for j in entries])
 
     @property
     def adds(self) -> Taps:
         """Which windows each sample is the sum of, where windows are put back and overlap."""
+        return self.adds_by(range(self.kernel))
+
+    def adds_by(self, entries: Sequence[int]) -> Taps:
+        """The same, by some entries of the kernel."""
         phases = []
         for r in range(self.step):
-            reads = [r + self.before - j * self.dilation for j in range(self.kernel)]
+            reads = [r + self.before - j * self.dilation for j in entries]
             phases.append(tuple(at // self.step for at in reads if at % self.step == 0))
         return Taps(num=1, phases=tuple(phases))
 

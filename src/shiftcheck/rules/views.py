@@ -13,7 +13,7 @@ from shiftcheck.lattice.factors import plain, uniform
 from shiftcheck.lattice.frequencies import at_frequencies
 from shiftcheck.lattice.joined import pieces_in
 from shiftcheck.lattice.layout import Layout, no_longer_uniform, with_axis, with_dim, with_dims
-from shiftcheck.lattice.notes import as_slice, by_recipe, recipe_of_part
+from shiftcheck.lattice.notes import as_slice, as_whole, by_recipe, recipe_of_part, whole_of
 from shiftcheck.lattice.views import regroup
 from shiftcheck.lattice.windows import opened, picked
 from shiftcheck.report.causes import Cause, CauseForm, CauseKind
@@ -189,7 +189,8 @@ SINGLE = Cause(
 def take_range(layout: Layout, dim: int, chosen: range) -> Layout:
     """The samples ``chosen`` of dimension ``dim``."""
     if chosen == range(layout.shape[dim]) and chosen.step == 1:
-        return layout
+        return as_whole(layout, dim)
+    layout = whole_of(layout)
     uncoupled(layout, [dim], "a slice of the batch")
     whole, layout = layout, opened(layout, [dim])
     waves = at_frequencies(layout, dim, chosen)
@@ -302,7 +303,10 @@ def unbind(x: object, dim: int = 0) -> tuple[Layout, ...]:
 )
 def same(x: object, *_: object, **__: object) -> Layout | Constant:
     """The same values in this or another memory."""
-    return x if isinstance(x, Constant) else need_layout(x, "the tensor")
+    if isinstance(x, Constant):
+        return x
+    layout = need_layout(x, "the tensor")
+    return as_whole(layout, 0) if layout.dims else layout
 
 
 @register_rule(

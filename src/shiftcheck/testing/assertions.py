@@ -38,12 +38,21 @@ def assert_equivariant(
 ) -> Report:
     """Pass only if every output of the model moves with its input, measurably and provably.
 
-    The arguments are those of ``check_equivariance``. Returns the report, in which only the outputs
-    were measured.
+    Args:
+        model: any module or callable; it is left as it was found.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        layer: check up to this layer; what follows is not run.
+        shifts: pixels, one tuple for each shift; chosen from the geometry when left out.
+        boundary: ``"valid"`` or ``"circular"``, once or for each spatial axis.
+        spatial_dims, rtol, atol, seed, max_batch, progress, training: as in ``check_equivariance``.
+        weights, draws, fixed, outputs, effort, grow: as in ``check_equivariance``.
+        budget: the name of the error budget of a model that is known to be imperfect: its relative
+            error may not exceed the one that is stored under this name, in the file that the
+            pytest plugin or ``budget_file`` has opened. An inconclusive check is never within a
+            budget.
 
-    ``budget`` names the error budget of a model that is known to be imperfect: its relative error
-    may not exceed the one that is stored under this name, in the file that the pytest plugin or
-    ``budget_file`` has opened. An inconclusive check is never within a budget.
+    Returns:
+        The report, in which only the outputs were measured.
 
     Raises:
         NotEquivariantError: an AssertionError; the message names the first guilty layer.

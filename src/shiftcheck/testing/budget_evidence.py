@@ -132,10 +132,11 @@ def _noise(report: Report, name: str) -> float:
     allowances = (
         s.allowance for s in shifts if s.allowance is not None and s.float64_error is None
     )
-    return max((_noise_of_type(report.dtype), *allowances))
+    return max((noise_of_type(report.dtype), *allowances))
 
 
-def _noise_of_type(dtype: str) -> float:
+def noise_of_type(dtype: str) -> float:
+    """What rounding may do to a relative error that was measured in a type."""
     given = getattr(torch, dtype)
     of_whole_numbers = torch.float32  # what the network makes of them
     compared = given if given.is_floating_point else of_whole_numbers
@@ -195,7 +196,7 @@ def _noise_of_invariance(report: InvarianceReport, output: InvariantOutput) -> f
     """What rounding may do to an output, relative to what different signals do to it."""
     if not output.variation or output.magnitude is None:
         return 0.0
-    return _noise_of_type(report.dtype) * output.magnitude / output.variation
+    return noise_of_type(report.dtype) * output.magnitude / output.variation
 
 
 def _as_much_as_a_signal(budget: Budget) -> str:

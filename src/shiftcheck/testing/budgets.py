@@ -212,6 +212,9 @@ def budget_file(path: str | PathLike[str], *, update: bool = False) -> Iterator[
         update: store what is measured, in place of what the file holds; else a model that got worse
             fails, and so does a name that the file lacks. Other names in the file stay.
 
+    Returns:
+        A context; the file is written when it is left, where something is to be stored.
+
     Raises:
         InputError: where a budget is asked for, for a file that is corrupt or of a newer version;
             such a file is left as it is.

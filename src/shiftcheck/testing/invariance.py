@@ -33,14 +33,26 @@ def assert_invariant(
 ) -> InvarianceReport:
     """Pass only if every output of the model stays as it is when its input is shifted.
 
-    The arguments are those of ``check_invariance``. With ``max_relative_error``, the relative error
-    of every shift must not exceed it; without, shifts of circles must change nothing beyond
-    rounding. Either way the outputs must differ between signals. Returns the report.
+    With ``max_relative_error``, the relative error of every shift must not exceed it; without,
+    shifts of circles must change nothing beyond rounding. Either way the outputs must differ
+    between signals.
 
-    ``budget`` names the error budget of a model that is known to be imperfect, as nearly every one
-    is on photographs: its relative error may not exceed the one that is stored under this name, in
-    the file that the pytest plugin or ``budget_file`` has opened. An inconclusive check is never
-    within a budget, nor is a model that a shift changes as much as another signal does.
+    Args:
+        model: any module or callable; it is left as it was found.
+        x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
+        layer: check the output of this layer; what follows is not run.
+        shifts: whole pixels, one tuple for each shift; chosen when left out.
+        max_relative_error: what passes, above 0 and below 1.
+        fill, crop, spatial_dims, seed, progress, training: as in ``check_invariance``.
+        fixed, outputs, effort: as in ``check_invariance``.
+        budget: the name of the error budget of a model that is known to be imperfect, as nearly
+            every one is on photographs: its relative error may not exceed the one that is stored
+            under this name, in the file that the pytest plugin or ``budget_file`` has opened. An
+            inconclusive check is never within a budget, nor is a model that a shift changes as
+            much as another signal does.
+
+    Returns:
+        The report.
 
     Raises:
         NotInvariantError: an AssertionError; the message names the first guilty layer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.errors import (
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pytest
 
 
+SomeTest = TypeVar("SomeTest", bound=Callable[..., Any])
+
+
 def parametrize_with_layers(
     model: Callable[..., Any],
     x: Any,
@@ -26,7 +29,7 @@ def parametrize_with_layers(
     boundary: str | Sequence[str] = "valid",
     spatial_dims: Sequence[int] | None = None,
     training: bool = False,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[SomeTest], SomeTest]:
     """Run a test of pytest once for each layer of a model, with its name as the argument ``layer``.
 
     The layers are those of ``geometry``, in the order of execution: modules by their path, and
@@ -35,12 +38,15 @@ def parametrize_with_layers(
 
     Args:
         model: any module or callable.
-        x: the input, or its shape ``(batch, channels, *spatial)``; nothing is computed.
+        x: the input, or its shape ``[batch, channels, *spatial]``; nothing is computed.
         expected_failures: layers that are known to be broken, each with the reason. Their tests are
             expected to fail with NotEquivariantError; one that passes or fails otherwise, fails.
         expected_inconclusive: the same for layers of which nothing can be told, with
             InconclusiveError.
         boundary, spatial_dims, training: as in ``geometry``.
+
+    Returns:
+        A decorator of the test.
 
     Raises:
         InputError: for arguments that cannot be used, a model without layers, a name that is no

@@ -24,6 +24,9 @@ def assert_linear(
         model, x, layer, seed: as in ``check_linear``.
         affine: let a constant part pass too, as a bias makes one; the report holds it.
 
+    Returns:
+        The report of ``check_linear``.
+
     Raises:
         NotLinearError: an AssertionError; the message shows a law and the two numbers that it
             should make equal, or the constant part.

@@ -7,10 +7,14 @@ from typing import Any
 
 from _shiftcheck_listeners import Outcome
 from shiftcheck.report.base import rendered
+from shiftcheck.report.causality import CausalityReport
 from shiftcheck.report.equivariance import Report, Verdict
+from shiftcheck.report.evaluation import EvaluationReport
 from shiftcheck.report.invariance import InvarianceReport, InvarianceVerdict
 from shiftcheck.report.linearity import ConvolutionReport, Linearity, LinearityReport, Theorem
 from shiftcheck.report.seams import TiledComparison, TilesVerdict
+from shiftcheck.report.shards_compared import ShardedComparison
+from shiftcheck.report.steps import StreamReport, StreamVerdict
 from shiftcheck.testing.budget_store import as_plain
 from shiftcheck.testing.budgets import Ruling
 
@@ -20,6 +24,7 @@ PASSING = (
     Linearity.LINEAR,
     Theorem.CONVOLUTION,
     TilesVerdict.SAME,
+    StreamVerdict.SAME,
 )
 """Verdicts with which there is nothing to look at."""
 
@@ -34,10 +39,11 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     report: Any = outcome.report
     asked = report.linearity if isinstance(report, ConvolutionReport) else report
     layer = getattr(asked, "layer", None)
+    verdict = getattr(report, "verdict", None)
     compared = [entry for entry in COMPARED[type(report)](report) if entry[1]]
     return {
-        "verdict": NOT_JUDGED if report.verdict is None else str(report.verdict),
-        "passed": report.verdict in PASSING if outcome.passed is None else outcome.passed,
+        "verdict": NOT_JUDGED if verdict is None else str(verdict),
+        "passed": verdict in PASSING if outcome.passed is None else outcome.passed,
         "model": asked.model + (f" up to {layer}" if layer else ""),
         "headline": rendered("headline", report),
         "worst": max(compared, key=lambda entry: entry[0] / entry[1], default=None),
@@ -89,10 +95,35 @@ def _of_tiles(report: TiledComparison) -> Iterator[Compared]:
             yield output.error, output.allowance, "relative gap", "between tiles and whole"
 
 
+def _of_stream(report: StreamReport) -> Iterator[Compared]:
+    if report.error is not None and report.allowance is not None:
+        yield report.error, report.allowance, "relative gap", "between step and whole"
+
+
+def _of_causality(report: CausalityReport) -> Iterator[Compared]:
+    """Nothing: what was due changes, or it does not."""
+    yield from ()
+
+
+def _of_evaluation(report: EvaluationReport) -> Iterator[Compared]:
+    """Nothing: what is allowed stands in a budget."""
+    yield from ()
+
+
+def _of_shards(report: ShardedComparison) -> Iterator[Compared]:
+    for output in report.outputs:
+        if output.error is not None and output.allowance is not None:
+            yield output.error, output.allowance, "relative gap", "between shards and whole"
+
+
 COMPARED: dict[type, Callable[[Any], Iterator[Compared]]] = {
     Report: _of_equivariance,
     InvarianceReport: _of_invariance,
     LinearityReport: _of_linearity,
     ConvolutionReport: _of_convolution,
     TiledComparison: _of_tiles,
+    StreamReport: _of_stream,
+    CausalityReport: _of_causality,
+    ShardedComparison: _of_shards,
+    EvaluationReport: _of_evaluation,
 }

@@ -19,12 +19,19 @@ def assert_tiled_equals_whole(
     *,
     rtol: float | None = None,
     atol: float | None = None,
+    boundary: str | Sequence[str] = "valid",
     spatial_dims: Sequence[int] | None = None,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> TiledComparison:
     """Pass only if what is put together from tiles is what the model gives on the whole.
 
     Args:
-        model, tiled, x, rtol, atol, spatial_dims: as in ``compare_tiled``.
+        model, tiled, x, rtol, atol, boundary, spatial_dims, fixed, outputs: as in
+            ``compare_tiled``.
+
+    Returns:
+        The record of ``compare_tiled``.
 
     Raises:
         TilesDifferError: an AssertionError; the message says why they differ, where the seams are
@@ -42,7 +49,17 @@ def assert_tiled_equals_whole(
         'same'
     """
     __tracebackhide__ = True
-    found = compare_tiled(model, tiled, x, rtol=rtol, atol=atol, spatial_dims=spatial_dims)
+    found = compare_tiled(
+        model,
+        tiled,
+        x,
+        rtol=rtol,
+        atol=atol,
+        boundary=boundary,
+        spatial_dims=spatial_dims,
+        fixed=fixed,
+        outputs=outputs,
+    )
     tell(Outcome(report=found, passed=found.verdict is TilesVerdict.SAME))
     if found.verdict is TilesVerdict.DIFFERENT:
         raise TilesDifferError(str(found))

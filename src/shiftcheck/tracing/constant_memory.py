@@ -98,18 +98,29 @@ class ConstantMemory:
             random=is_random,
             part=part,
             mask=mask,
-            values=lambda: self._values(tensor),
+            values=lambda: self.values_of(tensor),
+            nonzero=lambda: self._nonzero(tensor),
             window=lambda *middle: self.local.window(tensor, *middle),
         )
         return whole
 
-    def _values(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+    def values_of(self, tensor: torch.Tensor) -> NDArray[Any] | None:
         """The values of a constant; None where they are random, too many, or not known."""
         if self.is_random(tensor) or tensor.numel() > MOST_VALUES:
             return None
         real = self.real_of(tensor)
         with self.untraced():
             return None if real is None else _to_numpy(real)
+
+    def _nonzero(self, tensor: torch.Tensor) -> list[list[int]] | None:
+        """The entries of each dimension at which something is not zero; None if not known."""
+        real = None if self.is_random(tensor) else self.real_of(tensor)
+        if real is None:
+            return None
+        with self.untraced():
+            there = real.detach() != 0
+            each = [there.movedim(d, 0).flatten(1).any(1) for d in range(there.ndim)]
+            return [one.nonzero().flatten().tolist() for one in each]
 
     def real_of(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """A tensor with the values that a constant would have; None where they are not known."""

@@ -17,7 +17,7 @@ from shiftcheck.tracing.leaving.ways_out import is_tensors
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.origins import FRESH, Origins
-from shiftcheck.tracing.torch_internals import without_modes, without_torch_function
+from shiftcheck.tracing.torch_internals import default_device, without_modes, without_torch_function
 
 FILLS = ("aten::fill_", "aten::zero_")
 FACTORIES = frozenset(
@@ -76,7 +76,7 @@ class Constants:
         kwargs, inputs = operation.kwargs, operation.inputs
         if not operation.draws or is_off(operation.func, operation.args, kwargs):
             return False, compute()
-        placed = inputs[0].device if inputs else kwargs.get("device") or torch.get_default_device()
+        placed = inputs[0].device if inputs else kwargs.get("device") or default_device()
         generator = generator_of(kwargs, torch.device(placed))
         if generator is None:
             return True, compute()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.tracing.torch_internals import arguments_of
+from shiftcheck.tracing.torch_internals import arguments_of, packet_name
 
 States = dict[int, tuple[torch.Generator, bytes]]
 """Generators by their ids, which they keep as long as they are held here, and their states."""
@@ -85,9 +85,14 @@ def generator_of(kwargs: Mapping[str, Any], device: torch.device) -> torch.Gener
 
 
 def is_off(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether an operation is told not to draw, as dropout in eval mode is."""
+    """Whether an operation is told not to draw, as dropout in eval mode is, or that of nothing."""
     for i, argument in enumerate(arguments_of(func)):
-        if argument.name in ("train", "training"):
-            value = args[i] if i < len(args) else kwargs.get(argument.name, argument.default_value)
-            return value is False
+        value = args[i] if i < len(args) else kwargs.get(argument.name, argument.default_value)
+        if argument.name in ("train", "training") and value is False:
+            return True
+        of_dropout = argument.name in ("dropout_p", "dropout") or (
+            argument.name == "p" and "dropout" in packet_name(func)
+        )
+        if of_dropout and value == 0:
+            return True
     return False

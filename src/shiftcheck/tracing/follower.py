@@ -10,7 +10,7 @@ import torch
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.torch_internals import (
     ASK_ABOUT_MEMORY,
-    TorchDispatchMode,
+    Mode,
     is_overload,
     packet_name,
     tensors_of,
@@ -25,10 +25,8 @@ class OtherWayError(BaseException):
     """A pass goes another way; no except Exception of a model catches it."""
 
 
-class _Follower(TorchDispatchMode):
+class _Follower(Mode):
     """Holds every operation against the way, and keeps the tensors that are asked for."""
-
-    supports_higher_order_operators = True
 
     def __init__(self, way: Way, on_write: Callable[[torch.Tensor], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -19,6 +19,8 @@ from torch.nn.modules.module import (
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.tracing.modules import is_leaf
 
+NO_THREAD = -1
+
 Fed = tuple[Layout | None, ...]
 
 
@@ -27,7 +29,8 @@ class Frame:
     """A call of a module, or of an operation that is followed part by part.
 
     ``leaf``: what happens inside is part of this one layer. ``fed``: what is known of each tensor
-    that it was given. ``part``: of an operation, whether it is part of a layer itself.
+    that it was given. ``part``: of an operation, whether it is part of a layer itself. ``parents``:
+    what is known of each tensor that an operation was given.
     """
 
     path: str
@@ -36,6 +39,7 @@ class Frame:
     op: str
     fed: Fed = ()
     part: bool = False
+    parents: tuple[Layout, ...] = ()
 
 
 class Frames:
@@ -109,6 +113,15 @@ class Frames:
         finally:
             self.depth -= 1
             self.running.pop()
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Modules that run here are none of ours."""
+        before, self.thread = self.thread, NO_THREAD
+        try:
+            yield
+        finally:
+            self.thread = before
 
     def _path(self, module: torch.nn.Module) -> str | None:
         return self.paths.get(id(module)) if threading.get_ident() == self.thread else None

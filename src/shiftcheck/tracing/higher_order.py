@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.tracing.torch_internals import COMPOSITE_KERNEL, HigherOrderOperator
+from shiftcheck.tracing.torch_internals import COMPOSITE_KERNEL, HigherOrderOperator, way_of_scan
 
 
 def is_higher_order(func: Any) -> bool:
@@ -60,15 +60,19 @@ def scan(
     step: Callable[..., Any],
     carried: Sequence[Any],
     rows: Sequence[torch.Tensor],
-    others: Sequence[Any] = (),
+    *rest: Any,
+    **named: Any,
 ) -> Any:
-    """What a scan does, along the first dimension."""
+    """What a scan does; what it makes is stacked along the first dimension."""
+    dim, backwards, others = way_of_scan(*rest, **named)
     held, made = list(carried), []
-    for place in range(rows[0].shape[0]):
-        out = list(step(*held, *(row[place] for row in rows), *others))
+    places = range(rows[0].shape[dim])
+    for place in reversed(places) if backwards else places:
+        out = list(step(*held, *(row.select(dim, place) for row in rows), *others))
         held = out[: len(held)]
         made.append(out[len(held) :])
-    return [*held, *(torch.stack(column) for column in zip(*made, strict=True))]
+    columns = zip(*(reversed(made) if backwards else made), strict=True)
+    return [*held, *(torch.stack(column) for column in columns)]
 
 
 def called(function: Callable[..., Any], *operands: Any, **_: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from shiftcheck.tracing.torch_internals import (
-    TorchDispatchMode,
+    Mode,
     is_overload,
     packet_name,
     tensors_of,
@@ -37,13 +37,11 @@ BLOCK = 16
 """Channels of a block, which may be filled up."""
 
 
-class LiveMemory(TorchDispatchMode):
+class LiveMemory(Mode):
     """Counts the bytes of all tensors that live at one time, and finds their ``peak``.
 
     A convolution is counted with what it copies its operands to.
     """
-
-    supports_higher_order_operators = True
 
     def __init__(self, given: Sequence[torch.Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

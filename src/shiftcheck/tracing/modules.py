@@ -83,6 +83,11 @@ def is_leaf(module: torch.nn.Module) -> bool:
     return not children or isinstance(module, torch.nn.MultiheadAttention)
 
 
+def takes_hooks(module: torch.nn.Module) -> bool:
+    """Whether hooks can be put on a module: TorchScript takes none, and calls its parts itself."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
 def flat_outputs(returned: Any) -> list[tuple[str, Any]]:
     """Every leaf of a nested output with its path; containers of any class are looked into."""
     leaves = leaves_of(returned, hidden=True)

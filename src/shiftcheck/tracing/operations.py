@@ -19,6 +19,7 @@ from shiftcheck.tracing.torch_internals import (
     overload_name,
     packet_name,
     returns_of,
+    tags_of,
     tensors_of,
     without_modes,
 )
@@ -57,11 +58,17 @@ def declared(func: Any) -> Declared:
         op=packet.removeprefix("aten::").rstrip("_"),
         overload=overload_name(func),
         is_pointwise=_is_pointwise(func),
-        draws=torch.Tag.nondeterministic_seeded in func.tags,
+        draws=torch.Tag.nondeterministic_seeded in tags_of(func),
         shares_memory=any(r.alias_info is not None for r in returns),
         returns_written=len(returns) == 1 and _is_written(returns[0]),
         writes=tuple((i, a.name) for i, a in arguments if _is_written(a)),
     )
+
+
+def may_write(func: Any) -> bool:
+    """Whether an operation writes to some of its arguments, or does in training."""
+    known = declared(func)
+    return bool(known.writes) or known.packet in UNDECLARED
 
 
 def _is_written(argument: Any) -> bool:
@@ -158,7 +165,8 @@ class Operation:
 
 
 def _is_pointwise(func: Any) -> bool:
-    tags = {*func.tags, *getattr(_out_of_place(func), "tags", ())}
+    other = _out_of_place(func)
+    tags = tags_of(func) if other is None else tags_of(func) | tags_of(other)
     return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
 
 

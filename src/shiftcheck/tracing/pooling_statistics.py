@@ -11,7 +11,7 @@ import torch
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.reductions import Reduction, Statistic, reduction_of
 from shiftcheck.tracing.torch_internals import (
-    TorchDispatchMode,
+    Mode,
     is_overload,
     memory_of,
     tensors_of,
@@ -57,10 +57,8 @@ class AllCollected(BaseException):
     """Ends a pass when all is there; no except Exception of a model catches it."""
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(Mode):
     """Meets every operation, and numbers the reductions."""
-
-    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -213,6 +211,11 @@ class Pooled(_Counting):
         super().__init__()
         self.known, self.collect, self.on_write, self.look = known, collect, on_write, look
         self.left = set(collect)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all that was to be looked at was met."""
+        return bool(self.collect) and not self.left
 
     def other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Goes on, and says before what is written to."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
+
+from shiftcheck.tracing.torch_internals import settings_of_products
 
 EPS = {"tf32": 2.0**-10, "bf16": 2.0**-7}
 """What the settings of torch call each coarser type, and its epsilon."""
@@ -40,36 +41,22 @@ def _kind_of(name: str) -> str | None:
 
 
 def _allowed(kind: str, device: str) -> str:
-    place = _settings().get((kind, device))
-    return "none" if place is None else str(place.fp32_precision)
-
-
-def _settings() -> dict[tuple[str, str], Any]:
-    """Where torch keeps what is allowed, for each kind of products and type of device."""
-    of_cpu: Any = torch.backends.mkldnn
-    of_cuda: Any = torch.backends.cudnn
-    return {
-        ("rnn", "cpu"): of_cpu.rnn,
-        ("conv", "cpu"): of_cpu.conv,
-        ("matmul", "cpu"): of_cpu.matmul,
-        ("rnn", "cuda"): of_cuda.rnn,
-        ("conv", "cuda"): of_cuda.conv,
-        ("matmul", "cuda"): torch.backends.cuda.matmul,
-    }
+    setting = settings_of_products().get((kind, device))
+    return "none" if setting is None else setting.allowed()
 
 
 @contextmanager
 def exact_products() -> Iterator[None]:
     """Products of float32 in float32, for as long as this takes."""
-    places = list(_settings().values())
-    before = [place.fp32_precision for place in places]
+    settings = list(settings_of_products().values())
+    before = [setting.read() for setting in settings]
     try:
-        for place in places:
-            place.fp32_precision = "ieee"
+        for setting in settings:
+            setting.write(setting.exact)
         yield
     finally:
-        for place, value in zip(places, before, strict=True):
-            place.fp32_precision = value
+        for setting, value in zip(settings, before, strict=True):
+            setting.write(value)
 
 
 SINGLE = 2.0**-23

@@ -15,7 +15,7 @@ import torch
 from shiftcheck.lattice.layout import Layout, Recipe
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import Operation
-from shiftcheck.tracing.torch_internals import tree_flatten, version_of
+from shiftcheck.tracing.torch_internals import hash_of, tree_flatten, version_of
 
 
 class Recipes:
@@ -42,7 +42,7 @@ class Recipes:
         if None in parts:
             return None
         try:
-            steps = hash((operation.func, place, structure, parts))
+            steps = hash((operation.func, place, hash_of(structure), parts))
         except TypeError:
             return None
         return Recipe(first.whole, common, steps)

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from shiftcheck.lattice.alone import alone
 from shiftcheck.lattice.causes import opaque
-from shiftcheck.lattice.layout import AxisState, valid_everywhere
+from shiftcheck.lattice.layout import Layout, valid_everywhere
 from shiftcheck.tracing.answers import Results
 from shiftcheck.tracing.by_tensor import ByTensor
 from shiftcheck.tracing.choosing import Entry, chosen, output_places
@@ -17,10 +18,11 @@ from shiftcheck.tracing.frames import Frame
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.modules import flat_outputs
+from shiftcheck.tracing.numbers_given import Number, numbers_of
 from shiftcheck.tracing.operations import Operation
 from shiftcheck.tracing.subclasses import plain_of
 from shiftcheck.tracing.torch_internals import tensors_of, without_modes, without_torch_function
-from shiftcheck.tracing.traced import OnRow, Row, Traced
+from shiftcheck.tracing.traced import Given, OnRow, Row, Traced
 
 NONE: frozenset[int] = frozenset()
 
@@ -58,13 +60,19 @@ class Strays:
 
 
 class Rows:
-    """Gives every layer to ``on_row``; ``axes`` are those of the signal."""
+    """Gives every layer to ``on_row``; ``given``: the signal. ``anew``: each begins anew."""
 
     def __init__(
-        self, on_row: OnRow, memory: TensorMemory, memo: Memo, axes: tuple[AxisState, ...]
+        self, on_row: OnRow, memory: TensorMemory, memo: Memo, given: Given, *, anew: bool
     ) -> None:
-        self.on_row, self.memory, self.memo, self.axes = on_row, memory, memo, axes
+        self.on_row, self.memory, self.memo, self.axes = on_row, memory, memo, given.axes
+        self.anew = anew
+        self.numbers: list[Number] = []
         self.strays = Strays(memory)
+
+    def note(self, operation: Operation, *, constants: bool) -> None:
+        """Keep the numbers of an operation for the row that follows, or those of ``constants``."""
+        self.numbers += numbers_of(operation, self.memory.constants if constants else None)
 
     def emit(self, frame: Frame, output: Any) -> None:
         """Have each tensor looked at that a layer gave."""
@@ -73,6 +81,7 @@ class Rows:
         tensors = [t for t in leaves if isinstance(t, torch.Tensor)]
         layouts, name = self.memory.layouts, frame.name
         tracked = [t for t in tensors if self.memory.layout(t) is not None and t in layouts]
+        numbers, self.numbers = tuple(self.numbers), []
         for i, tensor in enumerate(tracked):
             if tensor.is_quantized:  # it is looked at where it is a number again
                 continue
@@ -83,11 +92,17 @@ class Rows:
                 path=name,
                 strayed=self.strays.of(tensor),
                 fed=frame.fed,
+                parents=frame.parents,
+                numbers=numbers,
             )
             with without_torch_function(), without_modes():
                 left = self.on_row(row, tensor)
-            if left is not None:
+            if isinstance(left, Layout):
+                layouts[tensor] = left
+            elif left is not None:
                 self._start_anew(tensor, left)
+            if self.anew:
+                layouts[tensor] = alone(layouts[tensor])
 
     def _start_anew(self, tensor: torch.Tensor, strayed: frozenset[int]) -> None:
         """Follow a tensor as if it came from nowhere: all its samples are valid."""
@@ -108,7 +123,7 @@ def traced_outputs(
     """The tensors that were followed, with names by their place in what the model returned."""
     outputs, ignoring, unknown = [], [], []
     leak = results.leaks.cause
-    leaves, left_out = _wanted(returned, wanted)
+    leaves, left_out = leaves_wanted(returned, wanted)
     for path, leaf in leaves:
         if isinstance(leaf, torch.Tensor):
             layout = results.memory.layout(leaf)
@@ -137,7 +152,7 @@ def tensors_at(
     returned: Any, wanted: Sequence[Entry], paths: Sequence[str]
 ) -> list[torch.Tensor] | None:
     """The tensors at the paths of a pass that returned the same; None where they are not there."""
-    at = dict(_wanted(returned, wanted)[0])
+    at = dict(leaves_wanted(returned, wanted)[0])
     leaves = [at.get(path) for path in paths]
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if len(tensors) < len(leaves):
@@ -145,7 +160,7 @@ def tensors_at(
     return [plain_of(t.dequantize() if t.is_quantized else t) for t in tensors]
 
 
-def _wanted(
+def leaves_wanted(
     returned: Any, wanted: Sequence[Entry]
 ) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     """The leaves of what a model returned that count, by their paths, and the paths of others.

@@ -6,7 +6,9 @@ Where a new version differs, it differs here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily,
 )
 from torch.nn.modules import module as torch_module
+from torch.overrides import _get_current_function_mode, _pop_mode_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import (
     SUPPORTED_NODES,
@@ -62,6 +65,15 @@ ASK_ABOUT_MEMORY = frozenset(
 )
 """Like what torch calls prim, these ask about a tensor, such as for its device: for no value."""
 
+TAGGED_LATER = {
+    ("aten::_conj_physical", "default"): torch.Tag.pointwise,
+    ("aten::_unique", "default"): torch.Tag.dynamic_output_shape,
+    ("aten::ldexp", "Tensor"): torch.Tag.pointwise,
+    ("aten::leaky_relu", "default"): torch.Tag.pointwise,
+    ("aten::leaky_relu_", "default"): torch.Tag.pointwise,
+}
+"""What versions after 2.6 tag, by the packet and overload of each operation."""
+
 OWNERS_OF_METHODS = (torch.Tensor, torch._C.TensorBase, torch)
 """Where methods and attributes of tensors are found, and functions of the same names."""
 
@@ -73,6 +85,42 @@ CachedFunction = functools._lru_cache_wrapper
 without_torch_function = torch._C.DisableTorchFunction
 without_subclasses = torch._C.DisableTorchFunctionSubclass
 without_modes = _disable_current_modes
+current_function_mode: Callable[[], Any] = _get_current_function_mode
+function_mode_popped: Callable[[], AbstractContextManager[Any]] = _pop_mode_temporarily
+
+
+class Mode(TorchDispatchMode):
+    """A mode that meets operations which take functions, too."""
+
+    supports_higher_order_operators = True
+
+    def __enter__(self) -> Any:
+        _announce(type(self))
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+
+def _announce(mode: type[TorchDispatchMode]) -> None:
+    """In older versions an operation that takes functions has to be told of each class of modes."""
+    if hasattr(TorchDispatchMode, "supports_higher_order_operators"):
+        return
+    for operator in list(torch._ops._higher_order_ops.values()):
+        if mode not in operator.python_key_table:
+            operator.py_impl(mode)(functools.partial(_met_by_mode, operator))
+
+
+def _met_by_mode(operator: Any, mode: TorchDispatchMode, *args: Any, **kwargs: Any) -> Any:
+    return mode.__torch_dispatch__(operator, (), args, kwargs)
+
+
+def way_of_scan(*rest: Any, additional_inputs: Sequence[Any] = ()) -> tuple[int, bool, Any]:
+    """The dimension that a scan goes along, whether backwards, and what else each step is given.
+
+    2.6 gives all three; later versions turn the tensors before.
+    """
+    if len(rest) < 2:
+        return 0, False, rest[0] if rest else additional_inputs
+    dim, backwards, *others = rest
+    return dim, backwards, others[0] if others else additional_inputs
 
 
 def fake_mode() -> FakeTensorMode:
@@ -102,6 +150,12 @@ def overload_name(func: Any) -> str:
     return str(func._overloadname)
 
 
+def tags_of(func: Any) -> frozenset[Any]:
+    """The tags of an operation as torch has them at present."""
+    later = TAGGED_LATER.get((packet_name(func), overload_name(func)))
+    return frozenset(func.tags) if later is None else frozenset((*func.tags, later))
+
+
 def arguments_of(func: Any) -> Sequence[Any]:
     """The declared arguments of an operation."""
     arguments: Sequence[Any] = func._schema.arguments
@@ -125,8 +179,76 @@ def version_of(tensor: torch.Tensor) -> int:
 
 
 def memory_of(tensor: torch.Tensor) -> int:
-    """The memory that a tensor is a view of; only meaningful while the tensor lives."""
-    return int(tensor.untyped_storage()._cdata)
+    """The memory that a tensor is a view of; only meaningful while the tensor lives.
+
+    No mode sees that it is asked for: from within TorchScript it would look as if the model did.
+    """
+    with without_torch_function():
+        return int(tensor.untyped_storage()._cdata)
+
+
+def default_device() -> torch.device:
+    """Where tensors are made; 2.6 fails to tell once the default was taken back."""
+    try:
+        return torch.get_default_device()
+    except AttributeError:
+        return torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How exact torch makes products of float32: a value of torch's, read and written as it is.
+
+    ``exact``: the value for float32. ``types``: what other values allow, by torch's present names.
+    """
+
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    exact: Any
+    types: Mapping[Any, str]
+
+    def allowed(self) -> str:
+        """The type that factors may be rounded to, ``ieee`` or ``none`` where to none."""
+        return self.types.get(self.read(), "ieee")
+
+
+def settings_of_products() -> dict[tuple[str, str], Setting]:
+    """Where torch keeps how exact products are, for each kind of them and type of device."""
+    if not hasattr(torch.backends.mkldnn, "rnn"):
+        return _settings_before_2_9()
+    of_cpu: Any = torch.backends.mkldnn
+    of_cuda: Any = torch.backends.cudnn
+    places: dict[tuple[str, str], Any] = {
+        ("rnn", "cpu"): of_cpu.rnn,
+        ("conv", "cpu"): of_cpu.conv,
+        ("matmul", "cpu"): of_cpu.matmul,
+        ("rnn", "cuda"): of_cuda.rnn,
+        ("conv", "cuda"): of_cuda.conv,
+        ("matmul", "cuda"): torch.backends.cuda.matmul,
+    }
+    return {key: _setting(place, "fp32_precision") for key, place in places.items()}
+
+
+def _setting(place: Any, name: str, exact: Any = "ieee", types: Any = None) -> Setting:
+    return Setting(
+        read=lambda: getattr(place, name),
+        write=lambda value: setattr(place, name, value),
+        exact=exact,
+        types={coarse: coarse for coarse in ("tf32", "bf16", "none")} if types is None else types,
+    )
+
+
+def _settings_before_2_9() -> dict[tuple[str, str], Setting]:
+    """One setting for all products of matrices, and one for cuDNN; the CPU convolves exactly."""
+    read, write = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    on_cpu, on_cuda = {"high": "tf32", "medium": "bf16"}, {"high": "tf32", "medium": "tf32"}
+    cudnn = _setting(torch.backends.cudnn, "allow_tf32", exact=False, types={True: "tf32"})
+    return {
+        ("matmul", "cpu"): Setting(read=read, write=write, exact="highest", types=on_cpu),
+        ("matmul", "cuda"): Setting(read=read, write=write, exact="highest", types=on_cuda),
+        ("conv", "cuda"): cudnn,
+        ("rnn", "cuda"): cudnn,
+    }
 
 
 def uncompiled(model: Any) -> Any:
@@ -174,6 +296,14 @@ def _is_leaf(value: Any, kind: type) -> bool:
     return not isinstance(value, tuple) and kind not in SUPPORTED_NODES
 
 
+def hash_of(structure: Any) -> int:
+    """A hash of the structure that ``tree_flatten`` gives, which had none at first."""
+    try:
+        return hash(structure)
+    except TypeError:
+        return hash(repr(structure))
+
+
 def tensors_in(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor | None]]:
     """The parameters and buffers of a module itself, by name."""
     return (*module._parameters.items(), *module._buffers.items())
@@ -188,6 +318,13 @@ def graphs_of_script(inner: Any) -> Iterator[Any]:
     """The graph of each method of a module of TorchScript."""
     for method in inner._method_names():
         yield inner._get_method(method).graph
+
+
+def default_store() -> Any:
+    """What the processes of torch.distributed write notes for each other to."""
+    from torch.distributed.distributed_c10d import _get_default_store
+
+    return _get_default_store()
 
 
 __all__ = [

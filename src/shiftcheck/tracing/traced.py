@@ -11,6 +11,7 @@ import torch
 
 from shiftcheck.lattice.layout import AxisState, Layout
 from shiftcheck.tracing.choosing import Entry
+from shiftcheck.tracing.numbers_given import Number
 from shiftcheck.tracing.origins import NOTHING_MET, Met
 from shiftcheck.tracing.way import Way
 
@@ -46,6 +47,7 @@ class Manner:
     whose output is then the output. Without ``geometry``, the layouts only say which tensors depend
     on the input. With ``circular_padding``, whatever pads an axis that is a circle pads it
     circularly. ``wanted``: the outputs that count, by name or position; all where there are none.
+    ``alone``: each layer begins anew, so that its geometry tells what it reads of its own input.
     """
 
     stacked: bool
@@ -53,6 +55,7 @@ class Manner:
     geometry: bool = True
     circular_padding: bool = False
     wanted: Sequence[Entry] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +64,8 @@ class Row:
 
     ``strayed``: the copies that were fed with something else than an exact shift. ``fed``: for each
     tensor that a module was given by position, its signal, or None of one that no signal led to;
-    empty in passes of stacked copies.
+    empty in passes of stacked copies. ``parents``: the same of an operation that is a layer itself.
+    ``numbers``: those that operations were given since the row before, and in it.
     """
 
     name: str
@@ -70,6 +74,13 @@ class Row:
     path: str = ""
     strayed: frozenset[int] = frozenset()
     fed: tuple[Layout | None, ...] = ()
+    parents: tuple[Layout, ...] = ()
+    numbers: tuple[Number, ...] = ()
+
+    @property
+    def entering(self) -> tuple[Layout | None, ...]:
+        """What is known of each tensor that entered the layer, whether a module or an operation."""
+        return (*self.fed, *self.parents)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +120,8 @@ class Stop(BaseException):
         self.outputs = outputs
 
 
-OnRow = Callable[[Row, torch.Tensor], frozenset[int] | None]
+OnRow = Callable[[Row, torch.Tensor], frozenset[int] | Layout | None]
 """Looks at a layer's output. What it returns, if anything, says that it put the exact shifts of the
-base in the place of the copies, all but these; the layers that follow then start anew from there.
+base in the place of the copies, all but these; the layers that follow then start anew from there. A
+layout is taken for that of the output by the layers that follow.
 """

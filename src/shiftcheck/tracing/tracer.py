@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from shiftcheck.lattice.alone import alone
 from shiftcheck.lattice.causes import Site, opaque
 from shiftcheck.lattice.layout import Layout
 from shiftcheck.lattice.windows import settled
@@ -24,7 +25,7 @@ from shiftcheck.tracing.frames import Fed, Frame, Frames
 from shiftcheck.tracing.higher_order import COMPOSED, is_higher_order, steps_of
 from shiftcheck.tracing.leaving.handing_over import noticing
 from shiftcheck.tracing.leaving.leaks import Leaks
-from shiftcheck.tracing.leaving.ways_out import WaysOut
+from shiftcheck.tracing.leaving.ways_out import WaysOut, not_noticed
 from shiftcheck.tracing.memo import Memo
 from shiftcheck.tracing.memory import TensorMemory, is_same_view
 from shiftcheck.tracing.modules import named_modules_of
@@ -37,7 +38,7 @@ from shiftcheck.tracing.rows import Rows, traced_outputs
 from shiftcheck.tracing.subclasses import is_plain
 from shiftcheck.tracing.torch_internals import (
     ASK_ABOUT_MEMORY,
-    TorchDispatchMode,
+    Mode,
     is_fake,
     tensors_of,
     tree_flatten,
@@ -88,10 +89,8 @@ def run(
     return tracer.traced(returned, stopped)
 
 
-class _Tracer(TorchDispatchMode):
+class _Tracer(Mode):
     """The dispatch mode: it meets every operation, and every module that ends."""
-
-    supports_higher_order_operators = True
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class _Tracer(TorchDispatchMode):
         self.answers = Answers(self.memory, memo, prober, how)
         self.constants = Constants(self.memory, Draws(memo.generators), self.origins, self.leaks)
         self.results = Results(self.memory, self.origins, self.leaks, memo)
-        self.rows = Rows(on_row, self.memory, memo, given.axes)
+        self.rows = Rows(on_row, self.memory, memo, given, anew=how.alone)
         self.dispatched, self.handed_over = 0, False
         self.marks = WayMarks()
         self._begin()
@@ -137,7 +136,7 @@ class _Tracer(TorchDispatchMode):
         self.marks.lost = not plainly or not all(map(is_plain, followed))
         self.origins.note((self.given.args, self.given.kwargs))
         for tensor, layout in self.given.layouts:
-            self.memory.remember(tensor, layout)
+            self.memory.remember(tensor, alone(layout) if self.how.alone else layout)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -159,12 +158,13 @@ class _Tracer(TorchDispatchMode):
             self.rows.emit(frame, output)
         self._stop_after(frame, output)
 
-    def _frame(self, op: str) -> Frame:
+    def _frame(self, op: str, parents: Sequence[Layout] = ()) -> Frame:
         """A call of an operation: a layer of its own, or a part of the one that is running."""
         outer = self.frames.outer
         if outer is not None:
             return Frame(outer.path, True, outer.name, op, part=True)
-        return Frame("", True, self.frames.name_of_function(op), op)
+        name = self.frames.name_of_function(op)
+        return Frame("", True, name, op, parents=() if self.how.stacked else tuple(parents))
 
     def _finish(self, frame: Frame, out: Any) -> None:
         if not frame.part:
@@ -240,7 +240,9 @@ class _Tracer(TorchDispatchMode):
                 self.read(f"a {type(tensor).__name__}")
 
     def _follow(self, operation: Operation, parents: Sequence[Layout]) -> Any:
-        frame = self._frame(operation.op)
+        if not self.how.stacked and not self.frames.inside_operation:
+            self.rows.note(operation, constants=self.origins.without_values)
+        frame = self._frame(operation.op, parents)
         site = Site(frame.name, frame.op, operation.packet)
         self.leaks.look_at_size(operation, site)
         parts, circular_padding = self._parts(operation)
@@ -334,7 +336,8 @@ class _Tracer(TorchDispatchMode):
             args, kwargs = tree_unflatten(again, structure)
         with without_modes():
             out = model(*args, **kwargs)
-        answer = self.answers.about_callable(model, leaves, structure)
+        with self.frames.unwatched(), not_noticed():
+            answer = self.answers.about_callable(model, leaves, structure)
         site = Site(frame.name, BLACK_BOX, BLACK_BOX)
         self.results.remember(Result(site=site, out=out, answer=answer, parents=parents))
         self._finish(frame, out)

@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 
-from shiftcheck.tracing.operations import Operation
-from shiftcheck.tracing.torch_internals import TorchDispatchMode, without_modes
+from shiftcheck.tracing.operations import Operation, may_write
+from shiftcheck.tracing.torch_internals import Mode, without_modes
 
 
-class WatchedWrites(TorchDispatchMode):
+class WatchedWrites(Mode):
     """Tells of each tensor just before it is written to."""
-
-    supports_higher_order_operators = True
 
     def __init__(self, on_write: Callable[[torch.Tensor], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -29,7 +27,8 @@ class WatchedWrites(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        with without_modes():
-            for tensor in Operation(func, args, kwargs).written:
-                self.on_write(tensor)
+        if may_write(func):
+            with without_modes():
+                for tensor in Operation(func, args, kwargs).written:
+                    self.on_write(tensor)
         return func(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -99,6 +100,8 @@ def lines(found: TiledComparison) -> list[tuple[int, ...]]:
 
 
 X = (1, 1, 64, 96)
+ENOUGH = ((3, 3), (3, 3))
+"""The overlap that would do for the plain network, whatever is wrong besides."""
 
 
 def test_overlaps_too_small_by_one_are_told_with_their_seams() -> None:
@@ -173,6 +176,7 @@ def test_a_wrong_crop_displaces_what_it_keeps(off: int) -> None:
     net = plain()
     found = shiftcheck.compare_tiled(net, tiles(net, 16, 5, off=off), noise(*X))
     assert TilingFault.DISPLACED in faults(found)
+    assert found.overlap == ENOUGH
     shifts = {part.shift for part in found.outputs[0].parts}
     assert (-off, -off) in shifts or {(-off, 0), (0, -off)} & shifts
 
@@ -185,6 +189,7 @@ def test_a_tile_that_was_forgotten_is_named_with_its_place() -> None:
 
     found = shiftcheck.compare_tiled(net, tiles(net, 16, 3, change=forget), noise(*X))
     assert faults(found) == (TilingFault.DROPPED,)
+    assert found.overlap == ENOUGH
     assert found.outputs[0].parts[0].box == ((48, 64), (80, 96))
 
 
@@ -200,6 +205,7 @@ def test_a_last_row_of_tiles_that_is_missing_is_named(value: float) -> None:
 
     found = shiftcheck.compare_tiled(net, tiled, noise(*X))
     assert faults(found) == (TilingFault.DROPPED,)
+    assert found.overlap == ENOUGH
     assert found.outputs[0].parts[0].box == ((48, 64), (0, 96))
     assert lines(found)[0] == (48,)
 
@@ -215,6 +221,7 @@ def test_gaps_between_tiles_that_nobody_wrote_to_are_missing_too() -> None:
 
     found = shiftcheck.compare_tiled(net, tiled, noise(*X))
     assert faults(found) == (TilingFault.DROPPED,)
+    assert found.overlap == ENOUGH
     assert found.outputs[0].parts[0].box == ((0, 64), (31, 32))
 
 
@@ -248,6 +255,7 @@ def test_a_norm_of_each_tile_outside_of_the_model_is_something_else() -> None:
 
     found = shiftcheck.compare_tiled(net, tiles(scaled, 32, 8), noise(*X))
     assert faults(found) == (TilingFault.OTHER,)
+    assert found.overlap == ENOUGH
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate"])
@@ -260,6 +268,7 @@ def test_a_mirrored_border_is_told_from_seams(mode: str) -> None:
 
     found = shiftcheck.compare_tiled(net, tiled, noise(*X))
     assert faults(found) == (TilingFault.BORDER,)
+    assert found.overlap == ENOUGH
     bands = [[(s.start, s.stop) for s in axis.seams] for axis in found.outputs[0].axes]
     assert bands == [[(0, 3), (61, 64)], [(0, 3), (93, 96)]]
     assert lines(found) == [(), ()]
@@ -280,6 +289,7 @@ def test_a_tile_that_is_turned_is_named(turn: Callable[[Tensor], Tensor]) -> Non
 
     found = shiftcheck.compare_tiled(net, tiled, noise(*X))
     assert faults(found) == (TilingFault.TURNED,)
+    assert found.overlap == ENOUGH
     assert found.outputs[0].parts[0].box == ((16, 32), (48, 64))
 
 
@@ -308,6 +318,7 @@ def test_two_tiles_in_each_others_place_are_named() -> None:
 
     found = shiftcheck.compare_tiled(net, tiled, noise(*X))
     assert faults(found) == (TilingFault.EXCHANGED,)
+    assert found.overlap == ENOUGH
     assert {p.box for p in found.outputs[0].parts} == {
         ((16, 32), (32, 48)),
         ((48, 64), (0, 16)),
@@ -320,6 +331,38 @@ def test_tiles_that_are_kept_in_a_coarser_type_are_told(dtype: torch.dtype) -> N
     exact = tiles(net, 16, 3)
     found = shiftcheck.compare_tiled(net, lambda x: exact(x).to(dtype).float(), noise(*X))
     assert faults(found) == (TilingFault.PRECISION,)
+    assert found.overlap == ENOUGH
+
+
+@pytest.mark.parametrize(
+    ("dtype", "overlap", "beside"),
+    [
+        (torch.float16, 3, ()),
+        (torch.bfloat16, 3, ()),
+        (torch.float16, 1, (TilingFault.OVERLAP,)),
+    ],
+)
+def test_tiles_that_come_in_a_coarser_type_are_told_with_what_is_wrong_besides(
+    dtype: torch.dtype, overlap: int, beside: tuple[TilingFault, ...]
+) -> None:
+    """The noise of their own type excuses nothing, as a wrong seam may be as small."""
+    net = plain()
+    stitched = tiles(net, 16, overlap)
+    found = shiftcheck.compare_tiled(net, lambda x: stitched(x).to(dtype), noise(*X))
+    assert faults(found) == (*beside, TilingFault.PRECISION)
+    if beside:
+        assert lines(found) == [(16, 32, 48), (16, 32, 48, 64, 80)]
+    allowed = shiftcheck.compare_tiled(
+        net, lambda x: stitched(x).to(dtype), noise(*X), rtol=2e-2, atol=0.0
+    )
+    assert (allowed.verdict is TilesVerdict.SAME) is (not beside)
+
+
+def test_a_finer_type_of_tiles_is_no_fault() -> None:
+    net = plain()
+    double = copy.deepcopy(net).double()
+    found = shiftcheck.compare_tiled(net, lambda x: tiles(double, 16, 3)(x.double()), noise(*X))
+    assert found.verdict is TilesVerdict.SAME
 
 
 def test_another_shape_is_told() -> None:
@@ -660,6 +703,19 @@ def test_zeros_that_agree_by_chance_are_no_sign_of_another_place() -> None:
     assert faults(found) == (TilingFault.OTHER,)
 
 
+@pytest.mark.parametrize("size", [70, 160, 200])
+def test_the_picture_shows_errors_where_they_are(size: int) -> None:
+    net, at = nn.Conv1d(1, 1, 3, padding=1), size - 19
+
+    def tiled(x: Tensor) -> Tensor:
+        return torch.cat([net(x[..., :at]), net(x[..., at:])], -1)
+
+    output = shiftcheck.compare_tiled(net, tiled, torch.randn(1, 1, size)).outputs[0]
+    (cells,) = output.picture
+    place = (cells.index(max(cells)) + 0.5) * size / len(cells)
+    assert abs(place - at) <= 1 + size / len(cells)
+
+
 def test_a_model_that_writes_to_its_input_gets_it_anew_each_time() -> None:
     def model(x: Tensor) -> Tensor:
         return x.mul_(2)
@@ -668,3 +724,19 @@ def test_a_model_that_writes_to_its_input_gets_it_anew_each_time() -> None:
     found = shiftcheck.compare_tiled(model, along_one(model, 16, (0, 0)), x)
     assert found.verdict is TilesVerdict.SAME
     assert torch.equal(x, noise(1, 1, 64))
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+def test_the_side_that_lacks_pixels_is_told_where_the_other_has_too_many(left: int) -> None:
+    conv = nn.Conv1d(1, 2, 5)
+
+    def causal(x: Tensor) -> Tensor:
+        return conv(F.pad(x, (4, 0)))
+
+    def tiled(x: Tensor) -> Tensor:
+        kept = [causal(x[..., a:b])[..., s - a : e - a] for s, e, a, b in pieces(64, 16, (left, 3))]
+        return torch.cat(kept, -1)
+
+    found = shiftcheck.compare_tiled(causal, tiled, noise(1, 1, 64))
+    assert faults(found) == (TilingFault.OVERLAP,)
+    assert found.missing == ((0, 4 - left),)

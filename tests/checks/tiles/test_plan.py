@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
+from shiftcheck import InputError
 from shiftcheck.report import Reach
 
 
@@ -95,6 +98,59 @@ def test_layers_that_block_are_named_and_classed() -> None:
     assert axes_and_layers(flat, X, None) == ["1: global"]
 
 
+class AttentionAmongNorms(nn.Module):
+    """As the decoders of latent diffusion: one attention, and group norms before and after it."""
+
+    def __init__(self, norms: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.GroupNorm(2, 4) for _ in range(norms))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for norm in self.norms[:2]:
+            x = norm(x)
+        flat = x.flatten(2).transpose(1, 2)
+        mixed = nn.functional.scaled_dot_product_attention(flat, flat, flat)
+        x = x + mixed.transpose(1, 2).reshape(x.shape)
+        for norm in self.norms[2:]:
+            x = norm(x)
+        return x
+
+
+@pytest.mark.parametrize("norms", [2, 7])
+def test_what_blocks_comes_before_what_can_be_pooled(norms: int) -> None:
+    model = AttentionAmongNorms(norms)
+    plan = shiftcheck.tiling(model, torch.randn(1, 4, 24, 24), tile=12)
+    assert plan.exactness == "not exact"
+    assert [b.layer for b in plan.blocking[:2]] == ["scaled_dot_product_attention", "norms.0"]
+    assert [b.reach for b in plan.blocking] == [Reach.GLOBAL] + norms * [Reach.REDUCIBLE]
+    text = " ".join(str(plan).split())
+    assert text.index("scaled_dot_product_attention is global") < text.index("norms.0")
+    assert "come before the one that writes" not in text
+    assert ("7 statistics of the whole besides" in text) is (norms == 7)
+    assert text.count("can be pooled") == (1 if norms == 7 else norms)
+    with pytest.raises(InputError) as raised:
+        shiftcheck.tiled(model, plan)
+    assert "because of scaled_dot_product_attention (global): give" in str(raised.value)
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.GroupNorm(2, 4)])
+def test_a_window_as_large_as_the_image_is_named_where_its_sample_loses_its_axes(
+    norm: nn.Module,
+) -> None:
+    """As the pooler of EfficientNet: statistics that can be pooled are not why it is not exact."""
+    pool = nn.AvgPool2d(100, ceil_mode=True)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), norm, pool, nn.Flatten())
+    plan = shiftcheck.tiling(model, X)
+    assert plan.exactness == "not exact"
+    assert (plan.blocking[0].layer, plan.blocking[0].reach) == ("2", Reach.LOCAL)
+    assert "'2' (AvgPool2d) is local" in str(plan)
+
+
+def test_an_output_whose_axes_have_changed_places_is_named_as_the_user_knows_it() -> None:
+    plan = shiftcheck.tiling(lambda x: {"map": x.mT}, X)
+    assert [b.layer for b in plan.blocking] == ["output['map']"]
+
+
 def test_the_size_of_an_effect_is_that_of_tiles_against_the_whole() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4))
     plan = shiftcheck.tiling(model, X, tile=24)
@@ -146,6 +202,86 @@ def test_no_other_way_around_passes_for_a_border(model: object) -> None:
     assert plan.axes[1].whole
 
 
+class Dark(nn.Module):
+    """Circular padding whose output is zero on values that are small."""
+
+    def __init__(self, threshold: float = 30.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular")
+        self.threshold = threshold
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.conv(x) - self.threshold)
+
+
+@pytest.mark.parametrize("x", [(1, 1, 72, 96), 255 * torch.rand(1, 1, 72, 96)], ids=["shape", "x"])
+@pytest.mark.parametrize("threshold", [30.0, 30_000.0])
+def test_an_end_that_is_dark_on_noise_is_no_border_of_a_plane(x: object, threshold: float) -> None:
+    plan = shiftcheck.tiling(Dark(threshold), x, tile=24)
+    assert plan.exactness == "not exact"
+    assert [b.detail for b in plan.blocking] == ["circular padding"]
+
+
+def test_a_bright_branch_hides_no_dark_one() -> None:
+    dark, bright = Dark(), nn.Conv2d(1, 4, 3, padding=1)
+    plan = shiftcheck.tiling(lambda x: dark(x) + bright(x), (1, 1, 72, 96), tile=24)
+    assert plan.exactness == "not exact"
+
+
+def test_an_end_that_nothing_changes_is_not_taken_for_a_border() -> None:
+    conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
+    plan = shiftcheck.tiling(lambda x: 0 * conv(x), (1, 1, 64, 64), tile=24)
+    assert plan.exactness == "not exact"
+    assert "could not be seen" in " ".join(plan.notes)
+
+
+def test_a_border_of_zeros_goes_nowhere_around() -> None:
+    conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = conv(x).clone()
+        y[..., 0] = y[..., -1] = 0
+        return y
+
+    plan = shiftcheck.tiling(model, (1, 1, 64, 64), tile=24)
+    assert (plan.exactness, plan.step) == ("exact", (1, 1))
+
+
+def test_a_channel_that_is_small_is_told_by_its_own_scale() -> None:
+    conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
+    model = lambda x: torch.cat([x, 1e-12 * conv(x)], 1)  # noqa: E731
+    assert shiftcheck.tiling(model, (1, 1, 64, 64), tile=24).exactness == "not exact"
+
+
+@pytest.mark.parametrize("as_shape", [True, False])
+def test_names_and_masks_are_tried_with_their_own_values(as_shape: bool) -> None:
+    embedding = nn.Embedding(12, 4)
+    conv = nn.Conv2d(4, 1, 3, padding=1, padding_mode="circular")
+    names = torch.randint(0, 12, (1, 1, 64, 64))
+    plan = shiftcheck.tiling(
+        lambda x: conv(embedding(x[:, 0].long()).permute(0, 3, 1, 2)),
+        tuple(names.shape) if as_shape else names,
+        tile=24,
+    )
+    assert plan.exactness == "not exact"  # and no error of torch for names that there are not
+    one = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
+    mask = torch.rand(1, 1, 64, 64) > 0.5
+    assert shiftcheck.tiling(lambda x: one(x.float()), mask, tile=24).exactness == "not exact"
+
+
+def test_a_border_that_is_cut_off_again_goes_nowhere_around() -> None:
+    conv = nn.Conv2d(1, 2, 3, padding=1)
+    model = lambda x: F.pad(conv(x), (1, 1, 1, 1), "circular")[..., 1:-1, 1:-1]  # noqa: E731
+    assert shiftcheck.tiling(model, (1, 1, 64, 64), tile=24).exactness == "exact"
+
+
+def test_what_rolls_is_blamed_and_not_a_layer_that_pads_before_it() -> None:
+    conv = nn.Conv2d(1, 2, 3, padding=1)
+    plan = shiftcheck.tiling(lambda x: conv(x) - torch.roll(conv(x), 1, -1), (1, 1, 64, 64), 24)
+    assert plan.axes[1].whole
+    assert [b.layer for b in plan.blocking] == ["roll"]
+
+
 def test_zeros_at_the_seam_open_a_circle() -> None:
     plan = shiftcheck.tiling(nn.Conv2d(1, 1, 3, padding=1), (1, 1, 64, 64), boundary="circular")
     assert plan.exactness == "not exact"
@@ -163,6 +299,11 @@ def test_memory_bounds_the_tile() -> None:
     again = shiftcheck.tiling(model, shape, tile=more.tile)
     assert again.memory is not None
     assert again.memory > 200 * 2**20
+
+
+def test_tiles_are_not_tiny_where_none_were_asked_for() -> None:
+    plan = shiftcheck.tiling(nn.Conv2d(1, 1, 1), (1, 1, 20_000, 20_000))
+    assert 1 < plan.tiles <= 2**12
 
 
 def test_the_smallest_tile_for_an_overhead() -> None:
@@ -256,6 +397,34 @@ def test_a_tile_off_the_grid_is_told_with_the_nearest_that_work() -> None:
         shiftcheck.tiling(choosy, (1, 1, 272, 288), tile=100)
 
 
+class Wide(nn.Module):
+    """Another layer from 40 columns on, so that tiles are at least as wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.wide = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 5, padding=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.narrow(x) if x.shape[-1] > 40 else self.wide(x)
+        return y
+
+
+@pytest.mark.parametrize("tile", [24, (24, 24), (24, 33)])
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(Wide(), (1, 1, 72, 96)), (PaddedTo(UNet(), 8, centred=True), (1, 1, 133, 155))],
+)
+def test_the_tile_that_is_offered_works(model: nn.Module, shape: object, tile: object) -> None:
+    with pytest.raises(shiftcheck.InputError) as raised:
+        shiftcheck.tiling(model, shape, tile=tile)  # type: ignore[arg-type]
+    offered = ast.literal_eval(str(raised.value).rpartition("give ")[2].rpartition(" or ")[2])
+    if isinstance(tile, tuple) and isinstance(offered, int):
+        at = int(str(raised.value).partition("along axis ")[2][0])
+        offered = tuple(offered if a == at else n for a, n in enumerate(tile))
+    plan = shiftcheck.tiling(model, shape, tile=offered)
+    assert plan.exactness == "exact"
+
+
 def test_an_array_gives_the_plan_of_its_tensor() -> None:
     x = np.zeros((1, 1, 48, 56), dtype=np.float32)
     by_array = shiftcheck.tiling(CONV, x, tile=16)
@@ -288,3 +457,79 @@ def test_rounded_coordinates_are_noted(factor: float, noted: bool) -> None:
     model = nn.Sequential(nn.Conv1d(1, 1, 3), nn.Upsample(scale_factor=factor, mode="linear"))
     plan = shiftcheck.tiling(model, (1, 1, 482))
     assert any("'1' resizes by a ratio" in note for note in plan.notes) == noted
+
+
+class OfOneSize(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(1, 4, 64) * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [(nn.LayerNorm(64), "1"), (OfOneSize(), "1"), (nn.LayerNorm((4, 64)), "1")],
+    ids=["weights for each place", "a size that is written down", "weights for all"],
+)
+def test_a_layer_that_takes_no_other_size_is_the_one_that_is_named(
+    layer: nn.Module, name: str
+) -> None:
+    model = nn.Sequential(nn.Conv1d(4, 4, 3, padding=1), layer, nn.ReLU(), nn.Conv1d(4, 4, 3))
+    plan = shiftcheck.tiling(model.eval(), torch.randn(1, 4, 64))
+    assert not plan.exact
+    assert (plan.blocking[0].layer, plan.blocking[0].reach) == (name, "local")
+    assert re.fullmatch(r"not reached on \d+: the model raises", plan.blocking[0].detail)
+    alone = shiftcheck.tiling(layer.eval(), torch.randn(1, 4, 64))
+    assert not alone.exact
+    assert not [b for b in alone.blocking if "output[" in b.layer]
+
+
+class Multiples(nn.Module):
+    """Takes multiples of a number alone, or these and a remainder."""
+
+    def __init__(self, number: int, remainder: int = 0, stride: int = 1) -> None:
+        super().__init__()
+        self.number, self.remainder = number, remainder
+        self.first = nn.Conv2d(1, 2, 3, padding=1, stride=stride)
+        self.last = nn.Conv2d(2, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        if any(n % self.number != self.remainder for n in x.shape[2:]):
+            raise ValueError(f"give multiples of {self.number}")
+        out: torch.Tensor = self.last(y)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "step"),
+    [
+        (Multiples(24), (1, 1, 192, 192), 24),
+        (Multiples(7), (1, 1, 98, 98), 7),
+        (Multiples(24), (1, 1, 192, 240), 24),
+        (Multiples(8, 1), (1, 1, 121, 121), 8),
+        (Multiples(12, stride=2), (1, 1, 120, 96), 12),
+        (Multiples(10, stride=4), (1, 1, 160, 120), 20),
+        (Multiples(14, 1), (1, 1, 337, 337), 14),
+        (Multiples(9, 4), (1, 1, 103, 94), 9),
+        (Multiples(14, 1, stride=2), (1, 1, 225, 197), 14),
+    ],
+    ids=[
+        "24",
+        "7",
+        "unequal axes",
+        "a remainder",
+        "of its stride",
+        "and not of its stride",
+        "a remainder of no power of two",
+        "and of an odd one",
+        "and a stride",
+    ],
+)
+def test_a_model_that_asks_for_multiples_gets_tiles_of_these(
+    model: nn.Module, shape: tuple[int, ...], step: int
+) -> None:
+    x = torch.randn(shape, dtype=torch.float64)
+    plan = shiftcheck.tiling(model.double().eval(), x)
+    assert (plan.exactness, plan.step) == ("exact", (step, step))
+    assert plan.tiles > 1
+    with torch.no_grad():
+        assert torch.allclose(shiftcheck.tiled(model, plan)(x), model(x), rtol=0, atol=1e-13)

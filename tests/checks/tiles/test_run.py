@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import shiftcheck
+from shiftcheck.checks.tiles import bar
 from shiftcheck.checks.tiles.run import largest_gap
+from shiftcheck.report import Exactness
 
 AROUND = nn.Sequential(
     nn.Conv2d(1, 4, 5, padding=2, padding_mode="circular"),
@@ -48,6 +53,7 @@ class Responses(nn.Module):
         return (y * (norm / norm.mean(-1, keepdim=True)) + y).permute(0, 3, 1, 2)
 
 
+torch.manual_seed(0)
 Case = tuple[Any, tuple[int, ...], Any, dict[str, Any]]
 CASES: dict[str, Case] = {
     "a convolution, odd sizes": (nn.Conv2d(1, 3, 5, padding=2), (2, 1, 61, 47), (20, 13), {}),
@@ -149,6 +155,47 @@ def test_what_goes_along_is_cut_or_given_as_it_is() -> None:
     plan = shiftcheck.tiling(model, given, tile=16)
     with torch.no_grad():
         assert torch.allclose(shiftcheck.tiled(model, plan)(given), model(**given), atol=1e-6)
+
+
+CONV_OF_4 = nn.Conv2d(1, 4, 3, padding=1)
+FINER = nn.ConvTranspose2d(3, 4, 4, stride=4)
+RESOLUTIONS: dict[str, tuple[Any, tuple[int, ...], int]] = {
+    "resized to the image": (
+        lambda x, y: CONV_OF_4(x) + F.interpolate(y, size=x.shape[-2:], mode="bilinear"),
+        (1, 4, 36, 48),
+        24,
+    ),
+    "resized by a factor": (lambda x, y: CONV_OF_4(x) * FINER(y), (1, 3, 18, 24), 28),
+    "finer": (lambda x, y: CONV_OF_4(x) + F.avg_pool2d(y, 2), (1, 4, 144, 192), 25),
+    "a value for each row": (lambda x, y: CONV_OF_4(x) + y, (1, 4, 72, 1), 24),
+    "one value": (lambda x, y: CONV_OF_4(x) + y, (1, 4, 1, 1), 24),
+    "a mean": (
+        lambda x, y: CONV_OF_4(x) + y.mean((2, 3), keepdim=True),
+        (1, 4, 36, 48),
+        24,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RESOLUTIONS)
+def test_an_input_of_another_resolution_is_cut_at_the_same_places(name: str) -> None:
+    model, shape, tile = RESOLUTIONS[name]
+    x = (torch.randn(1, 1, 72, 96), torch.randn(shape))
+    plan = shiftcheck.tiling(model, x, tile=tile)
+    assert plan.exact
+    assert shiftcheck.tiled(model, plan).difference(x) < 1e-5
+
+
+def test_an_input_that_cannot_be_cut_there_is_told() -> None:
+    plan = shiftcheck.tiling(CONV_OF_4, (1, 1, 72, 96), tile=25)
+
+    def model(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return CONV_OF_4(x) + F.interpolate(y, size=x.shape[-2:])
+
+    tiled = shiftcheck.tiled(CONV_OF_4, plan)
+    tiled.model = model
+    with pytest.raises(shiftcheck.InputError, match=r"no whole number of samples.*multiple of 2"):
+        tiled((torch.randn(1, 1, 72, 96), torch.randn(1, 4, 36, 48)))
 
 
 def test_a_hook_that_counts_is_put_back() -> None:
@@ -347,13 +394,72 @@ def test_an_output_that_changes_its_type_with_the_size_is_told() -> None:
         shiftcheck.tiling(model, X, tile=12)
 
 
-def test_an_output_of_no_place_that_depends_on_the_size_is_told() -> None:
+def by_hand(x: torch.Tensor) -> torch.Tensor:
+    return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (lambda x: (x, torch.arange(float(x.shape[-1]))), "output[1]"),
+        (by_hand, "output"),
+        (lambda x: x.square().sum().div(x.numel()).sqrt(), "output"),
+        (lambda x: {"y": x.relu(), "peak": x.amax((2, 3)) * x.shape[-1]}, "output['peak']"),
+        (lambda x: x.mean((2, 3)) + torch.full((1,), float(x.shape[2])), "output"),
+        (lambda x: (x, torch.tensor(x.shape[-1] % 2)), "output[1]"),
+    ],
+)
+def test_an_output_of_no_place_that_depends_on_the_size_is_told(model: Any, name: str) -> None:
+    plan = shiftcheck.tiling(model, X, tile=(16, 15))
+    assert plan.exactness == "not exact"
+    assert plan.blocking[0].layer == name
+    with pytest.raises(shiftcheck.InputError, match="plan is not exact because of"):
+        shiftcheck.tiled(model, plan)
+    run = shiftcheck.tiled(model, plan, inexact=True)
+    assert gap_or_none(run) is None or gap_or_none(run) > 1e-3
+
+
+def gap_or_none(run: Any) -> Any:
+    """The gap to the whole; None where the run finds out that tiles of two sizes differ."""
+    try:
+        return run.difference(X)
+    except shiftcheck.ModelError:
+        return None
+
+
+def test_an_output_of_no_place_that_differs_between_tiles_is_no_result() -> None:
     def model(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x, torch.arange(float(x.shape[-1]))
 
-    plan = shiftcheck.tiling(model, X, tile=(16, 15))
+    claimed = replace(shiftcheck.tiling(model, X, tile=(16, 15)), exactness=Exactness.EXACT)
     with pytest.raises(shiftcheck.ModelError, match=r"output\[1\] depends on no place of x"):
-        shiftcheck.tiled(model, plan)(X)
+        shiftcheck.tiled(model, claimed)(X)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: x.sum((2, 3)),
+        lambda x: (x, x.mean((2, 3)), torch.tensor(2.0)),
+        lambda x: nn.functional.layer_norm(x.amax((2, 3)), (x.shape[1],)),
+    ],
+)
+def test_an_output_of_no_place_that_is_a_statistic_is_exact(model: Any) -> None:
+    plan = shiftcheck.tiling(model, X, tile=(16, 15))
+    assert plan.exact
+    assert shiftcheck.tiled(model, plan).difference(X) < 1e-5
+
+
+def test_where_the_size_was_not_tried_it_is_said() -> None:
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, torch.tensor(1.0)
+
+    assert not any("not tried" in note for note in shiftcheck.tiling(model, X, tile=16).notes)
+    meta = nn.Conv2d(1, 1, 1, device="meta")
+    plan = shiftcheck.tiling(
+        nn.Sequential(meta, nn.AdaptiveAvgPool2d(1), nn.Flatten()), (1, 1, 32, 32), tile=16
+    )
+    assert "that output depends on no size of the image was not tried" in plan.notes
 
 
 class Fragile(nn.Module):
@@ -376,6 +482,39 @@ def test_a_model_that_raises_is_told_with_the_size_of_the_tile() -> None:
             tiled(X)
     finally:
         Fragile.broken = False
+
+
+@pytest.mark.parametrize(
+    ("whole", "tiled", "gap"),
+    [
+        ([1.0, math.nan], [1.0, 2.0], math.inf),
+        ([1.0, 2.0], [1.0, math.nan], math.inf),
+        ([1.0, math.nan], [1.0, math.nan], 0.0),
+        ([4.0, math.inf], [4.0, math.inf], 0.0),
+        ([4.0, math.inf], [4.0, -math.inf], math.inf),
+        ([4.0, math.inf], [5.0, math.inf], 0.25),
+        ([4.0, 1j], [4.0, 2j], 0.25),
+    ],
+)
+def test_the_largest_gap_knows_of_what_is_no_number_and_of_both_parts(
+    whole: list[Any], tiled: list[Any], gap: float
+) -> None:
+    one, other = (torch.tensor(values)[None, None] for values in (whole, tiled))
+    assert largest_gap(one, other) == gap
+
+
+@pytest.mark.parametrize(("terminal", "patience", "shown"), [(1, 0, 1), (1, 60, 0), (0, 0, 0)])
+def test_a_bar_is_shown_by_itself_on_a_terminal_where_a_run_is_long(
+    terminal: int,
+    patience: float,
+    shown: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: bool(terminal))
+    monkeypatch.setattr(bar, "PATIENCE", patience)
+    shiftcheck.tiled(CONV, shiftcheck.tiling(CONV, X, tile=16))(X)
+    assert ("tiles" in capsys.readouterr().err) is bool(shown)
 
 
 def test_a_bar_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

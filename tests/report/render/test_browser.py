@@ -331,7 +331,8 @@ def test_the_other_columns_come_on_request(chromium: Any, pages: dict[str, Path]
 
 def test_without_scripts_the_table_is_there(chromium: Any, pages: dict[str, Path]) -> None:
     opened = Opened(chromium, pages["2-D"], java_script_enabled=False)
-    assert opened.texts("tbody th") == ["0", "1", "2"]
+    margins = ["output", "output"]  # of each axis, in the table of tiles
+    assert opened.texts("tbody th") == ["0", "1", "2", *margins]
     assert not opened.page.locator("#search").is_visible()
 
 

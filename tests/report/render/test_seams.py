@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -41,3 +43,10 @@ def test_json_is_read_back(found: TiledComparison) -> None:
 
 def test_every_fault_has_words() -> None:
     assert all(fault.plain and fault.remedy for fault in TilingFault)
+
+
+def test_an_overlap_is_told_where_it_may_mend_something(found: TiledComparison) -> None:
+    assert "it is enough that each tile reads 2 pixels" in str(found)
+    assert "it is enough" not in str(replace(found, faults=(TilingFault.TURNED,)))
+    both = (TilingFault.TURNED, TilingFault.OVERLAP)
+    assert "it is enough" in str(replace(found, faults=both))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
+from rich.table import Table
 from tests.report.render.test_table import Deep
 from torch import nn
 
 import shiftcheck
+from shiftcheck.report.render import contents
+from shiftcheck.report.render.wide import render_wide
 
 COLUMNS = "layer shape stride period field halo valid error border compared verdict remarks"
 
@@ -52,3 +59,32 @@ def test_in_a_width_long_names_break_at_dots_and_no_word_is_lost() -> None:
     assert cells[start + 1].startswith(".")
     assert any(line.endswith("GLOBAL; not") for line in table)
     assert any(line.strip() == "spatial" for line in table)
+
+
+@pytest.fixture
+def older_rich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Counts padding at the end of a table whose edges have none, as rich did up to 14."""
+
+    def counted(table: Table, place: int) -> int:
+        _, right, _, left = table.padding
+        return max(0, left - right) + right if table.collapse_padding and place else left + right
+
+    def forget(*_: Any) -> None:
+        contents._counted_in_vain.cache_clear()
+
+    forget()
+    monkeypatch.setattr(Table, "_get_padding_width", counted)
+    yield
+    forget()
+
+
+@pytest.mark.parametrize("width", [70, 77, 80, 100])
+def test_older_versions_of_rich_cut_nothing(width: int, request: pytest.FixtureRequest) -> None:
+    block = nn.Sequential(OrderedDict({"block_of_the_stage": Deep()}))
+    model = nn.Sequential(OrderedDict({"stage_with_a_long_name": block}))
+    report = shiftcheck.check_equivariance(model, torch.randn(1, 2, 16, 16))
+    now = render_wide(report, width)
+    request.getfixturevalue("older_rich")
+    older = render_wide(report, width)
+    assert [line for line in older if "─" not in line] == [line for line in now if "─" not in line]
+    assert max(map(len, older)) <= max(width, *map(len, now))

@@ -45,6 +45,7 @@ def invariance(model: Any) -> None:
     shiftcheck.check_invariance(model, torch.cat([image(), image().flip(1)]))
 
 
+OLD_SCRIPT = pytest.mark.filterwarnings("ignore:.torch.jit")
 HOWS = pytest.mark.parametrize("how", [geometry, check, linear, invariance])
 TWO = pytest.mark.parametrize("how", [geometry, check])
 
@@ -702,12 +703,11 @@ def test_restoring_never_stops_half_way(monkeypatch: pytest.MonkeyPatch) -> None
     assert model[0].count == 0
 
 
+@OLD_SCRIPT
 @HOWS
 def test_a_frozen_module_of_torchscript(how: Callable[[Any], None]) -> None:
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        scripted = torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()).eval())
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        frozen = torch.jit.freeze(scripted)
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()).eval())
+    frozen = torch.jit.freeze(scripted)
     how(frozen)
     how(nn.Sequential(nn.Dropout(), frozen))
     assert not hasattr(frozen, "training")
@@ -729,9 +729,9 @@ class CountsInScript(nn.Module):
         return x * 2
 
 
+@OLD_SCRIPT
 def test_a_module_of_torchscript_that_counts() -> None:
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        scripted = torch.jit.script(CountsInScript())
+    scripted = torch.jit.script(CountsInScript())
     last = scripted.last
     check(scripted)
     assert (scripted.calls, list(scripted.sizes), list(scripted.table)) == (0, [0], ["a"])

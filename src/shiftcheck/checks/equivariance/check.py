@@ -90,6 +90,9 @@ def check_equivariance(
             its own values. Or the spatial size itself, in pixels, as ``(512, 512)``. A note says
             what was drawn.
 
+    Returns:
+        The report, whatever the verdict.
+
     Raises:
         InputError: for arguments that cannot be used.
         ModelError: where the model raises or returns no tensor that depends on the input.

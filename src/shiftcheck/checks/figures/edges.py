@@ -11,10 +11,10 @@ from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import (
     check_options,
     dtype_of,
+    is_shape,
     planned_with_gradients_if_needed,
     prepared,
 )
-from shiftcheck.checks.read_geometry import is_shape
 from shiftcheck.errors import InputError
 from shiftcheck.measuring.edge_runs import Felt, LayerRuns, edge_runs, quantiles
 from shiftcheck.measuring.plan import Model, Plan
@@ -56,7 +56,7 @@ def effective_halo(
 
     Args:
         model: any module or callable.
-        x: the input, or its shape ``(batch, channels, *spatial)``, for noise. Distances up to three
+        x: the input, or its shape ``[batch, channels, *spatial]``, for noise. Distances up to three
             eighths of its size are measured, so it should be larger than the overlap.
         tolerances: relative errors above 0 and below 1.
         percentiles: of places and channels, up to 100, which is the largest error of all.
@@ -64,6 +64,9 @@ def effective_halo(
         layers: whether to tell of every layer; their values are kept for one pass.
         layer, boundary, spatial_dims, seed, training, fixed, outputs: as in ``check_equivariance``.
             On a circle there is no edge: it is left out.
+
+    Returns:
+        The error at each distance from an edge, in pixels of the input.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -87,9 +90,23 @@ def effective_halo(
     seen = given.seen(given.inputs, x, training=training)
     plan = Plan(model=seen.model, inputs=seen.inputs, layer=layer, training=training, seed=seed)
     if all(plan.inputs.circular):
-        raise InputError(f"boundary={boundary!r}: a circle has no edge that could be unknown")
+        raise _no_edge(boundary)
     return planned_with_gradients_if_needed(
         plan, lambda each: _measured(each, allowed, shares, draws, layers=layers)
+    )
+
+
+def check_edges(boundary: Any) -> None:
+    """Raise InputError for a boundary that leaves no axis with an edge."""
+    each = (boundary,) if isinstance(boundary, str) else tuple(boundary)
+    if each and all(kind == "circular" for kind in each):
+        raise _no_edge(boundary)
+
+
+def _no_edge(boundary: Any) -> InputError:
+    return InputError(
+        f"boundary={boundary!r}: a circle has no edge that could be unknown, and so no effective"
+        " halo: give boundary='valid' for tiles that are cut out of it, or leave that figure out"
     )
 
 
@@ -146,7 +163,7 @@ def _layer(
         name=runs.name,
         op=runs.op,
         sides=tuple(
-            _side(axis, side, felt, tolerances, percentiles)
+            edge_side(axis, side, felt, tolerances, percentiles)
             for (axis, side), felt in runs.felt.items()
         ),
         reason=runs.reason,
@@ -155,9 +172,10 @@ def _layer(
     )
 
 
-def _side(
+def edge_side(
     axis: int, side: str, felt: Felt, tolerances: tuple[float, ...], percentiles: tuple[float, ...]
 ) -> EdgeSide:
+    """What was felt on one side of an axis, with the distances within which it is too much."""
     curves = quantiles(felt, percentiles)
     distances = tuple(curves)
     errors = tuple(zip(*curves.values(), strict=True)) or ((),) * len(percentiles)

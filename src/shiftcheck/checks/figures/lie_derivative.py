@@ -29,7 +29,13 @@ from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.figures import LieDerivative
 from shiftcheck.report.reasons import Reason
-from shiftcheck.tracing.modules import flat_outputs, is_leaf, modules_of, named_modules_of
+from shiftcheck.tracing.modules import (
+    flat_outputs,
+    is_leaf,
+    modules_of,
+    named_modules_of,
+    takes_hooks,
+)
 from shiftcheck.tracing.restoring.state import preserved
 from shiftcheck.tracing.torch_internals import tree_leaves, tree_map
 from shiftcheck.tracing.traced import Row
@@ -58,6 +64,9 @@ def lie_derivatives(
             gradients, in eval mode, and left as it was found.
         x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments.
         boundary, spatial_dims: as in ``check_equivariance``.
+
+    Returns:
+        A row for each leaf module, in the order of execution, and one for each output.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -155,7 +164,7 @@ def _measuring(
 
     with ExitStack() as handles:
         for path, module in named_modules_of(model).items():
-            if is_leaf(module) and path:
+            if is_leaf(module) and path and takes_hooks(module):
                 handle = module.register_forward_pre_hook(hook(path, module), with_kwargs=True)
                 handles.callback(handle.remove)
         yield measured
@@ -217,7 +226,7 @@ def _dual_level() -> Iterator[None]:
     """
     written_out = sdpa_kernel(SDPBackend.MATH)
     with written_out, forward_ad.dual_level(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit.script")
         yield
 
 

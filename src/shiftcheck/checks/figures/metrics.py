@@ -60,6 +60,9 @@ def equivariance_metrics(
         layer, boundary, spatial_dims, interpolation, seed, max_batch: as in ``check_equivariance``.
             Where a shift is no whole number of samples of an output, that is interpolated.
 
+    Returns:
+        The figures of each output, in the order of the outputs.
+
     Raises:
         InputError: for arguments that cannot be used.
         ModelError: where the model raises or returns no tensor that depends on the input.

@@ -80,6 +80,9 @@ def check_invariance(
         outputs: those of several outputs that count, by name, key or position.
         effort: what may be spent on an explanation, as in `check_equivariance`.
 
+    Returns:
+        The report, whatever the verdict.
+
     Raises:
         InputError: for arguments that cannot be used.
         ModelError: where the model raises or returns no tensor that depends on the input.

@@ -133,7 +133,7 @@ def measure(
     visible, moved = [], []
     for shift in shifts:
         values = surroundings.shifted(shift, plan.seed)
-        visible.append(any(_differing(plan.inputs, values)))
+        visible.append(any(differing(plan.inputs, values)))
         copy = _again(passes, values, first, base)
         moved.append({n: _found(v, copy[n], spreads[n].magnitude) for n, v in base.items()})
         if any(thrift.enough(found, variations[name]) for name, found in moved[-1].items()):
@@ -329,7 +329,7 @@ def other_signals(
 
 
 def _other(inputs: Inputs, other: Inputs, step: int) -> Other:
-    apart = _differing(inputs, other.leaves)
+    apart = differing(inputs, other.leaves)
     return Other(other, tuple(b for b, differs in enumerate(apart) if differs), step)
 
 
@@ -351,7 +351,7 @@ def _draw(seed: int) -> Callable[[Leaf], Leaf]:
     return change
 
 
-def _differing(inputs: Inputs, values: Sequence[Any]) -> list[bool]:
+def differing(inputs: Inputs, values: Sequence[Any]) -> list[bool]:
     """For each element of the batch, whether it is another one than in ``values``."""
     out = [False] * inputs.main.tensor.shape[0]
     for leaf, value in zip(inputs.leaves, values, strict=True):

@@ -85,6 +85,9 @@ def operator_matrix(
     Args:
         model, x, layer, seed: as in ``check_linear``; the output is ``[batch, out, *spatial]``.
 
+    Returns:
+        The matrix with the constant part, in the type of the signal.
+
     Raises:
         NotLinearError: where the model is not linear.
         InconclusiveError: where that cannot be told, or the model mixes the batch.

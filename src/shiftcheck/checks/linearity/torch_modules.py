@@ -56,8 +56,11 @@ class PolyphaseConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.convolution = convolution
-        self.phases, self.extension = tuple(phases), tuple(extension)
-        self.circular, self.crop, self.sizes = tuple(circular), tuple(crop), tuple(sizes)
+        self.phases: tuple[int, ...] = tuple(phases)
+        self.extension: tuple[tuple[int, int], ...] = tuple(extension)
+        self.circular: tuple[bool, ...] = tuple(circular)
+        self.crop: tuple[int, ...] = tuple(crop)
+        self.sizes: tuple[int | None, ...] = tuple(sizes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The response to ``x [batch, channels, *spatial]``.

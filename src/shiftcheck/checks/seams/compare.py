@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from shiftcheck.checks.circumstances import circumstances
 from shiftcheck.checks.explained import explaining_errors
 from shiftcheck.checks.prepare import prepared, read_tolerances
 from shiftcheck.checks.read_geometry import geometry
 from shiftcheck.checks.seams.differences import Along, difference
+from shiftcheck.checks.seams.digits import with_noise_of
 from shiftcheck.checks.seams.outputs import told
 from shiftcheck.checks.seams.running import Runner, Values, running
-from shiftcheck.errors import InputError, ModelError, ShiftcheckError
+from shiftcheck.checks.seams.vacuity import Seen, on_other_values, spatial_of, why_nothing_is_told
+from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.seams import ComparedOutput, TiledComparison, TilesVerdict, TilingFault
 
-KEPT = ("model", "input_shape", "spatial_dims", "dtype", "versions")
+KEPT = ("model", "input_shape", "spatial_dims", "boundary", "dtype", "versions")
 
 
 @explaining_errors
@@ -34,7 +36,10 @@ def compare_tiled(
     *,
     rtol: float | None = None,
     atol: float | None = None,
+    boundary: str | Sequence[str] = "valid",
     spatial_dims: Sequence[int] | None = None,
+    fixed: Sequence[str | int] = (),
+    outputs: Sequence[str | int] | None = None,
 ) -> TiledComparison:
     """Compare what is put together from tiles with what the model gives on the whole.
 
@@ -50,8 +55,13 @@ def compare_tiled(
         x: a tensor or array ``[batch, channels, *spatial]``, or a tuple or dict of arguments. The
             model has to run on the whole of it.
         rtol, atol: what may differ, ``atol + rtol * max|y|`` with the maximum of each channel; both
-            or neither. When left out, 64 eps of the output's type.
+            or neither. When left out, 64 eps of the type of the model's output.
+        boundary: ``"circular"`` for an image that closes on itself, once or for each spatial axis:
+            tiles then have to go on at the other end, and where the circle closes is a seam.
         spatial_dims: the spatial dimensions of x; all from the third on when left out.
+        fixed: names or positions of arguments that are no image to be cut, such as a template.
+        outputs: names or positions of the outputs that are compared; all when left out. The tiled
+            callable returns all outputs of the model, or these alone.
 
     Returns a record whose verdict is SAME, DIFFERENT with its faults, or INCONCLUSIVE with its
     reason. Outputs that are constant, dead, not finite or random are never the same, and neither is
@@ -75,27 +85,28 @@ def compare_tiled(
     tolerances = read_tolerances(rtol, atol)
     if not callable(tiled):
         raise InputError(f"tiled={tiled!r}: give a callable that runs the model tile by tile")
-    given = prepared(model, x, spatial_dims=spatial_dims, whole_numbers=True)
+    how: Keywords = {"spatial_dims": spatial_dims, "fixed": fixed, "outputs": outputs}
+    given = prepared(model, x, boundary, whole_numbers=True, **how)
     seen = given.seen(given.inputs, x)
-    structure, notes = _structure(model, x, spatial_dims)
+    structure, notes = _structure(model, x, {"boundary": boundary, **how})
     arrays = _holds_arrays(x)
     with running(seen.model, tiled, seen.inputs, arrays=arrays) as runner:
         question = _Question(runner, structure, tolerances or (None, None))
-        outputs = question.outputs()
-    verdict, reason = _overall(outputs)
-    found = [fault for fault in TilingFault if any(fault in o.faults for o in outputs)]
-    how = circumstances(Plan(model=seen.model, inputs=seen.inputs))
+        compared = question.outputs()
+    verdict, reason = _overall(compared)
+    found = [fault for fault in TilingFault if any(fault in o.faults for o in compared)]
+    told = circumstances(Plan(model=seen.model, inputs=seen.inputs))
     return TiledComparison(
         verdict=verdict,
         reason=reason,
         faults=tuple(found),
-        outputs=outputs,
+        outputs=compared,
         layers=_seeing_everything(structure),
         tiled=getattr(tiled, "__name__", type(tiled).__name__),
         pieces=tuple(dict.fromkeys(runner.pieces)),
         notes=(*notes, *runner.originals.left),
         **_overlaps(structure, len(seen.inputs.pixels)),
-        **{name: how[name] for name in KEPT},
+        **{name: told[name] for name in KEPT},
     )
 
 
@@ -104,11 +115,12 @@ def _holds_arrays(x: Any) -> bool:
     return any(isinstance(value, np.ndarray) for value in values)
 
 
-def _structure(
-    model: Model, x: Any, spatial_dims: Sequence[int] | None
-) -> tuple[Report | None, tuple[str, ...]]:
+Keywords = dict[str, Any]
+
+
+def _structure(model: Model, x: Any, how: Keywords) -> tuple[Report | None, tuple[str, ...]]:
     try:
-        return geometry(model, x, spatial_dims=spatial_dims), ()
+        return geometry(model, x, **how), ()
     except ModelError as error:
         why = str(error).splitlines()[0]
         return None, (f"the structure of the model could not be read: {why}",)
@@ -117,8 +129,9 @@ def _structure(
 # -- the structure -----------------------------------------------------------------------------
 
 
-def _along(output: LayerResult, axis: int) -> Along:
+def _along(output: LayerResult, axis: int, *, circular: bool = False) -> Along:
     return Along(
+        circular=circular,
         placement=output.placement[axis] if axis < len(output.placement) else None,
         stride=output.stride[axis],
         period=output.period[axis],
@@ -190,8 +203,8 @@ class _Question:
         whole = self.runner.on()
         if not whole:
             raise ModelError("the model returned no tensor: there is nothing to compare")
-        again, other = self.runner.on(), self._on_other()
-        tiled = self.runner.in_tiles()
+        again, other = self.runner.on(), on_other_values(self.runner)
+        tiled = self.runner.in_tiles(len(whole))
         if len(tiled) != len(whole):
             raise ModelError(
                 f"the tiled callable returned {len(tiled)} outputs, the model {len(whole)}: return"
@@ -202,17 +215,6 @@ class _Question:
             self._output(name, values, from_tiles, again.get(name), other.get(name))
             for (name, values), from_tiles in pairs
         )
-
-    def _on_other(self) -> dict[str, Values]:
-        """The outputs for the values of the signal in another order."""
-        main = self.runner.inputs.main.tensor
-        order = torch.randperm(
-            main.numel(), generator=torch.Generator().manual_seed(0), device="cpu"
-        )
-        try:
-            return self.runner.on(main.flatten()[order.to(main.device)].reshape(main.shape))
-        except ShiftcheckError:  # a model may refuse such values: then that tells nothing
-            return {}
 
     def _output(
         self, name: str, whole: Values, tiled: Values, again: Values | None, other: Values | None
@@ -237,44 +239,42 @@ class _Question:
             )
         spatial = self._spatial(len(shape))
         row = self.rows.get(name)
-        along = tuple(_along(row, a) if row else Along() for a in range(spatial))
-        diff = difference(whole, tiled, spatial, self.rtol, self.atol)
-        return told(name, diff, along, self.runner)
+        closes = self.runner.inputs.circular
+        along = tuple(
+            _along(row, a, circular=closes[a]) if row else Along(circular=closes[a])
+            for a in range(spatial)
+        )
+        return self._told(name, whole, tiled, along)
+
+    def _told(
+        self, name: str, whole: Values, tiled: Values, along: tuple[Along, ...]
+    ) -> ComparedOutput:
+        """The verdict by the noise of the model's type, and the faults besides a coarser one."""
+        tolerances = self.rtol, self.atol
+        diff = difference(whole, tiled, len(along), *tolerances)
+        noisier = None if self.rtol is not None else with_noise_of(whole, [tiled])
+        if noisier is None or not diff.wrong.any():
+            return told(name, diff, along, self.runner)
+        beside = difference(noisier, tiled, len(along), *tolerances)
+        if not beside.wrong.any():
+            return replace(told(name, diff, (), self.runner), faults=(TilingFault.PRECISION,))
+        found = told(name, beside, along, self.runner)
+        return replace(found, faults=(*found.faults, TilingFault.PRECISION))
 
     def _spatial(self, rank: int) -> int:
-        """How many axes at the end of an output are spatial."""
-        axes = len(self.runner.inputs.pixels)
-        return axes if rank > axes else 0
+        return spatial_of(rank, len(self.runner.inputs.pixels))
 
     def _reason(self, whole: Values, again: Values | None, other: Values | None) -> Reason:
-        array = whole.array
-        if not array.size:
-            return Reason.EMPTY
-        if not np.isfinite(array).all():
-            return Reason.NOT_FINITE
-        if again is None or again.array.shape != array.shape or self._differ(whole, again):
-            return Reason.UNSTEADY
-        if not array.any():
-            return Reason.DEAD
-        spatial = self._spatial(array.ndim)
-        space = array.reshape(-1, math.prod(array.shape[array.ndim - spatial :]))
-        if spatial and bool((space == space[:, :1]).all()):
-            varies = bool((self._signal() != self._signal()[..., :1]).any())
-            return Reason.CONSTANT if varies else Reason.CONSTANT_INPUT
-        if other is not None and np.array_equal(other.array, array):
-            return Reason.IGNORES
-        if self.rtol is not None and self.atol is not None:
-            largest = float(np.abs(array).max())
-            if self.atol + self.rtol * largest >= largest:
-                return Reason.TOO_TOLERANT
-        return Reason.UNCUT if self._uncut() else Reason.NONE
-
-    def _signal(self) -> torch.Tensor:
-        main = self.runner.inputs.main.tensor
-        return main.flatten(-len(self.runner.inputs.pixels)) if self.runner.inputs.pixels else main
-
-    def _differ(self, one: Values, other: Values) -> bool:
-        return bool(difference(one, other, 0, self.rtol, self.atol).wrong.any())
+        seen = Seen(
+            whole=whole,
+            again=again,
+            other=other,
+            spatial=self._spatial(whole.array.ndim),
+            signal=self.runner.inputs.main.tensor,
+            axes=len(self.runner.inputs.pixels),
+        )
+        reason = why_nothing_is_told(seen, self.rtol, self.atol)
+        return reason or (Reason.UNCUT if self._uncut() else Reason.NONE)
 
     def _uncut(self) -> bool:
         """Whether every piece on which the model was seen to be called is as large as the whole."""

@@ -29,12 +29,16 @@ NEAR = 2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Along:
-    """What the structure says of an output along an axis, None where it says nothing."""
+    """What the structure says of an output along an axis, None where it says nothing.
+
+    ``circular``: the axis closes on itself.
+    """
 
     placement: Placement | None = None
     stride: Fraction | None = None
     period: int | None = None
     halo: tuple[float, float] | None = None
+    circular: bool = False
 
     @property
     def reach(self) -> tuple[int, int] | None:
@@ -111,7 +115,10 @@ def _gap(one: Array, other: Array) -> Array:
 def difference(
     whole: Values, tiled: Values, spatial: int, rtol: float | None, atol: float | None
 ) -> Difference:
-    """Compare two outputs of one shape, channel by channel."""
+    """Compare two outputs of one shape, channel by channel.
+
+    What may differ is the noise of the model's own type; a coarser one of the other has no say.
+    """
     shape = whole.array.shape
     space = shape[len(shape) - spatial :]
     lead = shape[: len(shape) - spatial]
@@ -120,7 +127,7 @@ def difference(
     by_channel = np.abs(whole.array).reshape(*_channel_first(lead), -1)
     scale = by_channel.max(axis=(0, 2), initial=0.0) if by_channel.size else np.zeros(channels)
     floor = float(scale.max(initial=0.0)) or 1.0
-    tolerance = Tolerance(eps=max(whole.eps, tiled.eps), rtol=rtol, atol=atol)
+    tolerance = Tolerance(eps=whole.eps, rtol=rtol, atol=atol)
     allowance = [tolerance.relative(s) * s if tolerance.given or s else 0.0 for s in scale]
     if tolerance.given and atol:
         allowance = [a or atol for a in allowance]
@@ -171,6 +178,13 @@ def clean_lines(diff: Difference, axis: int) -> Array:
     first = np.flatnonzero(jumps & large)
     limit = ordered[first[0]] if len(first) else (ordered[0] + ordered[-1]) / 2
     return np.asarray(telling & (counts <= limit))
+
+
+def lines_between_seams(diff: Difference, axis: int) -> Array:
+    """Over space, the lines along an axis that lie in no seam of another."""
+    chosen = clean_lines(diff, axis)
+    others = tuple(n for a, n in enumerate(diff.wrong.shape) if a != axis)
+    return np.broadcast_to(np.expand_dims(chosen.reshape(others), axis), diff.wrong.shape)
 
 
 def _lines(values: Array, axis: int) -> Array:

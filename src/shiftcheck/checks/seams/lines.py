@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
+from shiftcheck.checks.seams.around import closed, opened, pieces
 from shiftcheck.checks.seams.differences import (
     Along,
     Array,
@@ -51,8 +52,9 @@ class Found:
     errors: tuple[float, ...]
 
     def every(self) -> list[Band]:
-        """All bands."""
-        return [*((s.start, s.stop) for s in (*self.seams, *self.border)), *self.wide]
+        """All bands; one that goes around a circle as two."""
+        known = [*((s.start, s.stop) for s in (*self.seams, *self.border)), *self.wide]
+        return [piece for band in known for piece in pieces(band, len(self.errors))]
 
     def of_axis(self, axis: int, size: int, *, edges: bool) -> SeamAxis:
         """As a record; ``edges``: wide bands end where tiles do."""
@@ -62,11 +64,11 @@ class Found:
         ordered = tuple(sorted(lines))
         seams = tuple(sorted((*self.seams, *self.border), key=lambda seam: seam.start))
         return SeamAxis(
-            axis=axis, seams=seams, lines=ordered, step=_step(ordered), profile=self.errors
+            axis=axis, seams=seams, lines=ordered, step=step_of(ordered), profile=self.errors
         )
 
 
-def _step(lines: Sequence[int]) -> int | None:
+def step_of(lines: Sequence[int]) -> int | None:
     """From line to line; the last tile may be moved back to end with the image."""
     steps = [b - a for a, b in itertools.pairwise(lines)]
     if not steps:
@@ -75,32 +77,42 @@ def _step(lines: Sequence[int]) -> int | None:
     return step if times >= len(steps) - 1 and (times > 1 or len(steps) == 1) else None
 
 
-def along_axis(diff: Difference, axis: int, along: Along, tile: int | None) -> Found:
-    """The bands of wrong samples along an axis; ``tile``: the pixels of a tile, where known."""
+def along_axis(
+    diff: Difference,
+    axis: int,
+    along: Along,
+    tile: int | None,
+    cropped: Callable[[Sequence[Seam]], bool],
+) -> Found:
+    """The bands of wrong samples along an axis; ``tile``: the pixels of a tile, where known.
+
+    ``cropped``: whether the values are those of tiles that lack what seams say.
+    """
     size = diff.wrong.shape[axis]
-    errors = profile(diff, axis)
-    mean = _mean(diff, axis)
+    around = profile(diff, axis)
+    errors, mean = closed(around, along), _mean(diff, axis)
+    mean = np.concatenate([mean, mean[: len(errors) - size]])
     seams, border, wide = [], [], []
     for band in bands(errors > 0, along.block):
-        ends = band[0] == 0, band[1] == size
+        ends = (False, False) if along.circular else (band[0] == 0, band[1] == size)
         if band[1] - band[0] > _widest(along, ends, size):
-            wide.append(band)
+            wide += pieces(band, size)
         elif any(ends):
             border.append(_bare(band, errors))
         else:
             seams.append(_bare(band, errors))
     seams = _placed(seams, mean, along)
     blended = _blended(seams, mean, along)
-    if not blended and _reads_enough(seams, along, tile):
+    if not blended and _reads_enough(seams, along, tile) and not cropped(seams):
         blended, seams = True, [replace(seam, missing=None) for seam in seams]
     elif blended:
         seams = [_bare((s.start, s.stop), errors) for s in seams]
     return Found(
-        seams=tuple(seams),
+        seams=tuple(opened(s, size) if along.circular else s for s in seams),
         border=tuple(border),
         wide=tuple(wide),
         blended=blended,
-        errors=tuple(map(float, errors)),
+        errors=tuple(map(float, around)),
     )
 
 
@@ -170,7 +182,7 @@ def _fits(band: Band, mean: Array, along: Along) -> Iterator[Fit]:
     peak = band[0] + int(np.argmax(mean[slice(*band)])) + 0.5
     for line in range(band[0], band[1] + 1):
         pixel = line * along.stride
-        need = _needed(line, pixel, along)
+        need = needed(line, along)
         held = _held(band, line, pixel, along)
         if need is None or any(h is not None and h < 0 for h in held):
             continue
@@ -189,13 +201,15 @@ def _fits(band: Band, mean: Array, along: Along) -> Iterator[Fit]:
         yield float(unlike) + odd + FAR * abs(line - peak), line, (missing[0], missing[1])
 
 
-def _needed(line: int, pixel: Fraction, along: Along) -> tuple[Fraction, Fraction] | None:
+def needed(line: int, along: Along) -> tuple[Fraction, Fraction] | None:
     """The pixels beyond a line that samples before it see, and those that samples behind it do."""
     placement, reach = along.placement, along.reach
-    if placement is None or reach is None:
+    if placement is None or reach is None or along.stride is None:
         return None
+    pixel = line * along.stride
     before = [placement.field(p) for p in range(max(0, line - reach[0] - along.block), line)]
-    stop = min(placement.samples, line + reach[1] + along.block)
+    stop = line + reach[1] + along.block
+    stop = stop if along.circular else min(placement.samples, stop)
     behind = [placement.field(p) for p in range(line, stop)]
     ahead = max((Fraction(f[1]) - pixel for f in before if f), default=Fraction(0))
     back = max((pixel - Fraction(f[0]) for f in behind if f), default=Fraction(0))
@@ -244,10 +258,20 @@ def _blended(seams: Sequence[Seam], mean: Array, along: Along) -> bool:
 
 def _reads_enough(seams: Sequence[Seam], along: Along, tile: int | None) -> bool:
     """Whether tiles hold all that they need from line to line, so that only margins are wrong."""
-    step = _step([seam.line for seam in seams if seam.line is not None])
+    step = step_of([seam.line for seam in seams if seam.line is not None])
     if tile is None or step is None or along.halo is None or along.stride is None:
         return False
+    if not _as_wide_as_margins(seams, along):
+        return False
     return tile - step * along.stride >= sum(along.halo)
+
+
+def _as_wide_as_margins(seams: Sequence[Seam], along: Along) -> bool:
+    """Whether a whole margin is wrong somewhere: of one that is cut off in part, less is."""
+    margins = [reach for reach in along.reach or () if reach]
+    widest = max(seam.stop - seam.start for seam in seams)
+    strided = along.block > 1 or (along.stride or 1) > 1  # a margin may then be one sample narrower
+    return not margins or widest + strided >= min(margins)
 
 
 def _hollow(errors: Array) -> bool:

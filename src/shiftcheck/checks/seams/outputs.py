@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from shiftcheck.checks.seams.choices import lines_of_choices, near
+from shiftcheck.checks.seams.cropped import cropped
 from shiftcheck.checks.seams.differences import (
     Along,
     Array,
     Difference,
     boxes,
-    clean_lines,
+    lines_between_seams,
     slices,
 )
 from shiftcheck.checks.seams.lines import Band, Found, along_axis
@@ -74,25 +77,24 @@ def told(name: str, diff: Difference, along: tuple[Along, ...], runner: Runner) 
         return output
     if not along:  # no place is left in it, so that it comes from all of the input
         return replace(output, faults=(TilingFault.GLOBAL,))
-    judged = _judged(Parts(diff=diff, name=name, along=along, runner=runner))
+    parts = Parts(diff=diff, name=name, along=along, runner=runner)
+    if diff.discrete:
+        return _of_choices(output, parts)
+    judged = _judged(parts)
     faults = tuple(sorted(set(judged.faults), key=list(TilingFault).index))
     return replace(output, faults=faults, axes=judged.axes, parts=judged.parts)
 
 
 def _judged(parts: Parts) -> Judged:
     diff = parts.diff
-    around: Box = tuple(
-        (int(p.min()), int(p.max()) + 1) for p in map(np.unique, np.nonzero(diff.wrong))
-    )
-    if diff.discrete:
-        fault = TilingFault.DROPPED if parts.missing(around) else TilingFault.CHOICES
-        return Judged(faults=(fault,), axes=(), parts=(WrongPart(box=around, fault=fault),))
+    around = _around(diff)
     shift = parts.displaced(around)
     if shift is not None:
         part = WrongPart(box=around, fault=TilingFault.DISPLACED, shift=shift)
         return Judged(faults=(part.fault,), axes=(), parts=(part,))
     found = [
-        along_axis(diff, axis, along, _tile(parts, axis)) for axis, along in enumerate(parts.along)
+        along_axis(diff, axis, along, _tile(parts, axis), partial(cropped, parts, axis))
+        for axis, along in enumerate(parts.along)
     ]
     everywhere: Box = tuple((0, n) for n in diff.wrong.shape)
     if all((0, n) in f.wide for f, n in zip(found, diff.wrong.shape, strict=True)):
@@ -109,13 +111,32 @@ def _judged(parts: Parts) -> Judged:
             if parts.missing(slab):
                 wrong.append(WrongPart(box=slab, fault=TilingFault.DROPPED))
             elif band in bands.wide:
-                part = parts.judged(slab, lines=_lines(diff, axis))
+                part = parts.judged(slab, lines=lines_between_seams(diff, axis))
                 wrong.append(_explained(parts, part, [axis]))
             else:
                 faults.append(_of_band(bands, band, blended=any(f.blended for f in found)))
     axes = range(len(found))
     wrong += [_explained(parts, parts.judged(box), axes) for box in boxes(left)]
     return _records(parts, found, _exchanged(wrong), faults)
+
+
+def _around(diff: Difference) -> Box:
+    """The box around all wrong places."""
+    return tuple((int(p.min()), int(p.max()) + 1) for p in map(np.unique, np.nonzero(diff.wrong)))
+
+
+def _of_choices(output: ComparedOutput, parts: Parts) -> ComparedOutput:
+    """Of whole numbers: near which lines they differ, and which part of them does."""
+    around = _around(parts.diff)
+    fault = TilingFault.DROPPED if parts.missing(around) else TilingFault.CHOICES
+    part = WrongPart(box=around, fault=fault)
+    found = replace(output, faults=(fault,), parts=(part,))
+    if fault is TilingFault.DROPPED:
+        return found
+    axes = [lines_of_choices(parts.diff, axis, one) for axis, one in enumerate(parts.along)]
+    if not any(axis.lines for axis in axes):
+        return found
+    return replace(found, axes=tuple(axes), near_seams=near(parts.diff, axes, parts.along))
 
 
 def _records(
@@ -125,13 +146,6 @@ def _records(
     shape = parts.diff.wrong.shape
     axes = tuple(bands.of_axis(axis, shape[axis], edges=edges) for axis, bands in enumerate(found))
     return Judged(faults=(*faults, *(part.fault for part in wrong)), axes=axes, parts=tuple(wrong))
-
-
-def _lines(diff: Difference, axis: int) -> Array:
-    """Over space, the lines along an axis that lie in no seam of another."""
-    chosen = clean_lines(diff, axis)
-    others = tuple(n for a, n in enumerate(diff.wrong.shape) if a != axis)
-    return np.broadcast_to(np.expand_dims(chosen.reshape(others), axis), diff.wrong.shape)
 
 
 def _of_band(bands: Found, band: Band, *, blended: bool) -> TilingFault:
@@ -215,8 +229,13 @@ def _picture(error: Array) -> tuple[tuple[float, ...], ...]:
     flat = error.reshape(-1, *error.shape[-2:]).max(axis=0) if error.ndim > 1 else error[None]
     if flat.ndim < 2 or not flat.size:
         return ()
-    rows = np.array_split(flat, min(PICTURE, flat.shape[0]), axis=0)
     return tuple(
-        tuple(float(cell.max()) for cell in np.array_split(row, min(PICTURE, row.shape[1]), axis=1))
-        for row in rows
+        tuple(float(cell.max()) for cell in np.array_split(row, _cells(row.shape[1]), axis=1))
+        for row in np.array_split(flat, _cells(flat.shape[0]), axis=0)
     )
+
+
+def _cells(size: int) -> list[int]:
+    """Where cells begin, but the first: spread evenly, so that each is drawn where it is."""
+    cells = min(PICTURE, size)
+    return [i * size // cells for i in range(1, cells)]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from shiftcheck.checks.seams.differences import Along, Array, Difference, slices
+from shiftcheck.checks.seams.digits import holds_fewer_digits
 from shiftcheck.checks.seams.running import Runner
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.report.seams import Box, TilingFault, WrongPart
@@ -177,7 +178,7 @@ class Parts:
     def _read_across(self, box: Box, one: int, other: int) -> Array | None:
         """What the model gives there on the signal with two axes exchanged."""
         dims = self.runner.inputs.main.spatial
-        found = self._on(self.runner.inputs.main.tensor.transpose(dims[one], dims[other]))
+        found = self.on(self.runner.inputs.main.tensor.transpose(dims[one], dims[other]))
         if found is None:
             return None
         order = list(box)
@@ -191,18 +192,8 @@ class Parts:
     def _coarser(self, box: Box) -> bool:
         """Whether the values are those of the whole, but for digits that they do not have."""
         at = (slice(None), *slices(box))
-        tiled = self.diff.tiled[at]
-        if np.iscomplexobj(tiled):
-            return False
-        values = torch.from_numpy(np.ascontiguousarray(tiled))
         rough = float(self.diff.error[slices(box)].max())
-        for dtype in (torch.float32, torch.float16, torch.bfloat16):
-            held = bool((values.to(dtype).to(values.dtype) == values).all())
-            finer = torch.from_numpy(np.ascontiguousarray(self.diff.whole[at]))
-            whole_held = bool((finer.to(dtype).to(finer.dtype) == finer).all())
-            if held and not whole_held and rough < 64 * torch.finfo(dtype).eps:
-                return True
-        return False
+        return holds_fewer_digits(self.diff.whole[at], self.diff.tiled[at], rough)
 
     def _off_grid(self, counts: Array) -> bool:
         """Whether the values are those of the model on a signal that begins between the grid."""
@@ -237,7 +228,7 @@ class Parts:
                 if length < 1:
                     return
                 main = main.narrow(dim, start, length)
-        found = self._on(main)
+        found = self.on(main)
         if found is None:
             return
         exact = [
@@ -254,7 +245,8 @@ class Parts:
             ]
             yield canvas
 
-    def _on(self, main: torch.Tensor) -> Any:
+    def on(self, main: torch.Tensor) -> Any:
+        """What the model gives on another signal; None where it does not run on that."""
         try:
             values = self.runner.on(main).get(self.name)
         except ShiftcheckError:  # that it cannot run so is no fault of the tiles

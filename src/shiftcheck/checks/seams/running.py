@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-from shiftcheck.errors import ModelError
+from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.model_errors import RaisedError, needs_gradients
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.tracing.black_box import BlackBox
-from shiftcheck.tracing.modules import flat_outputs, modules_of
+from shiftcheck.tracing.modules import flat_outputs, modules_of, takes_hooks
 from shiftcheck.tracing.restoring.state import Originals, preserved
+from shiftcheck.tracing.rows import leaves_wanted
 from shiftcheck.tracing.torch_internals import tensors_of
 from shiftcheck.tracing.uncompiled import not_compiled
 from shiftcheck.tracing.writes import WatchedWrites
@@ -44,14 +46,25 @@ class Runner:
 
     def on(self, main: torch.Tensor | None = None) -> dict[str, Values]:
         """The outputs of the model, by name; ``main``: another signal than the given one."""
-        return self._outputs(self.model, main)
+        leaves, _ = leaves_wanted(self._returned(self.model, main), self.inputs.outputs)
+        return read_leaves(leaves)
 
-    def in_tiles(self) -> dict[str, Values]:
-        """The outputs of the tiled callable; on which pieces it calls the model is kept."""
+    def in_tiles(self, count: int) -> dict[str, Values]:
+        """The outputs of the tiled callable; on which pieces it calls the model is kept.
+
+        ``count``: how many outputs of the model count. Where it returns so many, these are they.
+        """
         with self._seeing_pieces():
-            return self._outputs(BlackBox(self.tiled, arrays=self.arrays), None)
+            returned = self._returned(BlackBox(self.tiled, arrays=self.arrays), None)
+        found = read_outputs(returned)
+        if len(found) == count:
+            return found
+        try:
+            return read_leaves(leaves_wanted(returned, self.inputs.outputs)[0])
+        except InputError:  # none of these names: how many there are is told
+            return found
 
-    def _outputs(self, model: Model, main: torch.Tensor | None) -> dict[str, Values]:
+    def _returned(self, model: Model, main: torch.Tensor | None) -> Any:
         try:
             return self._run(model, main, gradients=False)
         except ModelError as error:
@@ -59,9 +72,7 @@ class Runner:
                 raise
         return self._run(model, main, gradients=True)
 
-    def _run(
-        self, model: Model, main: torch.Tensor | None, *, gradients: bool
-    ) -> dict[str, Values]:
+    def _run(self, model: Model, main: torch.Tensor | None, *, gradients: bool) -> Any:
         values = [self._value(leaf, main) for leaf in self.inputs.leaves]
         args, kwargs = self.inputs.call(values)
         watched = WatchedWrites(self.originals.before_write)
@@ -76,7 +87,7 @@ class Runner:
                     f"the tiled callable raised {type(error).__name__}: {error}"
                 ) from error
             raise raised from error
-        return _read(returned)
+        return returned
 
     def _value(self, leaf: Any, main: torch.Tensor | None) -> Any:
         if not isinstance(leaf, Leaf):
@@ -90,30 +101,52 @@ class Runner:
         if not isinstance(self.model, torch.nn.Module):
             yield
             return
-        rank, pieces = self.inputs.main.tensor.ndim, self.pieces
+        main, pieces = self.inputs.main, self.pieces
+        alike = [leaf for leaf in self.inputs.leaves if _has_rank(leaf, main.tensor.ndim)]
+        place = next(n for n, leaf in enumerate(alike) if leaf is main)
 
         def seen(_: Any, args: Any, kwargs: Any) -> None:
-            shapes = [tuple(t.shape) for t in tensors_of((args, kwargs)) if t.ndim == rank]
-            pieces.extend(shapes[:1])
+            tensors = [t for t in tensors_of((args, kwargs)) if t.ndim == main.tensor.ndim]
+            found = tensors[place : place + 1] or tensors[:1]
+            pieces.extend(tuple(t.shape) for t in found)
 
-        handle = self.model.register_forward_pre_hook(seen, with_kwargs=True)
+        def seen_by_script(module: Any, args: Any) -> None:
+            if module is self.model:
+                seen(module, args, {})
+
+        handle = (
+            self.model.register_forward_pre_hook(seen, with_kwargs=True)
+            if takes_hooks(self.model)
+            else register_module_forward_pre_hook(seen_by_script)
+        )
         try:
             yield
         finally:
             handle.remove()
 
 
-def _read(returned: Any) -> dict[str, Values]:
-    leaves = []
-    for path, leaf in flat_outputs(returned):
+def _has_rank(leaf: Any, rank: int) -> bool:
+    return isinstance(leaf, Leaf) and leaf.tensor.ndim == rank
+
+
+def read_outputs(returned: Any) -> dict[str, Values]:
+    """The dense tensors and arrays that were returned, by their places."""
+    return read_leaves(flat_outputs(returned))
+
+
+def read_leaves(leaves: Iterable[tuple[str, Any]]) -> dict[str, Values]:
+    """The dense values among some outputs with their places; of a DTensor those held here."""
+    dense = []
+    for path, given in leaves:
+        leaf = given.to_local() if hasattr(given, "to_local") else given
         tensor = torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
         if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
-            leaves.append((path, tensor))
-    single = len(leaves) == 1
-    return {"output" if single else f"output{path}": _values(leaf) for path, leaf in leaves}
+            dense.append((path, tensor))
+    return {f"output{path}": values_of(tensor) for path, tensor in dense}
 
 
-def _values(tensor: torch.Tensor) -> Values:
+def values_of(tensor: torch.Tensor) -> Values:
+    """A tensor as it is compared."""
     kind = tensor.dtype
     counts = not (kind.is_floating_point or kind.is_complex)
     wide = torch.complex128 if kind.is_complex else torch.float64

@@ -26,14 +26,17 @@ class Arguments:
     """What the model is called with: the image, and what goes along with it."""
 
     def __init__(self, x: Any, plan: TilingPlan, device: torch.device) -> None:
-        self.plan, self.device = plan, device
-        self.kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else ""
-        self.whole = dict(x) if isinstance(x, Mapping) else x
-        self.leaves = [leaf for _, leaf in leaves_of(self.whole)]
+        self.plan: TilingPlan = plan
+        self.device: torch.device = device
+        self.kind: str = (
+            "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else ""
+        )
+        self.whole: Any = dict(x) if isinstance(x, Mapping) else x
+        self.leaves: list[Any] = [leaf for _, leaf in leaves_of(self.whole)]
         images = [leaf for leaf in self.leaves if self._is_image(leaf)]
         if not images:
             raise InputError(self._told(x))
-        self.image = images[0]
+        self.image: Any = images[0]
         dtype = _dtype_of(self.image)
         both_float = dtype in FLOATING and plan.dtype in FLOATING
         if dtype != plan.dtype and not (both_float and plan.memory_bound is None):
@@ -53,13 +56,21 @@ class Arguments:
         )
 
     def _goes_along(self, leaf: Any) -> bool:
-        """Whether something has the places of the image, so that it is cut as the image is."""
+        """Whether something has the places of the image, so that it is cut as the image is.
+
+        One of another resolution has them too, as the plan takes it: an image for each of the
+        batch that is larger than one pixel.
+        """
         if not isinstance(leaf, torch.Tensor | np.ndarray):
             return False
-        if leaf.ndim != len(self.plan.input_shape):
+        wanted, dims = self.plan.input_shape, self.plan.spatial_dims
+        if leaf.ndim != len(wanted):
             return False
-        dims = self.plan.spatial_dims
-        return all(leaf.shape[d] == self.plan.input_shape[d] for d in dims)
+        if all(leaf.shape[d] == wanted[d] for d in dims):
+            return True
+        real = not np.iscomplexobj(leaf) if isinstance(leaf, np.ndarray) else not leaf.is_complex()
+        larger = any(leaf.shape[d] > 1 or wanted[d] == 1 for d in dims)
+        return real and larger and leaf.shape[0] == wanted[0]
 
     def _told(self, x: Any) -> str:
         shape = getattr(x, "shape", None)

@@ -1,9 +1,10 @@
-"""A progress bar over tiles, which shows itself on runs that take some seconds."""
+"""A progress bar over tiles or items, which shows itself on runs that take some seconds."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 PATIENCE = 2.0
@@ -14,10 +15,13 @@ PAUSE = 1.0
 
 
 class Bar:
-    """Counts tiles; ``shown``: always, never, or (None) on a terminal when it takes long."""
+    """Counts tiles, or ``what`` else; ``shown``: always, never, or (None) on a terminal when long.
 
-    def __init__(self, total: int, *, shown: bool | None) -> None:
-        self.total, self.done = total, 0
+    ``total``: how many there are, None where that is not known.
+    """
+
+    def __init__(self, total: int | None, *, shown: bool | None, what: str = "tiles") -> None:
+        self.total, self.done, self.what = total, 0, what
         self.wanted = sys.stderr.isatty() if shown is None else shown
         self.patience = 0.0 if shown else PATIENCE
         self.began = self.noted = time.monotonic()
@@ -31,9 +35,12 @@ class Bar:
         if self.bar is not None:
             self.bar.stop()
 
-    def advance(self) -> bool:
-        """A tile is done; whether it is time to note how far the run has come."""
-        self.done += 1
+    def advance(self, by: int = 1, told: Callable[[], str] | None = None) -> bool:
+        """A tile is done; whether it is time to note how far the run has come.
+
+        ``told``: gives what is shown beside the bar from time to time.
+        """
+        self.done += by
         now = time.monotonic()
         if self.wanted and self.bar is None and now - self.began >= self.patience:
             self._show()
@@ -42,6 +49,8 @@ class Bar:
         if now - self.noted < PAUSE:
             return False
         self.noted = now
+        if self.bar is not None and told is not None:
+            self.bar.update(self.task, description=f"{self.what}: {told()}")
         return True
 
     def _show(self) -> None:
@@ -51,5 +60,5 @@ class Bar:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
         self.bar = Progress(*columns, console=Console(stderr=True))
-        self.task = self.bar.add_task("tiles", total=self.total)
+        self.task = self.bar.add_task(self.what, total=self.total)
         self.bar.start()

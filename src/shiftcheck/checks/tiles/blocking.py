@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from shiftcheck.checks.tiles.structure import Structure
+from shiftcheck.checks.tiles.structure import OWN, Structure
+from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.tiles import is_tileable
 from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.report.tiles import Blocking, PooledStatistic, Reach
 from shiftcheck.tracing.traced import Row
@@ -47,7 +49,7 @@ def _concerns(cause: Cause, axes: Collection[int]) -> bool:
 
 def _of_cause(cause: Cause) -> Blocking:
     return Blocking(
-        layer=cause.layer,
+        layer=cause.layer.replace(OWN, "output"),
         op=cause.op,
         reach=REACHES.get(cause.kind, Reach.LOCAL),
         kind=str(cause.kind),
@@ -55,9 +57,22 @@ def _of_cause(cause: Cause) -> Blocking:
     )
 
 
+def first_untileable(whole: Structure, pooled: Sequence[int], axis: int) -> Row:
+    """The first layer that leaves nothing to be cut along an axis, such as one sample of it all."""
+    ends = [*whole.outputs, *(whole.fed[n] for n in pooled)]
+    found = (row for row in (*whole.rows, *ends) if not _can_be_cut(row, axis, whole.sizes[axis]))
+    return next(found, ends[-1])
+
+
+def _can_be_cut(row: Row, axis: int, pixels: int) -> bool:
+    state = row.layout.axes[axis]
+    near = not isinstance(state, Axis) or state.lattice < pixels
+    return near and is_tileable(row.layout, axis, circular=False)
+
+
 def blocking_row(row: Row) -> Blocking:
     """A layer that does something else at another size of the image."""
-    own = [c for c in row.layout.causes if c.layer == (row.path or row.name)]
+    own = [c for c in reversed(row.layout.causes) if c.layer == (row.path or row.name)]
     kind = next((c for c in own if c.kind in REACHES), next(iter(own), None))
     return Blocking(
         layer=row.name,

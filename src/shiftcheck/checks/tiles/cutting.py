@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 
+from shiftcheck.errors import InputError
 from shiftcheck.lattice.tiles import NOWHERE, Part, part_of, samples_of
 from shiftcheck.report.tiles import TiledAxis, TiledOutput
 
@@ -80,13 +82,16 @@ def _turns(part: Part, samples: int) -> Iterator[tuple[slice, slice]]:
 
 
 def cropped(x: Any, dims: Sequence[int], tile: Tile) -> Any:
-    """What a tile reads of a tensor or an array; beyond the end of a circle, its beginning."""
+    """What a tile reads of a tensor or an array; beyond the end of a circle, its beginning.
+
+    One of another resolution than the image has is cut at the same places. Raises InputError where
+    these are between its samples.
+    """
     index = [slice(None)] * x.ndim
     beyond = []
     for dim, axis, number in zip(dims, tile.axes, tile.numbers, strict=True):
-        start = axis.starts[number]
-        size = axis.size_at(start, axis.tile)
-        if start + size <= axis.pixels:
+        start, size = _samples(x, dim, axis, number)
+        if start + size <= x.shape[dim]:
             index[dim] = slice(start, start + size)
         else:
             beyond.append((dim, start, size))
@@ -98,3 +103,17 @@ def cropped(x: Any, dims: Sequence[int], tile: Tile) -> Any:
         else:
             part = np.take(part, places, dim)
     return part
+
+
+def _samples(x: Any, dim: int, axis: TiledAxis, number: int) -> tuple[int, int]:
+    """Where a tile begins in a tensor, and how many samples it has of it."""
+    start = axis.starts[number]
+    size = axis.size_at(start, axis.tile)
+    each = Fraction(x.shape[dim], axis.pixels)
+    if (start * each).denominator != 1 or (size * each).denominator != 1:
+        raise InputError(
+            f"x holds an input of shape {tuple(x.shape)}, of which a tile of {size} pixels from"
+            f" {start} on has no whole number of samples along dimension {dim}: make a plan with a"
+            f" tile that is a multiple of {each.denominator}, or for an image of which the size is"
+        )
+    return int(start * each), int(size * each)

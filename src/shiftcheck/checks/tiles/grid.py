@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from shiftcheck.checks.tiles.structure import Sizes, Structure, Structures
 from shiftcheck.lattice.axis import Axis
+from shiftcheck.lattice.causes import with_cause
 from shiftcheck.lattice.tiles import (
     begins_alike,
     ends_alike,
@@ -17,7 +18,9 @@ from shiftcheck.lattice.tiles import (
     reach_of,
     whole_margins,
 )
+from shiftcheck.report.causes import Cause, CauseKind
 from shiftcheck.report.tiles import Margins, TiledAxis
+from shiftcheck.tracing.numbers_given import same_numbers
 from shiftcheck.tracing.traced import Row
 
 MOST_STEPS = 64
@@ -55,7 +58,9 @@ class Grids:
         self.layouts = whole.layouts(structures.pooled)
         self.periods = [period_of(self.layouts, a) for a in range(len(self.sizes))]
         self.reach = [reach_of(self.layouts, a) for a in range(len(self.sizes))]
+        self.like, self.multiple = list(self.periods), 1
         self.steps = list(self.periods)
+        self.refused: Sizes | None = None
         self.first_other: dict[int, Row | None] = {
             a: None
             for a in range(len(self.sizes))
@@ -87,7 +92,7 @@ class Grids:
         while True:
             for a in range(len(self.sizes)):
                 too_large = self.steps[a] > max(self.sizes[a] - 1, 1)
-                closes = not self.circular[a] or self.sizes[a] % self.steps[a] == 0
+                closes = self._closes(a, self.steps[a])
                 if too_large or not closes or self.steps[a] > MOST_STEPS * self.periods[a]:
                     self.first_other.setdefault(a, self._last_row())
             free = [a for a in range(len(self.sizes)) if a not in self.first_other]
@@ -97,26 +102,70 @@ class Grids:
             other = self._others(window, free)
             if not other:
                 return window
-            for a, row in other.items():
-                self.steps[a] *= 2
-                if self.steps[a] > min(MOST_STEPS * self.periods[a], self.sizes[a] - 1):
-                    self.first_other[a] = row
+            if self.refused is None:
+                self._double(other)
+            else:
+                self._try_next_multiple(free)
 
-    def _last_row(self) -> Row:
-        coarsest = [r for r in self.whole.rows if r.layout.causes]
-        return (coarsest or [*self.whole.outputs, *self.whole.fed.values()])[-1]
+    def _closes(self, axis: int, step: int) -> bool:
+        """Whether a whole number of steps leads around, where an axis is a circle."""
+        return not self.circular[axis] or self.sizes[axis] % step == 0
+
+    def _most(self, axis: int) -> int:
+        """The widest step that is tried along an axis."""
+        return min(MOST_STEPS * self.periods[axis], self.sizes[axis] - 1)
+
+    def _double(self, other: Mapping[int, Row]) -> None:
+        """Double the steps along axes where a layer is not alike; to none are they wide enough."""
+        for a, row in other.items():
+            self.like[a] *= 2
+            self.steps[a] = self.like[a] * self.multiple
+            if self.steps[a] > self._most(a):
+                self.first_other[a] = row
+
+    def _try_next_multiple(self, free: Sequence[int]) -> None:
+        """After a refusal, take the next multiple, the same along all axes that can be cut.
+
+        Powers of two come first: many models ask for these, and larger windows come with them
+        where a model takes no small image. Then all others, as some ask for 14 and a remainder.
+        """
+        room = {a: self._most(a) // self.like[a] for a in free}
+        narrowest = min(room.values())
+        order = sorted(range(1, narrowest + 1), key=_after_powers_of_two)
+        order = [n for n in order if all(self._closes(a, self.like[a] * n) for a in free)]
+        now = _after_powers_of_two(self.multiple)
+        later = [n for n in order if _after_powers_of_two(n) > now]
+        if not later:
+            refused = self._last_row(self.refused)
+            self.first_other.update({a: refused for a in free if room[a] == narrowest})
+        self.multiple = later[0] if later else 1
+        for a in free:
+            self.steps[a] = self.like[a] * self.multiple
+
+    def _last_row(self, refused: Sizes | None = None) -> Row:
+        """The layer that raised at sizes the model refused, or the last that does anything."""
+        rows = self.whole.rows
+        ran = () if refused is None else self.structures.ran_before_refusing(refused)
+        as_here = [row.name for row in ran] == [row.name for row in rows[: len(ran)]]
+        if refused is not None and as_here and len(ran) < len(rows):
+            told = " x ".join(map(str, refused))
+            return noted(
+                rows[len(ran)], CauseKind.POSITION, f"not reached on {told}: the model raises"
+            )
+        return ([r for r in rows if r.layout.causes] or rows or self.whole.outputs)[-1]
 
     def _others(self, window: Structure | None, free: Sequence[int]) -> dict[int, Row]:
         """Of each axis the first layer that differs from the image in a window, or a larger one."""
         if window is None:
-            return dict.fromkeys(free, self._last_row())
+            return dict.fromkeys(free, self._last_row(self.refused))
         sizes = [
             n + s * (a in free)
             for a, (n, s) in enumerate(zip(window.sizes, self.steps, strict=True))
         ]
         larger = self.structures.at(tuple(sizes))
         if larger is None:
-            return dict.fromkeys(free, self._last_row())
+            self.refused = tuple(sizes)
+            return dict.fromkeys(free, self._last_row(self.refused))
         found: dict[int, Row] = {}
         for a in free:
             for one, other in ((window, self.whole), (window, larger)):
@@ -127,7 +176,7 @@ class Grids:
 
     def window(self, residues: Sequence[int]) -> Structure | None:
         """A window of sizes with these residues in which all tensors are right in the middle."""
-        reach = list(self.reach)
+        reach, self.refused = list(self.reach), None
         for _ in range(ROUNDS):
             sizes = []
             for a, step in enumerate(self.steps):
@@ -137,6 +186,7 @@ class Grids:
                     sizes[a] = self.sizes[a]
             found = self.structures.at(tuple(sizes))
             if found is None:
+                self.refused = tuple(sizes)
                 return None
             narrow = [
                 a
@@ -250,6 +300,10 @@ class Grids:
         return sorted(found)
 
 
+def _after_powers_of_two(number: int) -> tuple[bool, int]:
+    return number.bit_count() > 1, number
+
+
 def first_unlike(one: Structure, other: Structure, axis: int, *, ends: bool) -> Row | None:
     """The first layer that is not alike in two structures along an axis; None where all are."""
     pairs = zip(
@@ -259,11 +313,24 @@ def first_unlike(one: Structure, other: Structure, axis: int, *, ends: bool) -> 
     )
     for row, twin in pairs:
         here, there = row.layout.axes[axis], twin.layout.axes[axis]
+        if row.name == twin.name and not same_numbers(row.numbers, twin.numbers):
+            return sized(row)
         named = row.name == twin.name and begins_alike(here, there)
         if not named or (ends and not ends_alike(here, there)):
             return row
     more, fewer = sorted((one, other), key=lambda s: -len(s.rows))
     return more.rows[-1] if len(more.rows) > len(fewer.rows) else None
+
+
+def sized(row: Row) -> Row:
+    """The layer, with the cause that it is given the size of the image as a number."""
+    return noted(row, CauseKind.GLOBAL, "a number that follows from the size of the image")
+
+
+def noted(row: Row, kind: CauseKind, detail: str) -> Row:
+    """The layer, with a further cause."""
+    cause = Cause(kind=kind, detail=detail, layer=row.path or row.name, op=row.op)
+    return replace(row, layout=with_cause(row.layout, cause))
 
 
 def is_emptied(one: Structure, other: Structure, axis: int) -> bool:

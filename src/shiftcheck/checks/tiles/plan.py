@@ -12,15 +12,20 @@ import torch
 
 from shiftcheck.checks.circumstances import circumstances
 from shiftcheck.checks.explained import explaining_errors
-from shiftcheck.checks.prepare import dtype_of, prepared
-from shiftcheck.checks.read_geometry import is_shape
-from shiftcheck.checks.tiles.blocking import blocking_of, blocking_row, blocking_statistic
-from shiftcheck.checks.tiles.borders import may_wrap, sizes_to_try, wraps
+from shiftcheck.checks.prepare import dtype_of, is_shape, prepared
+from shiftcheck.checks.tiles.blocking import (
+    blocking_of,
+    blocking_row,
+    blocking_statistic,
+    first_untileable,
+)
+from shiftcheck.checks.tiles.borders import goes_around, open_causes
 from shiftcheck.checks.tiles.effects import with_effects
 from shiftcheck.checks.tiles.fingerprint import fingerprint
 from shiftcheck.checks.tiles.grid import Grid, Grids, untiled, with_tile
 from shiftcheck.checks.tiles.guesses import guessed
 from shiftcheck.checks.tiles.memory import Needs, largest_within
+from shiftcheck.checks.tiles.small_images import SmallImages
 from shiftcheck.checks.tiles.structure import Sizes, Structure, Structures, with_pooled
 from shiftcheck.checks.tiles.wishes import read_memory, read_tile
 from shiftcheck.errors import InputError
@@ -28,7 +33,7 @@ from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.tiles import described
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.plan import Model, Plan
-from shiftcheck.report.causes import CauseKind
+from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.report.tiles import (
     Blocking,
     Exactness,
@@ -41,17 +46,18 @@ from shiftcheck.report.tiles import (
     smallest_tile,
     tile_of_about,
 )
+from shiftcheck.tracing.containers import leaves_of
 from shiftcheck.tracing.torch_internals import uncompiled
 from shiftcheck.tracing.traced import Row
 
 OVERHEAD = 0.5
 """What tiles read twice at most, for each pixel of the image, where no size is asked for."""
 
+MOST_TILES = 2**12
+"""So many tiles are made at most, where no size is asked for."""
+
 EFFECT_WITHIN = 2**30
 """Bytes that a run on the whole may need for the effects to be measured, where nothing is said."""
-
-TRIED_WITHIN = 2**32
-"""Bytes that a run on a small image may need, where nothing is said."""
 
 ARRAYS_READ = 2**28
 """The bytes of an array up to which its values are read."""
@@ -86,11 +92,14 @@ def tiling(
             arguments, or the shape alone.
         tile: the size of a tile in pixels, once or for each spatial axis. When left out, the
             largest that ``memory`` allows; without that, the smallest that reads at most half as
-            much again as the image has.
+            much again as the image has, and makes no more than 4,096 tiles.
         memory: the bytes that a tile may need at once, beside the model, the image and the output.
         boundary: ``"valid"``, or ``"circular"`` for an image that closes on itself, once or for
             each spatial axis: tiles then go on at the other end.
         spatial_dims: the spatial dimensions; all from the third on when left out.
+
+    Returns:
+        The plan. Where tiles cannot give what the whole does, its ``exactness`` says so.
 
     Raises:
         InputError: for arguments that cannot be used: a tile that is too small or of a size that
@@ -143,9 +152,9 @@ def _read(model: Model, x: Any) -> tuple[Any, Any]:
     if isinstance(x, np.ndarray) and x.nbytes > ARRAYS_READ:
         dtype = torch.from_numpy(np.empty(0, dtype=x.dtype)).dtype
         return torch.empty(x.shape, dtype=dtype, device="meta"), None
-    if isinstance(x, torch.Tensor) and x.device.type == "meta":
-        return x, None
-    return x, x
+    leaves = [leaf for _, leaf in leaves_of(x)]
+    without = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
+    return x, None if without else x
 
 
 def _can_run(plan: TilingPlan, needs: Needs) -> bool:
@@ -179,15 +188,21 @@ class _Question:
         grids = Grids(self.structures, self.whole)
         grid = grids.grid(self.tile)
         needs = self.needs
-        wrapping, untried = self._wrapping(grid, needs)
+        small = SmallImages(
+            structures=self.structures, whole=self.whole, needs=needs, memory=self.memory
+        )
+        wrapping, untried = small.wrapping(grid)
         axes = tuple(
             untiled(axis.pixels, circular=axis.circular) if a in wrapping else axis
             for a, axis in enumerate(grid.axes)
         )
         blocked = {*grid.first_other, *wrapping}
         blocking = self._blocking(grid, wrapping, blocked)
-        if blocked and len(blocked) == len(axes):
-            return self._inexact(blocking)
+        sized, unknown = small.sized(grid)
+        blocking, untried = (*sized, *blocking), [*untried, *unknown]
+        if sized or (blocked and len(blocked) == len(axes)):
+            made = self._inexact(blocking)
+            return replace(made, notes=(*made.notes, *untried))
         tiled = self._that_holds(axes, grids, grid, needs)
         made = self._made(tiled, grid.margins, blocking, needs)
         return replace(made, notes=(*made.notes, *untried))
@@ -213,32 +228,6 @@ class _Question:
             f" {tuple(size + axis.step for size, axis in zip(first, axes, strict=True))}"
         )
 
-    def _wrapping(self, grid: Grid, needs: Needs) -> tuple[list[int], list[str]]:
-        """The axes of which one end is filled from the other, and what was not tried."""
-        layouts = self.whole.layouts(self.structures.pooled)
-        opened = [
-            a
-            for a, axis in enumerate(grid.axes)
-            if axis.least < axis.pixels and not axis.circular and may_wrap(layouts, a)
-        ]
-        window, found, notes = grid.window, [], []
-        if window is None:
-            return [], []
-        for a in opened:
-            sizes = sizes_to_try(window, grid.axes, a)
-            if self.structures.at(sizes) is None:
-                sizes = window.sizes
-            needed = needs.bytes_of(sizes) or 0
-            if home_of(self.model).type == "meta" or needed > (self.memory or TRIED_WITHIN):
-                told = " x ".join(map(str, sizes))
-                notes.append(
-                    f"that no end of axis {a} is filled from the other was not tried: a run on"
-                    f" {told} takes too much memory"
-                )
-            elif wraps(self.structures, window, sizes, a):
-                found.append(a)
-        return found, notes
-
     def _blocking(
         self, grid: Grid, wrapping: Sequence[int], blocked: set[int]
     ) -> tuple[Blocking, ...]:
@@ -246,16 +235,17 @@ class _Question:
         irregular = [a for a, row in grid.first_other.items() if row is None]
         found = blocking_of(self.whole, pooled, irregular) if irregular else []
         rows = [row for row in grid.first_other.values() if row is not None]
+        if not found:  # a window as large as the image, say, of which the only sample is reshaped
+            rows += [first_untileable(self.whole, pooled, a) for a in irregular]
         rows += [row for a in wrapping for row in [self._wrapped(a)] if row is not None]
-        found += [blocking_row(row) for row in dict.fromkeys(rows)]
-        return (*map(blocking_statistic, self._statistics(())), *found)
+        found += [blocking_row(row) for row in rows]
+        return (*dict.fromkeys(found), *map(blocking_statistic, self._statistics(())))
 
     def _wrapped(self, axis: int) -> Row | None:
         """The first layer that puts something else than the signal beyond an edge of an axis."""
-        causes = [c for s in self.whole.layouts(self.structures.pooled) for c in s.causes]
-        beyond = [c for c in causes if c.axis in (None, axis) and c.kind == CauseKind.PADDING]
-        around = [c.layer for c in beyond if "circular" in c.detail]
-        layers = around or [c.layer for c in beyond]
+        causes = open_causes(self.whole.layouts(self.structures.pooled), axis)
+        around = [c for c in causes if goes_around(c)]
+        layers = [c.layer for c in around or causes]
         rows = [row for row in self.whole.rows if (row.path or row.name) in layers]
         return next(iter(rows or self.whole.rows), None)
 
@@ -269,7 +259,10 @@ class _Question:
             )
         if self.memory is not None:
             return largest_within(axes, needs, self.memory)
-        return smallest_tile(axes, OVERHEAD).tile
+        size = smallest_tile(axes, OVERHEAD)
+        while size.tiles > MOST_TILES:
+            size = size_of_tiles(axes, tile_of_about(axes, 2 * max(size.tile)))
+        return size.tile
 
     def _one_number_beside(self, axis: TiledAxis) -> bool:
         """Whether one number was given for all axes, which is not meant for one that is not cut."""
@@ -279,7 +272,7 @@ class _Question:
         for a, (axis, size) in enumerate(zip(axes, tile, strict=True)):
             if self._one_number_beside(axis) or axis.fits(size):
                 continue
-            near = " or ".join(map(str, axis.nearest(size)))
+            near = self._near(axes, tile, axis.nearest(size))
             if axis.least >= axis.pixels:
                 why = "no smaller tile than the whole works there"
             elif size < axis.least:
@@ -292,6 +285,21 @@ class _Question:
             raise InputError(
                 f"tile={self.broad}: {size} does not work along axis {a}, {why}: give {near}"
             )
+
+    def _near(self, axes: tuple[TiledAxis, ...], tile: Sizes, sizes: Sequence[int]) -> str:
+        """Which of the sizes for an axis will do, or sizes for all where those do not alone."""
+        beside = [(axis, n) for axis, n in zip(axes, tile, strict=True) if not axis.fits(n)]
+        if isinstance(self.broad, Sequence):
+            good = list(sizes) if len(beside) == 1 else []
+        else:
+            cut = [axis for axis in axes if not self._one_number_beside(axis)]
+            good = [size for size in sizes if all(axis.fits(size) for axis in cut)]
+        if good:
+            return " or ".join(map(str, good))
+        each = (
+            n if axis.fits(n) else axis.nearest(n)[-1] for axis, n in zip(axes, tile, strict=True)
+        )
+        return str(tuple(each))
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -341,6 +349,7 @@ class _Question:
             sizes=() if exactness else self._sizes(axes, needs),
             memory=needs.bytes_of(tile),
             memory_bound=self.memory,
+            further_inputs=_further(inputs),
             fingerprint=fingerprint(self.model),
             device=device,
             notes=(*self.whole.notes, *self._notes(axes, blocking)),
@@ -388,3 +397,9 @@ class _Question:
             self.structures.pooled, self.whole, self.tile, self.structures.inputs.circular
         )
         return self._made(axes, margins, blocking, self.needs, Exactness.INEXACT)
+
+
+def _further(inputs: Inputs) -> tuple[str, ...]:
+    """The tensors that the model takes besides the image, by what means them in ``fixed``."""
+    others = [v for v in inputs.leaves if isinstance(v, Leaf) and v is not inputs.main]
+    return tuple(f"argument {leaf.entry!r}" for leaf in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -16,12 +17,13 @@ from shiftcheck.checks.tiles.bar import Bar
 from shiftcheck.checks.tiles.cutting import Tile, tiles_of
 from shiftcheck.checks.tiles.files import settle
 from shiftcheck.checks.tiles.fingerprint import fingerprint
+from shiftcheck.checks.tiles.heap import give_back_gaps
 from shiftcheck.checks.tiles.journal import ENDING, Journal, Progress
 from shiftcheck.checks.tiles.stitching import Stitching
 from shiftcheck.errors import InputError, ModelError
 from shiftcheck.measuring.call import home_of
 from shiftcheck.measuring.plan import Model
-from shiftcheck.report.tiles import Exactness, PooledStatistic, TilingPlan
+from shiftcheck.report.tiles import Exactness, PooledStatistic, TilingPlan, deciding
 from shiftcheck.tracing.modules import flat_outputs, modules_of
 from shiftcheck.tracing.pooling_statistics import AllCollected, Pooled
 from shiftcheck.tracing.reductions import Reduction, Statistic, merged
@@ -35,8 +37,9 @@ def tiled(
 ) -> TiledModel:
     """The model as a callable that runs tile by tile, as a plan says.
 
-    What it returns is what the model returns on the whole image, to rounding. Where the plan says
-    that statistics have to be pooled, all tiles are gone through once for each level of them.
+    Returns a callable whose results are those of the model on the whole image, to rounding. Where
+    the plan says that statistics have to be pooled, all tiles are gone through once for each level
+    of them.
 
     Args:
         model: the module or callable that the plan was made for; it is run in eval mode, and left
@@ -64,10 +67,9 @@ def tiled(
             f"plan={plan!r} is a {type(plan).__name__}: give what shiftcheck.tiling(model, x) gave"
         )
     if plan.exactness is Exactness.INEXACT and not inexact:
-        layers = ", ".join(f"{b.layer or b.op} ({b.reach})" for b in plan.blocking)
         raise InputError(
-            f"plan is not exact because of {layers}: give inexact=True to run its tiles all the"
-            " same, or run the model on the whole"
+            f"plan is not exact because of {deciding(plan)}: give inexact=True to run its tiles all"
+            " the same, or run the model on the whole"
         )
     if fingerprint(model) != plan.fingerprint:
         raise InputError(
@@ -89,10 +91,12 @@ class TiledModel:
     """
 
     def __init__(self, model: Model, plan: TilingPlan, progress: bool | None) -> None:
-        self.model, self.plan, self.progress = model, plan, progress
-        self.tiles = tiles_of(plan.axes)
+        self.model: Model = model
+        self.plan: TilingPlan = plan
+        self.progress: bool | None = progress
+        self.tiles: list[Tile] = tiles_of(plan.axes)
         pooled = plan.statistics if len(self.tiles) > 1 else ()
-        self.levels = sorted({s.level for s in pooled})
+        self.levels: list[int] = sorted({s.level for s in pooled})
 
     def __call__(
         self, x: Any, *, out: Any = None, journal: str | PathLike[str] | None = None
@@ -127,7 +131,8 @@ class TiledModel:
     def difference(self, x: Any) -> float:
         """The largest gap of the tiles to the model on the whole, which is run for it.
 
-        It is relative to the largest magnitude of the channel in which it is.
+        It is relative to the largest magnitude of the channel in which it is. ``x``: as the model
+        that runs in tiles takes it, ``[batch, channels, *spatial]``.
         """
         arguments = Arguments(x, self.plan, self.device_of(x))
         return largest_gap(self.on_the_whole(arguments), self(x))
@@ -135,13 +140,19 @@ class TiledModel:
     def on_the_whole(
         self, arguments: Arguments, look: Callable[[int, Reduction], None] | None = None
     ) -> Any:
-        """What the model returns in one pass; each of its reductions is looked at."""
+        """What the model returns in one pass on ``arguments``.
+
+        Each of its reductions is given to ``look``, with its number.
+        """
         args, kwargs = arguments.all()
         with self._evaluated() as originals, Pooled({}, {}, originals.before_write, look):
             return self.model(*args, **kwargs)
 
     def with_statistics(self, arguments: Arguments, known: Mapping[int, Statistic]) -> Any:
-        """What the tiles give with statistics that are known, and those of the tile for others."""
+        """What the tiles of ``arguments`` give with statistics of the whole that are ``known``.
+
+        Others are those of each tile.
+        """
         stitching = Stitching(self.plan, None, as_arrays=False, strict=False)
         done = Progress(passes=len(self.levels), known=known)
         with self._evaluated() as originals:
@@ -149,7 +160,7 @@ class TiledModel:
         return stitching.result()
 
     def device_of(self, x: Any) -> torch.device:
-        """Where the model is run."""
+        """Where the model is run on ``x``: where x is, or where the model is for an array."""
         if isinstance(x, torch.Tensor):
             return x.device
         return home_of(self.model)
@@ -210,6 +221,8 @@ class _Run:
     def _each_tile(self, do: Callable[[Tile], None]) -> None:
         for tile in self.of.tiles[self.tiles :]:
             do(tile)
+            if self.of.plan.memory_bound is not None:  # it may take as long as a small tile
+                give_back_gaps()
             self.tiles += 1
             if self.bar.advance():
                 self._note()
@@ -255,6 +268,8 @@ class _Run:
             with mode:
                 return self.of.model(*args, **kwargs)
         except Exception as error:
+            if mode.has_all:  # TorchScript makes an error of its own of whatever ends a pass
+                raise AllCollected from error
             shape = list(self.of.plan.input_shape)
             for dim, size in zip(self.of.plan.spatial_dims, tile.sizes, strict=True):
                 shape[dim] = size
@@ -265,13 +280,25 @@ class _Run:
 
 
 def largest_gap(one: Any, other: Any) -> float:
-    """The largest gap of two results, relative to the largest magnitude of each channel."""
+    """The largest gap of two results, relative to the largest magnitude of each channel.
+
+    Infinite where only one of them is a number, where they are infinite in different ways, and
+    where their shapes differ.
+    """
     gaps = [0.0]
     for (_, a), (_, b) in zip(flat_outputs(one), flat_outputs(other), strict=True):
-        if not isinstance(a, torch.Tensor) or not a.numel():
-            continue
-        a, b = a.detach().cpu().double(), torch.as_tensor(b, device="cpu").double()
-        over = [d for d in range(a.ndim) if d != 1]
-        scale = a.abs().amax(over, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-        gaps.append(float(((a - b).abs() / scale).max()))
+        if isinstance(a, torch.Tensor) and a.numel():
+            wide = torch.complex128 if a.is_complex() else torch.float64
+            gaps.append(_gap(a.detach().cpu().to(wide), torch.as_tensor(b, device="cpu").to(wide)))
     return max(gaps)
+
+
+def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
+    if a.shape != b.shape:
+        return math.inf
+    over = [d for d in range(a.ndim) if d != 1]
+    sizes = torch.where(a.isfinite(), a.abs(), 0.0)
+    scale = sizes.amax(over, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    same = (a == b) | (a.isnan() & b.isnan())
+    relative = torch.where(same, 0.0, (a - b).abs() / scale)
+    return float(relative.nan_to_num(math.inf, math.inf).max())

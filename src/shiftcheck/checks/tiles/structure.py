@@ -10,6 +10,7 @@ import torch
 from shiftcheck.errors import InputError, ModelError, ShiftcheckError
 from shiftcheck.lattice.axis import Axis
 from shiftcheck.lattice.layout import Layout
+from shiftcheck.measuring.model_errors import RaisedError
 from shiftcheck.measuring.plan import Model
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.measuring.structure_pass import read_structure
@@ -43,11 +44,16 @@ class Structure:
 
 
 class Structures:
-    """Reads the structure at any size, each once; ``pooled``: the reductions that are pooled."""
+    """Reads the structure at any size, each once; ``pooled``: the reductions that are pooled.
+
+    ``known``: what was read; what a model raised is known by the layers that ran before.
+    """
 
     def __init__(self, model: Model, inputs: Inputs, pooled: Sequence[int] = ()) -> None:
-        self.model, self.inputs, self.pooled = model, inputs, tuple(pooled)
-        self.known: dict[tuple[Sizes, tuple[bool, ...]], Structure | str] = {}
+        self.model: Model = model
+        self.inputs: Inputs = inputs
+        self.pooled: tuple[int, ...] = tuple(pooled)
+        self.known: dict[Sizes, Structure | tuple[Row, ...]] = {}
 
     def whole(self) -> Structure:
         """That of the image; raises ModelError where the model does not take it."""
@@ -55,22 +61,21 @@ class Structures:
 
     def at(self, sizes: Sizes) -> Structure | None:
         """That of a window of some size onto a plane; None where the model does not take it."""
-        open_ends = (False,) * len(sizes)
-        key = sizes, open_ends
-        if key not in self.known:
+        if sizes not in self.known:
+            open_ends = (False,) * len(sizes)
             try:
-                self.known[key] = self._read(resized(self.inputs, sizes, open_ends))
+                self.known[sizes] = self._read(resized(self.inputs, sizes, open_ends))
             except InputError:
                 raise
             except ShiftcheckError as error:
-                self.known[key] = str(error)
-        found = self.known[key]
+                self.known[sizes] = error.rows if isinstance(error, RaisedError) else ()
+        found = self.known[sizes]
         return found if isinstance(found, Structure) else None
 
-    def refusal(self, sizes: Sizes) -> str:
-        """What the model said of a size that it does not take."""
-        found = self.known.get((sizes, (False,) * len(sizes)), "")
-        return found if isinstance(found, str) else ""
+    def ran_before_refusing(self, sizes: Sizes) -> tuple[Row, ...]:
+        """The layers that ran before the model raised at sizes that it does not take."""
+        found = self.known.get(sizes, ())
+        return () if isinstance(found, Structure) else found
 
     def _read(self, inputs: Inputs) -> Structure:
         seeking = Seeking(self.model, self.pooled)

@@ -223,7 +223,7 @@ def asked_differences(
 
 def _farthest(shifted: torch.Tensor, expected: torch.Tensor, channel: int) -> torch.Tensor:
     """The place of the largest gap of a channel, ``[]``, counted through its dimensions."""
-    return (_wide(shifted[channel]) - _wide(expected[channel])).abs().argmax()
+    return (wide(shifted[channel]) - wide(expected[channel])).abs().argmax()
 
 
 def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> torch.Tensor:
@@ -232,7 +232,7 @@ def _differing(shifted: torch.Tensor, expected: torch.Tensor, base: Base) -> tor
     allowed = (rtol * base.scales + atol).to(shifted.device).reshape(-1, *[1] * (shifted.ndim - 1))
     step = max(1, block_of(shifted) * shifted.shape[0] // shifted.numel())
     parts = zip(shifted.split(step), expected.split(step), allowed.split(step), strict=True)
-    return torch.stack([((_wide(a) - _wide(b)).abs() > c).sum() for a, b, c in parts]).sum()
+    return torch.stack([((wide(a) - wide(b)).abs() > c).sum() for a, b, c in parts]).sum()
 
 
 def excess_of(errors: torch.Tensor, base: Base) -> float | None:
@@ -292,14 +292,15 @@ def largest(values: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
     step = max(1, block_of(values) * channels // values.numel())
     largest_of = []
     for start in range(0, channels, step):
-        part = _wide(values[start : start + step])
+        part = wide(values[start : start + step])
         if other is not None:
-            part = part - _wide(other[start : start + step])
+            part = part - wide(other[start : start + step])
         largest_of.append(part.abs().reshape(part.shape[0], -1).amax(1))
     return torch.cat(largest_of)
 
 
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of which differences can be taken."""
     if tensor.dtype in (torch.float16, torch.bfloat16):
         return tensor.float()
     if tensor.is_floating_point() or tensor.is_complex():
@@ -417,7 +418,7 @@ def _variation(base: Base, region: Region, null: float | None) -> Asking[float |
     if null is None or null > HARDLY or not base.finite:
         return None
     inside = take(base.values, region.along, [p.valid[0] for p in region.along])
-    flat = _wide(inside.flatten(1))
+    flat = wide(inside.flatten(1))
     if flat.is_complex():
         return None
     (varied,) = yield ((flat.amax(1) - flat.amin(1)).double(),)
@@ -428,4 +429,4 @@ def _largest_along(one: torch.Tensor, other: torch.Tensor, dim: int) -> torch.Te
     """The largest difference of each channel along one dimension."""
     step = max(1, block_of(one) * one.shape[0] // one.numel())
     parts = zip(one.split(step), other.split(step), strict=True)
-    return torch.cat([(_wide(a) - _wide(b)).abs().amax(dim) for a, b in parts])
+    return torch.cat([(wide(a) - wide(b)).abs().amax(dim) for a, b in parts])

@@ -316,20 +316,21 @@ def _pairing(layout: Layout, axis: int, v: int, scene: Scene, place: int) -> Pai
 def index_of(spans: Sequence[Span]) -> tuple[Any, ...]:
     """The places that are in every one of the spans, as an index of a map."""
     if any(isinstance(span, torch.Tensor) for span in spans):
-        return np.ix_(*map(_indices, spans))
+        return np.ix_(*map(indices_of, spans))
     return tuple(slice(span[0], span[0] + span[1]) for span in spans)
 
 
 def whole_index(region: Region) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Every pair of places that overlap, as an index of the shifted and one of the base tensor."""
     here, there = (
-        np.ix_(*(_indices(p.all[side]) for p in region.along)) if region.along else ()
+        np.ix_(*(indices_of(p.all[side]) for p in region.along)) if region.along else ()
         for side in (0, 1)
     )
     return (slice(None), *map(torch.from_numpy, here)), (slice(None), *map(torch.from_numpy, there))
 
 
-def _indices(span: Span) -> Indices:
+def indices_of(span: Span) -> Indices:
+    """The samples of a span, one by one."""
     if isinstance(span, torch.Tensor):
         index: Indices = span.numpy()
         return index

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -35,6 +35,56 @@ def read_inputs(
     calls those that are given by position. ``whole_numbers``: they may be signals, too, and truth
     values as well.
     """
+    parts = _parts_of(x, fixed, parameters)
+    main = parts.main
+    _check_main(main, whole_numbers, least_rank=3 if spatial_dims is None else 2)
+    spatial = _spatial_dims(main, spatial_dims)
+    circular = _circular(boundary, len(spatial))
+    moves = partial(_is_signal, main=main, spatial=spatial, whole_numbers=whole_numbers)
+    leaves = [_leaf(v, main, spatial, stays, moves) for v, stays in parts.pairs]
+    leaves = [
+        _as_given(leaf, value, place)
+        for leaf, value, place in zip(leaves, parts.given, parts.places, strict=True)
+    ]
+    _check_values([leaf for leaf in leaves if isinstance(leaf, Leaf)])
+    first = next(v for v in leaves if isinstance(v, Leaf) and v.tensor is main and v.spatial)
+    return Inputs(tuple(leaves), parts.whole, parts.kind, circular, first, fixed=parts.entries)
+
+
+def shape_of_signal(x: Any, fixed: Any = (), parameters: Sequence[str] = ()) -> tuple[int, ...]:
+    """The shape of that argument of which an axis is meant; raises InputError if there is none."""
+    return tuple(_parts_of(x, fixed, parameters).main.shape)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Parts:
+    """The arguments one by one: as ``given``, as plain ``values``, and which are ``still``."""
+
+    kind: str
+    whole: Any
+    given: list[Any]
+    values: list[Any]
+    places: list[Place]
+    still: Sequence[bool]
+    entries: tuple[Any, ...]
+
+    @property
+    def pairs(self) -> list[tuple[Any, bool]]:
+        """Each value, and whether it is still."""
+        return list(zip(self.values, self.still, strict=True))
+
+    @property
+    def main(self) -> torch.Tensor:
+        """The signal that the others follow; raises InputError where all are still."""
+        moving = [v for v, stays in self.pairs if isinstance(v, torch.Tensor) and not stays]
+        if not moving:
+            raise InputError(
+                f"fixed={self.entries!r}: no tensor of x is left that could be shifted"
+            )
+        return _main_of(moving)
+
+
+def _parts_of(x: Any, fixed: Any, parameters: Sequence[str]) -> _Parts:
     kind = "dict" if isinstance(x, Mapping) else "tuple" if isinstance(x, tuple) else "single"
     whole = dict(x) if isinstance(x, Mapping) else x
     parts = leaves_of(whole)
@@ -47,32 +97,26 @@ def read_inputs(
         )
     entries = read_entries("fixed", fixed)
     places = input_places([steps for steps, _ in parts], whole, kind, parameters)
-    still = chosen("fixed", entries, places)
-    pairs = list(zip(values, still, strict=True))
-    moving = [v for v, stays in pairs if isinstance(v, torch.Tensor) and not stays]
-    if not moving:
-        raise InputError(f"fixed={entries!r}: no tensor of x is left that could be shifted")
-    main = _main_of(moving)
-    _check_main(main, whole_numbers)
-    spatial = _spatial_dims(main, spatial_dims)
-    circular = _circular(boundary, len(spatial))
-    _check_values(values)
-    moves = partial(_is_signal, main=main, spatial=spatial, whole_numbers=whole_numbers)
-    leaves = [_leaf(v, main, spatial, stays, moves) for v, stays in pairs]
-    leaves = [
-        _as_given(leaf, value, place)
-        for leaf, value, place in zip(leaves, given, places, strict=True)
-    ]
-    first = next(v for v in leaves if isinstance(v, Leaf) and v.tensor is main and v.spatial)
-    return Inputs(tuple(leaves), whole, kind, circular, first, fixed=entries)
+    return _Parts(
+        kind=kind,
+        whole=whole,
+        given=given,
+        values=values,
+        places=places,
+        still=chosen("fixed", entries, places),
+        entries=entries,
+    )
 
 
-def _check_values(values: Iterable[Any]) -> None:
-    """Raise InputError for a tensor that has no values, or values that are not finite."""
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            require_values(value)
-            _check_finite(value)
+def _check_values(leaves: Iterable[Leaf]) -> None:
+    """Raise InputError for a tensor without values, and for a signal of which some are not finite.
+
+    What is no signal may hold infinities, as a mask does.
+    """
+    for leaf in leaves:
+        require_values(leaf.tensor)
+        if leaf.role == "shifted":
+            _check_finite(leaf.tensor)
 
 
 def _as_given(leaf: Any, value: Any, place: Place) -> Any:
@@ -128,7 +172,7 @@ def _is_signal(
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def _check_main(x: torch.Tensor, whole_numbers: bool) -> None:
+def _check_main(x: torch.Tensor, whole_numbers: bool, *, least_rank: int) -> None:
     shape = tuple(x.shape)
     if x.layout != torch.strided:
         raise InputError(f"x has layout {x.layout}: give a dense tensor, x.to_dense()")
@@ -137,10 +181,11 @@ def _check_main(x: torch.Tensor, whole_numbers: bool) -> None:
     if x.is_complex() or not (whole_numbers or x.is_floating_point()):
         kind = "real" if whole_numbers else "real and floating"
         raise InputError(f"x has dtype {x.dtype}: a signal is {kind}; convert it with x.float()")
-    if x.ndim < 3:
+    if x.ndim < least_rank:
         raise InputError(
             f"x has shape {shape}: give [batch, channels, *spatial], with a batch dimension"
-            " (x[None]) and a channel dimension (x[:, None])"
+            " (x[None]) and a channel dimension (x[:, None]), or [batch, time] and"
+            " spatial_dims=(1,) where the model takes no channels"
         )
     if x.numel() == 0:
         raise InputError(f"x has shape {shape} and no values: every dimension must be at least 1")

@@ -45,7 +45,7 @@ def shift(
         x: Tensor or NumPy array of any dtype and of any shape that has at least ``len(offset)``
             dimensions; between pixels, a floating or complex one.
         offset: One to three numbers of pixels, one per spatial dimension; a positive one moves
-            content towards larger indices (down, or to the right). BlackBox numbers move values as
+            content towards larger indices (down, or to the right). Whole numbers move values as
             they are; others are between pixels.
         fill: What enters at the border. ``"circular"``: what left on the other side; ``"zeros"``;
             ``"reflect"``: the mirror image, the edge not repeated; ``"replicate"``: the value at

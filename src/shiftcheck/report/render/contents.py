@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from shiftcheck.report.equivariance import Report
@@ -16,6 +18,8 @@ from shiftcheck.report.invariance import InvarianceReport
 from shiftcheck.report.linearity import LinearityReport
 
 COLUMNS = 100
+APART = (0, 1, 0, 0)
+"""The padding of a table's cells, on the right alone: rich counts it alike in all its versions."""
 
 R = TypeVar("R")
 
@@ -70,8 +74,19 @@ def wrapped(lines: Iterable[str], columns: int = COLUMNS) -> list[str]:
 def drawn(table: Table, width: int) -> list[str]:
     """The lines of a table in so many columns, without colours."""
     file = io.StringIO()
-    Console(file=file, width=width, color_system=None, legacy_windows=False).print(table)
-    return [line.rstrip() for line in file.getvalue().splitlines()]
+    room = width + _counted_in_vain(table.padding)
+    Console(file=file, width=room, color_system=None, legacy_windows=False).print(table)
+    return [line[:width].rstrip() for line in file.getvalue().splitlines()]
+
+
+@functools.cache
+def _counted_in_vain(padding: tuple[int, int, int, int]) -> int:
+    """What older versions of rich add to the least width of the last column, and leave blank."""
+    table = Table(box=None, pad_edge=False, padding=padding, show_header=False)
+    table.add_column(min_width=1)
+    table.add_row("x")
+    console = Console(width=COLUMNS)
+    return Measurement.get(console, console.options, table).maximum - 1
 
 
 def how_made(

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from shiftcheck.report.edges import EdgeLayer, EdgeSide, EffectiveHalo
-from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, wrapped
+from shiftcheck.report.render.contents import APART, COLUMNS, Contents, Sheet, drawn, wrapped
 from shiftcheck.report.render.numbers import count, describe, gap
 
 
@@ -16,7 +16,7 @@ def render_edges(found: EffectiveHalo) -> str:
     """A table of the overlaps, and what there is to say of them."""
     lines = [headline_of_edges(found), *wrapped(_sentences(found))]
     for sheet in _sheets(found):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=APART)
         for place, name in enumerate(sheet.head):
             table.add_column(name, justify="right" if place else "left")
         for row in sheet.rows:

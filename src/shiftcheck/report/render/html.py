@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 from shiftcheck.errors import MissingExtraError
 from shiftcheck.report.equivariance import LayerResult, Report, ShiftResult
+from shiftcheck.report.evaluation import EvaluationReport
 from shiftcheck.report.invariance import InvarianceReport, InvarianceShift
 from shiftcheck.report.render.cells import NOT_COMPARED
 from shiftcheck.report.render.contents import Contents, how_made
+from shiftcheck.report.render.evaluation import contents_of_evaluation
+from shiftcheck.report.render.evaluation_charts import charts_of_evaluation
 from shiftcheck.report.render.invariance import contents_of_invariance
 from shiftcheck.report.render.layers import (
     LIES_HERE,
@@ -26,6 +29,7 @@ from shiftcheck.report.render.layers import (
 from shiftcheck.report.render.numbers import gap
 from shiftcheck.report.render.plain import UNIT
 from shiftcheck.report.render.sentences import headline, reproduce, sentences
+from shiftcheck.report.render.tiles import sheet_of_margins
 
 
 def render_page(report: Report) -> str:
@@ -37,6 +41,7 @@ def render_page(report: Report) -> str:
     return _filled(
         "report.html.j2",
         contents=contents_of_report(report),
+        margins=sheet_of_margins(report),
         lies_here=row.name if row is not None and mark_of(row) == LIES_HERE else "",
         measured=bool(report.shifts),
         borders=any(layer.border_error is not None for layer in report.layers),
@@ -54,6 +59,16 @@ def render_page_of_invariance(report: InvarianceReport) -> str:
         contents=contents_of_invariance(report),
         scripts=(_template("charts.js"), _template("invariance.js")),
         data=as_script(_data_of_invariance(report)),
+    )
+
+
+def render_page_of_evaluation(report: EvaluationReport) -> str:
+    """The page of a set of data: distributions, maps over the shifts, and the worst cases."""
+    return _filled(
+        "evaluation.html.j2",
+        contents=contents_of_evaluation(report),
+        charts=charts_of_evaluation(report),
+        pictured=bool(report.pictures),
     )
 
 

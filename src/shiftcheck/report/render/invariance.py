@@ -19,7 +19,15 @@ from shiftcheck.report.invariance import (
 )
 from shiftcheck.report.reasons import Reason
 from shiftcheck.report.render.call import asked_for
-from shiftcheck.report.render.contents import COLUMNS, Contents, Sheet, drawn, how_made, wrapped
+from shiftcheck.report.render.contents import (
+    APART,
+    COLUMNS,
+    Contents,
+    Sheet,
+    drawn,
+    how_made,
+    wrapped,
+)
 from shiftcheck.report.render.map_of_shifts import drawn_map
 from shiftcheck.report.render.numbers import count, each, gap
 from shiftcheck.report.render.plain import in_plain_words, moved_by
@@ -316,7 +324,7 @@ def _map(report: InvarianceReport) -> Sheet | None:
 
 
 def _as_text(sheet: Sheet) -> list[str]:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=APART)
     for name in sheet.head:
         table.add_column(name, no_wrap=True, justify="right")
     for row in sheet.rows:

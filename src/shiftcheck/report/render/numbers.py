@@ -24,6 +24,16 @@ def gap(value: float | None) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
+def figure(value: float | None) -> str:
+    """A quantity with three digits, a dash where there is none."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """A share of all, in percent."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
 def each(values: Sequence[Any]) -> str:
     """One entry for all axes where they agree, else joined by a cross."""
     texts = [describe(v) for v in values]
@@ -63,3 +73,13 @@ def size(shape: Sequence[int]) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun in the singular or plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size_in_bytes(number: int | None) -> str:
+    """So many bytes, in a unit that suits."""
+    if number is None:
+        return "-"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} B"

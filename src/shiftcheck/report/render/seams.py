@@ -69,8 +69,34 @@ def _sentences(found: TiledComparison) -> Iterator[str]:
     missing = [m for m in found.missing if m is not None and any(m)]
     if missing and TilingFault.OVERLAP in found.faults:
         yield f"too small by at least {count(max(map(max, missing)), 'pixel')}"
-    yield from _that_would_do(found)
+    for axis in _closing(found):
+        yield (
+            f"axis {axis} closes on itself, and there is a seam where it does: the first and the"
+            " last tile have to read pixels of the other end"
+        )
+    if not NOT_OF_OVERLAP.issuperset(found.faults):
+        yield from _that_would_do(found)
     yield from (f"note: {note}" for note in found.notes)
+
+
+NOT_OF_OVERLAP = frozenset(
+    {
+        TilingFault.SHAPE,
+        TilingFault.DISPLACED,
+        TilingFault.DROPPED,
+        TilingFault.TURNED,
+        TilingFault.EXCHANGED,
+        TilingFault.BORDER,
+        TilingFault.PRECISION,
+    }
+)
+"""Faults that no overlap mends."""
+
+
+def _closing(found: TiledComparison) -> list[int]:
+    """The axes that have a seam where they close on themselves."""
+    lines = [(along.axis, along.lines) for o in found.outputs for along in o.axes]
+    return sorted({axis for axis, places in lines if 0 in places})
 
 
 def _that_would_do(found: TiledComparison) -> Iterator[str]:
@@ -99,14 +125,31 @@ def _of_output(output: ComparedOutput, *, several: bool) -> Iterator[str]:
         if several and output.reason:
             yield f"{name}{output.reason}"
         return
-    yield (
+    if TilingFault.CHOICES in output.faults:
+        yield (
+            f"{name}{output.share:.1%} of the places have another number, such as at"
+            f" {output.index}: {_value(output.tiled)} from tiles, {_value(output.whole)} on the"
+            " whole"
+        )
+    else:
+        yield _largest(name, output)
+    for along in output.axes:
+        yield from _of_axis(name, along)
+    if output.near_seams is not None:
+        near, reached = output.near_seams
+        yield (
+            f"{name}{near:.1%} of the places that differ lie so near to these seams that a cut can"
+            f" have changed them, as {reached:.1%} of all places do"
+        )
+    yield from _of_parts(name, output.parts)
+
+
+def _largest(name: str, output: ComparedOutput) -> str:
+    return (
         f"{name}largest difference {gap(output.error)} of its channel, allowed"
         f" {gap(output.allowance)}, at {output.index}: {_value(output.tiled)} from tiles,"
         f" {_value(output.whole)} on the whole; {output.share:.1%} of the places differ"
     )
-    for along in output.axes:
-        yield from _of_axis(name, along)
-    yield from _of_parts(name, output.parts)
 
 
 def _value(value: float | None) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shiftcheck.report.equivariance import LayerResult, Report
 from shiftcheck.report.render.contents import Contents, Sheet, wrapped
-from shiftcheck.report.render.numbers import count, each, gap, halo
+from shiftcheck.report.render.numbers import count, describe, each, gap, halo, size_in_bytes
+from shiftcheck.report.tiled_axes import TiledAxis
 from shiftcheck.report.tiles import Blocking, Reach, TileSize, TilingPlan
+
+NAMED = 3
+"""So many layers with a statistic are named where pooling is not enough."""
 
 
 def render_tiling(plan: TilingPlan) -> str:
@@ -32,16 +37,35 @@ def _sentences(plan: TilingPlan) -> list[str]:
         f" {each(plan.step)} (pixels)",
     ]
     if plan.memory is not None:
-        bound = f", of {_bytes(plan.memory_bound)} allowed" if plan.memory_bound else ""
-        lines.append(f"a tile needs about {_bytes(plan.memory)}{bound}")
-    if plan.passes > 1:
+        bound = f", of {size_in_bytes(plan.memory_bound)} allowed" if plan.memory_bound else ""
+        lines.append(f"a tile needs about {size_in_bytes(plan.memory)}{bound}")
+    if plan.passes > 1 and plan.exact:
         passes = "one pass" if plan.passes == 2 else f"{plan.passes - 1} passes"
+        come = "comes" if plan.passes == 2 else "come"
         lines.append(
-            f"{count(len(plan.statistics), 'statistic')} of the whole: {passes} over all tiles come"
-            " before the one that writes"
+            f"{count(len(plan.statistics), 'statistic')} of the whole: {passes} over all tiles"
+            f" {come} before the one that writes"
         )
-    lines += [_blocking(blocking) for blocking in plan.blocking]
+    lines += _layers(plan)
     return [*lines, *(f"note: {note}" for note in plan.notes)]
+
+
+def _layers(plan: TilingPlan) -> list[str]:
+    """The layers that block; statistics in one line where pooling them is not enough."""
+    pooled = [b for b in plan.blocking if b.reach is Reach.REDUCIBLE]
+    others = [_blocking(b) for b in plan.blocking if b.reach is not Reach.REDUCIBLE]
+    if plan.exact or len(pooled) <= NAMED:
+        return [*others, *map(_blocking, pooled)]
+    names = list(dict.fromkeys(b.layer for b in pooled))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    told = ", ".join(f"'{name}'" for name in names[:NAMED]) + more
+    effects = [b.effect for b in pooled if b.effect is not None]
+    by = f"; tiles alone change the output by up to {gap(max(effects))}" if effects else ""
+    return [
+        *others,
+        f"{count(len(pooled), 'statistic')} of the whole besides, which can be pooled over the"
+        f" tiles, of {told}{by}",
+    ]
 
 
 def _blocking(blocking: Blocking) -> str:
@@ -51,23 +75,15 @@ def _blocking(blocking: Blocking) -> str:
     if blocking.effect is not None:
         alone = "all that cannot be pooled change" if blocking.together else "tiles alone change"
         effect = f"; {alone} the output by {gap(blocking.effect)}"
-    why = "" if blocking.reach is Reach.REDUCIBLE else f" ({blocking.kind}{detail})"
+    known = blocking.kind and blocking.reach is not Reach.REDUCIBLE
+    why = f" ({blocking.kind}{detail})" if known else ""
     return f"{name} is {blocking.reach}{why}: {blocking.reach.meaning}{effect}"
 
 
 def _size(size: TileSize) -> str:
-    memory = "" if size.memory is None else f", about {_bytes(size.memory)}"
+    memory = "" if size.memory is None else f", about {size_in_bytes(size.memory)}"
     tile = each(size.tile)
     return f"{tile}: {count(size.tiles, 'tile')}, {size.read:.2f} pixels read for each{memory}"
-
-
-def _bytes(number: int | None) -> str:
-    if number is None:
-        return "-"
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} B"
 
 
 def contents_of_tiling(plan: TilingPlan) -> Contents:
@@ -79,6 +95,7 @@ def contents_of_tiling(plan: TilingPlan) -> Contents:
         sentences=tuple(_sentences(plan)),
         sheets=(
             Sheet.of("sizes that work", plan.sizes, OF_A_SIZE),
+            Sheet.of("tiles along each axis", tuple(enumerate(plan.axes)), OF_AN_AXIS),
             Sheet.of("layers that block one pass", plan.blocking, OF_A_BLOCKING),
         ),
         made=(
@@ -90,11 +107,47 @@ def contents_of_tiling(plan: TilingPlan) -> Contents:
     )
 
 
+def sheet_of_margins(report: Report) -> Sheet:
+    """How far from the edges of a tile each output is right, as far as its row tells."""
+    rows = [
+        (output, axis)
+        for output in report.outputs
+        for axis, stride in enumerate(output.stride)
+        if stride is not None
+    ]
+    return Sheet.of("margins of tiles", rows, OF_A_MARGIN)
+
+
+def _margin(output: LayerResult, axis: int, side: int) -> str:
+    pair, period = output.halo[axis], output.period[axis]
+    different = bool(output.different and output.different[axis])
+    endless = pair is None or pair[side] == float("inf")
+    if period is None or different or endless:
+        return "no margin is enough"
+    return describe(pair[side]) if pair is not None else "-"
+
+
+OF_A_MARGIN: dict[str, Callable[[tuple[LayerResult, int]], str]] = {
+    "output": lambda at: at[0].name,
+    "axis": lambda at: str(at[1]),
+    "begin at multiples of": lambda at: describe(at[0].period[at[1]]),
+    "wrong at the beginning": lambda at: _margin(*at, 0),
+    "wrong at the end": lambda at: _margin(*at, 1),
+}
+OF_AN_AXIS: dict[str, Callable[[tuple[int, TiledAxis]], str]] = {
+    "axis": lambda at: str(at[0]),
+    "pixels": lambda at: str(at[1].pixels),
+    "tile": lambda at: str(at[1].tile),
+    "halo": lambda at: halo([at[1].halo]),
+    "begin at multiples of": lambda at: "-" if at[1].whole else str(at[1].step),
+    "tiles": lambda at: str(len(at[1].starts)),
+    "closed": lambda at: "yes" if at[1].circular else "no",
+}
 OF_A_SIZE: dict[str, Callable[[TileSize], str]] = {
     "tile": lambda s: each(s.tile),
     "tiles": lambda s: str(s.tiles),
     "pixels read for each": lambda s: f"{s.read:.2f}",
-    "memory": lambda s: _bytes(s.memory),
+    "memory": lambda s: size_in_bytes(s.memory),
 }
 OF_A_BLOCKING: dict[str, Callable[[Blocking], str]] = {
     "layer": lambda b: b.layer,

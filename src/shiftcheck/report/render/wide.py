@@ -11,7 +11,7 @@ from rich.text import Text
 
 from shiftcheck.report.equivariance import Report
 from shiftcheck.report.render.cells import cells_of
-from shiftcheck.report.render.contents import drawn
+from shiftcheck.report.render.contents import APART, drawn
 from shiftcheck.report.render.fitting import GAP
 
 ROOMY = 100
@@ -36,9 +36,7 @@ def render_wide(report: Report, width: int | None = None) -> list[str]:
     room, remarks = UNLIMITED, UNLIMITED
     if width is not None:
         room, remarks = _room_for_names(shown, cells, width), REMARKS
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=(0, 1), collapse_padding=True
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False, padding=APART)
     least = {} if width is None else {"layer": room, "remarks": REMARKS}
     for column in shown:
         table.add_column(

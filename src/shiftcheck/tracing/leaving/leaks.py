@@ -14,7 +14,7 @@ from shiftcheck.tracing.leaving.sized_by_values import tensors_deciding
 from shiftcheck.tracing.leaving.user_lines import user_line
 from shiftcheck.tracing.memory import TensorMemory
 from shiftcheck.tracing.operations import Operation
-from shiftcheck.tracing.torch_internals import without_modes
+from shiftcheck.tracing.torch_internals import tags_of, without_modes
 from shiftcheck.tracing.without_values import shapes_decide, shapes_forbid
 
 FOLLOWS = "what follows may depend on it"
@@ -62,7 +62,7 @@ class Leaks:
         """The size of what has no rule may depend on values, or it may be a value that is read."""
         with without_modes():
             if not shapes_decide(operation.func, operation.args, operation.kwargs):
-                reads = torch.Tag.data_dependent_output in operation.func.tags
+                reads = torch.Tag.data_dependent_output in tags_of(operation.func)
                 self._note(leak(READ) if reads else unknown, site.layer, site.op)
 
     def look_at_error(self, operation: Operation, site: Site) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from shiftcheck.tracing.torch_internals import overload_name, packet_name, tensors_of
+from shiftcheck.tracing.torch_internals import overload_name, packet_name, tags_of, tensors_of
 
 Chosen = Callable[..., Any]
 """Takes the arguments of an operation and gives those whose values decide the size."""
@@ -61,7 +61,7 @@ def deciding(func: Any) -> Chosen | None:
     """What gives the arguments that decide the size of a result; None where shapes alone do."""
     overload = overload_name(func) or "default"
     named = DECIDING.get(f"{packet_name(func)}.{overload}")
-    return named or (_all if torch.Tag.dynamic_output_shape in func.tags else None)
+    return named or (_all if torch.Tag.dynamic_output_shape in tags_of(func) else None)
 
 
 def tensors_deciding(

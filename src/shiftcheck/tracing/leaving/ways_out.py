@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import GetSetDescriptorType
 from typing import Any, Protocol
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from shiftcheck.tracing.torch_internals import OWNERS_OF_METHODS, is_fake, is_overload, tensors_of
+from shiftcheck.tracing.torch_internals import (
+    OWNERS_OF_METHODS,
+    current_function_mode,
+    function_mode_popped,
+    is_fake,
+    is_overload,
+    tensors_of,
+)
 
 _OUT = (
     "numpy tolist __array__ __cuda_array_interface__ __dlpack__ __dlpack_c_exchange_api__"
@@ -138,6 +146,16 @@ class WaysOut(TorchFunctionMode):
             return
         if any(map(self.watcher.depends_on_input, tensors)):
             self.watcher.read(name_of(func))
+
+
+@contextmanager
+def not_noticed() -> Iterator[None]:
+    """What is done here on tensors that are not followed is not looked at, where that is so now."""
+    if not isinstance(current_function_mode(), WaysOut):
+        yield
+        return
+    with function_mode_popped():
+        yield
 
 
 def is_tensors(out: Any) -> bool:

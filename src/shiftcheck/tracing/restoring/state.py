@@ -46,8 +46,9 @@ class Originals:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
         memory = memory_of(tensor)
         for watched in self.watched.values():
-            known = any(watched is saved for saved, _ in self.saved)
-            if memory_of(watched) == memory and not known:
+            if memory_of(watched) != memory:
+                continue
+            if not any(watched is saved for saved, _ in self.saved):
                 self.saved.append((watched, watched.detach().clone()))
 
     def changed(self) -> list[torch.Tensor]:

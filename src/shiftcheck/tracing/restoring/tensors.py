@@ -19,12 +19,13 @@ class Handle(Kept):
     data: torch.Tensor
     grad: torch.Tensor | None
     wants: bool
+    leaf: bool
 
     @staticmethod
     def of(tensor: torch.Tensor, place: Place) -> Handle:
         """A tensor as it is now."""
         grad = tensor.grad if tensor.is_leaf else None
-        return Handle(place, False, tensor, tensor.data, grad, tensor.requires_grad)
+        return Handle(place, False, tensor, tensor.data, grad, tensor.requires_grad, tensor.is_leaf)
 
     def changed(self) -> bool:
         """Whether it points to other memory, or has another gradient."""
@@ -46,6 +47,8 @@ class Handle(Kept):
         with writable(self.holder):
             if not self._same_memory():
                 self.holder.data = self.data
+            if self.leaf and not self.holder.is_leaf:  # it was written to with gradients
+                self.holder.detach_()
             if self.holder.requires_grad != self.wants:
                 self.holder.requires_grad_(self.wants)
             if self.holder.is_leaf and self.holder.grad is not self.grad:

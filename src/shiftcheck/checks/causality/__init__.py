@@ -1,0 +1,1 @@
+"""Whether anything of the future reaches the outputs of a model."""

@@ -1,0 +1,1 @@
+"""A model over a whole set of data: how bad a break is in practice."""

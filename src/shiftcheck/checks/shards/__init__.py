@@ -1,0 +1,1 @@
+"""How a model is split over devices, and whether that gives what the whole gives."""

@@ -1,0 +1,1 @@
+"""Models on streams: what has to be remembered, and whether a step gives what the whole does."""
