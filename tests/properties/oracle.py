@@ -37,13 +37,17 @@ class Truth:
     halo: tuple[Fraction, Fraction]
 
 
-def truth(f, shape, axis, multiple, seed=0):
+def truth(f, shape, axis, multiple, seed=0, *, mixes=False):
     """Observe ``f`` along a spatial axis; ``multiple`` is a shift under which it is equivariant.
+
+    ``mixes``: the network adds all values of a run before it tells them apart, as a Fourier
+    transform does, so that each sample has the rounding of the largest value on the canvas. What
+    lies around is then told from the rest by draws of its own size.
 
     A wrong ``multiple`` raises OracleError, as does a network whose border reaches everywhere.
     """
     with torch.no_grad():
-        return Experiment(f, shape, axis, multiple, seed).result()
+        return Experiment(f, shape, axis, multiple, seed, mixes=mixes).result()
 
 
 def truths(f, shape, multiples, seed=0):
@@ -59,7 +63,8 @@ class Experiment:
     corresponds to the first one of the input alone.
     """
 
-    def __init__(self, f, shape, axis, multiple, seed):
+    def __init__(self, f, shape, axis, multiple, seed, *, mixes=False):
+        self.mixes = mixes
         self.f, self.shape, self.dim, self.multiple = f, shape, axis + 2, multiple
         self.generator = torch.Generator().manual_seed(seed)
         self.size = shape[self.dim]
@@ -97,10 +102,13 @@ class Experiment:
     def along(self, tensor, start, stop):
         return tensor.narrow(self.dim, start, stop - start)
 
-    def differs(self, y, z):
-        """Per batch element and sample along the axis: whether any channel differs."""
+    def differs(self, y, z, largest=1.0):
+        """Per batch element and sample along the axis: whether any channel differs.
+
+        ``largest``: the magnitude of the largest values that the runs were given.
+        """
         others = tuple(d for d in range(2, y.ndim))
-        scale = z.abs().amax(others, keepdim=True)
+        scale = z.abs().amax(others, keepdim=True) * (largest if self.mixes else 1.0)
         unequal = ~((y - z).abs() <= TOLERANCE * scale)
         return unequal.movedim(self.dim, 1).flatten(2).any(2)
 
@@ -142,7 +150,7 @@ class Experiment:
             far = self.f(self.surrounded(canvas, self.margin, size, sign))
             wanted = self.along(near, start, stop)
             found = self.along(far, start + self.origin, stop + self.origin)
-            if self.differs(found, wanted).any():
+            if self.differs(found, wanted, size).any():
                 return False
         return True
 
@@ -175,7 +183,7 @@ class Experiment:
                 alone = self.f(inner)
                 amid = self.f(self.surrounded(inner, self.margin, size, sign))
                 amid = self.along(amid, self.origin, self.origin + self.samples)
-                valid &= ~self.differs(amid, alone).any(0)
+                valid &= ~self.differs(amid, alone, size).any(0)
         return valid
 
     def halo(self, period):
@@ -209,7 +217,7 @@ class Experiment:
             canvases = [self.in_place(inner, reach, size, sign) for size, sign in DRAWS]
             out = self.f(torch.cat(canvases))
             out = self.along(out, self.origin, self.origin + turn)
-            if not self.differs(out, out[:1]).any():
+            if not self.differs(out, out[:1], max(size for size, _ in DRAWS)).any():
                 return reach
             reach *= 2
         return self.size + 2 * self.margin
@@ -230,4 +238,4 @@ class Experiment:
         for row, pixel in enumerate(pixels):
             self.along(copies[row + 1 : row + 2], pixel, pixel + 1).add_(extra[row : row + 1])
         out = self.along(self.f(copies), self.origin, self.origin + turn)
-        return self.differs(out[1:], out[:1])
+        return self.differs(out[1:], out[:1], size)

@@ -88,7 +88,7 @@ def test_a_short_kernel_is_a_convolution(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in LOCAL if name != "not cropped"])
 def test_the_samples_said_to_be_valid_are_those_of_a_larger_canvas(name: str) -> None:
     model, _ = LOCAL[name]
-    seen = truth(model, (1, 2, SIZE), 0, 2 if "pool" in name else 1)
+    seen = truth(model, (1, 2, SIZE), 0, 2 if "pool" in name else 1, mixes=True)
     assert valid_samples(model, seeded(1, 2, SIZE)) == list(seen.mask)
 
 
