@@ -58,7 +58,10 @@ def agreement_with_alone(
 
 
 def _with_rules(passes: Passes, alone: Alone) -> Agreement | None:
-    """The same, for a model that has to be traced again; None where a copy is off."""
+    """The same, for a model that has to be traced again.
+
+    None where a copy is off, unless that is known not to be due to the batch.
+    """
     rows: dict[str, LayerGaps] = {}
     outputs: Measured = {}
     for chunk in tracked(passes.plan.chunks(bases=0), passes.plan.progress):
@@ -67,7 +70,19 @@ def _with_rules(passes: Passes, alone: Alone) -> Agreement | None:
             return None
         met, outputs = agreeing
         rows |= {name: entry for name, entry in met.items() if name not in rows}
-    return Agreement(rows, outputs)
+    exact = all(all_rounding(passes.plan, entry) for entry in outputs.values())
+    return Agreement(rows, outputs, exact)
+
+
+def leaves_nothing(passes: Passes, alone: Alone) -> bool:
+    """Whether there is an output of which no shift leaves a sample to compare."""
+    plan = passes.plan
+    if alone.traced is None or not whole_shifts(plan):
+        return False
+    shifts = [shift for shift in plan.shifts if any(shift)]
+    planners = (passes.planner(row.layout, ends=True) for row in output_rows(alone.traced))
+    each = ([planner.region(shift) for shift in shifts] for planner in planners)
+    return any(all(isinstance(r, Gap) or not r.share for r in regions) for regions in each)
 
 
 def whole_shifts(plan: Plan) -> bool:
@@ -207,7 +222,7 @@ def _agreeing(
                 return None
             stacked = tensor, row.layout
             entry = _output(passes, measured, row, unbatched, stacked, chunk)
-            if not all_rounding(plan, entry):
+            if not (plan.alike_in_a_batch or all_rounding(plan, entry)):
                 return None
             measured[row.name] = entry
     return rows, measured

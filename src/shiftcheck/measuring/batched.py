@@ -12,6 +12,7 @@ from shiftcheck.measuring.agreement import (
     Agreement,
     agreement_with_alone,
     is_against_rules,
+    leaves_nothing,
     several_whole_shifts,
     whole_shifts,
 )
@@ -35,11 +36,14 @@ from shiftcheck.tracing.traced import Row
 def measure_agreeing(passes: Passes) -> Measurements | None:
     """The outputs at every shift, where all agree with those for x alone, or nearly.
 
-    None where one is off by more than rounding, unless the user allows for more.
+    None where one is off by more than rounding, unless the user allows for more, or where the
+    structure leaves nothing of one to compare.
     """
     plan = passes.plan
     try:
         alone = run_alone(passes, geometry=not plan.between_pixels)
+        if leaves_nothing(passes, alone):
+            return None
         agreement = agreement_with_alone(passes, alone, only_exact=plan.tolerances is None)
         compared = _accepted(passes, alone, agreement)
     except (BatchCoupledError, ModelError):  # what every layer is looked at for tells why
@@ -69,7 +73,7 @@ def measure(passes: Passes) -> Measurements:
     try:
         layers = passes.plan.every_layer
         keep = layers and several_whole_shifts(passes.plan)
-        geometry = whole_shifts(passes.plan) and not layers
+        geometry = whole_shifts(passes.plan) and (passes.plan.explained or not layers)
         alone = run_alone(passes, geometry=geometry, keep_layers=keep)
         compared = _beside_nothing(passes, alone) or _in_chunks(passes, alone)
         return _measurements(passes, alone, compared)

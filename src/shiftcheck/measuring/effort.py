@@ -42,10 +42,15 @@ class Ledger:
 
         ``passes``: 0 for one without rules, which costs no more than its values.
         """
-        if self.values + values > self.most_values or self.passes + passes > self.most_passes:
-            raise EffortSpentError
+        self.require(values, passes)
         self.values += values
         self.passes += passes
+
+    def require(self, values: float, passes: float = 1.0) -> None:
+        """Raise EffortSpentError where passes of so many input values would be too many."""
+        too_many = self.values + values > self.most_values
+        if too_many or self.passes + passes > self.most_passes:
+            raise EffortSpentError
 
     def bound(self, *, without_rules: int = 0) -> None:
         """From now on, as much again as was spent so far, three times, and twelve passes.
@@ -91,6 +96,15 @@ def charge(values: Iterable[Any] = (), passes: int = 1, share: float = 1.0) -> N
 
     ``share``: of the model, what it goes through.
     """
+    ledger().charge(cost_of(values) * share, passes * share)
+
+
+def require(values: Iterable[Any], times: int, share: float = 1.0) -> None:
+    """Raise EffortSpentError where a tensor and its copies, so many in all, would cost too much."""
+    ledger().require(times * cost_of(values) * share, share)
+
+
+def cost_of(values: Iterable[Any]) -> float:
+    """The values of some tensors, as they are counted."""
     tensors = [v for v in values if isinstance(v, torch.Tensor)]
-    cost = sum(t.numel() * (IN_FLOAT64 if t.dtype == torch.float64 else 1.0) for t in tensors)
-    ledger().charge(cost * share, passes * share)
+    return sum(t.numel() * (IN_FLOAT64 if t.dtype == torch.float64 else 1.0) for t in tensors)

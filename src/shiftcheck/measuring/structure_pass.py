@@ -12,6 +12,7 @@ from shiftcheck.measuring.effort import charge
 from shiftcheck.measuring.model_errors import RaisedError
 from shiftcheck.measuring.outputs import output_rows
 from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.remembered import once
 from shiftcheck.measuring.signals.arguments import Inputs, Leaf
 from shiftcheck.tracing.black_box import BlackBox
 from shiftcheck.tracing.modules import modules_of
@@ -39,13 +40,28 @@ def read_structure(
     structure is then read off them. ``alone``: each layer is told from its own input. With notes:
     why a pass without values failed, and what could not be put back.
     """
-    charge()
     plan = Plan(model=model, inputs=inputs, layer=layer, training=training, alone=alone)
-    with preserved(modules_of(model), inputs.tensors, training=training, model=model) as originals:
-        seen = _on_few_values(plan, originals) if computed else None
-        rows, traced, notes = seen or _read(plan, originals)
-        outputs = output_rows(traced)
-    return rows, outputs, [*notes, *originals.left]
+    computed = computed and _has_few_values(plan)
+
+    def read() -> tuple[list[Row], list[Row], list[str]]:
+        charge()
+        modules, tensors = modules_of(model), inputs.tensors
+        with preserved(modules, tensors, training=training, model=model) as originals:
+            seen = _on_few_values(plan, originals) if computed else None
+            rows, traced, notes = seen or _read(plan, originals)
+            outputs = output_rows(traced)
+        return rows, outputs, [*notes, *originals.left]
+
+    by_values = computed or isinstance(model, BlackBox)
+    rows, outputs, notes = once(plan, read, by_values=by_values, home=home_of(model))
+    return list(rows), list(outputs), list(notes)
+
+
+def _has_few_values(plan: Plan) -> bool:
+    """Whether it is next to nothing to compute with the values that are there."""
+    tensors = plan.inputs.tensors
+    few = sum(t.numel() for t in tensors) <= FEW and all(t.device.type != "meta" for t in tensors)
+    return few and not isinstance(plan.model, BlackBox)
 
 
 def _on_few_values(plan: Plan, originals: Originals) -> tuple[list[Row], Traced, list[str]] | None:
@@ -53,10 +69,7 @@ def _on_few_values(plan: Plan, originals: Originals) -> tuple[list[Row], Traced,
 
     So it is where the values decide something, or the model raises, which is told with more.
     """
-    tensors, inputs = plan.inputs.tensors, plan.inputs
-    few = sum(t.numel() for t in tensors) <= FEW and all(t.device.type != "meta" for t in tensors)
-    if isinstance(plan.model, BlackBox) or not few:
-        return None
+    inputs = plan.inputs
     try:
         with inputs.without_gradients():
             rows, traced = rows_of(plan, inputs.shifted(plan.zero, 0), originals)

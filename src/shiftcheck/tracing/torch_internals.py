@@ -183,8 +183,13 @@ def memory_of(tensor: torch.Tensor) -> int:
 
     No mode sees that it is asked for: from within TorchScript it would look as if the model did.
     """
+    return memories_of([tensor])[0]
+
+
+def memories_of(tensors: Iterable[torch.Tensor]) -> list[int]:
+    """The memory of each tensor."""
     with without_torch_function():
-        return int(tensor.untyped_storage()._cdata)
+        return [tensor.untyped_storage()._cdata for tensor in tensors]
 
 
 def default_device() -> torch.device:

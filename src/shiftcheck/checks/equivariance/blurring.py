@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from shiftcheck.measuring.plan import Plan
+from shiftcheck.measuring.remembered import remembering
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import Change, Report
 
@@ -59,7 +60,8 @@ def averaged(plan: Plan, change: Change) -> Iterator[None]:
     """Have the layers that a change names keep all samples, and the average of some follow."""
     replaced = [_exchange(plan.model, name, step) for name, step in change.blurred]
     try:
-        yield
+        with remembering():
+            yield
     finally:
         for parent, own, module in replaced:
             parent.register_module(own, module)

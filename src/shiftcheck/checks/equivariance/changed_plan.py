@@ -13,10 +13,13 @@ from shiftcheck.report.equivariance import Change
 from shiftcheck.tracing.modules import in_dtype
 
 
-def changed(plan: Plan, change: Change, share: float = 1.0) -> Plan:
+def changed(
+    plan: Plan, change: Change, share: float = 1.0, *, alike_in_a_batch: bool = False
+) -> Plan:
     """The plan with a change applied; only the outputs are measured.
 
-    ``share``: of the layers of the model, what a pass then goes through.
+    ``share``: of the layers of the model, what a pass then goes through. ``alike_in_a_batch``: as
+    it was, x gave the same there.
     """
     moved = change.moves(plan.shifts)
     model, inputs = plan.model, _changed_inputs(plan.inputs, change)
@@ -35,6 +38,7 @@ def changed(plan: Plan, change: Change, share: float = 1.0) -> Plan:
         every_layer=False,
         explained=False,
         share=share,
+        alike_in_a_batch=alike_in_a_batch,
         progress=False,
     )
 

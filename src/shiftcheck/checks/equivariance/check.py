@@ -22,6 +22,7 @@ from shiftcheck.checks.prepare import (
 from shiftcheck.measuring.effort import counted
 from shiftcheck.measuring.plan import Model, Plan
 from shiftcheck.measuring.progress import shown_if_long
+from shiftcheck.measuring.remembered import remembering
 from shiftcheck.measuring.signals.read_arguments import check_shifts
 from shiftcheck.report.equivariance import Report, Verdict
 from shiftcheck.report.reasons import Reason
@@ -161,7 +162,8 @@ def _check(plan: Plan) -> Report:
 
 def _examined(plan: Plan) -> Report:
     """Choose shifts where none were given, measure, judge, and try what may help."""
-    with counted() as ledger, shown_if_long(otherwise_shown=plan.progress):
+    shown = shown_if_long(otherwise_shown=plan.progress)
+    with counted() as ledger, remembering(), shown:
         plan, notes = grown(*with_shifts(plan))
         if plan.explained:
             report = passing(plan, notes)

@@ -20,12 +20,15 @@ from shiftcheck.checks.equivariance.examine import examine, with_shifts
 from shiftcheck.checks.equivariance.tables import left_out
 from shiftcheck.checks.trials import Trials, until_one_works
 from shiftcheck.lattice.sizes import Smallest
-from shiftcheck.measuring.effort import EffortSpentError
+from shiftcheck.measuring.effort import EffortSpentError, require
 from shiftcheck.measuring.plan import Plan
 from shiftcheck.measuring.required_size import free_of_padding, smallest_input
 from shiftcheck.report.equivariance import Change, Report, Trial, Verdict
 from shiftcheck.report.left_out import LeftOut
 from shiftcheck.report.reasons import TOO_FEW, Reason
+
+X_AND_A_COPY = 2
+"""A trial runs on these at least; what it cannot end is not begun."""
 
 Attempt = Callable[[Change], Trial | None]
 
@@ -122,7 +125,11 @@ def _tried(plan: Plan, before: Report, change: Change) -> Trial | None:
     averages = averaged(plan, change) if change.blurred else nullcontext()
     try:
         with tables, averages:
-            other, notes = with_shifts(changed(plan, change, _share(before, change)))
+            alike = before.reason not in (Reason.BATCH_COUPLED, Reason.UNSTEADY)
+            other = changed(plan, change, _share(before, change), alike_in_a_batch=alike)
+            require(other.inputs.tensors, X_AND_A_COPY, other.share)
+            other, notes = with_shifts(other)
+            require(other.inputs.tensors, 1 + len(other.shifts), other.share)
             report = examine(other, notes).report
     except Exception:  # the model cannot be copied or run like that, whatever it raises
         return None

@@ -10,6 +10,7 @@ import torch
 
 from shiftcheck.errors import ShiftcheckError
 from shiftcheck.measuring.plan import Plan
+from shiftcheck.measuring.remembered import remembering
 from shiftcheck.measuring.structure_pass import read_structure
 from shiftcheck.report.causes import CauseKind
 from shiftcheck.report.equivariance import Change
@@ -78,6 +79,7 @@ def _positions(plan: Plan) -> int:
 def left_out(plan: Plan, change: Change) -> Iterator[None]:
     """Have zeros and ones in the tensors that a change names so."""
     with (
+        remembering(),
         exchanged(_named(plan.model, change.constants), lambda t: torch.zeros_like(t)),
         exchanged(_named(plan.model, change.factors), lambda t: torch.ones_like(t)),
     ):

@@ -19,6 +19,7 @@ from shiftcheck.checks.prepare import (
 )
 from shiftcheck.measuring.effort import counted
 from shiftcheck.measuring.plan import Model, Plan
+from shiftcheck.measuring.remembered import remembering
 from shiftcheck.measuring.signals.arguments import Inputs, Shift
 from shiftcheck.measuring.signals.canvas import (
     Surroundings,
@@ -168,7 +169,7 @@ def default_shifts(surroundings: Surroundings, seed: int) -> tuple[Shift, ...]:
 
 
 def _check(question: Question) -> InvarianceReport:
-    with counted() as ledger:
+    with counted() as ledger, remembering():
         structure = structure_of(question)
         findings = examined(question, structure, ledger=ledger)
         report = report_of(findings)

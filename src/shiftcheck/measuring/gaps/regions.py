@@ -322,11 +322,14 @@ def index_of(spans: Sequence[Span]) -> tuple[Any, ...]:
 
 def whole_index(region: Region) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Every pair of places that overlap, as an index of the shifted and one of the base tensor."""
-    here, there = (
-        np.ix_(*(indices_of(p.all[side]) for p in region.along)) if region.along else ()
-        for side in (0, 1)
-    )
-    return (slice(None), *map(torch.from_numpy, here)), (slice(None), *map(torch.from_numpy, there))
+    here, there = (_index_of_tensor([p.all[side] for p in region.along]) for side in (0, 1))
+    return here, there
+
+
+def _index_of_tensor(spans: Sequence[Span]) -> tuple[Any, ...]:
+    index = index_of(spans)
+    places = (torch.from_numpy(i) if isinstance(i, np.ndarray) else i for i in index)
+    return (slice(None), *places)
 
 
 def indices_of(span: Span) -> Indices:

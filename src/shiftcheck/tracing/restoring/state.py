@@ -14,7 +14,7 @@ from shiftcheck.tracing.restoring.generators import undisturbed
 from shiftcheck.tracing.restoring.reach import Reach
 from shiftcheck.tracing.restoring.tensors import Handle, writable
 from shiftcheck.tracing.restoring.turns import one_at_a_time
-from shiftcheck.tracing.torch_internals import HOOKS_OF_ALL_MODULES, memory_of
+from shiftcheck.tracing.torch_internals import HOOKS_OF_ALL_MODULES, memories_of
 
 LEFT = "could not be put back"
 
@@ -44,11 +44,9 @@ class Originals:
 
     def before_write(self, tensor: torch.Tensor) -> None:
         """Keep the present values of every watched tensor in the memory of ``tensor``."""
-        memory = memory_of(tensor)
-        for watched in self.watched.values():
-            if memory_of(watched) != memory:
-                continue
-            if not any(watched is saved for saved, _ in self.saved):
+        memory, *others = memories_of((tensor, *self.watched.values()))
+        for watched, other in zip(self.watched.values(), others, strict=True):
+            if other == memory and not any(watched is saved for saved, _ in self.saved):
                 self.saved.append((watched, watched.detach().clone()))
 
     def changed(self) -> list[torch.Tensor]:
