@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 import shiftcheck
 from shiftcheck import InputError
+from shiftcheck.checks.tiles.grid import MOST_REFUSED, MOST_STEPS
+from shiftcheck.measuring.effort import counted
 from shiftcheck.report import Reach
 
 
@@ -533,3 +535,29 @@ def test_a_model_that_asks_for_multiples_gets_tiles_of_these(
     assert plan.tiles > 1
     with torch.no_grad():
         assert torch.allclose(shiftcheck.tiled(model, plan)(x), model(x), rtol=0, atol=1e-13)
+
+
+class OneSize(nn.Module):
+    """Takes one size, and says so before its layers or behind them."""
+
+    def __init__(self, *, behind: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=1) for _ in range(4)))
+        self.behind = behind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.layers(x) if self.behind else x
+        if x.shape[2:] != (150, 150):
+            raise ValueError("give 150 x 150")
+        return y if self.behind else self.layers(x)
+
+
+def test_what_refuses_late_is_not_asked_for_every_step() -> None:
+    passes = {}
+    for behind in (False, True):
+        with counted() as ledger:
+            plan = shiftcheck.tiling(OneSize(behind=behind).eval(), (1, 1, 150, 150))
+        assert plan.exactness == "not exact"
+        passes[behind] = ledger.passes
+    assert MOST_REFUSED < passes[True] < MOST_REFUSED + 12
+    assert passes[False] > MOST_STEPS - 12

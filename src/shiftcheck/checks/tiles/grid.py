@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,9 @@ from shiftcheck.tracing.traced import Row
 
 MOST_STEPS = 64
 """The grid is at most so many periods of the lattice: what pads to a multiple asks for that."""
+
+MOST_REFUSED = 16
+"""Beyond powers of two, steps are tried until what was refused cost so many whole passes."""
 
 TRIES = 8
 """So many sizes are tried, the least first."""
@@ -127,20 +131,42 @@ class Grids:
         """After a refusal, take the next multiple, the same along all axes that can be cut.
 
         Powers of two come first: many models ask for these, and larger windows come with them
-        where a model takes no small image. Then all others, as some ask for 14 and a remainder.
+        where a model takes no small image. Then what divides the sizes of the image, and then all
+        others, as some ask for 14 and a remainder.
         """
         room = {a: self._most(a) // self.like[a] for a in free}
         narrowest = min(room.values())
-        order = sorted(range(1, narrowest + 1), key=_after_powers_of_two)
-        order = [n for n in order if all(self._closes(a, self.like[a] * n) for a in free)]
-        now = _after_powers_of_two(self.multiple)
-        later = [n for n in order if _after_powers_of_two(n) > now]
+        order = [n for n in self._multiples(free) if n <= narrowest]
+        if self._refusals_cost() > MOST_REFUSED:
+            order = [n for n in order if n.bit_count() == 1]
+        before = order.index(self.multiple) if self.multiple in order else len(order)
+        later = order[before + 1 :]
         if not later:
             refused = self._last_row(self.refused)
             self.first_other.update({a: refused for a in free if room[a] == narrowest})
         self.multiple = later[0] if later else 1
         for a in free:
             self.steps[a] = self.like[a] * self.multiple
+
+    def _multiples(self, free: Sequence[int]) -> list[int]:
+        """The multiples in the order in which they are tried; on a circle those that close it."""
+        common = math.gcd(*self.sizes)
+
+        def later(number: int) -> tuple[bool, bool, int]:
+            divides = any(common % (self.like[a] * number) == 0 for a in free)
+            return number.bit_count() > 1, not divides, number
+
+        closing = (
+            n
+            for n in range(1, MOST_STEPS + 1)
+            if all(self._closes(a, self.like[a] * n) for a in free)
+        )
+        return sorted(closing, key=later)
+
+    def _refusals_cost(self) -> float:
+        """What the passes cost that were refused, in passes of the whole model."""
+        ran = self.structures.layers_before_refusals()
+        return ran / max(1, len(self.whole.rows))
 
     def _last_row(self, refused: Sizes | None = None) -> Row:
         """The layer that raised at sizes the model refused, or the last that does anything."""
@@ -298,10 +324,6 @@ class Grids:
                 if unlike or (not ends and self._margins(there, a) != along):
                     found.add(a)
         return sorted(found)
-
-
-def _after_powers_of_two(number: int) -> tuple[bool, int]:
-    return number.bit_count() > 1, number
 
 
 def first_unlike(one: Structure, other: Structure, axis: int, *, ends: bool) -> Row | None:

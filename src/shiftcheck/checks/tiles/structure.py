@@ -77,6 +77,10 @@ class Structures:
         found = self.known.get(sizes, ())
         return () if isinstance(found, Structure) else found
 
+    def layers_before_refusals(self) -> int:
+        """How many layers ran, in all, before the model raised at sizes that it does not take."""
+        return sum(len(rows) for rows in self.known.values() if not isinstance(rows, Structure))
+
     def _read(self, inputs: Inputs) -> Structure:
         seeking = Seeking(self.model, self.pooled)
         rows, outputs, notes = read_structure(seeking, inputs, layer=None, training=False)
